@@ -1,0 +1,1 @@
+"""The instrument: starts the shop, disturbs it, records it, judges it."""

@@ -1,0 +1,1 @@
+"""Messages between services: the bus, the transactional outbox, the deduplicating inbox."""

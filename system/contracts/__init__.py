@@ -1,0 +1,1 @@
+"""The published language: what services tell each other."""
