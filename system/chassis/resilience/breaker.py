@@ -1,0 +1,261 @@
+"""Circuit breaker: stop calling what fails or drags, and probe it before trusting it again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from chassis.resilience.checks import at_least, positive, share
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import BreakerOpen, DeadlineExceeded, Rejected
+from chassis.resilience.events import Event, Kind, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+from chassis.resilience.window import FAILED, SLOW, CountWindow, TimeWindow, Window
+
+
+class State(StrEnum):
+    """closed, open and half_open follow the dependency; the others are an operator's orders."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"  # rejects everything
+    DISABLED = "disabled"  # admits everything, counts nothing
+    METRICS_ONLY = "metrics_only"  # admits everything, counts, never trips
+
+
+CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
+DISABLED, METRICS_ONLY = State.DISABLED, State.METRICS_ONLY
+
+
+class Breaker(Switchable):
+    """A breaker with resilience4j's semantics.
+
+    closed -> open       when the window holds at least `minimum_calls` (at most its size) and
+                         failures/n >= failure_rate_threshold or slow/n >= slow_call_rate_threshold
+    open -> half_open    at the first call after `wait_open_s`
+    half_open            admits `permitted_half_open` probes in all; after min(minimum_calls,
+                         permitted_half_open) of them have returned, the same rule closes or opens
+
+    A call longer than `slow_call_duration_s` is slow, failed or not. Rejected is not failed: an
+    inner policy's rejection, work that never started, errors in `ignored` and cancelled calls
+    give their permit back and count nowhere; an error not in `recorded` counts as a good call.
+    Unlike resilience4j an outcome counts only in the state that admitted its call. With
+    `half_open_s_max` a half-open breaker whose probes do not return opens again after so long.
+
+    window_size is calls (COUNT_BASED) or seconds (TIME_BASED). Rates are shares in (0, 1].
+    Not thread-safe: one breaker belongs to one event loop. Raises BreakerOpen, with
+    `retry_after_s` while open.
+    """
+
+    kind: ClassVar[str] = "breaker"
+
+    def __init__(
+        self,
+        edge: str,
+        *,
+        window: Literal["COUNT_BASED", "TIME_BASED"] = "COUNT_BASED",
+        window_size: int = 100,
+        failure_rate_threshold: float = 0.5,
+        slow_call_rate_threshold: float = 1.0,
+        slow_call_duration_s: float = 60.0,
+        minimum_calls: int = 100,
+        wait_open_s: float = 60.0,
+        permitted_half_open: int = 10,
+        half_open_s_max: float | None = None,
+        ignored: tuple[type[Exception], ...] = (),
+        recorded: tuple[type[Exception], ...] = (Exception,),
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        if window not in ("COUNT_BASED", "TIME_BASED"):
+            raise ValueError(f"window must be COUNT_BASED or TIME_BASED, got {window!r}")
+        self.edge = edge
+        self.window = window
+        self.window_size = at_least("window_size", window_size, 1)
+        self.failure_rate_threshold = share("failure_rate_threshold", failure_rate_threshold)
+        self.slow_call_rate_threshold = share("slow_call_rate_threshold", slow_call_rate_threshold)
+        self.slow_call_duration_s = positive("slow_call_duration_s", slow_call_duration_s)
+        self.minimum_calls = at_least("minimum_calls", minimum_calls, 1)
+        self.wait_open_s = positive("wait_open_s", wait_open_s)
+        self.permitted_half_open = at_least("permitted_half_open", permitted_half_open, 1)
+        if half_open_s_max is not None:
+            positive("half_open_s_max", half_open_s_max)
+        self.half_open_s_max = half_open_s_max
+        self.ignored: tuple[type[Exception], ...] = (Rejected, *ignored)
+        self.recorded = recorded
+        self.clock = clock
+        self.listener = listener
+        self.rejected = 0
+        self._state = CLOSED
+        self._era = 0  # one more at each transition: an outcome counts only in its own era
+        self._since = clock.monotonic()
+        self._probes = 0
+        self._counts = self._fresh_window()
+        self._needed = self._minimum_closed()
+
+    @property
+    def state(self) -> State:
+        """The current state; open lasts until a call finds the wait over."""
+        return self._state
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        era = self._era if self._state is CLOSED else self.acquire()
+        started = self.clock.monotonic()
+        try:
+            answer = await attempt(call)
+        except Exception as error:
+            self._settle(era, started, error)
+            raise
+        except BaseException:
+            self.release(era)
+            raise
+        self.record(era, self.clock.monotonic() - started)
+        return answer
+
+    def acquire(self) -> int:
+        """Ask to make a call; returns the era to hand to `record` or `release` exactly once.
+
+        Raises BreakerOpen.
+        """
+        state = self._state
+        if state is CLOSED or state is DISABLED or state is METRICS_ONLY:
+            return self._era
+        now = self.clock.monotonic()
+        if state is OPEN and now - self._since >= self.wait_open_s:
+            self._enter(HALF_OPEN, "wait_elapsed", now)
+        elif state is HALF_OPEN and self._probes_overdue(now):
+            self._enter(OPEN, "probes_overdue", now)
+        if self._state is HALF_OPEN and self._probes < self.permitted_half_open:
+            self._probes += 1
+            return self._era
+        self.rejected += 1
+        wait_s = max(0.0, self._since + self.wait_open_s - now) if self._state is OPEN else None
+        self._tell(now, "rejection", reason=self._state.value, wait_s=wait_s or 0.0)
+        raise BreakerOpen(
+            f"{self.edge}: breaker is {self._state}", reason=self._state.value, retry_after_s=wait_s
+        )
+
+    def record(self, era: int, duration_s: float, *, failed: bool = False) -> None:
+        """Count the outcome of a call admitted in `era` that took `duration_s` seconds."""
+        if era != self._era or self._state is DISABLED:
+            return
+        outcome = FAILED if failed else 0
+        if duration_s > self.slow_call_duration_s:
+            outcome += SLOW
+        now = self.clock.monotonic()
+        counts = self._counts
+        counts.record(outcome, now)
+        if self.listener is not None:
+            self._tell(now, "evaluation")
+        n = counts.n
+        if n < self._needed or self._state is METRICS_ONLY:
+            return
+        # The rounded quotient meets a threshold written as the same fraction exactly.
+        if counts.failures and counts.failures / n >= self.failure_rate_threshold:
+            self._enter(OPEN, "failure_rate", now)
+        elif counts.slow and counts.slow / n >= self.slow_call_rate_threshold:
+            self._enter(OPEN, "slow_call_rate", now)
+        elif self._state is HALF_OPEN:
+            self._enter(CLOSED, "probes_passed", now)
+
+    def release(self, era: int) -> None:
+        """Give back the permit of a call that says nothing about the dependency."""
+        if era == self._era and self._state is HALF_OPEN:
+            self._probes -= 1
+
+    def force_open(self) -> None:
+        """Reject every call until `reset`."""
+        self._enter(State.FORCED_OPEN, "operator", self.clock.monotonic())
+
+    def disable(self) -> None:
+        """Admit every call and count nothing until `reset`."""
+        self._enter(DISABLED, "operator", self.clock.monotonic())
+
+    def observe(self) -> None:
+        """Admit and count every call, but never trip, until `reset` (metrics only)."""
+        self._enter(METRICS_ONLY, "operator", self.clock.monotonic())
+
+    def reset(self) -> None:
+        """Close, with an empty window."""
+        self._enter(CLOSED, "operator", self.clock.monotonic())
+
+    def _settle(self, era: int, started: float, error: Exception) -> None:
+        unstarted = isinstance(error, DeadlineExceeded) and error.definite
+        if unstarted or isinstance(error, self.ignored):
+            self.release(era)
+        else:
+            failed = isinstance(error, self.recorded)
+            self.record(era, self.clock.monotonic() - started, failed=failed)
+
+    def _probes_overdue(self, now: float) -> bool:
+        return self.half_open_s_max is not None and now - self._since >= self.half_open_s_max
+
+    def _enter(self, state: State, reason: str, now: float) -> None:
+        previous = self._state
+        counts = self._counts
+        self._state = state
+        self._era += 1
+        self._since = now
+        self._probes = 0
+        if state is HALF_OPEN:
+            self._counts = CountWindow(self.permitted_half_open)
+            self._needed = min(self.minimum_calls, self.permitted_half_open)
+        elif state is CLOSED or state is METRICS_ONLY:
+            self._counts = self._fresh_window()
+            self._needed = self._minimum_closed()
+        if self.listener is not None:
+            event = Event(
+                now,
+                self.edge,
+                self.kind,
+                "transition",
+                state=state.value,
+                previous=previous.value,
+                reason=reason,
+                n=counts.n,
+                failures=counts.failures,
+                slow=counts.slow,
+            )
+            emit(self.listener, event)
+
+    def _fresh_window(self) -> Window:
+        if self.window == "TIME_BASED":
+            return TimeWindow(self.window_size)
+        return CountWindow(self.window_size)
+
+    def _minimum_closed(self) -> int:
+        if self.window == "TIME_BASED":
+            return self.minimum_calls
+        return min(self.minimum_calls, self.window_size)
+
+    def _tell(self, now: float, kind: Kind, *, reason: str = "", wait_s: float = 0.0) -> None:
+        if self.listener is None:
+            return
+        counts = self._counts
+        event = Event(
+            now,
+            self.edge,
+            self.kind,
+            kind,
+            state=self._state.value,
+            reason=reason,
+            n=counts.n,
+            failures=counts.failures,
+            slow=counts.slow,
+            wait_s=wait_s,
+        )
+        emit(self.listener, event)
+
+    def _live(self) -> dict[str, object]:
+        if isinstance(self._counts, TimeWindow):
+            self._counts.expire(self.clock.monotonic())
+        return {
+            "edge": self.edge,
+            "state": self._state.value,
+            "for_s": round(self.clock.monotonic() - self._since, 3),
+            "n": self._counts.n,
+            "failures": self._counts.failures,
+            "slow": self._counts.slow,
+            "rejected": self.rejected,
+        }

@@ -1,0 +1,32 @@
+"""Retry budget: retries may only be a small share of the successes, whatever the errors."""
+
+from __future__ import annotations
+
+from chassis.resilience.checks import not_negative, positive
+
+
+class RetryBudget:
+    """A token bucket: a success deposits `deposit`, a retry (or hedge) costs 1.
+
+    It starts full, so retries <= capacity + deposit x successes at any time: under a total outage
+    the extra load stops after `capacity` retries, in health it stays near `deposit` (0.1 = 10%).
+    Share one budget among all callers of a dependency in a process.
+    """
+
+    def __init__(self, capacity: float = 10.0, deposit: float = 0.1) -> None:
+        self.capacity = positive("capacity", capacity)
+        self.deposit_share = not_negative("deposit", deposit)
+        self.tokens = self.capacity
+
+    def deposit(self) -> None:
+        """Count one success."""
+        tokens = self.tokens + self.deposit_share
+        self.tokens = tokens if tokens < self.capacity else self.capacity
+
+    def try_spend(self) -> bool:
+        """Take one token for one retry; False when less than one is left."""
+        # Ten deposits of 0.1 sum to 0.9999999999999999: they are meant to buy a retry.
+        if self.tokens < 1.0 - 1e-9:
+            return False
+        self.tokens = max(0.0, self.tokens - 1.0)
+        return True

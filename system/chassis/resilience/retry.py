@@ -1,0 +1,132 @@
+"""Retry: try again after a growing, jittered pause, within a budget, never past a deadline."""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+from chassis.resilience.budget import RetryBudget
+from chassis.resilience.checks import at_least, not_negative, positive
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import CallError
+from chassis.resilience.events import Event, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+
+
+class Retry(Switchable):
+    """Up to `max_attempts` attempts in all.
+
+    Retries an error that says it is `retryable`, if the call is idempotent or the error definite;
+    exceptions in `retry_on` count as retryable and indefinite. The pause before attempt i + 1 is
+    uniform in [0, min(backoff_cap_s, backoff_base_s 2^(i-1))] (full jitter, AWS Architecture Blog
+    2015), on top of the error's `retry_after_s`. Raises the last error when it gives up:
+    attempts used up, not safe to repeat, deadline would pass during the pause, budget spent. A
+    last error that is definite becomes indefinite if an earlier attempt may have happened.
+    """
+
+    kind: ClassVar[str] = "retry"
+
+    def __init__(
+        self,
+        max_attempts: int = 3,
+        *,
+        backoff_base_s: float = 0.05,
+        backoff_cap_s: float = 1.0,
+        rng: random.Random | None = None,
+        budget: RetryBudget | None = None,
+        retry_on: tuple[type[Exception], ...] = (),
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        self.max_attempts = at_least("max_attempts", max_attempts, 1)
+        self.backoff_base_s = not_negative("backoff_base_s", backoff_base_s)
+        self.backoff_cap_s = positive("backoff_cap_s", backoff_cap_s)
+        self.rng = rng or random.Random()
+        self.budget = budget
+        self.retry_on = retry_on
+        self.clock = clock
+        self.listener = listener
+        self.retried = 0
+        self.gave_up = 0
+        self._catch: tuple[type[Exception], ...] = (CallError, *retry_on)
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        budget = self.budget
+        if budget is not None and call.disabled is not None and "budget" in call.disabled:
+            budget = None  # a lab may ask for the ladder step without it
+        number = 1
+        maybe_happened = False
+        while True:
+            call.attempt = number
+            try:
+                answer = await attempt(call)
+            except self._catch as error:
+                asked_s = getattr(error, "retry_after_s", None) or 0.0
+                wait_s = asked_s + self._backoff_s(number)
+                reason = self._refusal(error, call, number, wait_s, budget)
+                maybe_happened = maybe_happened or not getattr(error, "definite", False)
+                if reason:
+                    if maybe_happened and isinstance(error, CallError):
+                        error.definite = False
+                    self._give_up(call, number, reason)
+                    raise
+                cause = type(error).__name__
+            else:
+                if budget is not None:
+                    budget.deposit()
+                return answer
+            number += 1
+            self.retried += 1
+            if self.listener is not None:
+                now = self.clock.monotonic()
+                emit(
+                    self.listener,
+                    Event(
+                        now,
+                        call.edge,
+                        self.kind,
+                        "attempt",
+                        reason=cause,
+                        attempt=number,
+                        wait_s=wait_s,
+                    ),
+                )
+            await self.clock.sleep(wait_s)
+
+    def _backoff_s(self, number: int) -> float:
+        ceiling = self.backoff_base_s * 2.0 ** min(number - 1, 60)
+        return self.rng.random() * min(self.backoff_cap_s, ceiling)
+
+    def _refusal(
+        self, error: Exception, call: Call, number: int, wait_s: float, budget: RetryBudget | None
+    ) -> str:
+        """Why this failure is not tried again; "" if it is, and then the budget has paid for it."""
+        retryable = getattr(error, "retryable", False) or isinstance(error, self.retry_on)
+        if not retryable:
+            return "not_retryable"
+        if not (call.idempotent or getattr(error, "definite", False)):
+            return "not_idempotent"
+        if number >= self.max_attempts:
+            return "attempts"
+        if call.deadline is not None and self.clock.monotonic() + wait_s >= call.deadline:
+            return "deadline"
+        if budget is not None and not budget.try_spend():
+            return "budget"
+        return ""
+
+    def _give_up(self, call: Call, number: int, reason: str) -> None:
+        self.gave_up += 1
+        if self.listener is not None:
+            now = self.clock.monotonic()
+            event = Event(now, call.edge, self.kind, "give_up", reason=reason, attempt=number)
+            emit(self.listener, event)
+
+    def _live(self) -> dict[str, object]:
+        live: dict[str, object] = {
+            "max_attempts": self.max_attempts,
+            "retried": self.retried,
+            "gave_up": self.gave_up,
+        }
+        if self.budget is not None:
+            live["budget_tokens"] = round(self.budget.tokens, 3)
+        return live
