@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from chassis.resilience.checks import not_negative, positive
 
 
@@ -10,21 +12,29 @@ class RetryBudget:
 
     It starts full, so retries <= capacity + deposit x successes at any time: under a total outage
     the extra load stops after `capacity` retries, in health it stays near `deposit` (0.1 = 10%).
-    Share one budget among all callers of a dependency in a process.
+    With `enabled` off it grants everything and counts nothing. Share one budget among all callers
+    of a dependency in a process.
     """
+
+    kind: ClassVar[str] = "budget"
 
     def __init__(self, capacity: float = 10.0, deposit: float = 0.1) -> None:
         self.capacity = positive("capacity", capacity)
         self.deposit_share = not_negative("deposit", deposit)
         self.tokens = self.capacity
+        self.enabled = True
 
     def deposit(self) -> None:
         """Count one success."""
+        if not self.enabled:
+            return
         tokens = self.tokens + self.deposit_share
         self.tokens = tokens if tokens < self.capacity else self.capacity
 
     def try_spend(self) -> bool:
         """Take one token for one retry; False when less than one is left."""
+        if not self.enabled:
+            return True
         # Ten deposits of 0.1 sum to 0.9999999999999999: they are meant to buy a retry.
         if self.tokens < 1.0 - 1e-9:
             return False

@@ -22,6 +22,7 @@ class Call:
     deadline    absolute, on the clock's monotonic scale (seconds); None: none
     priority    load-shedding class; higher is more important, 0 is dropped first
     attempt     1-based; retry sets it, so afterwards it holds the attempts made
+    key         identity of what is asked for, e.g. a product's id; finds stale answers, no label
     disabled    kinds of policies this call leaves out; None: what the chain's profile leaves out
     """
 
@@ -31,6 +32,7 @@ class Call:
     deadline: float | None = None
     priority: int = 0
     attempt: int = 1
+    key: str = ""
     disabled: frozenset[str] | None = None
 
     def remaining(self, clock: Clock) -> float | None:
@@ -46,6 +48,7 @@ class Call:
             self.deadline,
             self.priority,
             self.attempt,
+            self.key,
             self.disabled,
         )
 
@@ -104,7 +107,9 @@ class Chain(Switchable):
         return next((policy for policy in self.policies if policy.kind == kind), None)
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
-        off = self.off if call.disabled is None else call.disabled
+        if call.disabled is None and self.off:
+            call.disabled = self.off  # for policies with parts that can be left out
+        off = call.disabled or ()
         for policy in self._inner_first:
             if policy.enabled and policy.kind not in off:
                 attempt = partial(policy.run, attempt)

@@ -1,0 +1,124 @@
+"""Bulkhead: at most so many calls at once, and a short, bounded queue for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import ClassVar, NoReturn
+
+from chassis.resilience.checks import at_least, not_negative
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import BulkheadFull, DeadlineExceeded
+from chassis.resilience.events import Event, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+
+
+class Bulkhead(Switchable):
+    """`permits` calls run, up to `queue` wait, first come first served, the rest is rejected.
+
+    A queued call waits at most `wait_s_max` seconds and never past its deadline. Raises
+    BulkheadFull (reason "full" or "waited") or DeadlineExceeded (definite). A permit given to a
+    call that was cancelled in the same instant moves on to the next in the queue.
+    """
+
+    kind: ClassVar[str] = "bulkhead"
+
+    def __init__(
+        self,
+        edge: str,
+        permits: int = 25,
+        *,
+        queue: int = 0,
+        wait_s_max: float = 1.0,
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        self.edge = edge
+        self.permits = at_least("permits", permits, 1)
+        self.queue = at_least("queue", queue, 0)
+        self.wait_s_max = not_negative("wait_s_max", wait_s_max)
+        self.clock = clock
+        self.listener = listener
+        self.in_flight = 0
+        self.rejected = 0
+        self._waiting: deque[asyncio.Future[bool]] = deque()  # True: a permit is yours
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue now."""
+        return len(self._waiting)
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        if self.in_flight < self.permits and not self._waiting:
+            self.in_flight += 1
+        else:
+            await self._wait(call)
+        try:
+            return await attempt(call)
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give a permit back: to the first in the queue, or to the shelf."""
+        self.in_flight -= 1
+        while self._waiting and self.in_flight < self.permits:
+            first = self._waiting.popleft()
+            if not first.done():
+                self.in_flight += 1
+                first.set_result(True)
+
+    async def _wait(self, call: Call) -> None:
+        if len(self._waiting) >= self.queue:
+            self._reject("full")
+        patience_s = self.wait_s_max
+        remaining_s = call.remaining(self.clock)
+        by_deadline = remaining_s is not None and remaining_s < patience_s
+        if by_deadline and remaining_s is not None:
+            patience_s = remaining_s
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        timer = self.clock.call_later(
+            patience_s, lambda: None if turn.done() else turn.set_result(False)
+        )
+        try:
+            granted = await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.release()
+            self._forget(turn)
+            raise
+        finally:
+            timer.cancel()
+        if not granted:
+            self._forget(turn)
+            self._reject("deadline" if by_deadline else "waited")
+
+    def _forget(self, turn: asyncio.Future[bool]) -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+
+    def _reject(self, reason: str) -> NoReturn:
+        self.rejected += 1
+        if self.listener is not None:
+            event = Event(
+                self.clock.monotonic(),
+                self.edge,
+                self.kind,
+                "rejection",
+                reason=reason,
+                n=self.in_flight,
+                limit=self.permits,
+            )
+            emit(self.listener, event)
+        if reason == "deadline":
+            raise DeadlineExceeded(f"{self.edge}: deadline passed in the queue", definite=True)
+        raise BulkheadFull(f"{self.edge}: bulkhead is full", reason=reason)
+
+    def _live(self) -> dict[str, object]:
+        return {
+            "edge": self.edge,
+            "permits": self.permits,
+            "in_flight": self.in_flight,
+            "waiting": self.waiting,
+            "rejected": self.rejected,
+        }

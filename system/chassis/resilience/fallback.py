@@ -1,0 +1,110 @@
+"""Fallback: answer in place of a failed call: a value, a function's result, or a stale answer."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from chassis.resilience.checks import at_least, positive
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import CallError
+from chassis.resilience.events import Event, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+
+
+class Fallback(Switchable):
+    """Answers `value`, or what `function(call, error)` returns (awaited if need be).
+
+    Only for errors in `on`. A function that cannot help raises; raising `error` itself keeps the
+    original. Belongs outermost, where nothing is left to try.
+    """
+
+    kind: ClassVar[str] = "fallback"
+
+    def __init__(
+        self,
+        value: Any = None,
+        *,
+        function: Callable[[Call, Exception], Any] | None = None,
+        on: tuple[type[Exception], ...] = (CallError,),
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        self.value = value
+        self.function = function
+        self.on = on
+        self.clock = clock
+        self.listener = listener
+        self.used = 0
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        try:
+            return await attempt(call)
+        except self.on as error:
+            answer = await self._substitute(call, error)
+            self.used += 1
+            if self.listener is not None:
+                now = self.clock.monotonic()
+                reason = type(error).__name__
+                emit(self.listener, Event(now, call.edge, self.kind, "fallback", reason=reason))
+            return cast(T, answer)
+
+    async def _substitute(self, call: Call, error: Exception) -> Any:
+        if self.function is None:
+            return self.value
+        answer = self.function(call, error)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def _live(self) -> dict[str, object]:
+        return {"used": self.used}
+
+
+class StaleFallback(Fallback):
+    """Answers with the last good answer to the same `call.key`, at most `age_s_max` seconds old.
+
+    Keeps the `entries_max` most recently used answers. Calls without a key pass through: an
+    operation's name alone would hand out somebody else's answer. Without a good answer the
+    original error is raised.
+    """
+
+    def __init__(
+        self,
+        *,
+        age_s_max: float = 300.0,
+        entries_max: int = 1000,
+        on: tuple[type[Exception], ...] = (CallError,),
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        super().__init__(on=on, clock=clock, listener=listener)
+        self.age_s_max = positive("age_s_max", age_s_max)
+        self.entries_max = at_least("entries_max", entries_max, 1)
+        self._good: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        if not call.key:
+            return await attempt(call)
+
+        async def remember(call: Call) -> T:
+            answer = await attempt(call)
+            place = (call.operation, call.key)
+            self._good[place] = (self.clock.monotonic(), answer)
+            self._good.move_to_end(place)
+            if len(self._good) > self.entries_max:
+                self._good.popitem(last=False)
+            return answer
+
+        return await super().run(remember, call)
+
+    async def _substitute(self, call: Call, error: Exception) -> Any:
+        place = (call.operation, call.key)
+        known = self._good.get(place)
+        if known is None or self.clock.monotonic() - known[0] > self.age_s_max:
+            raise error
+        self._good.move_to_end(place)
+        return known[1]
+
+    def _live(self) -> dict[str, object]:
+        return {"used": self.used, "entries": len(self._good)}

@@ -1,0 +1,103 @@
+"""How many calls at once a dependency takes, learnt from its latency: AIMD and gradient2."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chassis.resilience.checks import at_least, positive, share
+
+
+class Limit(Protocol):
+    """An estimate that learns from one sample window at a time."""
+
+    limit: float
+
+    def update(self, rtt_s: float, in_flight: int, dropped: bool) -> None:
+        """Learn: mean round trip in seconds, most calls in flight, whether any was dropped."""
+
+
+class Aimd:
+    """Additive increase, multiplicative decrease: TCP's answer.
+
+    +1 while at least half the limit is in use; x `backoff` when a call was dropped or the round
+    trip exceeds `rtt_s_max`.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial: int = 20,
+        least: int = 1,
+        most: int = 200,
+        backoff: float = 0.9,
+        rtt_s_max: float = 5.0,
+    ) -> None:
+        self.limit = float(_ordered(least, initial, most))
+        self.least = least
+        self.most = most
+        self.backoff = share("backoff", backoff)
+        self.rtt_s_max = positive("rtt_s_max", rtt_s_max)
+
+    def update(self, rtt_s: float, in_flight: int, dropped: bool) -> None:
+        if dropped or rtt_s > self.rtt_s_max:
+            self.limit = max(self.least, self.limit * self.backoff)
+        elif in_flight * 2 >= self.limit:
+            self.limit = min(self.most, self.limit + 1)
+
+
+class Gradient2:
+    """Shrinks by the ratio of long-term to current round trip, grows by an allowed queue.
+
+    limit <- (1 - s) limit + s (g limit + queue), g = clamp(tolerance x long/rtt, 0.5, 1), where
+    long is an exponential average over `long_window` samples (Netflix concurrency-limits,
+    Gradient2Limit). Unlike there, a dropped sample means g = 0.5 and leaves the averages alone:
+    a fast refusal would otherwise look like a fast dependency.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial: int = 20,
+        least: int = 1,
+        most: int = 200,
+        queue: int = 4,
+        smoothing: float = 0.2,
+        tolerance: float = 1.5,
+        long_window: int = 600,
+    ) -> None:
+        self.limit = float(_ordered(least, initial, most))
+        self.least = least
+        self.most = most
+        self.queue = at_least("queue", queue, 0)
+        self.smoothing = share("smoothing", smoothing)
+        self.tolerance = positive("tolerance", tolerance)
+        self.long_window = at_least("long_window", long_window, 1)
+        self.long_s = 0.0
+        self._samples = 0
+
+    def update(self, rtt_s: float, in_flight: int, dropped: bool) -> None:
+        gradient = 0.5
+        if not dropped and rtt_s > 0:
+            self._average(rtt_s)
+            gradient = max(0.5, min(1.0, self.tolerance * self.long_s / rtt_s))
+            if self.long_s > 2 * rtt_s:
+                self.long_s *= 0.95  # back from a long overload: forget it faster
+        if not dropped and in_flight < self.limit / 2:
+            return  # the caller, not the limit, held the calls back: nothing learnt
+        target = self.limit * gradient + (0 if dropped else self.queue)
+        limit = (1 - self.smoothing) * self.limit + self.smoothing * target
+        self.limit = max(self.least, min(self.most, limit))
+
+    def _average(self, rtt_s: float) -> None:
+        self._samples += 1
+        if self._samples <= 10:  # a plain mean until the average has something to stand on
+            self.long_s += (rtt_s - self.long_s) / self._samples
+        else:
+            self.long_s += (rtt_s - self.long_s) * 2 / (self.long_window + 1)
+
+
+def _ordered(least: int, initial: int, most: int) -> int:
+    at_least("least", least, 1)
+    if not least <= initial <= most:
+        raise ValueError(f"limits must be least <= initial <= most, got {least, initial, most}")
+    return initial

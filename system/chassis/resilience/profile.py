@@ -1,0 +1,192 @@
+"""From a plain dict (an edge's table in resilience.toml) to that edge's composed policies."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chassis.resilience.adaptive_limit import AdaptiveLimit
+from chassis.resilience.breaker import Breaker
+from chassis.resilience.budget import RetryBudget
+from chassis.resilience.bulkhead import Bulkhead
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.consecutive import ConsecutiveBreaker
+from chassis.resilience.events import Listener
+from chassis.resilience.hedge import Hedge
+from chassis.resilience.knobs import KNOBS, Knob
+from chassis.resilience.limits import Aimd, Gradient2
+from chassis.resilience.policy import Chain, Policy
+from chassis.resilience.rate_limiter import RateLimiter
+from chassis.resilience.retry import Retry
+from chassis.resilience.throttle import AdaptiveThrottle
+from chassis.resilience.timeout import Timeout
+
+KINDS = tuple(KNOBS)  # outermost first, which is also how they compose
+
+PROFILES: dict[str, frozenset[str]] = {
+    "none": frozenset(),
+    "timeouts": frozenset({"timeout"}),
+    "retries": frozenset({"timeout", "retry"}),
+    "breaker": frozenset({"timeout", "retry", "breaker", "consecutive"}),
+    "full": frozenset(KINDS),
+}
+
+# Built even if the edge's table does not name them; the other kinds only if it does.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "timeout": {"seconds": 1.0},
+    "retry": {"max_attempts": 3},
+    "budget": {},
+    "breaker": {
+        "window_size": 20,
+        "minimum_calls": 10,
+        "wait_open_s": 5.0,
+        "permitted_half_open": 5,
+        "slow_call_rate_threshold": 0.8,
+        "slow_call_duration_s": 0.8,
+    },
+    "bulkhead": {"permits": 50, "queue": 50, "wait_s_max": 0.25},
+}
+
+
+class ProfileError(ValueError):
+    """A setting is unknown or wrong; the message names edge, key, value and what is expected."""
+
+
+class EdgePolicies(Chain):
+    """All policies of one edge, with a profile and single switches to be moved at run time.
+
+    A policy runs if the profile (or the call's own `disabled`) includes it and its switch is on.
+    """
+
+    def __init__(self, edge: str, policies: list[Policy], budgets: list[RetryBudget]) -> None:
+        super().__init__(*policies)
+        self.edge = edge
+        self.budgets = budgets
+        self.profile = "full"
+
+    def use(self, profile: str) -> None:
+        """Move to another step of the ladder none < timeouts < retries < breaker < full."""
+        self.off = off_for(profile)
+        self.profile = profile
+
+    def switch(self, kind: str, on: bool) -> None:
+        """Turn one policy on or off, whatever the profile. Raises ProfileError if not there."""
+        parts: list[Policy | RetryBudget] = [p for p in self.policies if p.kind == kind]
+        if kind == "budget":
+            parts.extend(self.budgets)
+        if not parts:
+            raise ProfileError(f"{self.edge}: no policy {kind!r} here; {_one_of(self.kinds())}")
+        for part in parts:
+            part.enabled = on
+
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that can be switched here, outermost first."""
+        inside = {policy.kind for policy in self.policies}
+        if self.budgets:
+            inside.add("budget")
+        return tuple(kind for kind in KINDS if kind in inside)
+
+    def _live(self) -> dict[str, object]:
+        return {"edge": self.edge, "profile": self.profile, **super()._live()}
+
+
+def off_for(profile: str) -> frozenset[str]:
+    """The kinds a profile leaves out: what to put into `Call.disabled` for a ladder step."""
+    if profile not in PROFILES:
+        raise ProfileError(f"unknown profile {profile!r}; {_one_of(PROFILES)}")
+    return frozenset(KINDS) - PROFILES[profile]
+
+
+def build(
+    edge: str,
+    spec: Mapping[str, Any],
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    rng: random.Random | None = None,
+    listener: Listener | None = None,
+) -> EdgePolicies:
+    """The policies of `edge` as `spec` says.
+
+    `spec` holds `profile` (default "full") and, by kind, a table of KNOBS, or true for the
+    defaults, or false to leave the kind out. All kinds are built, so that any profile can be
+    chosen later. Raises ProfileError.
+    """
+    tables = dict(DEFAULTS)
+    for key, value in spec.items():
+        if key == "profile":
+            continue
+        if key not in KNOBS:
+            raise ProfileError(f"{edge}: unknown key {key!r}; {_one_of(('profile', *KINDS), key)}")
+        if value is False:
+            tables.pop(key, None)
+        elif value is True:
+            tables.setdefault(key, {})
+        elif isinstance(value, Mapping):
+            _check(edge, key, value)
+            tables[key] = {**tables.get(key, {}), **value}
+        else:
+            raise ProfileError(f"{edge}: {key} must be a table or true or false, got {value!r}")
+    budgets: list[RetryBudget] = []
+    policies: list[Policy] = []
+    shared: dict[str, Any] = {"clock": clock, "listener": listener}
+    chance = rng or random.Random()
+    if "budget" in tables:
+        # One for retries and one for hedges: a success must not pay into the same purse twice.
+        budgets = [_make(edge, "budget", tables["budget"], RetryBudget) for _ in range(2)]
+    for_retries, for_hedges = budgets or (None, None)
+    makers: dict[str, Callable[..., Policy]] = {
+        "retry": lambda **knobs: Retry(rng=chance, budget=for_retries, **knobs, **shared),
+        "throttle": lambda **knobs: AdaptiveThrottle(edge, rng=chance, **knobs, **shared),
+        "breaker": lambda **knobs: Breaker(edge, **knobs, **shared),
+        "consecutive": lambda **knobs: ConsecutiveBreaker(edge, **knobs, **shared),
+        "rate_limiter": lambda rate_per_s=100.0, **knobs: RateLimiter(
+            edge, rate_per_s, **knobs, **shared
+        ),
+        "hedge": lambda **knobs: Hedge(budget=for_hedges, **knobs, **shared),
+        "bulkhead": lambda **knobs: Bulkhead(edge, **knobs, **shared),
+        "adaptive_limit": lambda algorithm="gradient2", **knobs: AdaptiveLimit(
+            edge, Aimd(**knobs) if algorithm == "aimd" else Gradient2(**knobs), **shared
+        ),
+        "timeout": lambda **knobs: Timeout(**knobs, **shared),
+    }
+    for kind, maker in makers.items():
+        if kind in tables:
+            policies.append(_make(edge, kind, tables[kind], maker))
+    chain = EdgePolicies(edge, policies, budgets)
+    try:
+        chain.use(spec.get("profile", "full"))
+    except ProfileError as error:
+        raise ProfileError(f"{edge}: {error}") from None
+    return chain
+
+
+def _make(edge: str, kind: str, table: Mapping[str, Any], maker: Callable[..., Any]) -> Any:
+    try:
+        return maker(**table)
+    except ValueError as error:
+        raise ProfileError(f"{edge}: {kind}.{error}") from None
+
+
+def _check(edge: str, kind: str, table: Mapping[str, Any]) -> None:
+    knobs = KNOBS[kind]
+    for key, value in table.items():
+        knob = knobs.get(key)
+        if knob is None:
+            raise ProfileError(f"{edge}: unknown key {kind}.{key}; {_one_of(knobs, key)}")
+        if isinstance(value, bool) or not isinstance(value, knob.types):
+            raise ProfileError(f"{edge}: {kind}.{key} must be {_noun(knob)}, got {value!r}")
+        if knob.choices and value not in knob.choices:
+            raise ProfileError(f"{edge}: {kind}.{key} is {value!r}; {_one_of(knob.choices)}")
+
+
+def _noun(knob: Knob) -> str:
+    noun = {str: "a text", int: "a whole number"}.get(knob.types[0], "a number")
+    return f"{'a number' if float in knob.types else noun} ({knob.meaning})"
+
+
+def _one_of(names: Any, near: str = "") -> str:
+    close = difflib.get_close_matches(near, list(names), n=1) if near else []
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"expected one of {', '.join(names)}{hint}"

@@ -1,0 +1,91 @@
+"""Rate limiter: a token bucket with an optional short wait for the next token."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chassis.resilience.checks import at_least, not_negative, positive
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import RateLimited
+from chassis.resilience.events import Event, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+
+
+class RateLimiter(Switchable):
+    """At most `burst` + `rate_per_s` x t calls start in any t seconds.
+
+    A call without a token reserves the next one if that comes within `wait_s_max` seconds and
+    before its deadline, else RateLimited with `retry_after_s`. A call cancelled while it waits
+    returns its reservation. Tokens flow continuously: resilience4j refreshes in whole cycles, and
+    may so let through two cycles' worth at a cycle's edge.
+    """
+
+    kind: ClassVar[str] = "rate_limiter"
+
+    def __init__(
+        self,
+        edge: str,
+        rate_per_s: float,
+        *,
+        burst: int = 1,
+        wait_s_max: float = 0.0,
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        self.edge = edge
+        self.rate_per_s = positive("rate_per_s", rate_per_s)
+        self.burst = at_least("burst", burst, 1)
+        self.wait_s_max = not_negative("wait_s_max", wait_s_max)
+        self.clock = clock
+        self.listener = listener
+        self.rejected = 0
+        self._tokens = float(self.burst)  # below 0: reserved by waiting calls
+        self._at = clock.monotonic()
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        wait_s = self.acquire(call)
+        if wait_s > 0:
+            try:
+                await self.clock.sleep(wait_s)
+            except BaseException:
+                self._tokens = min(self.burst, self._tokens + 1)
+                raise
+        return await attempt(call)
+
+    def acquire(self, call: Call) -> float:
+        """Take a token; returns the seconds to wait before it may be used. Raises RateLimited."""
+        now = self.clock.monotonic()
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate_per_s)
+        self._at = now
+        wait_s = (1 - self._tokens) / self.rate_per_s
+        if wait_s <= 1e-9:  # a token refilled in ten steps of 0.1 is a whole token
+            wait_s = 0.0
+        late = call.deadline is not None and now + wait_s >= call.deadline
+        if wait_s and (wait_s > self.wait_s_max or late):
+            self.rejected += 1
+            if self.listener is not None:
+                event = Event(
+                    now,
+                    self.edge,
+                    self.kind,
+                    "rejection",
+                    reason="rate",
+                    wait_s=wait_s,
+                    limit=self.rate_per_s,
+                )
+                emit(self.listener, event)
+            raise RateLimited(
+                f"{self.edge}: over {self.rate_per_s:g} calls/s",
+                reason="rate",
+                retry_after_s=wait_s,
+            )
+        self._tokens -= 1
+        return wait_s
+
+    def _live(self) -> dict[str, object]:
+        return {
+            "edge": self.edge,
+            "rate_per_s": self.rate_per_s,
+            "tokens": round(self._tokens, 3),
+            "rejected": self.rejected,
+        }

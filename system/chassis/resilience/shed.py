@@ -1,0 +1,116 @@
+"""Load shedding: an overloaded server drops its least important work first, before doing any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn
+
+from chassis.resilience.checks import at_least, positive, share
+from chassis.resilience.clock import SYSTEM_CLOCK, Clock
+from chassis.resilience.errors import Shed
+from chassis.resilience.events import Event, Listener, emit
+from chassis.resilience.policy import Attempt, Call, Switchable, T
+
+
+class LoadShedder(Switchable):
+    """Admits by priority class from two signals: work in flight, and time spent queueing.
+
+    shares[p] is the part of `capacity` (requests in flight) that class p may fill; priorities
+    above the last class count as the last, whose share is 1. Besides, if even the shortest queue
+    time reported during an `interval_s` exceeded `queue_s_max` (CoDel's sign of a standing queue,
+    RFC 8289), one more class is dropped for the next interval, and one less if not; the last
+    class is never dropped for that. Raises Shed with `retry_after_s`.
+    """
+
+    kind: ClassVar[str] = "shed"
+
+    def __init__(
+        self,
+        name: str,
+        capacity: int = 100,
+        *,
+        shares: Sequence[float] = (0.6, 0.8, 1.0),
+        queue_s_max: float = 0.05,
+        interval_s: float = 0.1,
+        retry_after_s: float = 1.0,
+        clock: Clock = SYSTEM_CLOCK,
+        listener: Listener | None = None,
+    ) -> None:
+        self.name = name
+        self.capacity = at_least("capacity", capacity, 1)
+        self.shares = tuple(share("shares", part) for part in shares)
+        if list(self.shares) != sorted(self.shares) or self.shares[-1:] != (1.0,):
+            raise ValueError(f"shares must rise and end at 1.0, got {shares!r}")
+        self.queue_s_max = positive("queue_s_max", queue_s_max)
+        self.interval_s = positive("interval_s", interval_s)
+        self.retry_after_s = positive("retry_after_s", retry_after_s)
+        self.clock = clock
+        self.listener = listener
+        self.in_flight = 0
+        self.dropped = 0
+        self.level = 0  # classes below this are dropped because work queues
+        self._interval_ends = clock.monotonic() + interval_s
+        self._shortest_s = math.inf
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        self.admit(call.priority)
+        try:
+            return await attempt(call)
+        finally:
+            self.release()
+
+    def admit(self, priority: int) -> None:
+        """Take in one request; every admission must be followed by one `release`. Raises Shed."""
+        last = len(self.shares) - 1
+        rank = min(max(priority, 0), last)
+        self._roll(self.clock.monotonic())
+        if rank < self.level:
+            self._drop(rank, "queue")
+        if self.in_flight >= math.ceil(self.shares[rank] * self.capacity):
+            self._drop(rank, "in_flight")
+        self.in_flight += 1
+
+    def release(self) -> None:
+        """The request is done."""
+        self.in_flight -= 1
+
+    def observe_queue(self, seconds: float) -> None:
+        """Report how long a request (or the event loop) waited before work on it began."""
+        self._roll(self.clock.monotonic())
+        self._shortest_s = min(self._shortest_s, seconds)
+
+    def _roll(self, now: float) -> None:
+        if now < self._interval_ends:
+            return
+        standing = self.queue_s_max < self._shortest_s < math.inf
+        silent = int((now - self._interval_ends) / self.interval_s)  # intervals without a report
+        step = 1 if standing else -1
+        self.level = max(0, min(self.level + step, len(self.shares) - 1) - silent)
+        self._shortest_s = math.inf
+        self._interval_ends = now + self.interval_s
+
+    def _drop(self, rank: int, reason: str) -> NoReturn:
+        self.dropped += 1
+        if self.listener is not None:
+            event = Event(
+                self.clock.monotonic(),
+                self.name,
+                self.kind,
+                "shed",
+                reason=reason,
+                priority=rank,
+                n=self.in_flight,
+                limit=self.capacity,
+            )
+            emit(self.listener, event)
+        raise Shed(f"{self.name}: overloaded", reason=reason, retry_after_s=self.retry_after_s)
+
+    def _live(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "in_flight": self.in_flight,
+            "capacity": self.capacity,
+            "level": self.level,
+            "dropped": self.dropped,
+        }
