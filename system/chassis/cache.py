@@ -1,0 +1,175 @@
+"""A read-through cache on Valkey with stampede protection; without Valkey it loads from the source.
+
+Protection in three layers: one load a process and key at a time (single flight), one a fleet (a short
+lock in Valkey), and an early refresh by chance before expiry (XFetch: Vattani, Chierichetti, Lowenstein,
+"Optimal Probabilistic Cache Stampede Prevention", VLDB 2015), so that a hot key never expires for all at once.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import redis.asyncio as redis
+from prometheus_client import Counter
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+log = logging.getLogger("chassis.cache")
+LOOKUPS = Counter("cache_lookups", "Cache look-ups", ("result",))
+HITS, MISSES, DOWN, EARLY = (LOOKUPS.labels(r) for r in ("hit", "miss", "down", "early"))
+LOCK_S = 2.0
+LOCK_POLL_S = 0.02
+REST_S = 1.0  # how long a dead Valkey is left alone
+UNREACHABLE = (RedisError, OSError, TimeoutError)
+
+
+class Cache:
+    """Values are bytes; an entry is `<expires> <load seconds> <value>`, kept a little past its expiry."""
+
+    def __init__(self, client: redis.Redis, prefix: str, rng: Random | None = None) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._rng = rng or Random()
+        self._loading: dict[str, asyncio.Task[bytes]] = {}
+        self._resting_until = 0.0
+
+    async def get_or_load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[Any]]) -> Any:
+        """The JSON value under `key`, loaded if it is not there."""
+
+        async def load_json() -> bytes:
+            return json.dumps(await load(), separators=(",", ":")).encode()
+
+        return json.loads(await self.bytes_or_load(key, ttl_s, load_json))
+
+    async def bytes_or_load(
+        self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """The bytes under `key`, loaded if they are not there; `load`'s errors are the caller's."""
+        entry = await self._get(key)
+        if entry is not None:
+            expires, load_s, value = entry
+            remaining = expires - time.time()
+            if remaining > 0:
+                early = load_s * -math.log(1.0 - self._rng.random()) >= remaining
+                if early and key not in self._loading:
+                    EARLY.inc()
+                    self._start(key, ttl_s, load)
+                HITS.inc()
+                return value
+        MISSES.inc()
+        # shield: one impatient caller must not cancel the load that others wait for
+        return await asyncio.shield(self._loading.get(key) or self._start(key, ttl_s, load))
+
+    async def delete(self, *keys: str) -> None:
+        """Forget these keys; a Valkey that is down forgets them by their TTL."""
+        try:
+            await self._client.delete(*(self._prefix + key for key in keys))
+        except UNREACHABLE as error:
+            self._rest(error)
+
+    def _start(
+        self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
+    ) -> asyncio.Task[bytes]:
+        task = asyncio.create_task(self._load(key, ttl_s, load))
+        self._loading[key] = task
+        task.add_done_callback(lambda done: self._finished(key, done))
+        return task
+
+    def _finished(self, key: str, task: asyncio.Task[bytes]) -> None:
+        self._loading.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # an early refresh has no waiter; the next miss loads again
+
+    async def _load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
+        locked = await self._lock(key)
+        if locked is False:
+            value = await self._await_other(key)
+            if value is not None:
+                return value
+        started = time.monotonic()
+        value = await load()
+        await self._put(key, value, ttl_s, time.monotonic() - started)
+        return value
+
+    async def _await_other(self, key: str) -> bytes | None:
+        """What the lock's holder loads, or None if it does not within the lock's life."""
+        give_up = time.monotonic() + LOCK_S
+        while time.monotonic() < give_up and not self._resting:
+            await asyncio.sleep(LOCK_POLL_S)
+            entry = await self._get(key)
+            if entry is not None and entry[0] > time.time():
+                return entry[2]
+        return None
+
+    @property
+    def _resting(self) -> bool:
+        return time.monotonic() < self._resting_until
+
+    def _rest(self, error: BaseException) -> None:
+        if not self._resting:
+            log.warning(
+                "Valkey unreachable, loading from the source: %s", error or type(error).__name__
+            )
+        self._resting_until = time.monotonic() + REST_S
+
+    async def _get(self, key: str) -> tuple[float, float, bytes] | None:
+        if self._resting:
+            DOWN.inc()
+            return None
+        try:
+            raw: bytes | None = await self._client.get(self._prefix + key)  # type: ignore[assignment]
+        except UNREACHABLE as error:
+            self._rest(error)
+            DOWN.inc()
+            return None
+        if raw is None:
+            return None
+        try:
+            expires, load_s, value = raw.split(b" ", 2)
+            return float(expires), float(load_s), value
+        except ValueError:
+            return None
+
+    async def _put(self, key: str, value: bytes, ttl_s: float, load_s: float) -> None:
+        if self._resting:
+            return
+        entry = b"%f %f %s" % (time.time() + ttl_s, load_s, value)
+        try:
+            pipe = self._client.pipeline(transaction=False)
+            pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
+            pipe.delete(f"{self._prefix}{key}:lock")
+            await pipe.execute()
+        except UNREACHABLE as error:
+            self._rest(error)
+
+    async def _lock(self, key: str) -> bool | None:
+        """True: ours. False: another process loads. None: no Valkey to ask."""
+        if self._resting:
+            return None
+        try:
+            return bool(
+                await self._client.set(
+                    f"{self._prefix}{key}:lock", b"1", nx=True, px=int(LOCK_S * 1000)
+                )
+            )
+        except UNREACHABLE as error:
+            self._rest(error)
+            return None
+
+
+def open_cache(url: str, prefix: str) -> Cache:
+    """A cache on the Valkey at `url`; connects when first used, gives up on an answer after 200 ms."""
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=0.2,
+        socket_connect_timeout=0.2,
+        max_connections=64,
+        retry=Retry(NoBackoff(), 0),  # the source is at hand: better it than a second wait
+    )
+    return Cache(client, prefix)

@@ -1,0 +1,152 @@
+"""The one ASGI middleware of every service: deadline, body limit, span, RED metrics, inbound faults."""
+
+import time
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis import context, telemetry
+from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.problems import problem_response
+
+BODY_BYTES_MAX = 64 * 1024
+UNOBSERVED = ("/health", "/ready", "/metrics", "/_lab")
+
+
+class Edge:
+    """Pure ASGI: what `BaseHTTPMiddleware` would cost is paid per request, this is not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._metrics: dict[tuple[str, str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(UNOBSERVED):
+            await self.app(scope, receive, send)
+            return
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
+        service = scope["app"].state.service
+        request_context = context.RequestContext(
+            deadline=_deadline(headers.get(context.BUDGET_HEADER, "")),
+            caller=headers.get(context.CALLER_HEADER, ""),
+            lab=headers.get(context.LAB_HEADER, "") if service.settings.lab else "",
+        )
+        token = context.current.set(request_context)
+        started = time.perf_counter()
+        status = 500
+        method = scope["method"]
+        span = telemetry.tracer().start_span(
+            method,
+            context=telemetry.propagator.extract(headers),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": method, "url.path": scope["path"]},
+        )
+        telemetry.ACTIVE.inc()
+
+        async def send_seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                await self._guarded(
+                    scope, receive, send_seen, headers, request_context, service.injector
+                )
+        finally:
+            telemetry.ACTIVE.dec()
+            context.current.reset(token)
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._observe(method, route, status, time.perf_counter() - started)
+            span.update_name(f"{method} {route}")
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", status)
+            if request_context.caller:
+                span.set_attribute("breakwater.caller", request_context.caller)
+            if status >= 500:
+                span.set_status(Status(StatusCode.ERROR))
+            span.end()
+
+    async def _guarded(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: dict[str, str],
+        request_context: context.RequestContext,
+        injector: Injector,
+    ) -> None:
+        """Refuse what is too late or too large, then let the faults and the app have it."""
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > BODY_BYTES_MAX:
+            response = problem_response(
+                Request(scope),
+                413,
+                "body-too-large",
+                "Body too large",
+                f"at most {BODY_BYTES_MAX} bytes",
+            )
+            await response(scope, receive, send)
+            return
+        if request_context.deadline is not None and request_context.deadline <= time.monotonic():
+            # expired work is dropped before it starts: nobody waits for the answer any more
+            response = problem_response(
+                Request(scope),
+                504,
+                "deadline-exceeded",
+                "Deadline exceeded",
+                "the caller's time was up before the work began",
+                extra={"definite": True},
+            )
+            await response(scope, receive, send)
+            return
+
+        async def proceed(discard: bool = False) -> None:
+            await self.app(scope, receive, _nowhere if discard else send)
+
+        if not injector.active:
+            await proceed()
+            return
+        exchange = Exchange(
+            point="inbound",
+            method=scope["method"],
+            route=scope["path"],
+            caller=request_context.caller,
+        )
+        try:
+            await injector.run(exchange, proceed)
+        except FaultAborted as abort:
+            response = problem_response(
+                Request(scope),
+                abort.status,
+                "injected-fault",
+                "Injected fault",
+                f"fault {abort.fault_id}",
+            )
+            await response(scope, receive, send)
+
+    def _observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        key = (method, route, status)
+        child = self._metrics.get(key)
+        if child is None:
+            child = self._metrics[key] = telemetry.SERVER_SECONDS.labels(method, route, str(status))
+        child.observe(seconds)
+
+
+async def _nowhere(_: Message) -> None:
+    """Where the answer of an aborted request goes."""
+
+
+def _deadline(budget_ms: str) -> float | None:
+    try:
+        budget = float(budget_ms)
+    except ValueError:
+        return None
+    # nan and inf are garbage as well; an hour is more than any request may ask for
+    return time.monotonic() + budget / 1000 if -1e9 < budget < 3.6e6 else None

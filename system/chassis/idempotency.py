@@ -1,0 +1,113 @@
+"""Idempotency keys: one effect and one answer per key, kept in the transaction of the effect itself."""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from asyncpg import Connection
+from asyncpg.pool import PoolConnectionProxy
+from fastapi import Depends, Header
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from chassis.problems import Problem
+
+Conn = Connection[Any] | PoolConnectionProxy[Any]
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
+
+
+class KeyMissing(Problem):
+    """A POST with an effect came without its Idempotency-Key."""
+
+
+class KeyReused(Problem):
+    """The same key came with another body."""
+
+    status = 422
+
+
+async def _key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
+    if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
+        raise KeyMissing(
+            "this request needs an Idempotency-Key header: 1 to 255 visible ASCII characters"
+        )
+    return idempotency_key
+
+
+IdempotencyKey = Annotated[str, Depends(_key)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An answer as it is kept with its key."""
+
+    status: int
+    body: Any
+    replayed: bool = False
+
+    def response(self) -> JSONResponse:
+        headers = {"Idempotency-Replayed": "true"} if self.replayed else None
+        return JSONResponse(self.body, self.status, headers)
+
+
+@dataclass(slots=True)
+class Once:
+    """One use of a key: `stored` is the earlier answer, if there was one."""
+
+    stored: Stored | None = None
+    recorded: Stored | None = None
+
+    def record(self, status: int, body: BaseModel | dict[str, Any]) -> Stored:
+        plain = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
+        self.recorded = Stored(status, plain)
+        return self.recorded
+
+
+def fingerprint(body: BaseModel | dict[str, Any] | None) -> str:
+    """A digest of a body that does not depend on the order of its fields."""
+    plain = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def once(
+    conn: Conn, *, scope: str, key: str, body: BaseModel | dict[str, Any] | None
+) -> AsyncIterator[Once]:
+    """Inside the caller's transaction: a second use of the key waits for the first one's commit.
+
+    Raises KeyReused if the key came with another body. With IDEMPOTENCY=off nothing is remembered.
+    """
+    attempt = Once()
+    if not enabled:
+        yield attempt
+        return
+    digest = fingerprint(body)
+    # the insert takes the key's row lock: a concurrent twin blocks here until we commit or roll back
+    fresh = await conn.fetchval(
+        "INSERT INTO idempotency (scope, key, fingerprint) VALUES ($1, $2, $3) "
+        "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
+        scope, key, digest,
+    )  # fmt: skip
+    if not fresh:
+        row = await conn.fetchrow(
+            "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2",
+            scope,
+            key,
+        )
+        if row is None:
+            raise KeyMissing("this Idempotency-Key is being used by another request; try again")
+        if row["fingerprint"] != digest:
+            raise KeyReused("this Idempotency-Key was used with another body")
+        if row["status"] is not None:
+            attempt.stored = Stored(row["status"], json.loads(row["body"]), replayed=True)
+    yield attempt
+    if attempt.recorded is not None and attempt.stored is None:
+        await conn.execute(
+            "UPDATE idempotency SET status = $3, body = $4 WHERE scope = $1 AND key = $2",
+            scope, key, attempt.recorded.status, json.dumps(attempt.recorded.body),
+        )  # fmt: skip

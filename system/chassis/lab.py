@@ -1,0 +1,90 @@
+"""The lab's controls inside a service: absent without a lab token, closed to whoever does not hold it."""
+
+import hmac
+import os
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from chassis.auth import Unauthenticated
+from chassis.faults import CATALOGUE, FaultError, Injector
+from chassis.problems import Problem
+
+
+class BadFault(Problem):
+    """The lab asked for a fault that cannot be."""
+
+
+class UnknownFault(Problem):
+    """No active fault has this id."""
+
+    status = 404
+
+
+async def _lab_only(request: Request) -> None:
+    settings = request.app.state.service.settings
+    if not settings.lab:
+        raise HTTPException(404)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), settings.lab_token.encode()):
+        raise Unauthenticated("the lab's controls need the lab's token")
+
+
+async def _injector(request: Request) -> Injector:
+    injector: Injector = request.app.state.service.injector
+    return injector
+
+
+router = APIRouter(prefix="/_lab", dependencies=[Depends(_lab_only)], include_in_schema=False)
+Faults = Annotated[Injector, Depends(_injector)]
+
+
+@router.get("/faults")
+async def list_faults(injector: Faults) -> dict[str, Any]:
+    """The active faults."""
+    return {"items": [active.view() for active in injector.history if active.removed_s is None]}
+
+
+@router.get("/faults/history")
+async def fault_history(injector: Faults) -> dict[str, Any]:
+    """All faults of this process, the removed ones too."""
+    return {"items": [active.view() for active in injector.history], "pid": os.getpid()}
+
+
+@router.get("/faults/catalogue")
+async def catalogue() -> dict[str, Any]:
+    return {
+        "items": [
+            {"kind": kind, "doc": getattr(make, "doc", "")} for kind, make in CATALOGUE.items()
+        ]
+    }
+
+
+@router.post("/faults")
+async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    try:
+        active = injector.add(spec)
+    except FaultError as error:
+        raise BadFault(str(error)) from None
+    return JSONResponse(active.view(), 201)
+
+
+@router.delete("/faults/{fault_id}")
+async def remove_fault(injector: Faults, fault_id: str) -> Response:
+    if not injector.remove(fault_id):
+        raise UnknownFault(f"no active fault {fault_id}")
+    return Response(status_code=204)
+
+
+@router.delete("/faults")
+async def clear_faults(injector: Faults) -> dict[str, Any]:
+    return {"removed": injector.clear()}
+
+
+@router.get("/resilience")
+async def resilience(request: Request) -> dict[str, Any]:
+    """The live state of every policy, by edge."""
+    clients = request.app.state.service.clients
+    return {"edges": {client.edge: client.chain.snapshot() for client in clients.values()}}

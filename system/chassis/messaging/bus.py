@@ -1,0 +1,87 @@
+"""The broker: one NATS connection a process, and the JetStream streams that events live in."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import nats
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import RetentionPolicy, StorageType, StreamConfig
+
+log = logging.getLogger("chassis.bus")
+CONNECT_S = 30.0
+EVENTS = "EVENTS"
+DEAD = "DEAD"
+DEDUPLICATE_S = 120.0
+STREAM_BYTES_MAX = 256 * 1024 * 1024
+
+
+async def connect(url: str, name: str) -> Client:
+    """Connect, waiting up to 30 s for the server; afterwards reconnect for ever."""
+
+    async def on_error(error: Exception) -> None:
+        log.debug("nats: %s", error)
+
+    async def on_disconnect() -> None:
+        log.warning("broker disconnected")
+
+    async def on_reconnect() -> None:
+        log.info("broker reconnected")
+
+    give_up = asyncio.get_running_loop().time() + CONNECT_S
+    while True:
+        try:
+            return await nats.connect(
+                url,
+                name=name,
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                allow_reconnect=True,
+            )
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            if asyncio.get_running_loop().time() > give_up:
+                raise
+            log.info("waiting for the broker: %s", error)
+            await asyncio.sleep(0.1)
+
+
+async def ensure_streams(js: JetStreamContext) -> None:
+    """Create the streams if they are not there; the same call from every service, in any order."""
+    for name, subject in ((EVENTS, "events.>"), (DEAD, "dead.>")):
+        await js.add_stream(
+            StreamConfig(
+                name=name,
+                subjects=[subject],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                max_bytes=STREAM_BYTES_MAX,
+                duplicate_window=DEDUPLICATE_S,
+            )
+        )
+
+
+class Bus:
+    """Publishes events; delivery is acknowledged by the broker before `publish` returns."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.js = client.jetstream(timeout=2)
+
+    @property
+    def connected(self) -> bool:
+        return bool(self.client.is_connected)
+
+    async def publish(
+        self, subject: str, payload: bytes, message_id: str, headers: Mapping[str, str]
+    ) -> None:
+        """Store one message; the same `message_id` within two minutes is stored once."""
+        await self.js.publish(
+            subject, payload, timeout=2, headers={"Nats-Msg-Id": message_id, **headers}
+        )

@@ -1,0 +1,144 @@
+"""Deduplicating inbox: each event has exactly one effect, in the transaction that remembers it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import asyncpg
+from asyncpg import Pool
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Gauge
+from pydantic import ValidationError
+
+from chassis import telemetry
+from chassis.idempotency import Conn
+from chassis.messaging.bus import EVENTS, Bus
+from chassis.messaging.event import Event
+
+log = logging.getLogger("chassis.inbox")
+Handler = Callable[[Conn, Any], Awaitable[None]]
+LAG = Gauge("inbox_lag", "Events waiting or in work for this service")
+HANDLED = Counter("inbox_events", "Events taken from the broker", ("type", "result"))
+BATCH = 20
+FETCH_S = 5.0
+LAG_S = 1.0
+ACK_WAIT_S = 10.0
+DELIVERIES_MAX = 5
+UNREACHABLE = (NatsError, OSError, TimeoutError)
+# the store is down: nobody's fault, so it is not counted against the event
+STORE_DOWN = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+
+class Inbox:
+    """Consumes a service's events through one durable consumer named after it."""
+
+    def __init__(
+        self, service: str, pool: Pool, bus: Bus, handlers: Mapping[type[Event], Handler]
+    ) -> None:
+        self._service = service
+        self._pool = pool
+        self._bus = bus
+        self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
+        self._failures: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Consume for ever; a broker that is down is waited for."""
+        while True:
+            try:
+                subscription = await self._subscribe()
+                await asyncio.gather(self._consume(subscription), self._watch_lag(subscription))
+            except UNREACHABLE as error:
+                log.warning("inbox waits: %s", error or type(error).__name__)
+                await asyncio.sleep(0.5)
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        config = ConsumerConfig(
+            durable_name=self._service,
+            filter_subjects=[f"events.{name}" for name in self._handlers],
+            ack_wait=ACK_WAIT_S,
+            max_ack_pending=256,
+        )
+        await self._bus.js.add_consumer(EVENTS, config)
+        return await self._bus.js.pull_subscribe_bind(consumer=self._service, stream=EVENTS)
+
+    async def _consume(self, subscription: JetStreamContext.PullSubscription) -> None:
+        while True:
+            try:
+                messages = await subscription.fetch(BATCH, timeout=FETCH_S)
+            except TimeoutError:
+                continue
+            for message in messages:
+                await self._take(message)
+
+    async def _watch_lag(self, subscription: JetStreamContext.PullSubscription) -> None:
+        while True:
+            info = await subscription.consumer_info()
+            LAG.set((info.num_pending or 0) + (info.num_ack_pending or 0))
+            await asyncio.sleep(LAG_S)
+
+    async def _take(self, message: Msg) -> None:
+        kind = message.subject.rpartition(".")[2]
+        event_class, handler = self._handlers[kind]
+        parent = telemetry.propagator.extract(dict(message.headers or {}))
+        with telemetry.tracer().start_as_current_span(
+            f"process {kind}", parent, SpanKind.CONSUMER,
+            {"messaging.system": "nats", "messaging.destination.name": message.subject},
+        ):  # fmt: skip
+            try:
+                event = event_class.model_validate_json(message.data)
+            except ValidationError as error:
+                await self._bury(message, kind, f"not a {kind}: {error.error_count()} errors")
+                return
+            try:
+                result = await self._handle(event, handler)
+            except STORE_DOWN as error:
+                log.warning("event %s waits for the store: %s", event.event_id, error)
+                await message.nak(delay=1)
+                return
+            except Exception as error:
+                await self._failed(message, kind, event, error)
+                return
+            self._failures.pop(event.event_id, None)
+            HANDLED.labels(kind, result).inc()
+            await message.ack()
+
+    async def _handle(self, event: Event, handler: Handler) -> str:
+        async with self._pool.acquire() as conn, conn.transaction():
+            fresh = await conn.fetchval(
+                "INSERT INTO inbox (event_id, handler) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
+                event.event_id, event.type,
+            )  # fmt: skip
+            if not fresh:
+                return "duplicate"
+            await handler(conn, event)
+            return "handled"
+
+    async def _failed(self, message: Msg, kind: str, event: Event, error: Exception) -> None:
+        count = self._failures[event.event_id] = self._failures.get(event.event_id, 0) + 1
+        if count < DELIVERIES_MAX:
+            log.warning(
+                "event %s failed (%d of %d)", event.event_id, count, DELIVERIES_MAX, exc_info=error
+            )
+            await message.nak(delay=0.2 * 2**count)
+            return
+        self._failures.pop(event.event_id, None)
+        await self._bury(message, kind, f"{type(error).__name__}: {error}")
+
+    async def _bury(self, message: Msg, kind: str, reason: str) -> None:
+        """To the dead letters, with the reason; only then is it taken off the stream."""
+        log.error("dead letter %s: %s", kind, reason)
+        sequence = message.metadata.sequence.stream
+        await self._bus.publish(
+            f"dead.{self._service}.{kind}",
+            message.data,
+            f"{self._service}-{sequence}",
+            {"Reason": json.dumps(reason)[:500], "Original-Subject": message.subject},
+        )
+        HANDLED.labels(kind, "dead").inc()
+        await message.term()

@@ -1,0 +1,170 @@
+"""Errors as RFC 9457 problem details: domain errors by name, the rest by kind, none with a stack trace."""
+
+import logging
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from opentelemetry import trace
+from starlette.exceptions import HTTPException
+
+from chassis.resilience.errors import CallError, DeadlineExceeded, TimedOut
+
+log = logging.getLogger("chassis.problems")
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error of the edge itself that has its status with it."""
+
+    status = 400
+    extra: Mapping[str, Any] = MappingProxyType({})
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+
+def problem_response(
+    request: Request,
+    status: int,
+    kind: str,
+    title: str,
+    detail: str,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    retry_after_s: float | None = None,
+) -> JSONResponse:
+    body: dict[str, Any] = {
+        "type": f"urn:breakwater:problem:{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+    }
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        body["trace_id"] = f"{span.trace_id:032x}"
+    all_headers = dict(headers or {})
+    if retry_after_s is not None:
+        all_headers["Retry-After"] = str(max(1, round(retry_after_s)))
+    return JSONResponse({**body, **(extra or {})}, status, all_headers, MEDIA_TYPE)
+
+
+def words(error: type[BaseException]) -> list[str]:
+    """`OutOfStock` -> ['Out', 'of', 'stock']: from the class name, so that the two cannot drift."""
+    parts: list[str] = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", error.__name__)
+    return [parts[0], *(part.lower() for part in parts[1:])] if parts else ["Error"]
+
+
+def _answer(request: Request, error: Exception, status: int, **extra: Any) -> JSONResponse:
+    name = words(type(error))
+    return problem_response(
+        request,
+        status,
+        "-".join(name).lower(),
+        " ".join(name),
+        str(error) or " ".join(name),
+        extra={**getattr(error, "extra", {}), **extra},
+        headers=getattr(error, "headers", None),
+        retry_after_s=getattr(error, "retry_after_s", None),
+    )
+
+
+def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
+    """Register the handlers: `problems` maps a service's domain errors to statuses."""
+
+    def domain_handler(status: int) -> Any:
+        async def handle(request: Request, error: Exception) -> JSONResponse:
+            return _answer(request, error, status)
+
+        return handle
+
+    for error_class, status in problems.items():
+        app.add_exception_handler(error_class, domain_handler(status))
+
+    async def edge_problem(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)
+        return _answer(request, error, error.status)
+
+    async def call_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CallError)
+        status = 504 if isinstance(error, TimedOut | DeadlineExceeded) else 503
+        if error.retry_after_s is None:
+            error.retry_after_s = 1.0
+        return _answer(request, error, status, definite=error.definite)
+
+    async def store_down(request: Request, error: Exception) -> JSONResponse:
+        log.warning("store unavailable: %s", error or type(error).__name__)
+        # indefinite: a commit may have gone through before the connection broke
+        return problem_response(
+            request,
+            503,
+            "store-unavailable",
+            "Store unavailable",
+            "the service's store cannot be reached; try again",
+            extra={"definite": False},
+            retry_after_s=1,
+        )
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        found = error.errors()
+        if any(item["type"] == "json_invalid" for item in found):
+            return problem_response(
+                request, 400, "malformed-json", "Malformed JSON", "the body is not valid JSON"
+            )
+        errors = [
+            {
+                "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
+                "message": item["msg"],
+            }
+            for item in found
+        ]
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:3])
+        return problem_response(
+            request, 422, "invalid-request", "Invalid request", detail, extra={"errors": errors}
+        )
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        title = str(error.detail)
+        kind = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        return problem_response(
+            request,
+            error.status_code,
+            kind,
+            title,
+            f"{request.method} {request.url.path}: {title}",
+            headers=error.headers,
+        )
+
+    async def bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled %s", type(error).__name__, exc_info=error)
+        return problem_response(
+            request,
+            500,
+            "internal-error",
+            "Internal error",
+            "a bug in the service; the trace id finds it in the logs",
+        )
+
+    app.add_exception_handler(Problem, edge_problem)
+    app.add_exception_handler(CallError, call_error)
+    for unavailable in (
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.TooManyConnectionsError,
+        OSError,
+        TimeoutError,
+    ):
+        app.add_exception_handler(unavailable, store_down)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, bug)

@@ -1,0 +1,142 @@
+"""The service registry on NATS KV: instances hold leases by heartbeat, everyone keeps a local view."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
+
+log = logging.getLogger("chassis.registry")
+BUCKET = "registry"
+LEASE_S = 3.0
+HEARTBEAT_S = 1.0
+UNREACHABLE = (NatsError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A running copy of a service, as it announced itself."""
+
+    service: str
+    name: str
+    address: str
+    arm: str = "control"
+    version: str = "1"
+
+
+class View:
+    """Who is there, from the heartbeats seen; pure, so that it can be tested with any clock.
+
+    An instance whose lease ran out is gone, unless nobody at all is heard: then the registry is
+    the one that is down, and the last known view is better than none.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Instance, float]] = {}
+        self._heard_s = 0.0
+
+    def heartbeat(self, instance: Instance, at_s: float) -> None:
+        self._seen[instance.name] = (instance, at_s)
+        self._heard_s = at_s
+
+    def leave(self, name: str, at_s: float) -> None:
+        self._seen.pop(name, None)
+        self._heard_s = at_s
+
+    def instances(self, service: str, at_s: float) -> list[Instance]:
+        """Live instances in a stable order; `at_s` on the clock of the heartbeats."""
+        alive_since = min(at_s, self._heard_s + HEARTBEAT_S) - LEASE_S
+        return [
+            instance
+            for _, (instance, seen) in sorted(self._seen.items())
+            if instance.service == service and seen >= alive_since
+        ]
+
+
+class Registry:
+    """Announces this instance and follows the others."""
+
+    def __init__(self, nats: Client) -> None:
+        self._nats = nats
+        self._kv: KeyValue | None = None
+        self._view = View()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._own: Instance | None = None
+
+    async def open(self) -> None:
+        """Make the bucket if it is not there, and start following it."""
+        js = self._nats.jetstream()
+        config = KeyValueConfig(bucket=BUCKET, history=1, ttl=LEASE_S, storage=StorageType.MEMORY)
+        self._kv = await js.create_key_value(config)
+        self._tasks.append(asyncio.create_task(self._forever(self._follow, "following")))
+
+    async def announce(self, instance: Instance) -> None:
+        """Be found, from now until `close`."""
+        self._own = instance
+        await self._beat()
+        self._tasks.append(asyncio.create_task(self._forever(self._heartbeat, "heartbeat")))
+
+    def instances(self, service: str) -> list[Instance]:
+        """The live instances of a service, as far as this process knows."""
+        return self._view.instances(service, time.monotonic())
+
+    async def close(self) -> None:
+        """Leave: others stop calling us at once instead of after the lease."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._own is not None and self._kv is not None and self._nats.is_connected:
+            try:
+                await asyncio.wait_for(self._kv.delete(self._own.name), 0.5)
+            except UNREACHABLE as error:
+                log.warning("could not leave the registry: %s", error)
+            self._own = None
+
+    async def _beat(self) -> None:
+        assert self._kv is not None
+        assert self._own is not None
+        await self._kv.put(self._own.name, json.dumps(asdict(self._own)).encode())
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if self._nats.is_connected:  # while disconnected, a put would only queue up
+                await self._beat()
+
+    async def _follow(self) -> None:
+        assert self._kv is not None
+        watcher = await self._kv.watchall()
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    continue
+                if entry.operation in ("DEL", "PURGE") or not entry.value:
+                    self._view.leave(entry.key, time.monotonic())
+                else:
+                    self._hear(entry.value)
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]
+
+    def _hear(self, value: bytes) -> None:
+        try:
+            instance = Instance(**json.loads(value))
+        except (ValueError, TypeError) as error:
+            log.warning("a registry entry cannot be read: %s", error)
+            return
+        self._view.heartbeat(instance, time.monotonic())
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], what: str) -> None:
+        while True:
+            try:
+                await work()
+            except (*UNREACHABLE, KeyNotFoundError) as error:
+                log.warning("registry %s: %s", what, error or type(error).__name__)
+            await asyncio.sleep(HEARTBEAT_S)

@@ -1,0 +1,77 @@
+"""Serves one instance of one service: `python -m chassis.run orders`, or `serve("orders")` in a forked child."""
+
+import asyncio
+import gc
+import importlib
+import os
+import sys
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from chassis.settings import SettingError, Settings
+
+APP = "shop.{name}.app"
+DRAIN_S = 2
+UNREGISTERED_S = 0.05  # for what was already on its way to us when we left the registry
+
+
+class Server(uvicorn.Server):
+    """uvicorn that leaves the registry before it stops listening."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+        self._leaving: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._leaving is not None:  # a second signal does not wait
+            super().handle_exit(sig, frame)
+            return
+        self._leaving = asyncio.get_running_loop().create_task(self._leave(sig, frame))
+
+    async def _leave(self, sig: int, frame: FrameType | None) -> None:
+        service = getattr(self._app.state, "service", None)
+        if service is not None:
+            await service.leave()
+            await asyncio.sleep(UNREGISTERED_S)
+        super().handle_exit(sig, frame)
+
+
+def serve(name: str) -> int:
+    """Serve until SIGTERM. Returns the exit code; settings come from the environment."""
+    try:
+        settings = Settings.from_env({"SERVICE": name, **os.environ})
+    except SettingError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    app = importlib.import_module(APP.format(name=name)).app
+    app.state.settings = settings
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_S,
+        server_header=False,
+    )
+    server = Server(config, app)
+    gc.collect()
+    gc.freeze()  # start-up objects live as long as the process: do not walk them in each collection
+    server.run()
+    return 0 if server.started else 3
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or not sys.argv[1].isidentifier():
+        print("usage: python -m chassis.run SERVICE", file=sys.stderr)
+        raise SystemExit(2)
+    raise SystemExit(serve(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

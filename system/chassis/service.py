@@ -1,0 +1,258 @@
+"""create_app(): what every service gets in one call, and the Service its composition root works with."""
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+from fastapi import FastAPI
+from nats.aio.client import Client as NatsClient
+
+from chassis import faults, idempotency, lab, operations, protection, store, telemetry
+from chassis.auth import Authenticator, ServiceTokens, UserTokens
+from chassis.cache import Cache, open_cache
+from chassis.client import ServiceClient, open_session
+from chassis.clock import SystemClock
+from chassis.context import lab_options
+from chassis.edge import BODY_BYTES_MAX, Edge
+from chassis.messaging import bus
+from chassis.messaging.event import Event
+from chassis.messaging.inbox import Handler, Inbox
+from chassis.messaging.outbox import Outbox
+from chassis.problems import install as install_problems
+from chassis.registry import Instance, Registry
+from chassis.settings import Settings
+
+log = logging.getLogger("chassis.service")
+POOL_SIZE_MAX = 10
+RESTART_S_MAX = 5.0
+READY_S = 1.0
+Start = Callable[["Service"], AbstractAsyncContextManager[None]]
+Close = Callable[[], Awaitable[Any]]
+
+
+class Service:
+    """One running instance: its settings, its stores, its neighbours. Closed in reverse order."""
+
+    def __init__(self, settings: Settings, app: FastAPI, home: Path) -> None:
+        self.settings = settings
+        self.state = app.state
+        self.clock = SystemClock()
+        self.log = logging.getLogger(settings.service)
+        self.injector = faults.Injector(settings.arm)
+        self.clients: dict[str, ServiceClient] = {}
+        self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
+        self.stopping = False
+        self._home = home
+        self._stack = AsyncExitStack()
+        self._session: aiohttp.ClientSession
+        self._nats: NatsClient | None = None
+        self._registry: Registry | None = None
+        self._tokens = ServiceTokens(settings.service, settings.service_secret)
+        self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks))
+
+    # -- what a composition root asks for ---------------------------------------------------
+
+    async def database(self, *, seed: store.Seed | None = None) -> asyncpg.Pool:
+        """A pool on the service's own database, schema applied; `seed` runs in a lab only."""
+        pool = await store.open_pool(
+            self.settings.require("database_url"),
+            size_max=int(self.settings.number("DB_POOL_MAX", POOL_SIZE_MAX)),
+            clock_s=self.clock.monotonic,
+        )
+        self._on_close(_terminate(pool))
+        await store.apply_schema(
+            pool, self._home / "schema.sql", seed if self.settings.lab else None
+        )
+        self.checks["database"] = lambda: pool.fetchval("SELECT 1", timeout=READY_S)
+        return pool
+
+    async def cache(self) -> Cache:
+        return open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
+
+    async def bus(self) -> bus.Bus:
+        """The broker, with its streams made."""
+        opened = bus.Bus(await self._broker())
+        await bus.ensure_streams(opened.js)
+        return opened
+
+    async def outbox(self, pool: asyncpg.Pool) -> Outbox:
+        """An outbox on `pool` with its relay running."""
+        opened = Outbox(pool, await self.bus(), enabled=self.settings.outbox)
+        self.background("outbox relay", opened.relay)
+        return opened
+
+    async def consume(self, pool: asyncpg.Pool, handlers: Mapping[type[Event], Handler]) -> None:
+        """Start taking these events; each handler runs in its event's inbox transaction."""
+        inbox = Inbox(self.settings.service, pool, await self.bus(), handlers)
+        self.background("inbox", inbox.run)
+
+    def client(self, callee: str) -> ServiceClient:
+        """The client of one edge; asked for twice, it is the same one."""
+        if callee not in self.clients:
+            caller = self.settings.service
+            self.clients[callee] = ServiceClient(
+                caller,
+                callee,
+                self._session,
+                self.instances,
+                protection.chain(f"{caller}->{callee}", self.settings.resilience),
+                self._tokens,
+                self.injector,
+                lambda header: protection.disabled_by(lab_options(header)),
+            )
+        return self.clients[callee]
+
+    def background(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` until the service stops; if it raises, log it and start it again."""
+        task = asyncio.create_task(self._supervise(what, work), name=what)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._on_close(stop)
+
+    def instances(self, service: str) -> list[Instance]:
+        """Live instances by the registry; none before it is open."""
+        return self._registry.instances(service) if self._registry else []
+
+    def record(self, event: str, **fields: Any) -> None:
+        """An event line for the run's archive."""
+        telemetry.record(event, **fields)
+
+    # -- life cycle -------------------------------------------------------------------------
+
+    async def run(self, start: Start) -> None:
+        """Open everything, then be found."""
+        self._session = open_session()
+        self._on_close(self._session.close)
+        nats = await self._broker()
+        self._registry = Registry(nats)
+        await self._registry.open()
+        await self._stack.enter_async_context(start(self))
+        # announced last, left first: nobody calls an instance that is not ready
+        self._on_close(self._registry.close)
+        settings = self.settings
+        await self._registry.announce(
+            Instance(
+                settings.service,
+                settings.instance,
+                settings.advertise,
+                settings.arm,
+                settings.version,
+            )
+        )
+        log.info("ready on %s", settings.advertise)
+
+    async def missing(self) -> dict[str, str]:
+        """What stands between this instance and its work, by name; empty when it is ready."""
+        missing = {"instance": "shutting down"} if self.stopping else {}
+        for name, check in self.checks.items():
+            try:
+                await asyncio.wait_for(check(), READY_S)
+            except Exception as error:
+                missing[name] = str(error) or type(error).__name__
+        return missing
+
+    async def leave(self) -> None:
+        """Stop being found; requests that are under way go on."""
+        self.stopping = True
+        if self._registry is not None:
+            await self._registry.close()
+
+    async def close(self) -> None:
+        self.stopping = True
+        await self._stack.aclose()
+
+    def _on_close(self, close: Close) -> None:
+        self._stack.push_async_callback(close)
+
+    async def _broker(self) -> NatsClient:
+        if self._nats is None:
+            self._nats = await bus.connect(
+                self.settings.require("nats_url"), self.settings.instance
+            )
+            self._on_close(self._nats.close)
+            self.checks["broker"] = self._broker_connected
+        return self._nats
+
+    async def _broker_connected(self) -> None:
+        if self._nats is None or not self._nats.is_connected:
+            raise ConnectionError("not connected")
+
+    async def _supervise(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        pause = 0.1
+        while True:
+            started = self.clock.monotonic()
+            try:
+                await work()
+                return
+            except Exception:
+                log.exception("%s failed; starting it again", what)
+            if self.clock.monotonic() - started > 60:
+                pause = 0.1
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RESTART_S_MAX)
+
+    async def _fetch_jwks(self) -> dict[str, Any]:
+        response = await self.client("users").get("/.well-known/jwks.json")
+        body: dict[str, Any] = response.body
+        return body
+
+
+def _terminate(pool: asyncpg.Pool) -> Close:
+    async def close() -> None:
+        # queries in flight get a second; a database that is gone must not hold up the exit
+        with suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), 1)
+            return
+        pool.terminate()
+
+    return close
+
+
+def create_app(
+    name: str, *, problems: Mapping[type[Exception], int] | None = None, start: Start
+) -> FastAPI:
+    """A FastAPI app with telemetry, health, faults, deadlines and problem answers.
+
+    Importing it opens nothing: everything happens in its lifespan, from `app.state.settings` if a
+    runner put them there, else from the environment. `problems` maps domain errors to statuses;
+    `start` is the service's composition root, and the folder it is written in holds `schema.sql`.
+    """
+    home = Path(inspect.getfile(start)).parent
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        settings = getattr(app.state, "settings", None) or Settings.from_env(os.environ)
+        provider = telemetry.start(settings)
+        service = app.state.service = Service(settings, app, home)
+        faults.install(service.injector)
+        idempotency.enabled = settings.idempotency
+        try:
+            await service.run(start)
+            yield
+        finally:
+            await service.close()
+            await asyncio.to_thread(provider.shutdown)
+
+    app = FastAPI(
+        title=f"Breakwater {name}",
+        version="1",
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        redoc_url=None,
+        max_body_size=BODY_BYTES_MAX,
+    )
+    app.add_middleware(Edge)
+    install_problems(app, problems or {})
+    app.include_router(operations.router)
+    app.include_router(lab.router)
+    return app

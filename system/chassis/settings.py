@@ -1,0 +1,112 @@
+"""What one instance must be told, read once from the environment; a missing setting raises by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PROFILES = ("none", "timeouts", "retries", "breaker", "full")
+
+
+class SettingError(ValueError):
+    """A setting is missing or cannot be read; the message names it and what is expected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One instance's settings. Addresses are URLs; an empty `lab_token` means: not in a lab."""
+
+    service: str
+    instance: str
+    port: int
+    service_secret: str = field(repr=False)
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    database_url: str = field(default="", repr=False)
+    valkey_url: str = ""
+    nats_url: str = ""
+    smtp_url: str = ""
+    otlp_endpoint: str = ""
+    lab_token: str = field(default="", repr=False)
+    resilience: str = "full"
+    outbox: bool = True
+    idempotency: bool = True
+    stock_guard: bool = True
+    arm: str = "control"
+    version: str = "1"
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def lab(self) -> bool:
+        """Whether lab-only switches are honoured."""
+        return bool(self.lab_token)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        service = _required(env, "SERVICE")
+        port = _port(_required(env, "PORT"))
+        host = env.get("HOST", "127.0.0.1")
+        lab_token = env.get("LAB_TOKEN", "")
+        return cls(
+            service=service,
+            instance=env.get("INSTANCE") or f"{service}-1",
+            port=port,
+            service_secret=_required(env, "SERVICE_SECRET"),
+            host=host,
+            advertise=env.get("ADVERTISE") or f"{host}:{port}",
+            database_url=env.get("DATABASE_URL", ""),
+            valkey_url=env.get("VALKEY_URL", ""),
+            nats_url=env.get("NATS_URL", ""),
+            smtp_url=env.get("SMTP_URL", ""),
+            otlp_endpoint=env.get("OTLP_ENDPOINT", ""),
+            lab_token=lab_token,
+            resilience=_one_of(env, "RESILIENCE", PROFILES, "full"),
+            outbox=_guard(env, "OUTBOX", lab_token),
+            idempotency=_guard(env, "IDEMPOTENCY", lab_token),
+            stock_guard=_guard(env, "STOCK_GUARD", lab_token),
+            arm=env.get("ARM", "control"),
+            version=env.get("VERSION", "1"),
+            env=dict(env),
+        )
+
+    def require(self, name: str) -> str:
+        """A setting that this service cannot do without, e.g. `database_url`."""
+        value = str(getattr(self, name))
+        if not value:
+            raise SettingError(f"{self.service} needs the setting {name.upper()}")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        """A service's own numeric setting, e.g. `RESERVATION_TTL_S`."""
+        text = self.env.get(name, "")
+        try:
+            return float(text) if text else default
+        except ValueError:
+            raise SettingError(f"{name}: expected a number, got {text!r}") from None
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SettingError(f"missing setting {name} (docs/architecture.md lists them all)")
+    return value
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise SettingError(f"PORT: expected a number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = env.get(name) or default
+    if value not in allowed:
+        raise SettingError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def _guard(env: Mapping[str, str], name: str, lab_token: str) -> bool:
+    """A correctness switch: `off` is honoured in a lab only, and refused elsewhere."""
+    if _one_of(env, name, ("on", "off"), "on") == "on":
+        return True
+    if not lab_token:
+        raise SettingError(f"{name}=off is for the lab only: set LAB_TOKEN, or leave it on")
+    return False

@@ -1,0 +1,70 @@
+"""A service's own PostgreSQL database: the pool, the schema, and waiting for it at start-up."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from prometheus_client import Gauge
+
+from chassis.idempotency import Conn
+
+log = logging.getLogger("chassis.store")
+CONNECT_S = 30.0
+STATEMENT_S = 5.0
+CHASSIS_SCHEMA = Path(__file__).with_name("schema.sql")
+POOL_IN_USE = Gauge("db_pool_in_use", "Connections of the pool that are lent out")
+POOL_SIZE = Gauge("db_pool_size", "Connections of the pool")
+
+Pool = asyncpg.Pool
+Seed = Callable[[Conn], Awaitable[None]]
+UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+
+
+async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) -> asyncpg.Pool:
+    """A pool on `url`, waited for up to 30 s while the server starts. Raises the last error."""
+    give_up = clock_s() + CONNECT_S
+    while True:
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=size_max,
+                timeout=2,
+                command_timeout=STATEMENT_S,
+                max_inactive_connection_lifetime=60,
+                server_settings={"jit": "off"},
+            )
+        except UNREACHABLE as error:
+            if clock_s() > give_up:
+                raise
+            log.info("waiting for the database: %s", error)
+            await asyncio.sleep(0.1)
+        else:
+            _measure(pool)
+            return pool
+
+
+def _measure(pool: asyncpg.Pool) -> None:
+    POOL_IN_USE.set_function(lambda: pool.get_size() - pool.get_idle_size())
+    POOL_SIZE.set_function(pool.get_size)
+
+
+async def apply_schema(pool: asyncpg.Pool, schema: Path, seed: Seed | None) -> None:
+    """Create what is missing, then seed; one instance at a time, all in one transaction."""
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtext('schema'))")
+        await conn.execute("SET LOCAL client_min_messages = warning")
+        for path in (CHASSIS_SCHEMA, schema):
+            if path.exists():
+                await conn.execute(path.read_text())
+        if seed is not None:
+            await seed(conn)
+
+
+def execute_count(tag: str) -> int:
+    """The row count in a command tag: `UPDATE 3` -> 3."""
+    count: Any = tag.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0
