@@ -1,0 +1,116 @@
+"""Addresses as Toxiproxy writes them: split, resolve, bind, dial."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from ipaddress import ip_address
+from typing import Any
+
+from lab.proxy.errors import CannotListen, NotLoopback
+
+BACKLOG = 4096
+Address = tuple[Any, ...]  # what `socket` takes: (host, port) or IPv6's four
+
+
+def split_host_port(address: str) -> tuple[str, str]:
+    """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListen in Go's words."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise CannotListen(f"address {address}: missing port in address")
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], port
+    if ":" in host:
+        raise CannotListen(f"address {address}: too many colons in address")
+    return host, port
+
+
+def join_host_port(address: Address) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def resolve(address: str, *, loopback_only: bool) -> tuple[int, Address]:
+    """Resolves a listen address to (family, sockaddr), IPv4 first; no host means loopback or all.
+
+    Raises CannotListen or NotLoopback.
+    """
+    host, port = split_host_port(address)
+    if not host and loopback_only:
+        host = "127.0.0.1"
+    if port and not port.isascii():
+        raise CannotListen(f"lookup tcp/{port}: unknown port")
+    if port.isdigit() and int(port) > 65535:
+        raise CannotListen(f"address {port}: invalid port")
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(
+            host or None, port or "0", type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(f"lookup {address}: {_reason(error)}") from None
+    family, _, _, _, sockaddr = min(found, key=lambda info: info[0] != socket.AF_INET)
+    if loopback_only and not ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback:
+        raise NotLoopback(str(sockaddr[0]))
+    return family, sockaddr
+
+
+def listen(family: int, address: Address) -> socket.socket:
+    """Binds and listens; raises CannotListen in Go's words (`listen tcp ...: bind: ...`)."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        text = f"listen tcp {join_host_port(address)}: bind: {_reason(error)}"
+        raise CannotListen(text) from None
+    return sock
+
+
+async def dial(address: str) -> socket.socket:
+    """Connects to the first of the address's resolutions that answers; raises OSError."""
+    try:
+        host, port = split_host_port(address)
+    except CannotListen as error:
+        raise OSError(error.message) from None
+    loop = asyncio.get_running_loop()
+    last: OSError = OSError(f"no address for {address}")
+    for family, sockaddr in await _candidates(host or "127.0.0.1", port):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, sockaddr)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise last
+
+
+async def _candidates(host: str, port: str) -> list[tuple[int, Address]]:
+    if port.isascii() and port.isdigit():
+        with contextlib.suppress(OSError):  # a literal needs no resolver, and no thread
+            socket.inet_pton(socket.AF_INET, host)
+            return [(socket.AF_INET, (host, int(port)))]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (UnicodeError, ValueError) as error:
+        raise OSError(str(error)) from None
+    return sorted(
+        ((info[0], info[4]) for info in found), key=lambda found: found[0] != socket.AF_INET
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "no such host"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error)

@@ -1,0 +1,109 @@
+"""Every answer that is not a success, with Toxiproxy's words and statuses."""
+
+
+class ApiError(Exception):
+    """Becomes `{"error": message, "status": status}`."""
+
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequestBody(ApiError):
+    """The body is no JSON, or a field in it has the wrong type or range."""
+
+    status = 400
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"bad request body: {detail}")
+
+
+class MissingField(ApiError):
+    """A required field is absent or empty."""
+
+    status = 400
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"missing required field: {field}")
+
+
+class InvalidStream(ApiError):
+    """`stream` names neither direction."""
+
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("stream was invalid, can be either upstream or downstream")
+
+
+class InvalidToxicType(ApiError):
+    """No toxic is registered under that word."""
+
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("invalid toxic type")
+
+
+class Unauthorized(ApiError):
+    """The server was started with a token, and the request does not carry it."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("missing or wrong token: send Authorization: Bearer <token>")
+
+
+class ProxyNotFound(ApiError):
+    """No proxy has that name."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("proxy not found")
+
+
+class ToxicNotFound(ApiError):
+    """The proxy has no toxic of that name."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("toxic not found")
+
+
+class ProxyExists(ApiError):
+    """Another proxy has that name."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("proxy already exists")
+
+
+class ToxicExists(ApiError):
+    """Another toxic of the proxy has that name."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("toxic already exists")
+
+
+class CannotListen(ApiError):
+    """The proxy's address is taken, malformed or not to be had."""
+
+    status = 500
+
+
+class NotLoopback(ApiError):
+    """The proxy was asked to listen where other machines could reach it."""
+
+    status = 400
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"listen address {host} is not loopback: start the server with --expose to allow it"
+        )
