@@ -1,0 +1,73 @@
+"""Declares, reads and shows a toxic's attributes from one dataclass."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from lab.proxy.deviations import Deviations
+from lab.proxy.errors import BadRequestBody
+from lab.proxy.wire import Fields
+
+
+def whole(*, ours: bool = False) -> Any:
+    """A whole number >= 0, 0 when absent; `ours` means Toxiproxy does not have it."""
+    return dataclasses.field(default=0, metadata={"read": "whole", "ours": ours})
+
+
+def probability(default: float) -> Any:
+    """A number in [0, 1]."""
+    return dataclasses.field(default=default, metadata={"read": "number", "high": 1.0})
+
+
+def choice(words: Sequence[str]) -> Any:
+    """One of some words, the first when absent; Toxiproxy has no such attribute."""
+    return dataclasses.field(
+        default=words[0], metadata={"read": "text", "words": tuple(words), "ours": True}
+    )
+
+
+def read(current: Any, given: Fields, deviations: Deviations) -> Any:
+    """`current` with the given attributes changed; raises BadRequestBody, changing nothing."""
+    changes: dict[str, Any] = {}
+    for field in _fields(current, deviations):
+        if field.name in given:
+            value = getattr(given, field.metadata["read"])(field.name, field.default)
+            if deviations.attributes_are_checked:
+                _check(field, value)
+            changes[field.name] = value
+    return dataclasses.replace(current, **changes)
+
+
+def show(current: Any, deviations: Deviations) -> dict[str, Any]:
+    """The attributes for an answer; ours are left out while they have their default."""
+    return {
+        field.name: getattr(current, field.name)
+        for field in _fields(current, deviations)
+        if not field.metadata.get("ours") or getattr(current, field.name) != field.default
+    }
+
+
+def unknown(current: Any, given: Fields) -> list[str]:
+    """Attributes that were given but mean nothing here, probably misspelt."""
+    return sorted(given.names() - {field.name for field in dataclasses.fields(current)})
+
+
+def _fields(current: Any, deviations: Deviations) -> list[dataclasses.Field[Any]]:
+    return [
+        field
+        for field in dataclasses.fields(current)
+        if deviations.extras or not field.metadata.get("ours")
+    ]
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    words = field.metadata.get("words")
+    if words is not None:
+        if value not in words:
+            raise BadRequestBody(f"attributes.{field.name} must be one of {', '.join(words)}")
+        return
+    high = field.metadata.get("high")
+    if value < 0:
+        raise BadRequestBody(f"attributes.{field.name} must not be negative")
+    if high is not None and value > high:
+        raise BadRequestBody(f"attributes.{field.name} must be at most {high:g}")

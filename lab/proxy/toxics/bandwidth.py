@@ -1,0 +1,58 @@
+"""bandwidth lets at most R KB/s (1 KB = 1,000 bytes) through a connection."""
+
+from dataclasses import dataclass
+
+from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.stage import Holding, Setting
+
+PIECE_S = 0.1  # what takes longer than this leaves in pieces
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthAttributes:
+    """`rate` in KB/s; at 0 nothing passes."""
+
+    rate: int = whole()
+
+
+class Bandwidth(Holding[BandwidthAttributes]):
+    word = "bandwidth"
+    attributes_type = BandwidthAttributes
+
+    def __init__(self, attributes: BandwidthAttributes, setting: Setting) -> None:
+        super().__init__(attributes, setting)
+        self._free_s = 0.0  # when the wire will have sent all that left so far
+        self._piece = 0
+
+    def feed(self, data: bytes, arrived_s: float) -> None:
+        self.hold(data, arrived_s)
+        self.hit(len(data))
+        if len(self.queue) == 1:
+            self._free_s = max(self._free_s, arrived_s)
+            self._send_next()
+
+    def woken(self) -> None:
+        # late wake-ups are caught up, but not a long stall: that would be a burst
+        self._free_s = max(self._free_s, self.clock.now_s() - PIECE_S)
+        data, _ = self.take()
+        if len(data) > self._piece:
+            self.queue.appendleft((data[self._piece :], self._free_s))
+            self.held += len(data) - self._piece
+        self.emit(data[: self._piece], self._free_s)
+        if self.queue:
+            self._send_next()
+        self.end_if_waiting()
+
+    def updated(self) -> None:
+        self.sleep_on()
+        if self.queue:
+            self._free_s = self.clock.now_s()
+            self._send_next()
+
+    def _send_next(self) -> None:
+        bytes_per_s = self.attributes.rate * 1000
+        if bytes_per_s <= 0:
+            return
+        self._piece = min(len(self.queue[0][0]), int(bytes_per_s * PIECE_S))
+        self._free_s += self._piece / bytes_per_s
+        self.wake_at(self._free_s)

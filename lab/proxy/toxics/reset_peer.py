@@ -1,0 +1,64 @@
+"""reset_peer waits for the first data, then T, then resets both ends with a real RST."""
+
+from dataclasses import dataclass
+
+from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.stage import End, Holding, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPeerAttributes:
+    """`timeout` in ms; `bytes` (ours) pass before the clock starts."""
+
+    timeout: int = whole()
+    bytes: int = whole(ours=True)
+
+
+class ResetPeer(Holding[ResetPeerAttributes]):
+    word = "reset_peer"
+    attributes_type = ResetPeerAttributes
+
+    def __init__(self, attributes: ResetPeerAttributes, setting: Setting) -> None:
+        super().__init__(attributes, setting)
+        self._passed = 0
+        self._started_s: float | None = None
+
+    def feed(self, data: bytes, arrived_s: float) -> None:
+        passing = min(len(data), self.attributes.bytes - self._passed)
+        if passing > 0 and self._started_s is None:
+            self._passed += passing
+            self.emit(data[:passing], arrived_s)
+            data = data[passing:]
+            if self._passed < self.attributes.bytes:
+                return
+        if data:
+            # held, not dropped: if the toxic is removed in time the connection lives on
+            self.hold(data, arrived_s)
+        self._start()
+
+    def end(self, how: End) -> None:
+        self.ending = how
+        self._start()
+
+    def woken(self) -> None:
+        self.hit(self.held)
+        self.queue.clear()
+        self.held = 0
+        self.ending = None
+        with_rst = self.opened_under_it or self.deviations.resets_reach_open_connections
+        self.emit_end(End.RST if with_rst else End.CUT)
+
+    def updated(self) -> None:
+        if self._started_s is not None:
+            self._schedule(self._started_s)
+
+    def _start(self) -> None:
+        if self._started_s is None:
+            self._started_s = self.clock.now_s()
+            self._schedule(self._started_s)
+
+    def _schedule(self, started_s: float) -> None:
+        if self.attributes.timeout <= 0:
+            self.woken()
+        else:
+            self.wake_at(started_s + self.attributes.timeout / 1e3)

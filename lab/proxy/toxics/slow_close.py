@@ -1,0 +1,40 @@
+"""slow_close delays the close only: data passes at once, the end comes D later."""
+
+from dataclasses import dataclass
+
+from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.stage import End, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCloseAttributes:
+    """`delay` in ms."""
+
+    delay: int = whole()
+
+
+class SlowClose(Stage[SlowCloseAttributes]):
+    word = "slow_close"
+    attributes_type = SlowCloseAttributes
+    _ending: tuple[End, float] | None = None
+
+    def feed(self, data: bytes, arrived_s: float) -> None:
+        self.emit(data, arrived_s)
+
+    def end(self, how: End) -> None:
+        self.hit(0)
+        self._ending = how, self.clock.now_s()
+        self.updated()
+
+    def woken(self) -> None:
+        if self._ending is not None:
+            how, self._ending = self._ending[0], None
+            self.emit_end(how)
+
+    def updated(self) -> None:
+        if self._ending is not None:
+            self.wake_at(self._ending[1] + self.attributes.delay / 1e3)
+
+    def release(self) -> None:
+        self.sleep_on()
+        self.woken()
