@@ -1,0 +1,155 @@
+"""One client and its connection to upstream: two links, and the ways to end them."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+from lab.proxy.alarms import Alarm, Clock
+from lab.proxy.deviations import Deviations
+from lab.proxy.link import BUFFER, Link
+from lab.proxy.outlet import Outlet, Traffic
+from lab.proxy.toxics.stage import End
+
+RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
+LINGER_S = 1.0  # how long a peer may go on sending after we closed, before it is cut off
+
+
+def prepare(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer may be gone already
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def close_with_rst(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+    sock.close()
+
+
+class Connection:
+    """`number` counts the proxy's accepted clients; `links` are by the direction's word."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        deviations: Deviations,
+        number: int,
+        client: socket.socket,
+        upstream: socket.socket,
+        traffic: dict[str, Traffic],
+        on_closed: Callable[["Connection"], None],
+    ) -> None:
+        self.number = number
+        self._loop = loop
+        self._clock = clock
+        self._deviations = deviations
+        self._sockets = (client, upstream)
+        self._on_closed = on_closed
+        self._ended: set[str] = set()
+        self.open = True
+        self._lingering: set[socket.socket] = set()
+        self._linger_alarm: Alarm | None = None
+
+        def link(stream: str, source: socket.socket, sink: socket.socket) -> Link:
+            def ended(how: End) -> None:
+                self._link_ended(stream, sink, how)
+
+            outlet = Outlet(loop, sink, traffic[stream], ended, self._broken)
+            return Link(loop, clock, deviations, source, outlet, traffic[stream])
+
+        self.links = {
+            "upstream": link("upstream", client, upstream),
+            "downstream": link("downstream", upstream, client),
+        }
+
+    def close(self) -> None:
+        """Closes both sockets at once."""
+        if self._stop():
+            self._close_sockets(self._sockets)
+
+    def reset(self) -> None:
+        """Sends RST both ways; what was not sent yet is lost, as with any reset."""
+        if self._stop():
+            for sock in self._sockets:
+                close_with_rst(sock)
+            self._on_closed(self)
+
+    def close_gently(self) -> None:
+        """Closes both ways so that the peers still get every byte sent so far.
+
+        Closing a socket with unread bytes makes the kernel send RST, which may destroy what the
+        peer has not read yet: so say FIN, then throw away what comes for a moment.
+        """
+        if not self._stop():
+            return
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+            self._lingering.add(sock)
+            self._loop.add_reader(sock, self._discard, sock)
+        self._linger_alarm = self._clock.at(self._clock.now_s() + LINGER_S, self._end_linger)
+
+    def abandon(self) -> None:
+        """The proxy goes down: closes whatever state the connection is in."""
+        if self._lingering:
+            self._end_linger()
+        else:
+            self.close()
+
+    def _link_ended(self, stream: str, sink: socket.socket, how: End) -> None:
+        if how is End.RST:
+            self.reset()
+        elif how is End.CUT:
+            self.close_gently()
+        elif stream not in self._ended:
+            self._ended.add(stream)
+            if len(self._ended) == 2:
+                self.close()
+                return
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
+            if not self._deviations.half_close:
+                other = "downstream" if stream == "upstream" else "upstream"
+                self.links[other].end_source(End.FIN)
+
+    def _broken(self) -> None:
+        if self._deviations.resets_travel:
+            self.reset()
+        else:
+            self.close()
+
+    def _stop(self) -> bool:
+        was_open, self.open = self.open, False
+        if was_open:
+            for link in self.links.values():
+                link.close()
+        return was_open
+
+    def _discard(self, sock: socket.socket) -> None:
+        try:
+            if sock.recv_into(BUFFER) > 0:
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._loop.remove_reader(sock)
+        sock.close()
+        self._lingering.discard(sock)
+        if not self._lingering:
+            self._end_linger()
+
+    def _end_linger(self) -> None:
+        if self._linger_alarm is not None:
+            self._linger_alarm.cancel()
+        for sock in self._lingering:
+            self._loop.remove_reader(sock)
+        left, self._lingering = self._lingering, set()
+        self._close_sockets(tuple(left))
+
+    def _close_sockets(self, sockets: tuple[socket.socket, ...]) -> None:
+        for sock in sockets:
+            sock.close()
+        self._on_closed(self)

@@ -1,0 +1,175 @@
+"""One direction of one connection: socket, a chain of toxics, socket."""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from lab.proxy.alarms import Clock
+from lab.proxy.deviations import Deviations
+from lab.proxy.outlet import HIGH_WATER, Outlet, Traffic
+from lab.proxy.toxic import Toxic
+from lab.proxy.toxics.stage import KIB, End, Setting, Sink, Stage
+
+# one buffer for all: reading and passing on happen within one turn of the one loop
+BUFFER = memoryview(bytearray(256 * KIB))
+
+
+@dataclass(slots=True)
+class Slot:
+    """A toxic's place in the chain; the stage is absent where toxicity spared this link."""
+
+    toxic: Toxic
+    key: str
+    stage: Stage[Any] | None
+    opened_under_it: bool
+
+
+class Link:
+    """Reads while no stage and no socket is full, so that backpressure reaches the sender."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        deviations: Deviations,
+        source: socket.socket,
+        outlet: Outlet,
+        traffic: Traffic,
+    ) -> None:
+        self.source = source
+        self.outlet = outlet
+        self.slots: list[Slot] = []
+        self._loop = loop
+        self._clock = clock
+        self._deviations = deviations
+        self._traffic = traffic
+        self._stages: list[Stage[Any]] = []
+        self._head: Sink = outlet
+        self._reading = False
+        self._source_ended = False
+        self._closed = False
+        outlet.on_progress = self.balance
+
+    def start(self, toxics: Iterable[tuple[Toxic, str]]) -> None:
+        """Puts the toxics (each with its key for chance) in and begins to read."""
+        for toxic, key in toxics:
+            self.install(toxic, key, opened_under_it=True)
+        self.balance()
+
+    def install(self, toxic: Toxic, key: str, *, opened_under_it: bool) -> None:
+        slot = Slot(toxic, key, None, opened_under_it)
+        self.slots.append(slot)
+        rng = toxic.rng(key)
+        if rng.random() < toxic.toxicity:
+            toxic.record.connections += 1
+            self._enter(slot, rng)
+        else:
+            toxic.record.spared += 1
+
+    def update(self, toxic: Toxic) -> None:
+        """The toxic changed: draw again, tell the stage, add it or take it out."""
+        for slot in self.slots:
+            if slot.toxic is toxic:
+                self._update(slot)
+                self.balance()
+
+    def remove(self, toxic: Toxic) -> None:
+        """Takes a toxic out at once; what it held leaves now."""
+        for slot in self.slots:
+            if slot.toxic is toxic:
+                self.slots.remove(slot)
+                self._leave(slot)
+                self.balance()
+                return
+
+    def end_source(self, how: End) -> None:
+        """Nothing more comes from the source: tell the chain, once."""
+        if not self._source_ended:
+            self._source_ended = True
+            self.balance()
+            self._head.end(how)
+
+    def close(self) -> None:
+        self._closed = True
+        for stage in self._stages:
+            stage.close()
+        self.balance()
+        self.outlet.close()
+
+    def balance(self) -> None:
+        """Reads or rests, by what the stages and the outlet hold."""
+        reading = (
+            not self._closed
+            and not self._source_ended
+            and self.outlet.queued < HIGH_WATER
+            and all(stage.held < stage.capacity for stage in self._stages)
+        )
+        if reading is not self._reading:
+            self._reading = reading
+            if reading:
+                self._loop.add_reader(self.source, self._readable)
+            else:
+                self._loop.remove_reader(self.source)
+
+    def _readable(self) -> None:
+        try:
+            count = self.source.recv_into(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.end_source(End.RST if self._deviations.resets_travel else End.FIN)
+            return
+        if count == 0:
+            self.end_source(End.FIN)
+            return
+        self._traffic.received += count
+        if self._stages:
+            self._head.feed(bytes(BUFFER[:count]), self._clock.now_s())
+            self.balance()
+        else:
+            self.outlet.feed(BUFFER[:count], 0.0)
+            if self.outlet.queued:
+                self.balance()
+
+    def _update(self, slot: Slot) -> None:
+        toxic, stage = slot.toxic, slot.stage
+        rng = toxic.rng(slot.key)
+        drawn = rng.random() < toxic.toxicity
+        if stage is None and drawn:
+            toxic.record.spared -= 1
+            toxic.record.connections += 1
+            self._enter(slot, rng)
+        elif stage is not None and drawn:
+            stage.attributes = toxic.attributes
+            stage.rng = rng
+            stage.updated()
+        elif stage is not None:
+            toxic.record.connections -= 1
+            toxic.record.spared += 1
+            self._leave(slot)
+
+    def _enter(self, slot: Slot, rng: Random) -> None:
+        toxic = slot.toxic
+        setting = Setting(self._clock, rng, toxic.record, self._deviations, slot.opened_under_it)
+        slot.stage = toxic.stage_type(toxic.attributes, setting)
+        slot.stage.on_progress = self.balance
+        self._rewire()
+        slot.stage.start()
+
+    def _leave(self, slot: Slot) -> None:
+        if slot.stage is not None:
+            slot.stage.release()
+            slot.stage.close()
+            slot.stage = None
+            self._rewire()
+
+    def _rewire(self) -> None:
+        self._stages = [slot.stage for slot in self.slots if slot.stage is not None]
+        sink: Sink = self.outlet
+        for stage in reversed(self._stages):
+            stage.next = sink
+            sink = stage
+        self._head = sink

@@ -1,0 +1,246 @@
+"""One edge: a listener, its connections, and the toxics that sit on them."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lab.proxy import addresses
+from lab.proxy.alarms import Alarm, Alarms
+from lab.proxy.connection import Connection, close_with_rst, prepare
+from lab.proxy.deviations import Deviations
+from lab.proxy.errors import ToxicExists, ToxicNotFound
+from lab.proxy.outlet import Traffic
+from lab.proxy.record import Record
+from lab.proxy.toxic import STREAMS, Change, Toxic
+
+ACCEPTS_A_TURN = 64
+OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all proxies of a server share."""
+
+    loop: asyncio.AbstractEventLoop
+    alarms: Alarms
+    deviations: Deviations
+    seed: int
+    removed: deque[dict[str, Any]]  # the last toxics and outages that went, for audits
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Enough of a proxy to take it back; `where` is absent while it does not listen."""
+
+    listen: str
+    upstream: str
+    where: tuple[int, addresses.Address] | None
+
+
+class Proxy:
+    """All methods but the dialling are synchronous, so that no request sees half a change."""
+
+    def __init__(self, around: Surroundings, name: str, listen: str, upstream: str) -> None:
+        self.name = name
+        self.listen = listen
+        self.upstream = upstream
+        self.enabled = False
+        self.toxics: list[Toxic] = []
+        self.traffic = {stream: Traffic() for stream in STREAMS}
+        self.connections: dict[int, Connection] = {}
+        self.outage: Record | None = None  # while it is down by command
+        self.outage_alarm: Alarm | None = None
+        self._around = around
+        self._listener: socket.socket | None = None
+        self._accepted = 0
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._ttl_alarms: dict[Toxic, Alarm] = {}
+
+    def start(self, family: int, address: addresses.Address) -> None:
+        """Listens; raises CannotListen. Does nothing if it does already."""
+        if self._listener is not None:
+            return
+        self._listener = addresses.listen(family, address)
+        self.listen = addresses.join_host_port(self._listener.getsockname())
+        self.enabled = True
+        self._around.loop.add_reader(self._listener, self._acceptable)
+
+    def stop(self) -> None:
+        """Closes the listener and every connection."""
+        self.enabled = False
+        if self._listener is not None:
+            self._around.loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        for task in self._dialling:
+            task.cancel()
+        for connection in list(self.connections.values()):
+            connection.abandon()
+
+    def state(self) -> "State":
+        where = (self._listener.family, self._listener.getsockname()) if self._listener else None
+        return State(self.listen, self.upstream, where)
+
+    def restore(self, state: "State") -> None:
+        """Back to what it was, as far as the machine lets it: the connections stay closed."""
+        self.stop()
+        self.listen, self.upstream = state.listen, state.upstream
+        if state.where is not None:
+            self.start(*state.where)
+
+    def find(self, name: str) -> Toxic:
+        for toxic in self.toxics:
+            if toxic.name == name:
+                return toxic
+        raise ToxicNotFound()
+
+    def listed_toxics(self) -> list[Toxic]:
+        return sorted(self.toxics, key=lambda toxic: STREAMS.index(toxic.stream))
+
+    def add(self, toxic: Toxic) -> None:
+        """Puts a toxic on every open and future connection; raises ToxicExists."""
+        if any(other.name == toxic.name for other in self.toxics):
+            raise ToxicExists()
+        toxic.first_number = self._accepted
+        self.toxics.append(toxic)
+        # by age, so that chance meets open connections in an order that can be repeated
+        for age, connection in enumerate(self._open_connections()):
+            link = connection.links[toxic.stream]
+            link.install(toxic, f"open {age}", opened_under_it=False)
+            link.balance()
+        self._expire_in(toxic, toxic.ttl_s)
+        toxic.record.effective_at = time.time()
+
+    def update(self, toxic: Toxic, change: Change) -> None:
+        toxic.attributes = change.attributes
+        toxic.toxicity = change.toxicity
+        toxic.generation += 1
+        if change.ttl_s is not None:
+            toxic.ttl_s = change.ttl_s
+            self._expire_in(toxic, change.ttl_s)
+        for connection in self._open_connections():
+            connection.links[toxic.stream].update(toxic)
+
+    def remove(self, toxic: Toxic, by: str) -> None:
+        """Takes a toxic off at once; never waits for traffic."""
+        self.toxics.remove(toxic)
+        alarm = self._ttl_alarms.pop(toxic, None)
+        if alarm is not None:
+            alarm.cancel()
+        for connection in self._open_connections():
+            connection.links[toxic.stream].remove(toxic)
+        toxic.record.removed(by)
+        self._around.removed.append({"proxy": self.name, **toxic.view(self._around.deviations)})
+
+    def remove_all(self, by: str) -> None:
+        for toxic in list(self.toxics):
+            self.remove(toxic, by)
+
+    def view(self) -> dict[str, Any]:
+        deviations = self._around.deviations
+        shown: dict[str, Any] = {
+            "name": self.name,
+            "listen": self.listen,
+            "upstream": self.upstream,
+            "enabled": self.enabled,
+            "toxics": [toxic.view(deviations) for toxic in self.listed_toxics()],
+        }
+        if deviations.extras:
+            shown["breakwater"] = {
+                "open_connections": len(self._open_connections()),
+                "accepted_connections": self._accepted,
+                "outage": self.outage.view() if self.outage is not None else None,
+            }
+        return shown
+
+    def _expire_in(self, toxic: Toxic, ttl_s: float | None) -> None:
+        if toxic in self._ttl_alarms:
+            self._ttl_alarms.pop(toxic).cancel()
+        if ttl_s is not None:
+            toxic.record.expires_at = time.time() + ttl_s
+            self._ttl_alarms[toxic] = self._around.alarms.at(
+                self._around.alarms.now_s() + ttl_s, lambda: self.remove(toxic, by="ttl")
+            )
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            if self._listener is None:
+                return
+            try:
+                client, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    self._pause_accepting()
+                    return
+                continue  # that client is gone, the next may not be
+            client.setblocking(False)
+            number = self._accepted
+            self._accepted += 1
+            task = self._around.loop.create_task(self._connect(number, client))
+            self._dialling.add(task)
+            task.add_done_callback(partial(self._dialled, client))
+
+    def _pause_accepting(self) -> None:
+        """The listener stays readable: without a pause the loop would only turn."""
+        listener, loop = self._listener, self._around.loop
+        assert listener is not None
+        loop.remove_reader(listener)
+
+        def resume() -> None:
+            if self._listener is listener:
+                loop.add_reader(listener, self._acceptable)
+
+        loop.call_later(0.05, resume)
+
+    def _open_connections(self) -> list[Connection]:
+        """In the order in which they were accepted; those about to close are left out."""
+        numbers = sorted(self.connections)
+        return [self.connections[n] for n in numbers if self.connections[n].open]
+
+    def _dialled(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        self._dialling.discard(task)
+        if task.cancelled():
+            client.close()
+
+    async def _connect(self, number: int, client: socket.socket) -> None:
+        try:
+            upstream = await addresses.dial(self.upstream)
+        except OSError:
+            if self._around.deviations.unreachable_upstream_resets:
+                close_with_rst(client)
+            else:
+                client.close()
+            return
+        prepare(client)
+        prepare(upstream)
+        around = self._around
+        connection = Connection(
+            around.loop,
+            around.alarms,
+            around.deviations,
+            number,
+            client,
+            upstream,
+            self.traffic,
+            self._forget,
+        )
+        self.connections[number] = connection
+        for stream, link in connection.links.items():
+            link.start(
+                (toxic, self._key(toxic, number)) for toxic in self.toxics if toxic.stream == stream
+            )
+
+    def _key(self, toxic: Toxic, number: int) -> str:
+        return f"new {number - toxic.first_number}"
+
+    def _forget(self, connection: Connection) -> None:
+        with contextlib.suppress(KeyError):
+            del self.connections[connection.number]

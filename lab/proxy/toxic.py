@@ -1,0 +1,123 @@
+"""One toxic of one proxy: what was asked for, its seed, its TTL and its record."""
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from lab.proxy.deviations import Deviations
+from lab.proxy.errors import BadRequestBody, InvalidStream, InvalidToxicType
+from lab.proxy.record import Record
+from lab.proxy.toxics import REGISTRY
+from lab.proxy.toxics import attributes as attribute_fields
+from lab.proxy.toxics.stage import Stage
+from lab.proxy.wire import Fields
+
+STREAMS = ("upstream", "downstream")  # the order in which toxics are listed
+TTL_S_MAX = 7 * 24 * 3600
+
+
+@dataclass(eq=False, slots=True)
+class Toxic:
+    """`stream` is `upstream` (client to server) or `downstream`; `toxicity` a probability."""
+
+    name: str
+    stage_type: type[Stage[Any]]
+    stream: str
+    toxicity: float
+    attributes: Any
+    seed: int
+    ttl_s: float | None
+    record: Record
+    ignored: list[str] = field(default_factory=list)
+    generation: int = 0  # counts updates: each one draws again
+    first_number: int = 0  # the proxy's first connection that opened under this toxic
+
+    def rng(self, key: str) -> Random:
+        """Chance for one connection: the same seed and connection order, the same decisions."""
+        return Random(f"{self.seed}/{self.generation}/{key}")
+
+    def view(self, deviations: Deviations) -> dict[str, Any]:
+        shown = {
+            "attributes": attribute_fields.show(self.attributes, deviations),
+            "name": self.name,
+            "type": self.stage_type.word,
+            "stream": self.stream,
+            "toxicity": int(self.toxicity) if self.toxicity.is_integer() else self.toxicity,
+        }
+        if deviations.extras:
+            extra = {"seed": self.seed, "ttl": self.ttl_s, **self.record.view()}
+            shown["breakwater"] = {**extra, "ignored_attributes": self.ignored}
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a PATCH asks of a toxic, already checked."""
+
+    attributes: Any
+    toxicity: float
+    ttl_s: float | None
+
+
+def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviations) -> Toxic:
+    """Reads a POST body; raises BadRequestBody, InvalidStream or InvalidToxicType."""
+    record = Record(commanded_at=time.time())
+    word = fields.text("type")
+    stream = fields.text("stream", "downstream").lower()
+    name = fields.text("name") or f"{word}_{stream}"
+    toxicity = _toxicity(fields, 1.0, deviations)
+    if stream not in STREAMS:
+        raise InvalidStream()
+    stage_type = REGISTRY.get(word)
+    if stage_type is None:
+        raise InvalidToxicType()
+    given = fields.inner("attributes")
+    default = stage_type.attributes_type()
+    ttl_s = read_ttl_s(fields, deviations)
+    seed = _derived_seed(server_seed, proxy, name)
+    if deviations.extras:
+        seed = fields.whole("seed", seed)
+    return Toxic(
+        name=name,
+        stage_type=stage_type,
+        stream=stream,
+        toxicity=toxicity,
+        attributes=attribute_fields.read(default, given, deviations),
+        seed=seed,
+        ttl_s=ttl_s,
+        record=record,
+        ignored=attribute_fields.unknown(default, given),
+    )
+
+
+def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> Change:
+    """Reads a PATCH body: only attributes, toxicity and our ttl can change."""
+    return Change(
+        attributes=attribute_fields.read(toxic.attributes, fields.inner("attributes"), deviations),
+        toxicity=_toxicity(fields, toxic.toxicity, deviations),
+        ttl_s=read_ttl_s(fields, deviations),
+    )
+
+
+def read_ttl_s(fields: Fields, deviations: Deviations) -> float | None:
+    """`ttl` in seconds, None when absent; raises BadRequestBody unless 0 < ttl <= a week."""
+    if not deviations.extras or "ttl" not in fields:
+        return None
+    ttl_s = fields.number("ttl", 0.0)
+    if not 0 < ttl_s <= TTL_S_MAX:
+        raise BadRequestBody(f"ttl must be above 0 and at most {TTL_S_MAX} seconds")
+    return ttl_s
+
+
+def _toxicity(fields: Fields, default: float, deviations: Deviations) -> float:
+    toxicity = fields.number("toxicity", default)
+    if deviations.attributes_are_checked and not 0 <= toxicity <= 1:
+        raise BadRequestBody("toxicity must be between 0 and 1")
+    return toxicity
+
+
+def _derived_seed(server_seed: int, proxy: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{server_seed}/{proxy}/{name}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
