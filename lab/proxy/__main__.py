@@ -1,0 +1,123 @@
+"""The server's command line: `python -m lab.proxy --port 8474`."""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import importlib
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.proxy.api import VERSION
+from lab.proxy.deviations import OURS, STRICT
+from lab.proxy.errors import ApiError
+from lab.proxy.server import Server, Settings
+
+USAGE_ERROR = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options are also known by Toxiproxy's spelling with one dash."""
+    options = argparse.ArgumentParser(
+        prog="python -m lab.proxy",
+        description="A TCP fault proxy that speaks Toxiproxy's HTTP API.",
+    )
+    add = options.add_argument
+    add("--host", "-host", default="localhost", help="where the API listens (default: localhost)")
+    add("--port", "-port", type=int, default=8474, help="port of the API; 0 takes a free one")
+    add("--config", "-config", type=Path, help="JSON file with proxies to create at start")
+    add("--seed", "-seed", type=int, help="makes chance repeatable (default: drawn, and printed)")
+    add("--strict", action="store_true", help="behave as Toxiproxy where we deliberately differ")
+    add("--token-file", type=Path, help="ask every API call for `Authorization: Bearer <token>`")
+    add("--expose", action="store_true", help="allow to listen on addresses beyond loopback")
+    add("--version", "-version", action="version", version=f"Toxiproxy API {VERSION}")
+    # Toxiproxy's switches for what is always on here
+    add("-proxy-metrics", "-runtime-metrics", action="store_true", help=argparse.SUPPRESS)
+    return options
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """Reads the files; raises OSError or ValueError."""
+    deviations = STRICT if arguments.strict else OURS
+    if arguments.expose:
+        deviations = dataclasses.replace(deviations, loopback_only=False)
+    token = None
+    if arguments.token_file is not None:
+        token = arguments.token_file.read_text().strip()
+        if not token:
+            raise ValueError(f"{arguments.token_file} holds no token")
+    if not 0 <= arguments.port <= 65535:
+        raise ValueError(f"--port {arguments.port} is no port")
+    return Settings(
+        seed=arguments.seed if arguments.seed is not None else secrets.randbits(31),
+        host=arguments.host,
+        port=arguments.port,
+        deviations=deviations,
+        token=token,
+        config=arguments.config.read_bytes() if arguments.config is not None else None,
+    )
+
+
+async def serve(chosen: Settings) -> None:
+    """Runs until SIGTERM or SIGINT; the first line on stdout says where the API is."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = Server(chosen)
+    try:
+        await server.start()
+        gc.collect()
+        gc.freeze()  # what exists now stays: collections get shorter
+        ready = {"api": server.address, "seed": chosen.seed, "pid": os.getpid()}
+        print(json.dumps(ready), flush=True)
+        await stopping.wait()
+    finally:
+        await server.close()
+
+
+def raise_file_limit() -> None:
+    """A connection takes two descriptors, and the usual soft limit is 1,024."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it is installed, for speed only."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
+            "uvloop"
+        ).new_event_loop
+    except ImportError:
+        factory = asyncio.SelectorEventLoop
+    return factory
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    try:
+        chosen = settings(arguments)
+    except (OSError, ValueError) as error:
+        print(f"lab.proxy: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    raise_file_limit()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(serve(chosen))
+    except ApiError as error:
+        print(f"lab.proxy: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

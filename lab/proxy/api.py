@@ -1,0 +1,174 @@
+"""The HTTP API: Toxiproxy's calls, and `/breakwater` for what it has no word for."""
+
+import hmac
+import itertools
+import json
+from typing import Any
+
+from aiohttp import web
+
+from lab.proxy import metrics
+from lab.proxy.errors import ApiError, Unauthorized
+from lab.proxy.proxies import Proxies
+from lab.proxy.toxic import new_toxic, read_change
+from lab.proxy.toxics import REGISTRY
+from lab.proxy.wire import Fields, items
+
+VERSION = "2.12.0"  # the Toxiproxy whose API this is; clients compare it
+BODY_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Api:
+    """Parses, asks the proxies, answers. No rule lives here."""
+
+    def __init__(self, proxies: Proxies, token: str | None = None) -> None:
+        self._proxies = proxies
+        self._deviations = proxies.around.deviations
+        self._token = token.encode() if token is not None else None
+        self._request_ids = itertools.count(1)
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
+        toxics, toxic = "/proxies/{proxy}/toxics", "/proxies/{proxy}/toxics/{toxic}"
+        app.add_routes(
+            [
+                web.get("/proxies", self.list_proxies),
+                web.post("/proxies", self.create_proxy),
+                web.post("/populate", self.populate),
+                web.post("/reset", self.reset),
+                web.get("/proxies/{proxy}", self.show_proxy),
+                web.post("/proxies/{proxy}", self.change_proxy),
+                web.patch("/proxies/{proxy}", self.change_proxy),
+                web.delete("/proxies/{proxy}", self.remove_proxy),
+                web.get(toxics, self.list_toxics),
+                web.post(toxics, self.add_toxic),
+                web.get(toxic, self.show_toxic),
+                web.post(toxic, self.change_toxic),
+                web.patch(toxic, self.change_toxic),
+                web.delete(toxic, self.remove_toxic),
+                web.get("/version", self.version),
+                web.get("/metrics", self.metrics),
+            ]
+        )
+        if self._deviations.extras:
+            app.add_routes([web.get("/breakwater", self.about)])
+        return app
+
+    async def list_proxies(self, request: web.Request) -> web.Response:
+        return _json({proxy.name: proxy.view() for proxy in self._proxies.all()})
+
+    async def create_proxy(self, request: web.Request) -> web.Response:
+        proxy = await self._proxies.create(Fields.of(await request.read()))
+        return _json(proxy.view(), status=201)
+
+    async def populate(self, request: web.Request) -> web.Response:
+        done, error = await self._proxies.populate(items(await request.read()))
+        body: dict[str, Any] = {"proxies": [proxy.view() for proxy in done]}
+        if error is None:
+            return _json(body, status=201)
+        return _json({"error": error.message, "status": error.status, **body}, error.status)
+
+    async def reset(self, request: web.Request) -> web.Response:
+        await self._proxies.reset()
+        return web.Response(status=204)
+
+    async def show_proxy(self, request: web.Request) -> web.Response:
+        return _json(self._proxies.get(request.match_info["proxy"]).view())
+
+    async def change_proxy(self, request: web.Request) -> web.Response:
+        name = request.match_info["proxy"]
+        self._proxies.get(name)  # unknown proxy comes before bad body
+        proxy = await self._proxies.change(name, Fields.of(await request.read()))
+        return _json(proxy.view())
+
+    async def remove_proxy(self, request: web.Request) -> web.Response:
+        self._proxies.remove(request.match_info["proxy"])
+        return web.Response(status=204)
+
+    async def list_toxics(self, request: web.Request) -> web.Response:
+        proxy = self._proxies.get(request.match_info["proxy"])
+        return _json([toxic.view(self._deviations) for toxic in proxy.listed_toxics()])
+
+    async def add_toxic(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        proxy = self._proxies.get(request.match_info["proxy"])
+        seed = self._proxies.around.seed
+        toxic = new_toxic(Fields.of(body), proxy.name, seed, self._deviations)
+        proxy.add(toxic)
+        return _json(toxic.view(self._deviations))
+
+    async def show_toxic(self, request: web.Request) -> web.Response:
+        proxy = self._proxies.get(request.match_info["proxy"])
+        return _json(proxy.find(request.match_info["toxic"]).view(self._deviations))
+
+    async def change_toxic(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        proxy = self._proxies.get(request.match_info["proxy"])
+        toxic = proxy.find(request.match_info["toxic"])
+        proxy.update(toxic, read_change(toxic, Fields.of(body), self._deviations))
+        return _json(toxic.view(self._deviations))
+
+    async def remove_toxic(self, request: web.Request) -> web.Response:
+        proxy = self._proxies.get(request.match_info["proxy"])
+        proxy.remove(proxy.find(request.match_info["toxic"]), by="api")
+        return web.Response(status=204)
+
+    async def version(self, request: web.Request) -> web.Response:
+        text = f'{{"version": "{VERSION}"}}\n'
+        return web.Response(text=text, content_type="application/json", charset="utf-8")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        text = metrics.render(self._proxies.all(), extras=self._deviations.extras)
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def about(self, request: web.Request) -> web.Response:
+        """The seed, the toxics known, and the last faults that were removed, by whom and when."""
+        around = self._proxies.around
+        return _json(
+            {"seed": around.seed, "toxics": sorted(REGISTRY), "removed": list(around.removed)}
+        )
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            response = await self._answer(request, handler)
+        except ApiError as error:
+            response = self._error(error)
+        except web.HTTPNotFound:
+            response = _plain("404 page not found\n", 404)
+        except web.HTTPMethodNotAllowed as error:
+            response = web.Response(status=405, headers={"Allow": error.headers["Allow"]})
+        except web.HTTPRequestEntityTooLarge:
+            response = self._error(ApiError("request body too large"), 413)
+        response.headers["X-Toxiproxy-Request-Id"] = f"{next(self._request_ids):020d}"
+        return response
+
+    async def _answer(self, request: web.Request, handler: Any) -> web.Response:
+        # a web page must not be able to drive the proxy of whoever visits it
+        if request.headers.get("User-Agent", "").startswith("Mozilla/"):
+            return _plain("User agent not allowed\n", 403)
+        if self._token is not None:
+            given = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, b"Bearer " + self._token):
+                raise Unauthorized()
+        response: web.Response = await handler(request)
+        return response
+
+    def _error(self, error: ApiError, status: int | None = None) -> web.Response:
+        status = status or error.status
+        text = json.dumps({"error": error.message, "status": status}) + "\n"
+        if self._deviations.json_errors:
+            return web.Response(text=text, status=status, content_type="application/json")
+        return _plain(text, status)
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(
+        body=json.dumps(value, separators=(",", ":")).encode(),
+        status=status,
+        content_type="application/json",
+    )
+
+
+def _plain(text: str, status: int) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/plain", charset="utf-8")

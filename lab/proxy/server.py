@@ -1,0 +1,71 @@
+"""Puts the parts together: loop, alarms, proxies and API; the one composition root."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from lab.proxy import addresses
+from lab.proxy.alarms import Alarms
+from lab.proxy.api import Api
+from lab.proxy.deviations import OURS, Deviations
+from lab.proxy.proxies import Proxies
+from lab.proxy.proxy import Surroundings
+from lab.proxy.wire import items
+
+REMOVED_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`config` is the text of a file with the array that /populate takes."""
+
+    seed: int
+    host: str = "localhost"
+    port: int = 8474
+    deviations: Deviations = OURS
+    token: str | None = None
+    config: bytes | None = None
+
+
+class Server:
+    """`start` raises ApiError when the API or a configured proxy cannot listen."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._alarms = Alarms(self._loop)
+        around = Surroundings(
+            loop=self._loop,
+            alarms=self._alarms,
+            deviations=settings.deviations,
+            seed=settings.seed,
+            removed=deque(maxlen=REMOVED_KEPT),
+        )
+        self.proxies = Proxies(around)
+        self._runner: web.AppRunner | None = None
+        self.address = ""  # host:port of the API once started
+
+    async def start(self) -> None:
+        settings = self._settings
+        if settings.config is not None:
+            _, error = await self.proxies.populate(items(settings.config))
+            if error is not None:
+                raise error
+        api = Api(self.proxies, settings.token)
+        # access logs would only repeat what the records say
+        self._runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        where = f"{settings.host}:{settings.port}"
+        loopback_only = settings.deviations.loopback_only
+        sock = addresses.listen(*await addresses.resolve(where, loopback_only=loopback_only))
+        await web.SockSite(self._runner, sock).start()
+        self.address = addresses.join_host_port(sock.getsockname())
+
+    async def close(self) -> None:
+        """Removes every toxic, closes every connection and the API."""
+        self.proxies.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._alarms.close()
