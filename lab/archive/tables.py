@@ -1,0 +1,108 @@
+"""The columns of an archive's tables (docs/archive.md in code) and how a table is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+TEXT, REAL, WHOLE, SMALL, FLAG = "VARCHAR", "DOUBLE", "BIGINT", "INTEGER", "BOOLEAN"
+
+TABLES: dict[str, dict[str, str]] = {
+    "requests": {
+        **{"seq": WHOLE, "arm": TEXT, "session": TEXT, "route": TEXT, "method": TEXT},
+        **{"logical_id": TEXT, "attempt_no": SMALL},
+        **{"intended_start_s": REAL, "actual_start_s": REAL, "end_s": REAL},
+        **{"status": SMALL, "outcome": TEXT, "error": TEXT, "request_id": TEXT},
+        **{"idempotency_key": TEXT, "order_id": TEXT},
+        **{"bytes": WHOLE, "version": WHOLE, "dropped": FLAG},
+    },
+    "spans": {
+        **{"trace_id": TEXT, "span_id": TEXT, "parent_span_id": TEXT},
+        **{"service": TEXT, "instance": TEXT, "arm": TEXT, "name": TEXT, "kind": TEXT},
+        **{"start_ns": WHOLE, "end_ns": WHOLE, "status": TEXT},
+        **{"http_method": TEXT, "http_route": TEXT, "http_status": SMALL},
+        **{"peer": TEXT, "attempt": SMALL, "attributes": TEXT},
+    },
+    "logs": {
+        **{"time_s": REAL, "level": TEXT, "service": TEXT, "instance": TEXT, "message": TEXT},
+        **{"trace_id": TEXT, "span_id": TEXT, "attributes": TEXT},
+    },
+    "metrics": {
+        **{"time_s": REAL, "service": TEXT, "instance": TEXT},
+        **{"name": TEXT, "labels": TEXT, "value": REAL},
+    },
+    "breakers": {
+        **{"time_s": REAL, "service": TEXT, "instance": TEXT, "edge": TEXT, "policy": TEXT},
+        **{"kind": TEXT, "state": TEXT, "previous": TEXT, "reason": TEXT},
+        **{"n": WHOLE, "failures": WHOLE, "slow": WHOLE, "details": TEXT},
+    },
+    "faults": {
+        **{"fault_id": TEXT, "kind": TEXT, "target": TEXT, "point": TEXT, "scope": TEXT},
+        **{"attributes": TEXT, "seed": WHOLE, "ttl_s": REAL},
+        **{"commanded_s": REAL, "effective_s": REAL, "removed_s": REAL},
+        **{"hits": WHOLE, "status": TEXT, "evidence": TEXT},
+    },
+    "history": {
+        **{"process": TEXT, "type": TEXT, "f": TEXT, "key": TEXT, "value": TEXT},
+        **{"time_s": REAL, "error": TEXT},
+    },
+}
+
+# Never null in a whole row: a torn or damaged line reads as a row of nulls and is left out by it.
+ANCHOR = {
+    **{"requests": "route", "spans": "trace_id", "logs": "time_s", "metrics": "name"},
+    **{"breakers": "time_s", "faults": "fault_id", "history": "f"},
+}
+
+# A fault is told in parts (commanded, effective, removed), one line each: the parts make its row.
+_MERGE_FAULTS = """
+    fault_id, any_value(kind) AS kind, string_agg(DISTINCT target, ', ') AS target,
+    any_value(point) AS point, any_value(scope) AS scope, any_value(attributes) AS attributes,
+    any_value(seed) AS seed, any_value(ttl_s) AS ttl_s,
+    min(commanded_s) AS commanded_s, min(effective_s) AS effective_s, max(removed_s) AS removed_s,
+    max(hits) AS hits, any_value(status) AS status, any_value(evidence) AS evidence
+"""
+
+
+def read_table(
+    connection: duckdb.DuckDBPyConnection, run_dir: Path, table: str
+) -> duckdb.DuckDBPyRelation:
+    """The table as a lazy relation with its documented columns; empty if no file is there.
+
+    An NDJSON file wins over a Parquet file: the second is only ever made from the whole of the
+    first, so both together mean that sealing was cut short. Raises duckdb.Error on garbage.
+    """
+    raw, sealed = run_dir / f"{table}.ndjson", run_dir / f"{table}.parquet"
+    if raw.is_file():
+        rows = read_raw(connection, raw, table).filter(f"{ANCHOR[table]} IS NOT NULL")
+    elif sealed.is_file():
+        rows = _with_all_columns(connection.read_parquet(str(sealed)), table)
+    else:
+        rows = empty_table(connection, table)
+    return rows.aggregate(_MERGE_FAULTS, "fault_id") if table == "faults" else rows
+
+
+def read_raw(
+    connection: duckdb.DuckDBPyConnection, raw: Path, table: str
+) -> duckdb.DuckDBPyRelation:
+    """Every line of an NDJSON file; a damaged line is a row of nulls."""
+    return connection.read_json(
+        str(raw), format="newline_delimited", columns=TABLES[table], ignore_errors=True
+    )
+
+
+def empty_table(connection: duckdb.DuckDBPyConnection, table: str) -> duckdb.DuckDBPyRelation:
+    """No rows, but the table's columns and types."""
+    columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in TABLES[table].items())
+    return connection.sql("SELECT 1").project(columns).filter("false")
+
+
+def _with_all_columns(rows: duckdb.DuckDBPyRelation, table: str) -> duckdb.DuckDBPyRelation:
+    """An archive of another version may lack a column (it reads as null) or have one more."""
+    lacking = [
+        f'NULL::{kind} AS "{name}"'
+        for name, kind in TABLES[table].items()
+        if name not in rows.columns
+    ]
+    return rows.project(", ".join(["*", *lacking]))

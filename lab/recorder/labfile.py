@@ -1,0 +1,58 @@
+"""The running lab's `lab.json`: its token and the instances to scrape, re-read when it changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Target(NamedTuple):
+    """One instance and where its `/metrics` is."""
+
+    service: str
+    instance: str
+    host: str
+    port: int
+
+
+class LabFile:
+    """`token` ("" while there is none) and `targets`, always of the newest readable file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._token = ""
+        self._targets: list[Target] = []
+
+    @property
+    def token(self) -> str:
+        self._refresh()
+        return self._token
+
+    @property
+    def targets(self) -> list[Target]:
+        self._refresh()
+        return self._targets
+
+    def _refresh(self) -> None:
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if seen == self._seen:
+                return
+            lab = json.loads(self._path.read_bytes())
+            self._token = str(lab.get("token", ""))
+            self._targets = [_target(each) for each in lab.get("instances", [])]
+            self._seen = seen
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # absent, or being written: the last good one stands, and the next look is soon
+
+
+def _target(instance: dict[str, str]) -> Target:
+    address = str(instance["address"])
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"address {address!r} of {instance['name']} is not host:port")
+    return Target(instance["service"], instance["name"], parts.hostname, parts.port)

@@ -1,0 +1,101 @@
+"""One recording: what is told between its start and its stop lands in the run's directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.recorder.labfile import LabFile
+from lab.recorder.loglines import row_of
+from lab.recorder.scrape import Scraper, scrape_each_second
+from lab.recorder.tail import Tail
+from lab.recorder.writer import FLUSH_INTERVAL_S, Writer
+
+POLL_INTERVAL_S = 0.2
+LINES_A_TURN = 500  # then the event loop gets a turn, so that intake goes on
+
+
+class Recording:
+    """Tails, scrapes and writes until `stop`; `add_spans` is fed by the intake.
+
+    Logs are followed from the moment of construction: earlier lines are not replayed.
+    """
+
+    def __init__(
+        self, run_dir: Path, lab_dir: Path, lab: LabFile, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.run_dir = run_dir
+        self.started_s = clock()
+        self._clock = clock
+        self._writer = Writer(run_dir)
+        self._tail = Tail(lab_dir / "logs")
+        self._scraper = Scraper(clock)
+        self._stopping = False
+        self._following = asyncio.create_task(self._follow_logs())
+        self._flushing = asyncio.create_task(self._flush_often())
+        self._scraping = asyncio.create_task(
+            scrape_each_second(
+                self._scraper,
+                lambda: lab.targets,
+                lambda lines, rows: self._writer.add("metrics", lines, rows),
+            )
+        )
+
+    def add_spans(self, lines: bytes, rows: int) -> bool:
+        """False when they were shed because the disk does not keep up."""
+        return self._writer.add("spans", lines, rows)
+
+    async def stop(self) -> dict[str, Any]:
+        """Read the logs to their end, write everything, leave `recorder.json`; the counts."""
+        self._scraping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._scraping
+        # These two end by themselves: cancelled in the middle they would lose what they hold.
+        self._stopping = True
+        await self._following
+        await self._flushing
+        await self._read_logs()
+        self._tail.close()
+        await self._writer.close()
+        counts = self.counts() | {"stopped_s": self._clock()}
+        await asyncio.to_thread(_write_json, self.run_dir / "recorder.json", counts)
+        return counts
+
+    def counts(self) -> dict[str, Any]:
+        """Rows written and shed by table, failed scrapes, the last write error ("" for none)."""
+        return {
+            "run_dir": str(self.run_dir),
+            "started_s": self.started_s,
+            "rows": dict(self._writer.rows),
+            "shed": dict(self._writer.shed),
+            "scrape_failures": self._scraper.failures,
+            "error": self._writer.error,
+        }
+
+    async def _follow_logs(self) -> None:
+        while not self._stopping:
+            await self._read_logs()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _read_logs(self) -> None:
+        for number, (instance, line) in enumerate(self._tail.poll(), start=1):
+            self._writer.add(*row_of(line, instance, self._clock()))
+            if number % LINES_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _flush_often(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await self._writer.flush()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    half = path.with_suffix(".tmp")
+    half.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(half, path)

@@ -1,0 +1,221 @@
+"""HTTP edge of the recorder: OTLP in, and the control that starts and stops a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import zlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from lab.recorder.labfile import LabFile
+from lab.recorder.otlp import BadTraces, lines_from_json, lines_from_protobuf
+from lab.recorder.recording import Recording
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+UNPACKED_BYTES_MAX = 32 * 1024 * 1024
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Answer = tuple[int, bytes, str]
+
+
+class Refused(Exception):
+    """The request cannot be served: an HTTP status and what the caller should do."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class RecorderApp:
+    """The recorder as an ASGI application.
+
+    POST /v1/traces      OTLP protobuf or JSON, gzip or plain; while nothing records it is dropped
+    POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
+    GET /recording       {"recording": bool, counts...}
+    DELETE /recording    stop, write the rest, the final counts; 404 when none runs
+    GET /health          200
+    The three of /recording want `Authorization: Bearer <token of lab.json>`.
+    """
+
+    def __init__(self, lab_dir: Path) -> None:
+        self._lab_dir = lab_dir
+        self._lab = LabFile(lab_dir / "lab.json")
+        self._recording: Recording | None = None
+        self._changing = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            try:
+                status, body, content_type = await self._answer(scope, receive)
+            except Refused as refusal:
+                status, body, content_type = _json(refusal.status, {"error": str(refusal)})
+            await _send(send, status, body, content_type)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        method, path = scope["method"], scope["path"]
+        if path == "/v1/traces":
+            _only(method, "POST")
+            return await self._take_traces(scope, receive)
+        if path == "/health":
+            return _json(200, {"status": "ok"})
+        if path == "/recording":
+            _only(method, "GET", "POST", "DELETE")
+            self._authorize(scope)
+            if method == "GET":
+                return _json(200, self._status())
+            async with self._changing:
+                if method == "DELETE":
+                    return _json(200, await self._stop())
+                return _json(201, self._start(await _body(scope, receive)))
+        raise Refused(404, f"no {path} here: /v1/traces takes spans, /recording controls")
+
+    async def _take_traces(self, scope: Scope, receive: Receive) -> Answer:
+        body = await _body(scope, receive)
+        kind = _header(scope, b"content-type").split(";")[0].strip()
+        if kind not in ("application/x-protobuf", "application/json"):
+            raise Refused(415, "send OTLP as application/x-protobuf or application/json")
+        recording = self._recording
+        if recording is None:
+            return 200, b"" if kind.endswith("protobuf") else b"{}", kind  # dropped unread
+        body = _unpacked(body, _header(scope, b"content-encoding"))
+        try:
+            read = lines_from_protobuf if kind.endswith("protobuf") else lines_from_json
+            lines, rows = read(body)
+        except BadTraces as error:
+            raise Refused(400, str(error)) from None
+        if rows and not recording.add_spans(lines, rows):
+            # 503 makes an exporter come back; by then the disk may have caught up.
+            raise Refused(503, f"shed {rows} spans: the disk does not keep up")
+        return 200, b"" if kind.endswith("protobuf") else b"{}", kind
+
+    def _start(self, body: bytes) -> dict[str, Any]:
+        try:
+            run_dir = Path(json.loads(body)["run_dir"])
+        except (ValueError, KeyError, TypeError):
+            raise Refused(400, 'send {"run_dir": "<absolute path of the run>"}') from None
+        if not run_dir.is_absolute():
+            raise Refused(400, f"run_dir {run_dir} is not absolute")
+        if self._recording is not None and self._recording.run_dir != run_dir:
+            raise Refused(409, f"{self._recording.run_dir} is being recorded: stop it first")
+        if (run_dir / "spans.parquet").exists():
+            raise Refused(409, f"{run_dir} is sealed already: record into a new directory")
+        if self._recording is None:
+            try:
+                run_dir.mkdir(parents=True, exist_ok=True)
+                self._recording = Recording(run_dir, self._lab_dir, self._lab)
+            except OSError as error:
+                raise Refused(400, f"cannot write to run_dir {run_dir}: {error}") from None
+        return self._status()
+
+    async def _stop(self) -> dict[str, Any]:
+        if self._recording is None:
+            raise Refused(404, "nothing is being recorded")
+        recording, self._recording = self._recording, None
+        return {"recording": False} | await recording.stop()
+
+    def _status(self) -> dict[str, Any]:
+        if self._recording is None:
+            return {"recording": False}
+        return {"recording": True} | self._recording.counts()
+
+    def _authorize(self, scope: Scope) -> None:
+        token = self._lab.token
+        if not token:
+            raise Refused(503, f"no token yet: {self._lab_dir / 'lab.json'} is not written")
+        given = _header(scope, b"authorization").encode()
+        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            raise Refused(401, "send `Authorization: Bearer <token of lab.json>`")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown" and self._recording is not None:
+                await self._stop()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+def serve(port: int, lab_dir: Path, host: str = "127.0.0.1") -> None:
+    """Serve until SIGTERM or SIGINT; a running recording is finished first.
+
+    For `python -m lab.recorder` and for a forked child alike. Exits non-zero if the port is taken.
+    """
+    uvicorn.run(
+        RecorderApp(lab_dir),
+        host=host,
+        port=port,
+        http="httptools",
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        limit_concurrency=64,
+        timeout_graceful_shutdown=1,
+    )
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "the body ended early")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > BODY_BYTES_MAX:
+            raise Refused(413, f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once")
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    if encoding in ("", "identity"):
+        return body
+    if encoding != "gzip":
+        raise Refused(415, f"content-encoding {encoding} is unknown: send gzip or none")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, UNPACKED_BYTES_MAX)
+    except zlib.error as error:
+        raise Refused(400, f"the body is no gzip: {error}") from None
+    if unpacker.unconsumed_tail:
+        raise Refused(413, f"the body unpacks to more than {UNPACKED_BYTES_MAX} bytes")
+    if not unpacker.eof:
+        raise Refused(400, "the gzip body ends early")
+    return unpacked
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def _only(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        raise Refused(405, f"{method} is not for this path: use {' or '.join(allowed)}")
+
+
+def _json(status: int, content: dict[str, Any]) -> Answer:
+    return status, json.dumps(content).encode(), "application/json"
+
+
+async def _send(send: Send, status: int, body: bytes, content_type: str) -> None:
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

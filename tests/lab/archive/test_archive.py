@@ -1,0 +1,149 @@
+"""Reading and sealing a run's directory, whole and damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lab.archive import ArchiveError, Run, latest_run, list_runs, replace_table, seal
+from lab.archive.tables import TABLES
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    (tmp_path / "run.json").write_text('{"archive_version": 1, "run_id": "r"}')
+    requests = [
+        {"seq": 1, "route": "GET /api/products", "status": 200, "end_s": 1.5, "dropped": False},
+        {"seq": 2, "route": "POST /api/orders", "status": "503", "surprise": True},
+    ]
+    (tmp_path / "requests.ndjson").write_text("".join(json.dumps(r) + "\n" for r in requests))
+    parts = [
+        {"fault_id": "f", "kind": "latency", "target": "bank-1", "commanded_s": 1.0},
+        {"fault_id": "f", "effective_s": 1.2, "attributes": {"delay_ms": 2000}},
+        {"fault_id": "f", "removed_s": 9.0, "hits": 4},
+        {"fault_id": "f", "hits": 5},
+    ]
+    (tmp_path / "faults.ndjson").write_text("".join(json.dumps(r) + "\n" for r in parts))
+    return tmp_path
+
+
+def everything(run: Run) -> dict[str, list[tuple[object, ...]]]:
+    return {table: run.table(table).order("ALL").fetchall() for table in TABLES}
+
+
+def test_a_sealed_archive_reads_as_the_raw_one_did(run_dir: Path) -> None:
+    raw = everything(Run(run_dir))
+    assert seal(run_dir).rows == dict.fromkeys(TABLES, 0) | {"requests": 2, "faults": 1}
+    assert not list(run_dir.glob("*.ndjson"))
+    assert everything(Run(run_dir)) == raw
+    seal(run_dir)
+    assert everything(Run(run_dir)) == raw
+
+
+def test_every_table_has_its_documented_columns_and_types_even_when_empty(run_dir: Path) -> None:
+    for when in ("raw", "sealed"):
+        run = Run(run_dir)
+        for table, columns in TABLES.items():
+            relation = run.table(table)
+            assert dict(zip(relation.columns, map(str, relation.types), strict=True)) == columns, (
+                when,
+                table,
+            )
+        seal(run_dir)
+
+
+def test_the_parts_of_a_fault_make_one_row(run_dir: Path) -> None:
+    fault = Run(run_dir).frame("faults").iloc[0]
+    assert (fault.kind, fault.target, fault.hits) == ("latency", "bank-1", 5)
+    assert (fault.commanded_s, fault.effective_s, fault.removed_s) == (1.0, 1.2, 9.0)
+    assert json.loads(fault.attributes) == {"delay_ms": 2000}
+
+
+def test_a_torn_last_line_is_left_out_and_counted(run_dir: Path) -> None:
+    with (run_dir / "requests.ndjson").open("a") as file:
+        file.write('{"seq": 3, "route": "GET /api/pro')
+    assert len(Run(run_dir).requests) == 2
+    sealed = seal(run_dir)
+    assert (sealed.rows["requests"], sealed.damaged) == (2, {"requests": 1})
+
+
+def test_sealing_cut_short_is_done_again(run_dir: Path) -> None:
+    (run_dir / "requests.tmp").write_bytes(b"half a file")
+    (run_dir / "requests.parquet").write_bytes(b"PAR1 stale")
+    assert len(Run(run_dir).requests) == 2
+    assert seal(run_dir).rows["requests"] == 2
+
+
+def test_an_older_archive_without_a_column_reads_it_as_null(run_dir: Path) -> None:
+    seal(run_dir)
+    path = str(run_dir / "breakers.parquet")
+    duckdb.sql("SELECT 1.0::DOUBLE AS time_s, 'x' AS edge, 9 AS later").write_parquet(path)
+    row = Run(run_dir).frame("breakers").iloc[0]
+    assert (row.edge, row.later) == ("x", 9)
+    assert "policy" in row.index
+
+
+def test_audit_tables_are_found_by_name(run_dir: Path) -> None:
+    (run_dir / "state").mkdir()
+    duckdb.sql("SELECT 'o1' AS order_id").write_parquet(
+        str(run_dir / "state/orders.orders.parquet")
+    )
+    run = Run(run_dir)
+    assert run.states == ["orders.orders"]
+    assert run.frame("orders.orders").order_id.tolist() == ["o1"]
+    named = run.with_state("orders.orders").sql("SELECT order_id FROM orders_orders")
+    assert named.fetchall() == [("o1",)]
+    with pytest.raises(ArchiveError, match=r"no audit table bank.ledger \(it has: orders.orders\)"):
+        run.state("bank.ledger")
+
+
+def test_replacing_a_table_keeps_its_types(run_dir: Path) -> None:
+    seal(run_dir)
+    replace_table(run_dir, "faults", [{"fault_id": "f", "status": "confirmed"}, {"fault_id": "g"}])
+    assert sorted(Run(run_dir).faults.project("fault_id, status, hits").fetchall()) == [
+        ("f", "confirmed", None),
+        ("g", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("requests.ndjson", b"garbage\n", "requests.ndjson is damaged .* no JSON object"),
+        ("requests.ndjson", bytes(range(256)) * 9, "requests.ndjson is damaged"),
+        ("spans.parquet", b"garbage", "spans cannot be read"),
+        ("run.json", b"{", "run.json is damaged"),
+        ("run.json", b'{"archive_version": 2}', "version 2, this Breakwater reads version 1"),
+    ],
+)
+def test_a_damaged_archive_says_what_is_wrong(
+    run_dir: Path, name: str, content: bytes, says: str
+) -> None:
+    (run_dir / name).write_bytes(content)
+    with pytest.raises(ArchiveError, match=says):
+        Run(run_dir)
+
+
+def test_what_is_no_archive_says_what_to_do(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(ArchiveError, match="`lab runs` lists"):
+            Run(path)
+    with pytest.raises(ArchiveError, match="give the run's directory"):
+        Run(Path(__file__))
+    with pytest.raises(ArchiveError, match="lab run payments_slow"):
+        latest_run(tmp_path)
+    with pytest.raises(ArchiveError, match="there is no run"):
+        seal(tmp_path / "missing")
+
+
+def test_the_latest_run_is_the_newest_that_is_an_archive(tmp_path: Path) -> None:
+    for name in ("20260101T000000Z-a-1", "20260102T000000Z-a-1", "20260103T000000Z-not-a-run"):
+        (tmp_path / name).mkdir()
+    for path in sorted(tmp_path.iterdir())[:2]:
+        (path / "run.json").write_text("{}")
+    assert latest_run(tmp_path).name == "20260102T000000Z-a-1"
+    assert len(list_runs(tmp_path)) == 2
+    assert list_runs(tmp_path / "missing") == []
