@@ -1,0 +1,159 @@
+"""HTTP edge of users: parse, ask the domain, answer. No rule lives here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotencyKey
+from chassis.ids import new_id
+from chassis.service import Service, create_app
+from shop.users import domain
+from shop.users.keys import ROTATION, KeyRing
+from shop.users.passwords import ArgonPasswords
+from shop.users.seed import seed
+from shop.users.store import UserStore, signing_keys
+
+ACCESS_TOKEN_S = 900
+KEYS_RELOAD_S = 30.0
+
+Email = Annotated[str, Field(max_length=320), AfterValidator(domain.normalise_email)]
+Name = Annotated[str, Field(max_length=1000), AfterValidator(domain.clean_name)]
+
+
+class Register(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    name: Name
+    password: str = Field(
+        min_length=domain.PASSWORD_LENGTH_MIN, max_length=domain.PASSWORD_LENGTH_MAX
+    )
+
+
+class Login(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    password: str = Field(max_length=domain.PASSWORD_LENGTH_MAX)
+
+
+class Refresh(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: str = Field(max_length=200)
+
+
+class UserView(BaseModel):
+    id: str
+    email: str
+    name: str
+
+
+class GrantView(BaseModel):
+    access_token: str
+    token_type: str = "Bearer"
+    expires_in_s: int
+    refresh_token: str
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    settings = service.settings
+    pool = await service.database(seed=seed)
+    outbox = await service.outbox(pool)
+    ring = KeyRing(life_s=int(settings.number("ACCESS_TOKEN_S", ACCESS_TOKEN_S)))
+    rotation = timedelta(seconds=settings.number("KEY_ROTATION_S", ROTATION.total_seconds()))
+
+    async def reload_keys() -> None:
+        now = service.clock.now()
+        ring.load(await signing_keys(pool, now, rotation))
+        # this service has the keys at hand: its own token check needs no call to itself
+        service.auth.users.trust(ring.jwks(now))
+
+    async def follow_keys() -> None:
+        while True:
+            await service.clock.sleep(KEYS_RELOAD_S)
+            await reload_keys()
+
+    await reload_keys()
+    service.background("follow signing keys", follow_keys)
+    passwords = await asyncio.to_thread(
+        ArgonPasswords,
+        threads=int(settings.number("ARGON2_THREADS", 2)),
+        waiting_max=int(settings.number("ARGON2_WAITING_MAX", 64)),
+    )
+    service.state.ring = ring
+    service.state.clock = service.clock
+    service.state.users = domain.Users(
+        UserStore(pool, outbox),
+        passwords,
+        ring,
+        service.clock,
+        new_id,
+        fingerprint_key=settings.service_secret.encode(),
+    )
+    yield
+    passwords.close()
+
+
+app = create_app(
+    "users",
+    problems={
+        domain.EmailTaken: 409,
+        domain.BadCredentials: 401,
+        domain.BadRefreshToken: 401,
+        domain.TooBusy: 503,
+    },
+    start=start,
+)
+
+
+def _users(request: Request) -> domain.Users:
+    users: domain.Users = request.app.state.users
+    return users
+
+
+Users = Annotated[domain.Users, Depends(_users)]
+
+
+@app.post("/users", status_code=201, response_model=UserView, summary="Register")
+async def register(body: Register, key: IdempotencyKey, users: Users) -> JSONResponse:
+    stored = await users.register(body.email, body.name, body.password, key)
+    return stored.response()
+
+
+@app.post("/login", summary="Log in")
+async def login(body: Login, users: Users) -> GrantView:
+    return _view(await users.login(body.email, body.password))
+
+
+@app.post("/refresh", summary="Trade a refresh token for new tokens")
+async def refresh(body: Refresh, users: Users) -> GrantView:
+    return _view(await users.refresh(body.refresh_token))
+
+
+@app.get("/me", summary="The user of the token")
+async def me(user: CurrentUser, users: Users) -> UserView:
+    profile = await users.profile(user.id)
+    return UserView(id=profile.id, email=profile.email, name=profile.name)
+
+
+@app.get("/.well-known/jwks.json", summary="The public keys of user tokens (RFC 7517)")
+async def jwks(request: Request) -> dict[str, Any]:
+    ring: KeyRing = request.app.state.ring
+    return ring.jwks(request.app.state.clock.now())
+
+
+def _view(grant: domain.Grant) -> GrantView:
+    return GrantView(
+        access_token=grant.access_token,
+        expires_in_s=grant.expires_in_s,
+        refresh_token=grant.refresh_token,
+    )

@@ -1,0 +1,199 @@
+"""Accounts and sessions: who may be registered, who is let in, and for how long. No I/O here."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol
+
+from chassis.clock import Clock
+from chassis.idempotency import Stored
+
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
+EMAIL_LENGTH_MAX = 254
+NAME_LENGTH_MAX = 100
+PASSWORD_LENGTH_MIN = 8  # NIST SP 800-63B-4: length is the rule, composition is not
+PASSWORD_LENGTH_MAX = 128
+SESSION_LIFE = timedelta(days=14)
+
+
+class EmailTaken(Exception):
+    """Another account has this address."""
+
+
+class BadCredentials(Exception):
+    """Unknown address or wrong password: the answer does not tell which."""
+
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
+
+
+class BadRefreshToken(Exception):
+    """Unknown, expired, or used before: then its whole session is over."""
+
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
+
+
+class TooBusy(Exception):
+    """More password checks are waiting than can be done in time; nothing was done."""
+
+    extra: ClassVar[dict[str, bool]] = {"definite": True}
+    retry_after_s = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    email: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as the database knows them, with the hash that a password is checked against."""
+
+    user: User
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login. Only the digest of its refresh token is kept, and only of the newest."""
+
+    id: str
+    user_id: str
+    token_digest: bytes
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login gives out; `expires_in_s` is the access token's life."""
+
+    access_token: str
+    refresh_token: str
+    expires_in_s: int
+
+
+class UserStore(Protocol):
+    async def register(
+        self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
+    ) -> Stored:
+        """Keep the account and its event once per `key`. Raises EmailTaken."""
+
+    async def account(self, email: str) -> Account | None: ...
+
+    async def user(self, user_id: str) -> User | None: ...
+
+    async def open_session(self, session: Session, now: datetime) -> None: ...
+
+    async def rotate_session(
+        self, session_id: str, old: bytes, new: bytes, now: datetime
+    ) -> User | None:
+        """Swap the token's digest; None, and the session is gone, unless `old` was the newest."""
+
+
+class Passwords(Protocol):
+    async def hash(self, password: str) -> str: ...
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Costs the same whether there is a hash or not."""
+
+
+class TokenSigner(Protocol):
+    life_s: int
+
+    def sign(self, user: User, now: datetime) -> str: ...
+
+
+def normalise_email(text: str) -> str:
+    """`' Ann@Example.COM '` -> `'ann@example.com'`. Raises ValueError with what is expected."""
+    email = text.strip().lower()
+    if len(email) > EMAIL_LENGTH_MAX or not EMAIL.fullmatch(email):
+        raise ValueError("expected an e-mail address such as ann@example.com")
+    return email
+
+
+def clean_name(text: str) -> str:
+    """The name without outer blanks. Raises ValueError with what is expected."""
+    name = text.strip()
+    if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
+        raise ValueError(f"expected 1 to {NAME_LENGTH_MAX} printable characters")
+    return name
+
+
+def split_refresh_token(token: str) -> tuple[str, bytes]:
+    """`<session id>.<secret>` -> the id and the secret's digest. Raises BadRefreshToken."""
+    session_id, dot, secret = token.partition(".")
+    if not (dot and session_id and secret and token.isascii() and token.isprintable()):
+        raise BadRefreshToken("this is not a refresh token")
+    # the secret is 256 random bits: nothing to gain from a slow hash
+    return session_id, hashlib.sha256(secret.encode()).digest()
+
+
+class Users:
+    """The use cases. `secret` makes unguessable text; `fingerprint_key` guards digests of bodies."""
+
+    def __init__(
+        self,
+        store: UserStore,
+        passwords: Passwords,
+        tokens: TokenSigner,
+        clock: Clock,
+        new_id: Callable[[], str],
+        fingerprint_key: bytes,
+        secret: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._tokens = tokens
+        self._clock = clock
+        self._new_id = new_id
+        self._fingerprint_key = fingerprint_key
+        self._secret = secret
+
+    async def register(self, email: str, name: str, password: str, key: str) -> Stored:
+        """201 and the user's view, the same again for the same key. Raises EmailTaken, TooBusy."""
+        # a plain digest of the body in the idempotency table would let its thief guess passwords fast
+        keyed = hashlib.blake2b(password.encode(), key=self._fingerprint_key[:64], digest_size=32)
+        body = {"email": email, "name": name, "password": keyed.hexdigest()}
+        # hashed before the transaction: 30 ms of CPU must not hold a connection
+        password_hash = await self._passwords.hash(password)
+        user = User(self._new_id(), email, name)
+        return await self._store.register(user, password_hash, self._clock.now(), key, body)
+
+    async def login(self, email: str, password: str) -> Grant:
+        """A new session. Raises BadCredentials, TooBusy."""
+        account = await self._store.account(email)
+        known = account.password_hash if account else None
+        if not await self._passwords.matches(known, password) or account is None:
+            raise BadCredentials("unknown e-mail address or wrong password")
+        now = self._clock.now()
+        session_id, secret = self._secret(), self._secret()
+        token = f"{session_id}.{secret}"
+        _, digest = split_refresh_token(token)
+        session = Session(session_id, account.user.id, digest, now + SESSION_LIFE)
+        await self._store.open_session(session, now)
+        return self._grant(account.user, token, now)
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """A new pair for the newest refresh token; an older one ends the session. Raises BadRefreshToken."""
+        session_id, old = split_refresh_token(refresh_token)
+        token = f"{session_id}.{self._secret()}"
+        _, new = split_refresh_token(token)
+        now = self._clock.now()
+        user = await self._store.rotate_session(session_id, old, new, now)
+        if user is None:
+            raise BadRefreshToken("unknown, expired or already used refresh token; log in again")
+        return self._grant(user, token, now)
+
+    async def profile(self, user_id: str) -> User:
+        """The user as of now. Raises BadCredentials if the account is gone."""
+        user = await self._store.user(user_id)
+        if user is None:
+            raise BadCredentials("the account of this token does not exist any more")
+        return user
+
+    def _grant(self, user: User, refresh_token: str, now: datetime) -> Grant:
+        return Grant(self._tokens.sign(user, now), refresh_token, self._tokens.life_s)

@@ -1,0 +1,23 @@
+CREATE TABLE IF NOT EXISTS users (
+    user_id       text PRIMARY KEY,
+    email         text NOT NULL UNIQUE CHECK (email = lower(email)),
+    name          text NOT NULL,
+    password_hash text NOT NULL,
+    created_at    timestamptz NOT NULL
+);
+
+-- One row a login. Only the newest refresh token's digest is kept: an older one does not match, which ends the session.
+CREATE TABLE IF NOT EXISTS sessions (
+    session_id   text PRIMARY KEY,
+    user_id      text NOT NULL REFERENCES users ON DELETE CASCADE,
+    token_digest bytea NOT NULL,
+    expires_at   timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (user_id);
+
+-- Shared by all instances; the private keys never leave this database.
+CREATE TABLE IF NOT EXISTS signing_keys (
+    kid        text PRIMARY KEY,
+    secret     bytea NOT NULL,
+    signs_from timestamptz NOT NULL
+);

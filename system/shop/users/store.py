@@ -1,0 +1,104 @@
+"""The accounts, sessions and signing keys in PostgreSQL."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from asyncpg import Pool, Record
+
+from chassis.idempotency import Stored, once
+from chassis.messaging.outbox import Outbox
+from contracts.events import UserRegistered
+from shop.users.domain import Account, EmailTaken, Session, User
+from shop.users.keys import SigningKey, successor
+
+
+class UserStore:
+    """`outbox` takes the events of the same transactions."""
+
+    def __init__(self, pool: Pool, outbox: Outbox) -> None:
+        self._pool = pool
+        self._outbox = outbox
+
+    async def register(
+        self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
+    ) -> Stored:
+        """201 and the user's view, or what this key got before. Raises EmailTaken, KeyReused."""
+        async with (
+            self._pool.acquire() as conn,
+            conn.transaction(),
+            once(conn, scope="users.register", key=key, body=body) as attempt,
+        ):
+            if attempt.stored:
+                return attempt.stored
+            added = await conn.fetchval(
+                "INSERT INTO users (user_id, email, name, password_hash, created_at) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING RETURNING true",
+                user.id, user.email, user.name, password_hash, created_at,
+            )  # fmt: skip
+            if not added:
+                raise EmailTaken(f"there is an account for {user.email} already; log in instead")
+            await self._outbox.put(
+                conn,
+                UserRegistered(
+                    aggregate_id=user.id, occurred_at=created_at, email=user.email, name=user.name
+                ),
+            )
+            return attempt.record(201, {"id": user.id, "email": user.email, "name": user.name})
+
+    async def account(self, email: str) -> Account | None:
+        row = await self._pool.fetchrow(
+            "SELECT user_id, email, name, password_hash FROM users WHERE email = $1", email
+        )
+        return Account(_user(row), row["password_hash"]) if row else None
+
+    async def user(self, user_id: str) -> User | None:
+        row = await self._pool.fetchrow(
+            "SELECT user_id, email, name FROM users WHERE user_id = $1", user_id
+        )
+        return _user(row) if row else None
+
+    async def open_session(self, session: Session, now: datetime) -> None:
+        """Keep the session; the user's expired ones go, so that nobody needs to sweep."""
+        await self._pool.execute(
+            "WITH expired AS (DELETE FROM sessions WHERE user_id = $2 AND expires_at <= $5) "
+            "INSERT INTO sessions (session_id, user_id, token_digest, expires_at) "
+            "VALUES ($1, $2, $3, $4)",
+            session.id, session.user_id, session.token_digest, session.expires_at, now,
+        )  # fmt: skip
+
+    async def rotate_session(
+        self, session_id: str, old: bytes, new: bytes, now: datetime
+    ) -> User | None:
+        """Swap the digest; None, and the session is gone, unless `old` was the newest and in time."""
+        # one conditional update: of two that present the same token only one can win
+        row = await self._pool.fetchrow(
+            "UPDATE sessions s SET token_digest = $3 FROM users u "
+            "WHERE s.session_id = $1 AND s.token_digest = $2 AND s.expires_at > $4 "
+            "AND u.user_id = s.user_id RETURNING u.user_id, u.email, u.name",
+            session_id, old, new, now,
+        )  # fmt: skip
+        if row:
+            return _user(row)
+        # expired, or an old token came back: thief or owner, who knows; both must log in again
+        await self._pool.execute("DELETE FROM sessions WHERE session_id = $1", session_id)
+        return None
+
+
+async def signing_keys(pool: Pool, now: datetime, rotation: timedelta) -> list[SigningKey]:
+    """All keys; the next one is made first if it is due. One instance at a time."""
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtext('signing_keys'))")
+        rows = await conn.fetch("SELECT kid, secret, signs_from FROM signing_keys")
+        keys = [SigningKey(row["kid"], row["secret"], row["signs_from"]) for row in rows]
+        new = successor(keys, now, rotation)
+        if new is not None:
+            await conn.execute(
+                "INSERT INTO signing_keys (kid, secret, signs_from) VALUES ($1, $2, $3)",
+                new.kid, new.secret, new.signs_from,
+            )  # fmt: skip
+            keys.append(new)
+        return keys
+
+
+def _user(row: Record) -> User:
+    return User(row["user_id"], row["email"], row["name"])
