@@ -1,0 +1,34 @@
+"""`python leash.py FD COMMAND...`: runs COMMAND and kills it when the pipe FD ends.
+
+For platforms without a parent-death signal (macOS): the other end of the pipe is open in the process that
+started us alone, so its end, by whatever death, is the pipe's end.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+
+def main() -> int:
+    if len(sys.argv) < 3 or not sys.argv[1].isdigit():
+        print("usage: python leash.py FD COMMAND...", file=sys.stderr)
+        return 2
+    pipe, command = int(sys.argv[1]), sys.argv[2:]
+    child = subprocess.Popen(command)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, lambda number, _frame: child.send_signal(number))
+
+    def watch() -> None:
+        while os.read(pipe, 1):
+            pass
+        child.kill()
+
+    threading.Thread(target=watch, daemon=True).start()
+    status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Is it ready? One small question to each kind of listener, polled until the answer is yes."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+INTERVAL_S = 0.02
+ANSWER_S = 2.0
+Probe = Callable[[], Awaitable[bool]]
+
+
+async def until(probe: Probe, timeout_s: float) -> bool:
+    """Ask until the answer is yes; False if it was not within `timeout_s`."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + timeout_s
+    while not await probe():
+        if loop.time() >= give_up:
+            return False
+        await asyncio.sleep(INTERVAL_S)
+    return True
+
+
+def postgres(port: int) -> Probe:
+    """Asks to log in: a password challenge means ready, an error that it still starts or recovers."""
+    names = b"user\0postgres\0database\0postgres\0\0"
+    startup = struct.pack("!ii", 8 + len(names), 196608) + names
+
+    async def probe() -> bool:
+        return (await ask(port, startup, 1)) == b"R"
+
+    return probe
+
+
+def valkey(port: int) -> Probe:
+    async def probe() -> bool:
+        return (await ask(port, b"PING\r\n", 5)) == b"+PONG"
+
+    return probe
+
+
+def tcp(port: int) -> Probe:
+    """Something accepts connections."""
+
+    async def probe() -> bool:
+        return (await ask(port, b"", 0)) is not None
+
+    return probe
+
+
+def http(port: int, path: str) -> Probe:
+    """`GET path` answers 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+
+    async def probe() -> bool:
+        line = await ask(port, request, 12)
+        return line is not None and line.startswith(b"HTTP/1.") and line[9:] == b"200"
+
+    return probe
+
+
+async def ask(port: int, question: bytes, answer_bytes: int) -> bytes | None:
+    """The first bytes of the answer to `question`, None without one."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(question)
+                return await reader.readexactly(answer_bytes)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return None

@@ -1,0 +1,141 @@
+"""PostgreSQL, Valkey and NATS as direct children: how each is prepared and its command line."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.runtimes.binaries import resolve
+from lab.runtimes.spawn import NOBODY, must_drop_root, uid_for, unprivileged
+
+POSTGRES_USER = "postgres"
+
+
+class ServerFailed(Exception):
+    """A server could not be prepared; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start, and how: see spawn.start."""
+
+    argv: Sequence[str | Path]
+    env: Mapping[str, str] = field(default_factory=dict)
+    drop_root: bool = False
+    death_signal: signal.Signals = signal.SIGKILL
+
+
+def prepare_postgres(data: Path, password: str) -> None:
+    """Make the cluster in `data` if there is none (about 0.4 s). Raises ServerFailed, ServerMissing."""
+    postgres = resolve("postgres")
+    if (data / "PG_VERSION").exists():
+        _same_major(data, postgres.version())
+        return
+    shutil.rmtree(data, ignore_errors=True)  # an initdb that was interrupted
+    data.mkdir(parents=True)
+    password_file = data.parent / ".postgres-password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password)
+    if must_drop_root():
+        os.chown(data, NOBODY, NOBODY)
+        os.chown(password_file, NOBODY, NOBODY)
+    command = [
+        postgres.beside("initdb"),
+        "-D",
+        data,
+        "-U",
+        POSTGRES_USER,
+        f"--pwfile={password_file}",
+    ]
+    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    command += ["--no-instructions", "--wal-segsize=4"]
+    try:
+        done = subprocess.run(
+            unprivileged(command),
+            capture_output=True,
+            text=True,
+            user=uid_for(True),
+            group=uid_for(True),
+        )
+    finally:
+        password_file.unlink(missing_ok=True)
+    if done.returncode != 0:
+        shutil.rmtree(data, ignore_errors=True)
+        raise ServerFailed(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def postgres(data: Path, port: int) -> Command:
+    """PostgreSQL on a cluster made by prepare_postgres."""
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "max_connections": "300",  # 10 instances a service at their pool's size, and the lab's own
+        "shared_buffers": "16MB",
+        # The lab kills processes, never the machine: what was handed to the kernel survives that. So
+        # fsync and full pages buy nothing here. synchronous_commit stays on, because a commit that is
+        # still in the server's own buffers would be lost with it, and the checker would be right.
+        "fsync": "off",
+        "full_page_writes": "off",
+        # no replica listens: fewer helper processes and less log
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "max_logical_replication_workers": "0",
+        "min_wal_size": "32MB",
+        "max_wal_size": "256MB",
+        "jit": "off",
+        # the passwords are 128 random bits: stretching them would only slow each connection
+        "scram_iterations": "256",
+        "log_line_prefix": "%m [%p] %q%u@%d ",
+        "log_checkpoints": "off",
+    }
+    binary = resolve("postgres")
+    if binary.version().split(".")[0] in ("18", "19"):
+        settings["io_method"] = "sync"  # three I/O workers less; the data is in the page cache
+    argv: list[str | Path] = [binary.path, "-D", data]
+    for name, value in settings.items():
+        argv += ["-c", f"{name}={value}"]
+    return Command(argv, drop_root=True)
+
+
+def valkey(data: Path, port: int) -> Command:
+    """Valkey as a cache: nothing is written to disk, the least recently used goes first."""
+    data.mkdir(parents=True, exist_ok=True)
+    argv: list[str | Path] = [resolve("valkey").path, "--port", str(port), "--bind", "127.0.0.1"]
+    argv += ["--save", "", "--appendonly", "no", "--dir", data, "--daemonize", "no"]
+    argv += ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--loglevel", "notice"]
+    return Command(argv)
+
+
+def nats(data: Path, port: int, monitor_port: int) -> Command:
+    """NATS with JetStream, its monitoring on `monitor_port`; writes its configuration into `data`."""
+    data.mkdir(parents=True, exist_ok=True)
+    conf = data / "nats.conf"
+    written = conf.with_suffix(".tmp")
+    written.write_text(
+        f"""# written at each start
+server_name: breakwater
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor_port}"
+jetstream {{ store_dir: "{data}", max_memory_store: 64MB, max_file_store: 2GB }}
+"""
+    )
+    written.replace(conf)
+    # A soft limit: the collector works harder before the lab's memory grows.
+    return Command([resolve("nats").path, "-c", conf], env={"GOMEMLIMIT": "40MiB"})
+
+
+def postgres_url(port: int, user: str, password: str, database: str) -> str:
+    return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
+
+
+def _same_major(data: Path, version: str) -> None:
+    made_by, here = (data / "PG_VERSION").read_text().strip(), version.split(".")[0]
+    if made_by != here:
+        raise ServerFailed(
+            f"{data} was made by PostgreSQL {made_by}, this is {version}: "
+            "start anew with `lab up --fresh`, or set LAB_POSTGRES to the older one"
+        )

@@ -1,0 +1,114 @@
+"""Starts a child that cannot outlive us: by the kernel's parent-death signal, else on a leash."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+NOBODY = 65534
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+LINUX = sys.platform == "linux"
+LEASH = Path(__file__).with_name("leash.py")
+_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+
+def die_with_parent(parent: int, death_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send us `death_signal` when `parent` (a pid) ends; Linux only, else a no-op."""
+    if _libc is None:
+        return
+    _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of our children's orphans, so that they are reaped where PID 1 does not."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def must_drop_root() -> bool:
+    """PostgreSQL refuses to run as root."""
+    return os.geteuid() == 0
+
+
+def uid_for(drop_root: bool) -> int | None:
+    """The uid that subprocess must change to itself: where `unprivileged` has no setpriv."""
+    by_setpriv = LINUX and shutil.which("setpriv") is not None
+    return NOBODY if drop_root and must_drop_root() and not by_setpriv else None
+
+
+def unprivileged(command: Sequence[str | Path]) -> list[str]:
+    """`command` as nobody who may still read a checkout under root's own folders.
+
+    As is when we are not root. Linux: setpriv keeps the one capability that passes closed folders
+    (CAP_DAC_OVERRIDE); it changes the uid, which clears the parent-death signal, so it sets it again.
+    """
+    setpriv = shutil.which("setpriv")
+    if not must_drop_root() or not LINUX or setpriv is None:
+        return [str(part) for part in command]
+    drop = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    drop += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig", "KILL"]
+    return [*drop, *(str(part) for part in command)]
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    output: int,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    drop_root: bool = False,
+    death_signal: signal.Signals = signal.SIGKILL,
+    pass_fds: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    """Start `command` in its own process group, both streams to the descriptor `output`.
+
+    It ends when we end, however we end. Raises OSError if it cannot be started.
+    """
+    full = unprivileged(command) if drop_root else [str(part) for part in command]
+    me = os.getpid()
+    before: Callable[[], None] | None = lambda: die_with_parent(me, death_signal)  # noqa: E731
+    fds = list(pass_fds)
+    leash_read = -1
+    if not LINUX:
+        before = None
+        full, leash_read = on_leash(full)
+        fds.append(leash_read)
+    try:
+        return subprocess.Popen(
+            full,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=env,
+            preexec_fn=before,
+            process_group=0,
+            pass_fds=fds,
+            user=uid_for(drop_root),
+            group=uid_for(drop_root),
+        )
+    finally:
+        if leash_read >= 0:
+            os.close(leash_read)
+
+
+_leash: tuple[int, int] | None = None
+
+
+def on_leash(command: Sequence[str]) -> tuple[list[str], int]:
+    """`command` run by lab.runtimes.leash, and the descriptor it must inherit.
+
+    The other end stays open in this process alone: when we end, it reads the end of the pipe.
+    """
+    global _leash
+    if _leash is None:
+        _leash = os.pipe()
+    read = os.dup(_leash[0])
+    return [sys.executable, str(LEASH), str(read), *command], read
