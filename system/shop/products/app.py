@@ -1,0 +1,130 @@
+"""HTTP edge of products: parse, ask the domain, answer. No rule lives here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.auth import CallingService
+from chassis.paging import LIMIT_DEFAULT, BadCursor, Limit, decode_cursor
+from chassis.service import Service, create_app
+from shop.products import domain
+from shop.products.seed import seed
+from shop.products.store import ProductStore
+
+
+class ProductView(BaseModel):
+    id: str
+    name: str
+    description: str
+    category: str
+    price_cents: int
+    currency: str
+    version: int
+
+
+class ProductPage(BaseModel):
+    items: list[ProductView]
+    next_cursor: str | None
+
+
+class Category(BaseModel):
+    name: str
+    count: int
+
+
+class Categories(BaseModel):
+    items: list[Category]
+
+
+class PriceView(BaseModel):
+    price_cents: int
+    version: int
+
+
+class PriceList(BaseModel):
+    prices: dict[str, PriceView]
+
+
+class NewPrice(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    price_cents: int = Field(ge=1, le=domain.PRICE_CENTS_MAX, strict=True)
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    settings = service.settings
+    pool = await service.database(seed=seed)
+    usual = domain.Lives()
+    lives = domain.Lives(
+        product_s=settings.number("PRODUCT_TTL_S", usual.product_s),
+        page_s=settings.number("PAGE_TTL_S", usual.page_s),
+        categories_s=settings.number("CATEGORIES_TTL_S", usual.categories_s),
+    )
+    service.state.products = domain.Products(ProductStore(pool), await service.cache(), lives)
+    yield
+
+
+app = create_app(
+    "products",
+    problems={domain.UnknownProduct: 404, domain.BadPriceList: 422},
+    start=start,
+)
+
+
+async def _products(request: Request) -> domain.Products:
+    products: domain.Products = request.app.state.products
+    return products
+
+
+Products = Annotated[domain.Products, Depends(_products)]
+Text = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+@app.get("/products", response_model=ProductPage, summary="Browse and search")
+async def list_products(
+    products: Products,
+    query: Text = "",
+    category: Text = "",
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: str | None = None,
+) -> Response:
+    after = (decode_cursor(cursor, str) or [""])[0]
+    if after and not domain.SKU.fullmatch(after):
+        raise BadCursor("the cursor is not one that a page of products gave out; start without it")
+    words = domain.search_words(query)
+    if query.strip() and not words:  # nothing to look for is no reason to show everything
+        return _json(b'{"items":[],"next_cursor":null}')
+    page = domain.PageRequest(words, category, limit, after)
+    return _json(await products.page(page))
+
+
+@app.get("/products/{product_id}", response_model=ProductView, summary="One product")
+async def get_product(product_id: str, products: Products) -> Response:
+    return _json(await products.product(product_id))
+
+
+@app.get("/categories", response_model=Categories, summary="Categories with counts")
+async def list_categories(products: Products) -> Response:
+    return _json(await products.categories())
+
+
+@app.get("/prices", response_model=PriceList, summary="Prices as of now, for services")
+async def list_prices(
+    caller: CallingService, products: Products, sku: Annotated[list[str] | None, Query()] = None
+) -> dict[str, Any]:
+    return domain.price_view(await products.prices(sku or []))
+
+
+@app.put("/products/{product_id}/price", response_model=ProductView, summary="Change a price")
+async def set_price(
+    product_id: str, body: NewPrice, caller: CallingService, products: Products
+) -> Response:
+    return _json(await products.set_price(product_id, body.price_cents))

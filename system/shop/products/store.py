@@ -1,0 +1,68 @@
+"""The catalogue in PostgreSQL, which writes the public JSON itself: one pass, no objects in between."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpg import Pool
+
+from chassis.paging import encode_cursor
+from shop.products.domain import PageRequest, Price
+
+# ->> the public form of one product, in the order of docs/architecture.md
+_PUBLIC = (
+    "json_build_object('id', id, 'name', name, 'description', description, 'category', category, "
+    "'price_cents', price_cents, 'currency', currency, 'version', version)::text"
+)
+_PRODUCT = f"SELECT {_PUBLIC} FROM products WHERE id = $1"  # noqa: S608 -- constants only
+_SET_PRICE = (  # the same price again is no change: PUT may be repeated
+    "UPDATE products SET price_cents = $2, version = version + (price_cents <> $2)::int "
+    f"WHERE id = $1 RETURNING {_PUBLIC} AS public, category"  # noqa: S608 -- constants only
+)
+_CATEGORIES = "SELECT category, count(*) AS count FROM products GROUP BY category ORDER BY category"
+
+
+class ProductStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def product(self, product_id: str) -> bytes | None:
+        found: str | None = await self._pool.fetchval(_PRODUCT, product_id)
+        return found.encode() if found is not None else None
+
+    async def page(self, request: PageRequest) -> bytes:
+        """The page as JSON, ordered by id; one row more is read to know whether another page follows."""
+        values: list[Any] = [request.after, request.limit + 1]
+        conditions = ["id > $1"]
+        if request.category:
+            values.append(request.category)
+            conditions.append(f"category = ${len(values)}")
+        if request.words:
+            # words hold letters and digits only, so they need no quoting inside a tsquery
+            values.append(" & ".join(f"{word}:*" for word in request.words))
+            conditions.append(f"document @@ to_tsquery('simple', ${len(values)})")
+        where = " AND ".join(conditions)
+        rows = await self._pool.fetch(
+            f"SELECT id, {_PUBLIC} AS public FROM products WHERE {where} ORDER BY id LIMIT $2",  # noqa: S608 -- values are bound
+            *values,
+        )
+        shown = rows[: request.limit]
+        cursor = encode_cursor(shown[-1]["id"]) if len(rows) > len(shown) else None
+        items = ",".join(row["public"] for row in shown)
+        return f'{{"items":[{items}],"next_cursor":{json.dumps(cursor)}}}'.encode()
+
+    async def categories(self) -> bytes:
+        rows = await self._pool.fetch(_CATEGORIES)
+        items = [{"name": row["category"], "count": row["count"]} for row in rows]
+        return json.dumps({"items": items}).encode()
+
+    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
+        rows = await self._pool.fetch(
+            "SELECT id, price_cents, version FROM products WHERE id = ANY($1::text[])",
+            list(product_ids),
+        )
+        return {row["id"]: Price(row["price_cents"], row["version"]) for row in rows}
+
+    async def set_price(self, product_id: str, price_cents: int) -> tuple[bytes, str] | None:
+        row = await self._pool.fetchrow(_SET_PRICE, product_id, price_cents)
+        return (row["public"].encode(), row["category"]) if row else None
