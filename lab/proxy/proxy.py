@@ -2,25 +2,21 @@
 
 import asyncio
 import contextlib
-import errno
 import socket
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from lab.proxy import addresses
 from lab.proxy.alarms import Alarm, Alarms
-from lab.proxy.connection import Connection, close_with_rst, prepare
+from lab.proxy.connection import Connection
 from lab.proxy.deviations import Deviations
 from lab.proxy.errors import ToxicExists, ToxicNotFound
+from lab.proxy.listener import Listener
 from lab.proxy.outlet import Traffic
 from lab.proxy.record import Record
 from lab.proxy.toxic import STREAMS, Change, Toxic
-
-ACCEPTS_A_TURN = 64
-OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +53,37 @@ class Proxy:
         self.outage: Record | None = None  # while it is down by command
         self.outage_alarm: Alarm | None = None
         self._around = around
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._accepted = 0
-        self._dialling: set[asyncio.Task[None]] = set()
         self._ttl_alarms: dict[Toxic, Alarm] = {}
 
     def start(self, family: int, address: addresses.Address) -> None:
         """Listens; raises CannotListen. Does nothing if it does already."""
         if self._listener is not None:
             return
-        self._listener = addresses.listen(family, address)
-        self.listen = addresses.join_host_port(self._listener.getsockname())
+        sock = addresses.listen(family, address)
+        self.listen = addresses.join_host_port(sock.getsockname())
         self.enabled = True
-        self._around.loop.add_reader(self._listener, self._acceptable)
+        self._listener = Listener(
+            self._around.loop,
+            sock,
+            self.upstream,
+            self._number,
+            self._connected,
+            rst_if_unreachable=self._around.deviations.unreachable_upstream_resets,
+        )
 
     def stop(self) -> None:
         """Closes the listener and every connection."""
         self.enabled = False
         if self._listener is not None:
-            self._around.loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
-        for task in self._dialling:
-            task.cancel()
         for connection in list(self.connections.values()):
             connection.abandon()
 
     def state(self) -> "State":
-        where = (self._listener.family, self._listener.getsockname()) if self._listener else None
+        where = self._listener.where if self._listener is not None else None
         return State(self.listen, self.upstream, where)
 
     def restore(self, state: "State") -> None:
@@ -168,59 +167,17 @@ class Proxy:
                 self._around.alarms.now_s() + ttl_s, lambda: self.remove(toxic, by="ttl")
             )
 
-    def _acceptable(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
-            if self._listener is None:
-                return
-            try:
-                client, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in OUT_OF_FILES:
-                    self._pause_accepting()
-                    return
-                continue  # that client is gone, the next may not be
-            client.setblocking(False)
-            number = self._accepted
-            self._accepted += 1
-            task = self._around.loop.create_task(self._connect(number, client))
-            self._dialling.add(task)
-            task.add_done_callback(partial(self._dialled, client))
-
-    def _pause_accepting(self) -> None:
-        """The listener stays readable: without a pause the loop would only turn."""
-        listener, loop = self._listener, self._around.loop
-        assert listener is not None
-        loop.remove_reader(listener)
-
-        def resume() -> None:
-            if self._listener is listener:
-                loop.add_reader(listener, self._acceptable)
-
-        loop.call_later(0.05, resume)
-
     def _open_connections(self) -> list[Connection]:
         """In the order in which they were accepted; those about to close are left out."""
         numbers = sorted(self.connections)
         return [self.connections[n] for n in numbers if self.connections[n].open]
 
-    def _dialled(self, client: socket.socket, task: asyncio.Task[None]) -> None:
-        self._dialling.discard(task)
-        if task.cancelled():
-            client.close()
+    def _number(self) -> int:
+        number = self._accepted
+        self._accepted += 1
+        return number
 
-    async def _connect(self, number: int, client: socket.socket) -> None:
-        try:
-            upstream = await addresses.dial(self.upstream)
-        except OSError:
-            if self._around.deviations.unreachable_upstream_resets:
-                close_with_rst(client)
-            else:
-                client.close()
-            return
-        prepare(client)
-        prepare(upstream)
+    def _connected(self, number: int, client: socket.socket, upstream: socket.socket) -> None:
         around = self._around
         connection = Connection(
             around.loop,

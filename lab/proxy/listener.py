@@ -1,0 +1,90 @@
+"""Accepts clients and dials upstream for each, all at once."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from lab.proxy import addresses
+from lab.proxy.connection import close_with_rst, prepare
+
+ACCEPTS_A_TURN = 64
+PAUSE_S = 0.05
+OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Listener:
+    """Owns a listening socket; `number` names a client as it is accepted, in that order."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        upstream: str,
+        number: Callable[[], int],
+        on_connected: Callable[[int, socket.socket, socket.socket], None],
+        *,
+        rst_if_unreachable: bool,
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._upstream = upstream
+        self._number = number
+        self._on_connected = on_connected
+        self._rst_if_unreachable = rst_if_unreachable
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._open = True
+        self._listen()
+
+    @property
+    def where(self) -> tuple[int, addresses.Address]:
+        return self._sock.family, self._sock.getsockname()
+
+    def close(self) -> None:
+        """Stops listening, and drops the clients whose upstream has not answered yet."""
+        self._open = False
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for task in self._dialling:
+            task.cancel()
+
+    def _listen(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._sock, self._acceptable)
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                client, _ = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    # the socket stays readable: without a pause the loop would only turn
+                    self._loop.remove_reader(self._sock)
+                    self._loop.call_later(PAUSE_S, self._listen)
+                    return
+                continue  # that client is gone, the next may not be
+            client.setblocking(False)
+            task = self._loop.create_task(self._connect(self._number(), client))
+            self._dialling.add(task)
+            task.add_done_callback(partial(self._dialled, client))
+
+    def _dialled(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        self._dialling.discard(task)
+        if task.cancelled():
+            client.close()
+
+    async def _connect(self, number: int, client: socket.socket) -> None:
+        try:
+            upstream = await addresses.dial(self._upstream)
+        except OSError:
+            if self._rst_if_unreachable:
+                close_with_rst(client)
+            else:
+                client.close()
+            return
+        prepare(client)
+        prepare(upstream)
+        self._on_connected(number, client, upstream)
