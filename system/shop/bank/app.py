@@ -1,0 +1,165 @@
+"""HTTP edge of the bank: parse, ask the ledger, answer. No rule lives here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from asyncpg import Pool
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.auth import CallingService
+from chassis.clock import Clock
+from chassis.idempotency import IdempotencyKey, once
+from chassis.service import Service, create_app
+from shop.bank.domain import (
+    Authorization,
+    AuthorizationNotFound,
+    CardDeclined,
+    Kind,
+    ReferenceCancelled,
+    Status,
+    WrongState,
+)
+from shop.bank.store import Ledger
+
+Reference = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+
+
+class Authorize(BaseModel):
+    """A hold of `amount_cents` on a card."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: Reference
+    amount_cents: int = Field(gt=0, le=100_000_000, strict=True)
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    card_number: str = Field(pattern=r"^[0-9]{12,19}$")
+
+
+class Cancel(BaseModel):
+    """For a merchant that does not know whether its authorization arrived."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: Reference
+
+
+class Desk:
+    """What the routes work with."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self.pool = pool
+        self.clock = clock
+        self.ledger = Ledger(pool)
+
+    async def move(self, kind: Kind, authorization_id: UUID, key: str) -> JSONResponse:
+        target = str(authorization_id)
+        async with (
+            self.pool.acquire() as conn,
+            conn.transaction(),
+            once(conn, scope=f"bank.{kind}", key=key, body={"id": target}) as attempt,
+        ):
+            if attempt.stored:
+                return attempt.stored.response()
+            after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
+            return attempt.record(200, view(after)).response()
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    service.state.desk = Desk(await service.database(), service.clock)
+    yield
+
+
+app = create_app(
+    "bank",
+    problems={
+        CardDeclined: 402,
+        AuthorizationNotFound: 404,
+        WrongState: 409,
+        ReferenceCancelled: 409,
+    },
+    start=start,
+)
+
+
+async def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+
+
+@app.post("/authorizations", status_code=201)
+async def authorize(
+    body: Authorize, key: IdempotencyKey, _: CallingService, desk: AtDesk
+) -> JSONResponse:
+    async with (
+        desk.pool.acquire() as conn,
+        conn.transaction(),
+        once(conn, scope="bank.authorize", key=key, body=body) as attempt,
+    ):
+        if attempt.stored:
+            return attempt.stored.response()
+        made = await desk.ledger.authorize(conn, **body.model_dump(), key=key, now=desk.clock.now())
+        if made.status is not Status.DECLINED:
+            return attempt.record(201, view(made)).response()
+    # after the commit: a refusal stays on the books, and the same key is refused again
+    raise CardDeclined(made)
+
+
+@app.post("/authorizations/{authorization_id}/capture")
+async def capture(
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+) -> JSONResponse:
+    return await desk.move(Kind.CAPTURE, authorization_id, key)
+
+
+@app.post("/authorizations/{authorization_id}/void")
+async def void(
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+) -> JSONResponse:
+    return await desk.move(Kind.VOID, authorization_id, key)
+
+
+@app.post("/authorizations/{authorization_id}/refund")
+async def refund(
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+) -> JSONResponse:
+    return await desk.move(Kind.REFUND, authorization_id, key)
+
+
+@app.post("/cancellations")
+async def cancel(
+    body: Cancel, key: IdempotencyKey, _: CallingService, desk: AtDesk
+) -> JSONResponse:
+    async with (
+        desk.pool.acquire() as conn,
+        conn.transaction(),
+        once(conn, scope="bank.cancel", key=key, body=body) as attempt,
+    ):
+        if attempt.stored:
+            return attempt.stored.response()
+        items = await desk.ledger.cancel(conn, body.reference, key=key, now=desk.clock.now())
+        return attempt.record(200, {"items": [view(item) for item in items]}).response()
+
+
+@app.get("/authorizations")
+async def authorizations(reference: Reference, _: CallingService, desk: AtDesk) -> dict[str, Any]:
+    return {"items": [view(item) for item in await desk.ledger.of_reference(reference)]}
+
+
+def view(authorization: Authorization) -> dict[str, Any]:
+    return {
+        "id": authorization.id,
+        "reference": authorization.reference,
+        "status": authorization.status.value,
+        "amount_cents": authorization.amount_cents,
+        "captured_cents": authorization.captured_cents,
+        "refunded_cents": authorization.refunded_cents,
+        "reason": authorization.reason,
+    }

@@ -1,0 +1,7 @@
+-- name: authorizations
+SELECT authorization_id::text, reference, status, amount_cents, captured_cents, refunded_cents
+FROM authorizations ORDER BY authorization_id;
+
+-- name: ledger
+SELECT entry_id, authorization_id::text, reference, kind, amount_cents, idempotency_key, at
+FROM ledger ORDER BY entry_id;

@@ -1,0 +1,99 @@
+"""What the bank decides: which cards it accepts and which moves an authorization allows."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+DECLINED_CARDS = {
+    "4000000000000002": "card_declined",
+    "4000000000009995": "insufficient_funds",
+}
+
+
+class Status(StrEnum):
+    AUTHORIZED = "authorized"
+    DECLINED = "declined"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    REFUNDED = "refunded"
+
+
+class Kind(StrEnum):
+    """What a ledger entry records."""
+
+    AUTHORIZE = "authorize"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """Money held on a card for `reference`, the merchant's own name for the purchase."""
+
+    id: str
+    reference: str
+    status: Status
+    amount_cents: int
+    captured_cents: int = 0
+    refunded_cents: int = 0
+    reason: str = ""
+
+
+class CardDeclined(Exception):
+    """The card was refused, for good: this authorization holds nothing."""
+
+    def __init__(self, authorization: Authorization) -> None:
+        super().__init__(f"the card was refused: {authorization.reason.replace('_', ' ')}")
+        self.extra: dict[str, Any] = {
+            "id": authorization.id,
+            "reference": authorization.reference,
+            "reason": authorization.reason,
+        }
+
+
+class AuthorizationNotFound(Exception):
+    """No authorization has this id."""
+
+
+class WrongState(Exception):
+    """The authorization does not allow this move; `status` in the answer says where it stands."""
+
+    def __init__(self, kind: Kind, authorization: Authorization) -> None:
+        super().__init__(f"cannot {kind} an authorization that is {authorization.status}")
+        self.extra: dict[str, Any] = {"status": authorization.status.value}
+
+
+class ReferenceCancelled(Exception):
+    """The merchant cancelled this reference before the authorization came."""
+
+
+def refusal(card_number: str) -> str:
+    """Why the card is refused, "" if it is not."""
+    if not luhn_valid(card_number):
+        return "incorrect_number"
+    return DECLINED_CARDS.get(card_number, "")
+
+
+def luhn_valid(digits: str) -> bool:
+    """The check digit of ISO/IEC 7812-1: every second digit from the right is doubled."""
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[::-2])) + sum(doubled)) % 10 == 0
+
+
+def apply(kind: Kind, before: Authorization) -> Authorization:
+    """The authorization after one more move of its whole amount. Raises WrongState."""
+    amount = before.amount_cents
+    match kind, before.status:
+        # a capture under a new key is a new capture: the bank cannot know that it was not meant
+        case Kind.CAPTURE, Status.AUTHORIZED | Status.CAPTURED:
+            captured = before.captured_cents + amount
+            return replace(before, status=Status.CAPTURED, captured_cents=captured)
+        case Kind.VOID, Status.AUTHORIZED:
+            return replace(before, status=Status.VOIDED)
+        case Kind.REFUND, Status.CAPTURED:
+            refunded = before.refunded_cents + amount
+            status = Status.REFUNDED if refunded == before.captured_cents else Status.CAPTURED
+            return replace(before, status=status, refunded_cents=refunded)
+        case _:
+            raise WrongState(kind, before)

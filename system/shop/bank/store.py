@@ -1,0 +1,153 @@
+"""The bank's books in SQL: each move and its ledger entry in one transaction, once per key."""
+
+from datetime import datetime
+
+from asyncpg import Pool, Record
+
+from chassis.faults import failpoint
+from chassis.idempotency import Conn
+from chassis.ids import new_id
+from shop.bank.domain import (
+    Authorization,
+    AuthorizationNotFound,
+    Kind,
+    ReferenceCancelled,
+    Status,
+    apply,
+    refusal,
+)
+
+_COLUMNS = """authorization_id::text AS id, reference, status, amount_cents, captured_cents,
+              refunded_cents, reason"""
+
+# an authorization and, unless it is a refusal, its ledger entry; nothing if the key is known
+_AUTHORIZE = f"""
+WITH made AS (
+    INSERT INTO authorizations (authorization_id, reference, idempotency_key, status, amount_cents,
+                                currency, card_last4, reason, created_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+    WHERE NOT EXISTS (SELECT FROM cancelled_references WHERE reference = $2)
+    ON CONFLICT (idempotency_key) DO NOTHING RETURNING *
+), entered AS (
+    INSERT INTO ledger (authorization_id, reference, kind, amount_cents, idempotency_key, at)
+    SELECT authorization_id, reference, 'authorize', amount_cents, $3, $9
+    FROM made WHERE status = 'authorized'
+)
+SELECT {_COLUMNS} FROM made
+"""  # noqa: S608 - a constant list of columns
+
+_BY_KEY = f"SELECT {_COLUMNS} FROM authorizations WHERE idempotency_key = $1"  # noqa: S608
+_BY_REFERENCE = (
+    f"SELECT {_COLUMNS} FROM authorizations WHERE reference = $1 ORDER BY authorization_id"  # noqa: S608
+)
+_LOCKED = f"""
+SELECT {_COLUMNS}, EXISTS (SELECT FROM ledger l WHERE l.authorization_id = a.authorization_id
+                           AND l.idempotency_key = $2) AS known
+FROM authorizations a WHERE authorization_id = $1
+"""  # noqa: S608
+_MOVE = """
+WITH moved AS (
+    UPDATE authorizations SET status = $2, captured_cents = $3, refunded_cents = $4
+    WHERE authorization_id = $1 RETURNING *
+)
+INSERT INTO ledger (authorization_id, reference, kind, amount_cents, idempotency_key, at)
+SELECT authorization_id, reference, $5, amount_cents, $6, $7 FROM moved
+"""
+
+
+class Ledger:
+    """Every method that writes runs in the caller's transaction."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def authorize(
+        self,
+        conn: Conn,
+        *,
+        reference: str,
+        amount_cents: int,
+        currency: str,
+        card_number: str,
+        key: str,
+        now: datetime,
+    ) -> Authorization:
+        """Hold the amount or refuse the card (status declined). Raises ReferenceCancelled."""
+        # a cancellation of the same reference comes wholly before or wholly after
+        await _lock_reference(conn, reference)
+        reason = refusal(card_number)
+        status = Status.DECLINED if reason else Status.AUTHORIZED
+        row = await conn.fetchrow(
+            _AUTHORIZE, new_id(), reference, key, status.value, amount_cents, currency,
+            card_number[-4:], reason, now,
+        ) or await conn.fetchrow(_BY_KEY, key)  # fmt: skip
+        if row is None:
+            raise ReferenceCancelled(f"{reference} was cancelled; it takes no authorization")
+        await failpoint("bank.before_authorize_commit")
+        return _authorization(row)
+
+    async def move(
+        self, conn: Conn, kind: Kind, authorization_id: str, *, key: str, now: datetime
+    ) -> Authorization:
+        """Capture, void or refund the whole amount; a known key moves nothing again.
+
+        Raises AuthorizationNotFound, WrongState.
+        """
+        found = await conn.fetchval(
+            "SELECT true FROM authorizations WHERE authorization_id = $1 FOR UPDATE",
+            authorization_id,
+        )
+        if not found:
+            raise AuthorizationNotFound(f"no authorization {authorization_id}")
+        # read after the lock is held: a twin that we waited for is seen here
+        row = await conn.fetchrow(_LOCKED, authorization_id, key)
+        assert row is not None
+        before = _authorization(row)
+        if row["known"]:
+            return before
+        after = apply(kind, before)
+        await conn.execute(
+            _MOVE, authorization_id, after.status.value, after.captured_cents,
+            after.refunded_cents, kind.value, key, now,
+        )  # fmt: skip
+        await failpoint(f"bank.before_{kind}_commit")
+        return after
+
+    async def cancel(
+        self, conn: Conn, reference: str, *, key: str, now: datetime
+    ) -> list[Authorization]:
+        """Void what the reference holds and refuse what may still come. Raises WrongState if captured."""
+        await _lock_reference(conn, reference)
+        await conn.execute(
+            "INSERT INTO cancelled_references VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            reference, now,
+        )  # fmt: skip
+        settled = (Status.DECLINED, Status.VOIDED)
+        held = [a for a in await _by_reference(conn, reference) if a.status not in settled]
+        for authorization in held:
+            await self.move(conn, Kind.VOID, authorization.id, key=key, now=now)
+        return await _by_reference(conn, reference)
+
+    async def of_reference(self, reference: str) -> list[Authorization]:
+        """The reference's authorizations, oldest first."""
+        return [_authorization(row) for row in await self._pool.fetch(_BY_REFERENCE, reference)]
+
+
+async def _lock_reference(conn: Conn, reference: str) -> None:
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", reference)
+
+
+async def _by_reference(conn: Conn, reference: str) -> list[Authorization]:
+    return [_authorization(row) for row in await conn.fetch(_BY_REFERENCE, reference)]
+
+
+def _authorization(row: Record) -> Authorization:
+    return Authorization(
+        id=row["id"],
+        reference=row["reference"],
+        status=Status(row["status"]),
+        amount_cents=row["amount_cents"],
+        captured_cents=row["captured_cents"],
+        refunded_cents=row["refunded_cents"],
+        reason=row["reason"],
+    )
