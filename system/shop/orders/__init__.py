@@ -1,0 +1,4 @@
+"""orders: owns orders and the checkout saga. Calls products, inventory, payments.
+
+Publishes OrderPlaced, OrderConfirmed, OrderCancelled.
+"""

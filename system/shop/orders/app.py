@@ -1,0 +1,166 @@
+"""HTTP edge of orders: parse, ask the domain, answer. No rule lives here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotencyKey
+from chassis.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
+from chassis.service import Service, create_app
+from shop.orders.checkout import Orders
+from shop.orders.clients import InventoryClient, PaymentsClient, ProductsClient
+from shop.orders.domain import (
+    Order,
+    OrderNotFound,
+    OutOfStock,
+    PaymentDeclined,
+    PaymentUnavailable,
+    UnknownSku,
+    refusal,
+)
+from shop.orders.runner import SagaRunner
+from shop.orders.saga import Ports
+from shop.orders.store import OrderStore
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    settings = service.settings
+    pool = await service.database()
+    outbox = await service.outbox(pool)
+    store = OrderStore(
+        pool, outbox, settings.instance,
+        saga_deadline_s=settings.number("SAGA_DEADLINE_S", 30), idempotency=settings.idempotency,
+    )  # fmt: skip
+    inventory = InventoryClient(service.client("inventory"))
+    payments = PaymentsClient(service.client("payments"))
+    runner = SagaRunner(store, Ports(inventory, payments), service.clock, service.record)
+    products = ProductsClient(service.client("products"))
+    service.state.orders = Orders(
+        store, products, runner, service.clock, idempotency=settings.idempotency
+    )
+    service.background("saga resumer", runner.resume)
+    yield
+    await runner.stop()
+
+
+app = create_app(
+    "orders",
+    problems={
+        UnknownSku: 422,
+        OutOfStock: 409,
+        PaymentDeclined: 402,
+        PaymentUnavailable: 503,
+        OrderNotFound: 404,
+    },
+    start=start,
+)
+
+
+class LineWanted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    sku: Annotated[str, Field(min_length=1, max_length=64)]
+    quantity: Annotated[int, Field(ge=1, le=100)]
+
+
+class Card(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    card_number: Annotated[str, Field(pattern=r"^[0-9]{12,19}$")]
+
+
+class PlaceOrder(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    lines: Annotated[list[LineWanted], Field(min_length=1, max_length=20)]
+    payment: Card
+
+
+class LineView(BaseModel):
+    sku: str
+    quantity: int
+    price_cents: int
+
+
+class OrderView(BaseModel):
+    id: str
+    user_id: str
+    status: str
+    reason: str
+    lines: list[LineView]
+    total_cents: int
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class OrderPage(BaseModel):
+    items: list[OrderView]
+    next_cursor: str | None
+
+
+async def _orders(request: Request) -> Orders:
+    orders: Orders = request.app.state.orders
+    return orders
+
+
+Use = Annotated[Orders, Depends(_orders)]
+
+
+@app.post(
+    "/orders", status_code=201, response_model=OrderView, responses={202: {"model": OrderView}}
+)
+async def place_order(
+    body: PlaceOrder, user: CurrentUser, key: IdempotencyKey, orders: Use
+) -> Response:
+    """201 confirmed, 202 still on its way; refusals are problems that carry the order's id."""
+    quantities = [(line.sku, line.quantity) for line in body.lines]
+    order, replayed = await orders.place(
+        user.id, user.email, key, quantities, body.payment.card_number, body
+    )
+    if order.status == "cancelled":
+        refused = refusal(order.reason, order.id)
+        if refused is not None:
+            raise refused
+    headers = {"Idempotency-Replayed": "true"} if replayed else None
+    return _answer(order, 202 if order.status == "pending" else 201, headers)
+
+
+@app.get("/orders")
+async def list_orders(
+    user: CurrentUser, orders: Use, limit: Limit = LIMIT_DEFAULT, cursor: str | None = None
+) -> OrderPage:
+    before = decode_cursor(cursor, str)
+    found = await orders.list_of(user.id, limit + 1, before[0] if before else None)
+    more = len(found) > limit
+    items = [_view(order) for order in found[:limit]]
+    return OrderPage(items=items, next_cursor=encode_cursor(items[-1].id) if more else None)
+
+
+@app.get("/orders/{order_id}")
+async def get_order(order_id: str, user: CurrentUser, orders: Use) -> OrderView:
+    return _view(await orders.get(user.id, order_id))
+
+
+@app.post(
+    "/orders/{order_id}/cancel", response_model=OrderView, responses={202: {"model": OrderView}}
+)
+async def cancel_order(
+    order_id: str, user: CurrentUser, key: IdempotencyKey, orders: Use
+) -> Response:
+    """200 cancelled, 202 under way. Cancelling twice is cancelling once, whatever the key."""
+    order = await orders.cancel(user.id, order_id)
+    return _answer(order, 200 if order.status == "cancelled" else 202)
+
+
+def _view(order: Order) -> OrderView:
+    return OrderView.model_validate(order, from_attributes=True)
+
+
+def _answer(order: Order, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(_view(order).model_dump(mode="json"), status, headers)

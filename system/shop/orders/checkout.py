@@ -1,0 +1,136 @@
+"""The use cases of orders: place, see, cancel."""
+
+import asyncio
+from typing import Any, Protocol
+
+from chassis import context, telemetry
+from chassis.clock import Clock
+from chassis.idempotency import KeyReused, fingerprint
+from chassis.ids import new_id
+from shop.orders.domain import Order, OrderNotFound, price, total_cents
+from shop.orders.runner import SagaRunner
+from shop.orders.saga import Progress
+
+WAIT_S = (
+    2.5  # how long an answer waits for the saga; then it is 202 and goes on without the customer
+)
+MARGIN_S = 0.1  # kept of the caller's deadline to get the answer back
+
+
+class Prices(Protocol):
+    async def prices(self, skus: list[str]) -> dict[str, int]: ...
+
+
+class Store(Protocol):
+    async def place(self, order: Order, key: str, body: Any, traceparent: str) -> Order | None: ...
+    async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None: ...
+    async def get(self, order_id: str) -> Order | None: ...
+    async def list_of(self, user_id: str, limit: int, before: str | None) -> list[Order]: ...
+    async def cancel(self, order_id: str, traceparent: str) -> Progress | None: ...
+
+
+class Orders:
+    def __init__(
+        self,
+        store: Store,
+        products: Prices,
+        runner: SagaRunner,
+        clock: Clock,
+        *,
+        idempotency: bool = True,
+    ) -> None:
+        self._store = store
+        self._products = products
+        self._runner = runner
+        self._clock = clock
+        self._idempotency = idempotency
+
+    async def place(
+        self,
+        user_id: str,
+        email: str,
+        key: str,
+        quantities: list[tuple[str, int]],
+        card_number: str,
+        body: Any,
+    ) -> tuple[Order, bool]:
+        """Place an order and wait a little for its saga; (order, whether the key was used before).
+
+        Raises UnknownSku, KeyReused, CallError (definite: nothing was placed).
+        """
+        known = await self._known(user_id, key, body)
+        if known is not None:
+            return known, True
+        prices = await self._products.prices([sku for sku, _ in quantities])
+        lines = price(quantities, prices)
+        wanted = Order(new_id(), user_id, email, lines, card_number, total_cents=total_cents(lines))
+        traceparent = telemetry.trace_headers().get("traceparent", "")
+        order = await self._store.place(wanted, key, body, traceparent)
+        if order is None:  # a twin with the same key was faster
+            known = await self._known(user_id, key, body)
+            assert known is not None, "the key was taken, so its order exists"
+            return known, True
+        await self._wait(self._runner.start(Progress(order)))
+        return await self._get(order.id), False
+
+    async def _known(self, user_id: str, key: str, body: Any) -> Order | None:
+        """The order that this key placed, waited for a little if it is still on its way."""
+        if not self._idempotency:
+            return None
+        give_up = self._clock.monotonic() + self._patience_s()
+        while True:
+            found = await self._store.by_key(user_id, key)
+            if found is None:
+                return None
+            order, digest = found
+            if digest != fingerprint(body):
+                raise KeyReused("this Idempotency-Key placed another order")
+            if order.status != "pending" or self._clock.monotonic() >= give_up:
+                return order
+            await self._clock.sleep(0.05)
+
+    async def get(self, user_id: str, order_id: str) -> Order:
+        """Raises OrderNotFound, also for somebody else's."""
+        order = await self._get(order_id)
+        if order.user_id != user_id:
+            raise OrderNotFound(f"no order {order_id}")
+        return order
+
+    async def list_of(self, user_id: str, limit: int, before: str | None) -> list[Order]:
+        return await self._store.list_of(user_id, limit, before)
+
+    async def cancel(self, user_id: str, order_id: str) -> Order:
+        """Cancel, before or after confirmation; `pending` or `confirmed` means: under way."""
+        order = await self.get(user_id, order_id)
+        if order.status == "cancelled":
+            return order
+        traceparent = telemetry.trace_headers().get("traceparent", "")
+        progress = await self._store.cancel(order_id, traceparent)
+        if progress is not None:
+            await self._wait(self._runner.start(progress))
+        else:
+            await self._wait_cancelled(order_id)
+        return await self._get(order_id)
+
+    async def _wait_cancelled(self, order_id: str) -> None:
+        give_up = self._clock.monotonic() + self._patience_s()
+        while self._clock.monotonic() < give_up:
+            if (await self._get(order_id)).status == "cancelled":
+                return
+            await self._clock.sleep(0.05)
+
+    async def _wait(self, saga: asyncio.Task[None]) -> None:
+        """Until the saga ends or parks, or the customer should not wait longer; it goes on anyway."""
+        await asyncio.wait([saga], timeout=self._patience_s())
+
+    def _patience_s(self) -> float:
+        deadline = context.deadline()
+        if deadline is None:
+            return WAIT_S
+        return max(0.0, min(WAIT_S, deadline - self._clock.monotonic() - MARGIN_S))
+
+    async def _get(self, order_id: str) -> Order:
+        order = await self._store.get(order_id)
+        if order is None:
+            raise OrderNotFound(f"no order {order_id}")
+        return order

@@ -1,0 +1,121 @@
+"""What orders asks of its neighbours, in the saga's words."""
+
+from typing import Any
+
+from chassis.client import Response, ServiceClient
+from chassis.resilience.errors import CallFailed
+from shop.orders.domain import Order
+from shop.orders.saga import Refused
+
+STEP_S = 2.0  # a step, its retries included; shorter than the saga's lease
+_REASONS = {
+    "out-of-stock": "out_of_stock",
+    "unknown-sku": "unknown_sku",
+    "payment-declined": "payment_declined",
+}
+
+
+def _accept(response: Response, what: str) -> Any:
+    """The body of a success; Refused for a definite no."""
+    if response.status < 300:
+        return response.body
+    problem = response.body if isinstance(response.body, dict) else {}
+    kind = str(problem.get("type", "")).rpartition(":")[2]
+    raise Refused(_REASONS.get(kind, kind or f"{what} {response.status}"))
+
+
+class ProductsClient:
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def prices(self, skus: list[str]) -> dict[str, int]:
+        """Price in cents by SKU; unknown SKUs are left out."""
+        response = await self._client.get(
+            "/prices", params=[("sku", sku) for sku in skus], route="/prices", timeout_s=STEP_S
+        )
+        if response.status != 200:
+            raise CallFailed(
+                f"prices answered {response.status}", status=response.status, definite=True
+            )
+        return {sku: item["price_cents"] for sku, item in response.body["prices"].items()}
+
+
+class InventoryClient:
+    """Each call is keyed by the order, so it can be asked again."""
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def reserve(self, order: Order) -> None:
+        lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
+        response = await self._client.post(
+            "/reservations", json={"order_id": order.id, "lines": lines},
+            key=f"{order.id}:reserve", route="/reservations", timeout_s=STEP_S,
+        )  # fmt: skip
+        _accept(response, "reserve")
+
+    async def release(self, order: Order) -> None:
+        await self._move(order, "release")
+
+    async def commit(self, order: Order) -> None:
+        await self._move(order, "commit")
+
+    async def take_back(self, order: Order) -> None:
+        await self._move(order, "return")
+
+    async def _move(self, order: Order, what: str) -> None:
+        response = await self._client.post(
+            f"/reservations/{order.id}/{what}", key=f"{order.id}:{what}",
+            route=f"/reservations/{{order_id}}/{what}", timeout_s=STEP_S,
+        )  # fmt: skip
+        _accept(response, what)
+
+
+class PaymentsClient:
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def authorize(self, order: Order) -> None:
+        body = {
+            "order_id": order.id, "user_id": order.user_id, "amount_cents": order.total_cents,
+            "currency": order.currency, "card_number": order.card_number,
+        }  # fmt: skip
+        response = await self._client.post(
+            "/payments", json=body, key=f"{order.id}:authorize", route="/payments", timeout_s=STEP_S
+        )
+        _accept(response, "authorize")
+
+    async def capture(self, order: Order) -> None:
+        _accept(await self._move(order, "capture"), "capture")
+
+    async def refund(self, order: Order) -> None:
+        response = await self._move(order, "refund")
+        if response.status == 409 and await self._status(order) in (
+            "authorized",
+            "voided",
+            "refunded",
+        ):
+            return  # no money was taken, or it was given back: nothing to refund
+        _accept(response, "refund")
+
+    async def void(self, order: Order) -> None:
+        response = await self._move(order, "void")
+        if response.status == 409 and await self._status(order) in (
+            "declined",
+            "voided",
+            "refunded",
+        ):
+            return  # nothing is held
+        _accept(response, "void")
+
+    async def _move(self, order: Order, what: str) -> Response:
+        return await self._client.post(
+            f"/payments/{order.id}/{what}", key=f"{order.id}:{what}",
+            route=f"/payments/{{order_id}}/{what}", timeout_s=STEP_S,
+        )  # fmt: skip
+
+    async def _status(self, order: Order) -> str:
+        response = await self._client.get(
+            f"/payments/{order.id}", route="/payments/{order_id}", timeout_s=STEP_S
+        )
+        return str(response.body.get("status", "")) if response.status == 200 else ""

@@ -1,0 +1,250 @@
+"""Orders, their sagas and their events in PostgreSQL."""
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from asyncpg import Pool, Record
+
+from chassis.idempotency import Conn, fingerprint
+from chassis.messaging.outbox import Outbox
+from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
+from shop.orders.domain import Line, Order
+from shop.orders.saga import Progress
+
+LEASE = timedelta(seconds=3)  # longer than a step may take (clients.STEP_S)
+
+_SELECT = """
+SELECT o.*, (SELECT json_agg(json_build_array(l.sku, l.quantity, l.price_cents) ORDER BY l.sku)
+             FROM order_lines l WHERE l.order_id = o.order_id)::text AS lines
+FROM orders o
+"""
+_INSERT = """
+WITH fresh AS (
+    INSERT INTO orders (order_id, user_id, email, status, total_cents, currency, card_number,
+                        idempotency_key, dedupe_key, fingerprint)
+    VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (dedupe_key) DO NOTHING RETURNING *
+), lines AS (
+    INSERT INTO order_lines (order_id, sku, quantity, price_cents)
+    SELECT fresh.order_id, l.* FROM fresh, unnest($10::text[], $11::int[], $12::bigint[]) AS l
+), saga AS (
+    INSERT INTO sagas (order_id, owner, lease_until, deadline_at, traceparent)
+    SELECT order_id, $13, now() + $14, now() + $15, $16 FROM fresh
+)
+SELECT created_at FROM fresh
+"""
+# One statement a step: the saga's row (fenced by owner and state) and the log lines.
+_PERSIST = """
+WITH moved AS (
+    UPDATE sagas SET at = $3, direction = $4, started = $5, attempts = $6, reason = $7,
+        lease_until = now() + $8, next_at = now() + $9, updated_at = now()
+    WHERE order_id = $1 AND owner = $2 AND state = 'running'
+    RETURNING order_id, cancel_requested
+), logged AS (
+    INSERT INTO saga_log (order_id, step, phase)
+    SELECT moved.order_id, l.step, l.phase FROM moved, unnest($10::text[], $11::text[]) AS l(step, phase)
+)
+SELECT cancel_requested FROM moved
+"""
+_CLAIM = """
+UPDATE sagas SET owner = $1, lease_until = now() + $2
+WHERE order_id IN (
+    SELECT order_id FROM sagas WHERE state = 'running' AND next_at <= now() AND lease_until < now()
+    ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING order_id, traceparent
+"""
+_END_ORDER = """
+UPDATE orders SET status = $2, reason = $3, updated_at = now(), version = version + 1,
+    card_number = '************' || right(card_number, 4),
+    answer = coalesce(answer, json_build_object(
+        'status', $2::text, 'reason', $3::text, 'version', version + 1, 'updated_at', now())::text)
+WHERE order_id = $1
+"""
+_REQUEST_CANCEL = """
+UPDATE sagas SET cancel_requested = true, updated_at = now() WHERE order_id = $1 AND state = 'running'
+"""
+_BEGIN_CANCELLATION = """
+UPDATE sagas SET kind = 'cancellation', state = 'running', at = 0, direction = 'forward', started = false,
+    attempts = 0, reason = 'customer', owner = $2, lease_until = now() + $3, next_at = now(),
+    traceparent = $4, updated_at = now()
+WHERE order_id = $1 AND state = 'done'
+"""
+
+
+class OrderStore:
+    """`owner` is this instance; a saga is only moved by the owner of its lease."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        outbox: Outbox,
+        owner: str,
+        *,
+        saga_deadline_s: float,
+        idempotency: bool = True,
+    ) -> None:
+        self._pool = pool
+        self._outbox = outbox
+        self._owner = owner
+        self._deadline = timedelta(seconds=saga_deadline_s)
+        self._idempotency = idempotency
+
+    # -- orders -----------------------------------------------------------------------------
+
+    async def place(self, order: Order, key: str, body: Any, traceparent: str) -> Order | None:
+        """Insert the order, its saga and OrderPlaced; None if this user used the key before."""
+        lines = order.lines
+        async with self._pool.acquire() as conn, conn.transaction():
+            created_at = await conn.fetchval(
+                _INSERT, order.id, order.user_id, order.email, order.total_cents, order.currency,
+                order.card_number, key, self._dedupe(order.user_id, key), fingerprint(body),
+                [line.sku for line in lines], [line.quantity for line in lines],
+                [line.price_cents for line in lines], self._owner, LEASE, self._deadline, traceparent,
+            )  # fmt: skip
+            if created_at is None:
+                return None
+            placed = OrderPlaced(
+                aggregate_id=order.id, user_id=order.user_id, total_cents=order.total_cents
+            )
+            await self._outbox.put(conn, placed)
+        return replace(order, created_at=created_at, updated_at=created_at)
+
+    async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
+        """The order placed with this key, as it was first answered, and its body's fingerprint."""
+        row = await self._pool.fetchrow(
+            _SELECT + "WHERE o.dedupe_key = $1", self._dedupe(user_id, key)
+        )
+        if row is None:
+            return None
+        order = _order(row)
+        if row["answer"]:
+            # the same answer again, whatever became of the order since
+            answer = json.loads(row["answer"])
+            answer["updated_at"] = datetime.fromisoformat(answer["updated_at"])
+            order = replace(order, **answer)
+        return order, row["fingerprint"]
+
+    async def get(self, order_id: str) -> Order | None:
+        row = await self._pool.fetchrow(_SELECT + "WHERE o.order_id = $1", order_id)
+        return _order(row) if row else None
+
+    async def list_of(self, user_id: str, limit: int, before: str | None) -> list[Order]:
+        """A user's orders, newest first (ids are UUIDv7, so they sort by time)."""
+        rows = await self._pool.fetch(
+            _SELECT + "WHERE o.user_id = $1 AND ($2::text IS NULL OR o.order_id < $2) "
+            "ORDER BY o.order_id DESC LIMIT $3",
+            user_id, before, limit,
+        )  # fmt: skip
+        return [_order(row) for row in rows]
+
+    async def cancel(self, order_id: str, traceparent: str) -> Progress | None:
+        """Ask a running saga to turn back, or begin the cancellation of a confirmed order.
+
+        Returns the progress to run if the cancellation is ours to run.
+        """
+        if (await self._pool.execute(_REQUEST_CANCEL, order_id)) == "UPDATE 1":
+            return None
+        tag = await self._pool.execute(
+            _BEGIN_CANCELLATION, order_id, self._owner, LEASE, traceparent
+        )
+        return await self.load(order_id) if tag == "UPDATE 1" else None
+
+    def _dedupe(self, user_id: str, key: str) -> str | None:
+        return f"{user_id}/{key}" if self._idempotency else None
+
+    # -- sagas ------------------------------------------------------------------------------
+
+    async def persist(self, progress: Progress, *, park_s: float | None = None) -> Progress | None:
+        """Write where the saga stands; None if the lease is not ours any more.
+
+        `park_s` gives the lease back and makes the saga due in so many seconds.
+        """
+        row = await self._pool.fetchrow(_PERSIST, *self._row(progress, park_s))
+        if row is None:
+            return None
+        return replace(progress, log=(), cancel_requested=row["cancel_requested"])
+
+    def _row(self, progress: Progress, park_s: float | None = None) -> tuple[Any, ...]:
+        lease = LEASE if park_s is None else timedelta(0)
+        return (
+            progress.order.id, self._owner, progress.at, progress.direction, progress.started,
+            progress.attempts, progress.reason, lease, timedelta(seconds=park_s or 0),
+            [step for step, _ in progress.log], [phase for _, phase in progress.log],
+        )  # fmt: skip
+
+    async def finish(self, progress: Progress) -> Progress | None:
+        """End the saga and its order in one transaction; a cancellation may begin right there."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            row = await conn.fetchrow(_PERSIST, *self._row(progress))
+            if row is None:
+                return None
+            order = progress.order
+            if progress.kind == "checkout" and progress.direction == "forward":
+                await self._end(conn, order, "confirmed", "")
+                confirmed = OrderConfirmed(
+                    aggregate_id=order.id, user_id=order.user_id, email=order.email,
+                    total_cents=order.total_cents,
+                )  # fmt: skip
+                await self._outbox.put(conn, confirmed)
+                await conn.execute("UPDATE sagas SET state = 'done' WHERE order_id = $1", order.id)
+                if row["cancel_requested"]:
+                    # the customer asked too late to turn back: undo what was just done
+                    await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
+            else:
+                reason = progress.reason or "customer"
+                await self._end(conn, order, "cancelled", reason)
+                cancelled = OrderCancelled(
+                    aggregate_id=order.id, user_id=order.user_id, email=order.email, reason=reason
+                )
+                await self._outbox.put(conn, cancelled)
+                await conn.execute(
+                    "UPDATE sagas SET state = 'compensated' WHERE order_id = $1", order.id
+                )
+                return None
+        return await self.load(order.id) if row["cancel_requested"] else None
+
+    async def _end(self, conn: Conn, order: Order, status: str, reason: str) -> None:
+        await conn.execute(_END_ORDER, order.id, status, reason)
+
+    async def claim(self, limit: int) -> list[tuple[str, str]]:
+        """Take the lease of up to `limit` due sagas that nobody holds: (order id, traceparent)."""
+        rows = await self._pool.fetch(_CLAIM, self._owner, LEASE, limit)
+        return [(row["order_id"], row["traceparent"]) for row in rows]
+
+    async def load(self, order_id: str) -> Progress | None:
+        """A saga that is running."""
+        saga = await self._pool.fetchrow(
+            "SELECT *, deadline_at < now() AS overdue FROM sagas WHERE order_id = $1 AND state = 'running'",
+            order_id,
+        )
+        order = await self.get(order_id)
+        if saga is None or order is None:
+            return None
+        return Progress(
+            order, saga["kind"], saga["at"], saga["direction"], saga["started"], saga["attempts"],
+            saga["reason"], saga["cancel_requested"], saga["overdue"],
+        )  # fmt: skip
+
+    async def pending(self) -> int:
+        """How many sagas have not ended."""
+        count: int = await self._pool.fetchval("SELECT count(*) FROM sagas WHERE state = 'running'")
+        return count
+
+
+def _order(row: Record) -> Order:
+    return Order(
+        id=row["order_id"],
+        user_id=row["user_id"],
+        email=row["email"],
+        lines=tuple(Line(*line) for line in json.loads(row["lines"])),
+        card_number=row["card_number"],
+        status=row["status"],
+        reason=row["reason"],
+        currency=row["currency"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+        total_cents=row["total_cents"],
+    )
