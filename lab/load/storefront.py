@@ -1,0 +1,139 @@
+"""The shop's front door as a shopper's browser knows it: one call is one attempt, one row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.load.outcome import attempt_outcome, broken_outcome
+from lab.load.requestlog import RequestLog, now_s
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `status` 0: nothing did. `outcome` is availability's word (outcome.py)."""
+
+    status: int
+    body: Any
+    outcome: str
+    error: str | None
+    retry_after_s: float | None
+
+    @property
+    def order_id(self) -> str | None:
+        """The order it is about: an order's own id, or the one a refusal names."""
+        if not isinstance(self.body, dict):
+            return None
+        found = self.body.get("order_id") or (self.body.get("id") if "lines" in self.body else None)
+        return found if isinstance(found, str) else None
+
+
+class Storefront:
+    """Sends through a Locust FastHttpSession, tells Locust's statistics and the request log."""
+
+    def __init__(self, client: Any, log: RequestLog) -> None:
+        self._client = client
+        self.log = log
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        route: str,
+        *,
+        session: str,
+        logical_id: str,
+        intended_s: float,
+        attempt_no: int = 1,
+        body: Any = None,
+        key: str | None = None,
+        token: str | None = None,
+        order_id: str | None = None,
+    ) -> Answer:
+        """One attempt. Never raises for what the shop or the network does; see `outcome`."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        started_s = now_s()
+        with self._client.request(
+            method,
+            path,
+            name=route,
+            data=None if body is None else json.dumps(body),
+            headers=headers,
+            catch_response=True,
+            allow_redirects=False,
+        ) as response:
+            ended_s = now_s()
+            answer = _read(method, response)
+            # Locust's own figures too count from the intended start: coordinated omission
+            response.request_meta["response_time"] = 1000 * (ended_s - intended_s)
+            if answer.outcome == "ok":
+                response.success()
+            else:
+                response.failure(answer.error or answer.outcome)
+            found = _lower(response.headers)
+        self.log.attempt(
+            session=session,
+            method=method,
+            route=route,
+            logical_id=logical_id,
+            attempt_no=attempt_no,
+            intended_start_s=intended_s,
+            actual_start_s=started_s,
+            end_s=ended_s,
+            status=answer.status,
+            outcome=answer.outcome,
+            error=answer.error,
+            request_id=found.get("x-request-id"),
+            idempotency_key=key,
+            order_id=order_id or answer.order_id,
+            size_bytes=len(response.content or b""),
+            version=answer.body.get("version") if isinstance(answer.body, dict) else None,
+        )
+        return answer
+
+
+def _read(method: str, response: Any) -> Answer:
+    broken = getattr(response, "error", None)
+    status = int(response.status_code or 0)
+    if status == 0 or (broken and status < 400) or (broken and not response.content):
+        error = broken or response.request_meta.get("exception") or OSError("no answer")
+        return Answer(0, None, broken_outcome(error), _named(error), None)
+    headers = _lower(response.headers)
+    try:
+        body = json.loads(response.content or b"null")
+    except ValueError:
+        body = None
+    outcome = attempt_outcome(method, status, body, headers)
+    if status < 400 and body is None:
+        # a 2xx that cannot be read is no answer; whether it happened is open
+        return Answer(status, None, "unknown", "the answer is no JSON", None)
+    return Answer(status, body, outcome, _problem(status, body), _seconds(headers))
+
+
+def _problem(status: int, body: Any) -> str | None:
+    """A refusal's or failure's short name: the last word of its problem type, else the status."""
+    if status < 400:
+        return None
+    kind = str(body.get("type", "")) if isinstance(body, dict) else ""
+    return kind.rpartition(":")[2] or f"status {status}"
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in (headers or {}).items()}
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

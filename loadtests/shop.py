@@ -1,0 +1,99 @@
+"""Shoppers for Locust's own page: each browses, orders, tracks and cancels at its own pace.
+
+    lab load --ui                                             (finds the running lab)
+    locust -f loadtests/shop.py --host http://127.0.0.1:8080
+
+A closed loop: a shopper waits for each answer, so a slow shop gets fewer requests and looks better than it is.
+For figures use the open loop: `lab load steady`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import gevent
+from journeys import cancel, list_products, order, product, register, search, track
+from locust import FastHttpUser, between, events, task
+
+from lab.load.errand import Errand
+from lab.load.requestlog import RequestLog, now_s
+from lab.load.shopper import ACCOUNTS, NotLoggedIn, Shopper
+from lab.load.storefront import Storefront
+
+log = logging.getLogger("breakwater.load")
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: Any) -> None:
+    options = parser.add_argument_group("Breakwater")
+    options.add_argument(
+        "--seed", type=int, default=1, help="same seed, same choices of each shopper"
+    )
+    options.add_argument("--run-dir", default="", help="requests.ndjson and history.ndjson go here")
+
+
+@events.init.add_listener
+def open_log(environment: Any, **_: Any) -> None:
+    run_dir = environment.parsed_options.run_dir
+    environment.record = RequestLog(Path(run_dir) if run_dir else None)
+    environment.account_numbers = itertools.cycle(range(1, ACCOUNTS))
+    environment.events.quit.add_listener(lambda **_: environment.record.flush())
+
+    def flush_each_second() -> None:
+        while True:
+            gevent.sleep(1)
+            environment.record.flush()
+
+    gevent.spawn(flush_each_second)
+
+
+class ShopUser(FastHttpUser):
+    """One shopper with an account of its own; the weights are a real shop's: many look, few buy."""
+
+    wait_time = between(0.5, 2.0)
+    network_timeout = 8.0
+    connection_timeout = 8.0
+
+    def on_start(self) -> None:
+        number = next(self.environment.account_numbers)
+        self.shopper = Shopper(number)
+        self.rng = Random(f"{self.environment.parsed_options.seed}:{number}")
+        self.store = Storefront(self.client, self.environment.record)
+
+    def go(self, journey: Any) -> None:
+        try:
+            journey(Errand(self.store, self.shopper, self.rng, now_s()))
+        except NotLoggedIn as error:
+            log.warning("%s", error)
+
+    @task(20)
+    def look_at_list(self) -> None:
+        self.go(list_products)
+
+    @task(45)
+    def look_at_product(self) -> None:
+        self.go(product)
+
+    @task(12)
+    def search(self) -> None:
+        self.go(search)
+
+    @task(12)
+    def order(self) -> None:
+        self.go(order)
+
+    @task(8)
+    def track(self) -> None:
+        self.go(track)
+
+    @task(2)
+    def cancel(self) -> None:
+        self.go(cancel)
+
+    @task(1)
+    def register(self) -> None:
+        self.go(register)

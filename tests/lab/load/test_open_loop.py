@@ -1,0 +1,177 @@
+"""The open loop in its real process (Locust) against a small shop over real HTTP."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from lab.load.profiles import load_profiles
+from lab.load.schedule import make_schedule
+
+ROOT = Path(__file__).parents[3]
+
+PROFILES = """
+[few]
+sessions = 3
+timeout_s = 1
+rate_per_s = { product = 20, order = 10, track = 3, cancel = 1 }
+
+[orders]
+sessions = 2
+timeout_s = 0.5
+rate_per_s = { order = 10 }
+"""
+
+
+@pytest.fixture
+def profiles(tmp_path: Path) -> Path:
+    path = tmp_path / "profiles.toml"
+    path.write_text(PROFILES)
+    return path
+
+
+async def start_load(url: str, run_dir: Path, profiles: Path, profile: str, **more: object):
+    options = {
+        "load-profile": profile,
+        "load-profiles": profiles,
+        "run-dir": run_dir,
+        "seed": 7,
+        **more,
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "locust", "-f", ROOT / "loadtests/open_loop.py", "--headless"),
+        *("--host", url, "--only-summary", "--exit-code-on-error", "0"),
+        *(part for name, value in options.items() for part in (f"--{name}", str(value))),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def run_load(url: str, run_dir: Path, profiles: Path, profile: str, **more: object) -> dict:
+    process = await start_load(url, run_dir, profiles, profile, **more)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return json.loads((run_dir / "load.json").read_text())
+
+
+async def test_every_planned_arrival_becomes_a_row_at_its_intended_time(
+    stub_shop, tmp_path, profiles, rows_of
+):
+    run_dir = tmp_path / "run"
+    status = await run_load(stub_shop.url, run_dir, profiles, "few", duration=2)
+
+    schedule = make_schedule(load_profiles(profiles)["few"], 7, 2)
+    assert status["schedule_hash"] == schedule.hash
+    assert status["planned"] == status["sent"] == len(schedule.arrivals)
+    assert status["dropped"] == 0
+    rows = [row for row in rows_of(run_dir / "requests.ndjson") if "login" not in row["route"]]
+    intended = sorted(row["intended_start_s"] - status["started_s"] for row in rows)
+    assert intended == pytest.approx([arrival.at_s for arrival in schedule.arrivals], abs=1e-4)
+    assert all(row["actual_start_s"] >= row["intended_start_s"] for row in rows)
+    assert {row["outcome"] for row in rows} == {"ok"}
+    assert {row["request_id"] for row in rows} == {"a" * 32}
+    assert len(stub_shop.logins) == len(set(stub_shop.logins)) == 3
+    orders = [row for row in rows if row["route"] == "POST /api/orders"]
+    assert orders
+    assert all(row["order_id"] and row["idempotency_key"] for row in orders)
+    history = Counter((row["f"], row["type"]) for row in rows_of(run_dir / "history.ndjson"))
+    assert history["place", "invoke"] == history["place", "ok"] == len(orders)
+
+
+async def test_an_unknown_outcome_is_tried_again_with_the_same_key(
+    stub_shop, tmp_path, profiles, rows_of
+):
+    first_seen: set[str] = set()
+
+    async def lose_each_first_answer(request: web.Request):
+        key = request.headers.get("Idempotency-Key")
+        if key and key not in first_seen:
+            first_seen.add(key)
+            request.transport.close()
+            return web.Response()
+        return None
+
+    stub_shop.spoil = lose_each_first_answer
+    run_dir = tmp_path / "run"
+    await run_load(stub_shop.url, run_dir, profiles, "orders", duration=1)
+
+    rows = [row for row in rows_of(run_dir / "requests.ndjson") if row["idempotency_key"]]
+    by_key: dict[str, list] = {}
+    for row in rows:
+        by_key.setdefault(row["idempotency_key"], []).append(row)
+    assert by_key
+    for attempts in by_key.values():
+        assert [row["attempt_no"] for row in attempts] == [1, 2]
+        assert [row["outcome"] for row in attempts] == ["unknown", "ok"]
+        assert len({row["logical_id"] for row in attempts}) == 1
+        assert attempts[1]["intended_start_s"] >= attempts[0]["end_s"]
+    assert Counter(stub_shop.keys) == {key: 2 for key in by_key}
+    history = rows_of(run_dir / "history.ndjson")
+    assert Counter(row["type"] for row in history) == {"invoke": len(by_key), "ok": len(by_key)}
+
+
+async def test_a_slow_shop_shows_in_times_from_the_intended_start_and_ends_as_info(
+    stub_shop, tmp_path, profiles, rows_of
+):
+    async def never(request: web.Request):
+        if request.path == "/api/orders":
+            await asyncio.sleep(1)
+        return None
+
+    stub_shop.spoil = never
+    run_dir = tmp_path / "run"
+    await run_load(stub_shop.url, run_dir, profiles, "orders", duration=0.6)
+
+    rows = [row for row in rows_of(run_dir / "requests.ndjson") if row["idempotency_key"]]
+    assert rows
+    assert {(row["status"], row["outcome"]) for row in rows} == {(0, "unknown")}
+    assert all(row["end_s"] - row["intended_start_s"] >= 0.5 for row in rows)
+    assert {row["attempt_no"] for row in rows} == {1, 2, 3}
+    history = rows_of(run_dir / "history.ndjson")
+    assert {row["type"] for row in history} == {"invoke", "info"}
+
+
+async def test_sigusr1_ends_the_arrivals_early_and_loses_no_answer(
+    stub_shop, tmp_path, profiles, rows_of
+):
+    run_dir = tmp_path / "run"
+    process = await start_load(stub_shop.url, run_dir, profiles, "few", duration=300)
+    async with asyncio.timeout(20):
+        while len(stub_shop.keys) < 5:
+            assert process.returncode is None, (await process.communicate())[0].decode()
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGUSR1)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    status = json.loads((run_dir / "load.json").read_text())
+    assert status["planned"] == status["sent"] < 300 * 34
+    orders = [
+        row for row in rows_of(run_dir / "requests.ndjson") if row["route"] == "POST /api/orders"
+    ]
+    assert len(orders) == len(stub_shop.keys)
+
+
+async def test_a_shop_that_lets_nobody_in_is_said_and_exits_1(stub_shop, tmp_path, profiles):
+    async def refuse(request: web.Request):
+        return web.json_response({"type": "urn:x:bad-credentials"}, status=401)
+
+    stub_shop.spoil = refuse
+    process = await start_load(stub_shop.url, tmp_path / "run", profiles, "few", duration=1)
+    output, _ = await process.communicate()
+    assert process.returncode == 1
+    assert b"bad-credentials" in output
+    assert "bad-credentials" in json.loads((tmp_path / "run/load.json").read_text())["error"]
+
+
+async def test_an_unknown_profile_is_refused_with_the_nearest_one(stub_shop, tmp_path, profiles):
+    process = await start_load(stub_shop.url, tmp_path / "run", profiles, "fewer", duration=1)
+    output, _ = await process.communicate()
+    assert process.returncode != 0
+    assert b"Did you mean few?" in output
+    assert not (tmp_path / "run").exists()
