@@ -1,3 +1,3 @@
-"""Fixtures for all tests: `postgres`, `database`, `valkey`, `nats`; see tests/fixtures/."""
+"""Fixtures for all tests: `postgres`, `database`, `valkey`, `nats`, `running`; see tests/fixtures/."""
 
-pytest_plugins = ["tests.fixtures.servers"]
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.running"]

@@ -34,37 +34,36 @@ def prepare_postgres(data: Path, password: str) -> None:
     if (data / "PG_VERSION").exists():
         _same_major(data, postgres.version())
         return
-    shutil.rmtree(data, ignore_errors=True)  # an initdb that was interrupted
-    data.mkdir(parents=True)
-    password_file = data.parent / ".postgres-password"
+    # made beside and renamed when done: an initdb that was interrupted leaves no half cluster
+    unfinished = data.with_name(data.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    password_file = unfinished.with_suffix(".password")
     password_file.touch(mode=0o600)
     password_file.write_text(password)
     if must_drop_root():
-        os.chown(data, NOBODY, NOBODY)
+        os.chown(unfinished, NOBODY, NOBODY)
         os.chown(password_file, NOBODY, NOBODY)
-    command = [
-        postgres.beside("initdb"),
-        "-D",
-        data,
-        "-U",
-        POSTGRES_USER,
+    initdb = f"{postgres.beside('initdb')}"
+    command = [initdb, f"--pgdata={unfinished}", f"--username={POSTGRES_USER}"]
+    command += [
         f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
     ]
-    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
-    command += ["--no-instructions", "--wal-segsize=4"]
+    command += ["--no-sync", "--no-instructions", "--wal-segsize=4"]
+    uid = uid_for(True)
     try:
         done = subprocess.run(
-            unprivileged(command),
-            capture_output=True,
-            text=True,
-            user=uid_for(True),
-            group=uid_for(True),
+            unprivileged(command), capture_output=True, text=True, user=uid, group=uid
         )
     finally:
         password_file.unlink(missing_ok=True)
     if done.returncode != 0:
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise ServerFailed(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+    unfinished.rename(data)
 
 
 def postgres(data: Path, port: int) -> Command:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 NOBODY = 65534
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 LINUX = sys.platform == "linux"
 LEASH = Path(__file__).with_name("leash.py")
@@ -30,6 +31,12 @@ def adopt_orphans() -> None:
     """Become the parent of our children's orphans, so that they are reaped where PID 1 does not."""
     if _libc is not None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """What `ps -o comm` and `top` call this process; 15 bytes at most, Linux only."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def must_drop_root() -> bool:
