@@ -13,3 +13,9 @@ CREATE TABLE IF NOT EXISTS products (
 );
 CREATE INDEX IF NOT EXISTS products_by_category ON products (category, id);
 CREATE INDEX IF NOT EXISTS products_by_word ON products USING gin (document);
+
+-- The public form of one product, written once here and passed through untouched.
+CREATE OR REPLACE FUNCTION public_form(p products) RETURNS text LANGUAGE sql STABLE RETURN json_build_object(
+    'id', p.id, 'name', p.name, 'description', p.description, 'category', p.category,
+    'price_cents', p.price_cents, 'currency', p.currency, 'version', p.version
+)::text;

@@ -9,15 +9,10 @@ from asyncpg import Pool
 from chassis.paging import encode_cursor
 from shop.products.domain import PageRequest, Price
 
-# ->> the public form of one product, in the order of docs/architecture.md
-_PUBLIC = (
-    "json_build_object('id', id, 'name', name, 'description', description, 'category', category, "
-    "'price_cents', price_cents, 'currency', currency, 'version', version)::text"
-)
-_PRODUCT = f"SELECT {_PUBLIC} FROM products WHERE id = $1"  # noqa: S608 -- constants only
+_PRODUCT = "SELECT public_form(p) FROM products p WHERE id = $1"
 _SET_PRICE = (  # the same price again is no change: PUT may be repeated
-    "UPDATE products SET price_cents = $2, version = version + (price_cents <> $2)::int "
-    f"WHERE id = $1 RETURNING {_PUBLIC} AS public, category"  # noqa: S608 -- constants only
+    "UPDATE products p SET price_cents = $2, version = version + (price_cents <> $2)::int "
+    "WHERE id = $1 RETURNING category, public_form(p) AS public"
 )
 _CATEGORIES = "SELECT category, count(*) AS count FROM products GROUP BY category ORDER BY category"
 
@@ -43,7 +38,7 @@ class ProductStore:
             conditions.append(f"document @@ to_tsquery('simple', ${len(values)})")
         where = " AND ".join(conditions)
         rows = await self._pool.fetch(
-            f"SELECT id, {_PUBLIC} AS public FROM products WHERE {where} ORDER BY id LIMIT $2",  # noqa: S608 -- values are bound
+            f"SELECT id, public_form(p) AS public FROM products p WHERE {where} ORDER BY id LIMIT $2",  # noqa: S608 -- values are bound
             *values,
         )
         shown = rows[: request.limit]

@@ -1,0 +1,126 @@
+"""HTTP edge of the shop: admits, limits and routes what comes from outside. Bodies pass unread."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBearer
+
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotencyKey
+from chassis.service import Service, create_app
+from shop.gateway import public
+from shop.gateway.docs_page import docs_page
+from shop.gateway.forward import Forwarder, endpoint, path_values, set_deadline
+from shop.gateway.order_details import OrderDetails
+from shop.gateway.rate_limit import ClientLimits
+from shop.gateway.routes import ROUTES, Route
+
+RATE_LIMIT_PER_S = (
+    2000.0  # of one client at one gateway; behind nginx a whole class may be one client
+)
+DETAILS_DEADLINE_S = 2.0
+DETAILS_PATIENCE_S = 1.0
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    number = service.settings.number
+    rate = number("RATE_LIMIT_PER_S", RATE_LIMIT_PER_S)
+    burst = number("RATE_LIMIT_BURST", max(1.0, 2 * rate))
+    service.state.limits = ClientLimits(rate, burst, service.clock)
+    service.state.forwarder = Forwarder(service, ROUTES)
+    service.state.details_deadline_s = number("DEADLINE_GET_ORDER_S", DETAILS_DEADLINE_S)
+    service.state.order_details = OrderDetails(
+        service.client("orders"),
+        service.client("payments"),
+        service.client("notifications"),
+        patience_s=number("DETAILS_PATIENCE_S", DETAILS_PATIENCE_S),
+    )
+    yield
+
+
+app = create_app("gateway", start=start)
+
+
+async def admit_anyone(request: Request) -> None:
+    limits: ClientLimits = request.app.state.limits
+    limits.take(request.client.host if request.client else "unknown")
+
+
+async def admit_user(request: Request, user: CurrentUser) -> None:
+    limits: ClientLimits = request.app.state.limits
+    limits.take(user.id)
+    request.state.token = user.token
+
+
+async def need_key(key: IdempotencyKey) -> None:
+    """The header is checked here and documented by its dependency; the forwarder sends it on."""
+
+
+USER = [Depends(HTTPBearer(auto_error=False)), Depends(admit_user)]
+REFUSALS = {401: "no valid token", 429: "too many requests", 503: "try again", 504: "took too long"}
+
+
+def _responses(answer: type, status: int, refusals: dict[int, str]) -> dict[int | str, Any]:
+    documented: dict[int | str, Any] = {status: {"model": answer}}
+    for code, description in refusals.items():
+        model = answer if code < 300 else public.ProblemDetails
+        documented[code] = {"model": model, "description": description}
+    return documented
+
+
+def _add(route: Route) -> None:
+    admission = USER if route.user else [Depends(admit_anyone)]
+    extra: dict[str, Any] = {}
+    if route.body is not None:
+        content = {"application/json": {"schema": public.inline_schema(route.body)}}
+        extra["requestBody"] = {"required": True, "content": content}
+    if route.query:
+        text = {"schema": {"type": "string"}, "required": False, "in": "query"}
+        extra["parameters"] = [{"name": name, **text} for name in route.query]
+    app.add_api_route(
+        route.path,
+        endpoint(route),
+        methods=[route.method],
+        name=route.name,
+        operation_id=route.name,
+        summary=route.summary,
+        status_code=route.status,
+        dependencies=[*admission, *([Depends(need_key)] if route.key else [])],
+        responses=_responses(route.answer, route.status, {**route.refusals, **REFUSALS}),
+        response_class=JSONResponse,
+        response_model=None,
+        openapi_extra=extra,
+    )
+
+
+for _route in ROUTES:
+    _add(_route)
+
+
+@app.get(
+    "/api/orders/{order_id}",
+    dependencies=USER,
+    operation_id="get_order",
+    summary="One order with its payment and mails",
+    responses=_responses(public.OrderDetails, 200, {404: "no such order of this user", **REFUSALS}),
+    response_model=None,
+)
+async def get_order(request: Request, order_id: str) -> Response:
+    path_values(request)
+    set_deadline(request.app.state.details_deadline_s)
+    details: OrderDetails = request.app.state.order_details
+    return await details.read(order_id, request.state.token)
+
+
+@app.get("/api/openapi.json", include_in_schema=False)
+async def openapi_document() -> JSONResponse:
+    return JSONResponse(app.openapi())
+
+
+@app.get("/api/docs", include_in_schema=False)
+async def docs() -> HTMLResponse:
+    return HTMLResponse(docs_page(app.openapi()))

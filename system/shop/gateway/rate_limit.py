@@ -1,0 +1,54 @@
+"""One token bucket a client, in bounded memory."""
+
+from collections import OrderedDict
+
+from chassis.problems import Problem
+from chassis.resilience.clock import Clock
+
+CLIENTS_MAX = 10_000
+
+
+class TooManyRequests(Problem):
+    """This client asks more often than it may."""
+
+    status = 429
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("too many requests from you; wait a moment, then go on more slowly")
+        self.retry_after_s = retry_after_s
+
+
+class ClientLimits:
+    """At most `burst` + `rate_per_s` x t requests of one client in any t seconds.
+
+    A bucket is one number (GCRA, ITU-T I.371): when it will be full again. A full bucket needs no
+    memory; with more than `clients_max` busy ones, the client unseen for longest is forgotten, that is: forgiven.
+    """
+
+    def __init__(
+        self, rate_per_s: float, burst: float, clock: Clock, clients_max: int = CLIENTS_MAX
+    ) -> None:
+        if rate_per_s <= 0 or burst < 1:
+            raise ValueError(
+                f"expected a rate above 0 and a burst of at least 1, got {rate_per_s}, {burst}"
+            )
+        self._cost_s = 1 / rate_per_s
+        self._depth_s = burst / rate_per_s
+        self._clock = clock
+        self._clients_max = clients_max
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, client: str) -> None:
+        """One token of `client`'s bucket. Raises TooManyRequests with the seconds to wait."""
+        now = self._clock.monotonic()
+        full_at = max(self._full_at.get(client, now), now) + self._cost_s
+        over_s = full_at - now - self._depth_s
+        if over_s > 1e-9:
+            raise TooManyRequests(retry_after_s=over_s)
+        self._full_at[client] = full_at
+        self._full_at.move_to_end(client)
+        if len(self._full_at) > self._clients_max:
+            self._full_at.popitem(last=False)
