@@ -11,4 +11,6 @@ async def test_a_service_runs_on_real_stores_and_stops_on_sigterm(running: Runni
     bank = await running("bank")
     async with aiohttp.ClientSession() as session, session.get(f"{bank.url}/health") as answer:
         assert await answer.json() == {"status": "ok"}
-    assert bank.stop(signal.SIGTERM) == 0, bank.log.read_text()
+    # uvicorn, when it has finished in good order, raises the signal again for its parent to see
+    assert bank.stop(signal.SIGTERM) in (0, -signal.SIGTERM), bank.log.read_text()
+    assert "Traceback" not in bank.log.read_text()

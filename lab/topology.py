@@ -1,0 +1,264 @@
+"""system/topology.toml as typed data: every service once, checked, each mistake named with its line."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+REPLICAS_MAX = 10
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_PATH = PROJECT / "system" / "topology.toml"
+STORES = ("postgres", "valkey", "nats")
+Section = TypeVar("Section")
+
+
+class TopologyError(ValueError):
+    """The file cannot be used; the message is `file:line: what is wrong and what is expected`."""
+
+
+@dataclass(frozen=True)
+class Slo:
+    """What a service promises: the share of good answers and its 99th percentile in ms."""
+
+    availability: float
+    latency_ms_p99: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """One kind of service. Instance n listens on port_base + offset + n - 1."""
+
+    name: str
+    offset: int
+    replicas: int
+    slo: Slo
+    calls: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    sends: str = ""
+    outside: bool = False
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """nginx, and the service it balances."""
+
+    offset: int
+    balances: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One of the instrument's own ports, or a server's."""
+
+    offset: int
+    monitor_offset: int | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """Where the services' code is: the program that serves one, and the module of its app."""
+
+    program: str = "chassis.run"
+    app: str = "shop.{name}.app"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The whole system. `path` is where it was read from."""
+
+    path: Path
+    ingress: Ingress
+    services: Mapping[str, Service]
+    servers: Mapping[str, Listener]
+    lab: Mapping[str, Listener]
+    code: Code = field(default_factory=Code)
+
+    def ports(self, port_base: int) -> dict[str, int]:
+        """Every port the system opens at first, by who listens: `orders-1`, `postgres`, `control`..."""
+        offsets = {"nginx": self.ingress.offset}
+        for service in self.services.values():
+            for number in range(1, service.replicas + 1):
+                offsets[f"{service.name}-{number}"] = service.offset + number - 1
+        for name, listener in {**self.servers, **self.lab}.items():
+            offsets[name] = listener.offset
+            if listener.monitor_offset is not None:
+                offsets[f"{name} monitoring"] = listener.monitor_offset
+        return {name: port_base + offset for name, offset in offsets.items()}
+
+
+LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui")
+TABLES = ("ingress", "services", "servers", "lab", "code")
+
+
+def load(path: Path = DEFAULT_PATH) -> Topology:
+    """Read and check a topology. Raises TopologyError."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Topology:
+    """Check a topology's text; `path` is for messages. Raises TopologyError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        number = line[1] if line else max(1, len(text.splitlines()))
+        raise TopologyError(f"{path}:{number}: {error}; expected TOML") from None
+    return _Reader(text, path).topology(data)
+
+
+class _Reader:
+    def __init__(self, text: str, path: Path) -> None:
+        self._lines = text.splitlines()
+        self._path = path
+
+    def topology(self, data: dict[str, Any]) -> Topology:
+        self._known(data, TABLES, "")
+        for table in ("ingress", "services", "servers", "lab"):
+            if not isinstance(data.get(table), dict) or not data[table]:
+                raise self._error("", "", f"expected a table [{table}]")
+        services = {name: self._service(name, table) for name, table in data["services"].items()}
+        servers = self._listeners(data["servers"], "servers", STORES)
+        lab = self._listeners(data["lab"], "lab", LAB_LISTENERS)
+        topology = Topology(
+            self._path,
+            self._section(Ingress, data["ingress"], "ingress"),
+            services,
+            servers,
+            lab,
+            self._section(Code, data.get("code", {}), "code"),
+        )
+        self._references(topology)
+        self._offsets(topology)
+        return topology
+
+    def _service(self, name: str, table: Any) -> Service:
+        where = f"services.{name}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise self._error(where, "", f"service name {name!r}: expected lower-case letters")
+        if not isinstance(table, dict):
+            raise self._error(where, "", "expected a table")
+        service = self._section(Service, {**table, "name": name}, where)
+        if not 1 <= service.replicas <= REPLICAS_MAX:
+            raise self._error(where, "replicas", f"expected 1 to {REPLICAS_MAX} replicas")
+        if service.sends not in ("", "smtp"):
+            raise self._error(where, "sends", f"sends {service.sends!r}: expected 'smtp'")
+        return service
+
+    def _listeners(
+        self, data: dict[str, Any], table: str, expected: Collection[str]
+    ) -> dict[str, Listener]:
+        self._known(data, expected, table)
+        for name in expected:
+            if name not in data:
+                raise self._error(table, "", f"expected {name} = {{ offset = ... }}")
+        return {name: self._section(Listener, value, table, name) for name, value in data.items()}
+
+    def _section(self, kind: type[Section], data: Any, where: str, key: str = "") -> Section:
+        """`data` as the dataclass `kind`: no unknown key, none missing, each of its type."""
+        if not isinstance(data, dict):
+            raise self._error(where, key, f"expected a table, got {data!r}")
+        known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+        self._known(data, known, where, key)
+        hints = get_type_hints(kind)
+        values = {}
+        for name, each in known.items():
+            if name in data:
+                values[name] = self._value(hints[name], data[name], where, key or name, name)
+            elif each.default is MISSING and each.default_factory is MISSING:
+                raise self._error(where, key, f"{name} is missing")
+        return kind(**values)
+
+    def _value(self, hint: Any, value: Any, where: str, key: str, name: str) -> Any:
+        if hint is Slo:
+            return self._section(Slo, value, where, key)
+        if get_origin(hint) is tuple:
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+            raise self._error(where, key, f"{name}: expected a list of names, got {value!r}")
+        allowed = get_args(hint) or (hint,)
+        if float in allowed:
+            allowed = (int, float)
+        if isinstance(value, allowed) and (not isinstance(value, bool) or bool in allowed):
+            return value
+        raise self._error(where, key, f"{name}: expected {allowed[0].__name__}, got {value!r}")
+
+    def _references(self, topology: Topology) -> None:
+        services = topology.services
+        published = {event for each in services.values() for event in each.publishes}
+        if topology.ingress.balances not in services:
+            wrong = f"balances {topology.ingress.balances!r}" + nearest(
+                topology.ingress.balances, services
+            )
+            raise self._error("ingress", "balances", wrong)
+        for service in services.values():
+            for key, names, known, what in (
+                ("calls", service.calls, services, "a service"),
+                ("stores", service.stores, STORES, "a store"),
+                ("consumes", service.consumes, published, "published by any service"),
+            ):
+                for name in names:
+                    if name not in known:
+                        wrong = f"{key}: {name!r} is not {what}{nearest(name, known)}"
+                        raise self._error(f"services.{service.name}", key, wrong)
+            if service.name in service.calls:
+                raise self._error(f"services.{service.name}", "calls", "a service calls itself")
+
+    def _offsets(self, topology: Topology) -> None:
+        """No two listeners on one port, room for REPLICAS_MAX instances included."""
+        taken: dict[int, str] = {}
+        owners = [("ingress", "offset", "ingress", topology.ingress.offset)]
+        for service in topology.services.values():
+            for number in range(REPLICAS_MAX):
+                name = f"service {service.name}"
+                owners.append((f"services.{service.name}", "offset", name, service.offset + number))
+        for table, listeners in (("servers", topology.servers), ("lab", topology.lab)):
+            for name, listener in listeners.items():
+                owners.append((table, name, name, listener.offset))
+                if listener.monitor_offset is not None:
+                    owners.append((table, name, f"{name} monitoring", listener.monitor_offset))
+        for where, key, name, offset in owners:
+            if not 0 <= offset < 1000:
+                raise self._error(where, key, f"offset {offset}: expected 0 to 999")
+            if offset in taken:
+                wrong = f"offset {offset} of {name} is taken by {taken[offset]}"
+                wrong += f" (a service takes {REPLICAS_MAX} in a row)"
+                raise self._error(where, key, wrong)
+            taken[offset] = name
+
+    def _known(
+        self, data: Mapping[str, Any], known: Collection[str], where: str, key: str = ""
+    ) -> None:
+        for name in data:
+            if name not in known:
+                wrong = f"unknown key {name!r}{nearest(name, known)}"
+                raise self._error(where or name, key or name, wrong)
+
+    def _error(self, table: str, key: str, wrong: str) -> TopologyError:
+        return TopologyError(f"{self._path}:{self._line(table, key)}: {wrong}")
+
+    def _line(self, table: str, key: str) -> int:
+        """The line of `key` in `[table]`, of the table's header without one, else 1."""
+        inside, header = table == "", 1
+        for number, line in enumerate(self._lines, 1):
+            if found := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+                inside = found[1].replace('"', "") == table
+                header = number if inside else header
+            elif inside and key and re.match(rf'\s*"?{re.escape(key)}"?\s*=', line):
+                return number
+        return header
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """`; did you mean 'orders'? (known: ...)` to end an error message with."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    listed = ", ".join(sorted(known)) or "none"
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of: {listed}"
