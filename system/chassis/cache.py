@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import Any
 
@@ -36,7 +36,7 @@ class Cache:
         self._client = client
         self._prefix = prefix
         self._rng = rng or Random()
-        self._loading: dict[str, asyncio.Task[bytes]] = {}
+        self._flights: dict[str, asyncio.Task[bytes]] = {}
         self._resting_until = 0.0
 
     async def get_or_load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[Any]]) -> Any:
@@ -51,20 +51,23 @@ class Cache:
         self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
     ) -> bytes:
         """The bytes under `key`, loaded if they are not there; `load`'s errors are the caller's."""
+        flight = self._flights.get(key) or self._start(key, self._fetch(key, ttl_s, load))
+        # shield: one impatient caller must not cancel what others wait for
+        return await asyncio.shield(flight)
+
+    async def _fetch(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
         entry = await self._get(key)
-        if entry is not None:
-            expires, load_s, value = entry
-            remaining = expires - time.time()
-            if remaining > 0:
-                early = load_s * -math.log(1.0 - self._rng.random()) >= remaining
-                if early and key not in self._loading:
-                    EARLY.inc()
-                    self._start(key, ttl_s, load)
-                HITS.inc()
-                return value
-        MISSES.inc()
-        # shield: one impatient caller must not cancel the load that others wait for
-        return await asyncio.shield(self._loading.get(key) or self._start(key, ttl_s, load))
+        remaining = entry[0] - time.time() if entry is not None else 0.0
+        if entry is None or remaining <= 0:
+            MISSES.inc()
+            return await self._load(key, ttl_s, load)
+        HITS.inc()
+        refresh = f"{key}:refresh"
+        early = entry[1] * -math.log(1.0 - self._rng.random()) >= remaining
+        if early and refresh not in self._flights:
+            EARLY.inc()
+            self._start(refresh, self._load(key, ttl_s, load))
+        return entry[2]
 
     async def delete(self, *keys: str) -> None:
         """Forget these keys; a Valkey that is down forgets them by their TTL."""
@@ -73,16 +76,14 @@ class Cache:
         except UNREACHABLE as error:
             self._rest(error)
 
-    def _start(
-        self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
-    ) -> asyncio.Task[bytes]:
-        task = asyncio.create_task(self._load(key, ttl_s, load))
-        self._loading[key] = task
+    def _start(self, key: str, work: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
+        task = asyncio.create_task(work)
+        self._flights[key] = task
         task.add_done_callback(lambda done: self._finished(key, done))
         return task
 
     def _finished(self, key: str, task: asyncio.Task[bytes]) -> None:
-        self._loading.pop(key, None)
+        self._flights.pop(key, None)
         if not task.cancelled():
             task.exception()  # an early refresh has no waiter; the next miss loads again
 
@@ -93,7 +94,11 @@ class Cache:
             if value is not None:
                 return value
         started = time.monotonic()
-        value = await load()
+        try:
+            value = await load()
+        except BaseException:
+            await self.delete(f"{key}:lock")  # or the next caller waits for a load that is over
+            raise
         await self._put(key, value, ttl_s, time.monotonic() - started)
         return value
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.problems import problem_response
 
 BODY_BYTES_MAX = 64 * 1024
+TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
 UNOBSERVED = ("/health", "/ready", "/metrics", "/_lab")
 
 
@@ -83,14 +85,12 @@ class Edge:
         injector: Injector,
     ) -> None:
         """Refuse what is too late or too large, then let the faults and the app have it."""
-        length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > BODY_BYTES_MAX:
+        length = headers.get("content-length")
+        if length is None:
+            receive = _limited(receive)
+        elif not length.isdigit() or int(length) > BODY_BYTES_MAX:
             response = problem_response(
-                Request(scope),
-                413,
-                "body-too-large",
-                "Body too large",
-                f"at most {BODY_BYTES_MAX} bytes",
+                Request(scope), 413, "body-too-large", "Body too large", TOO_LARGE
             )
             await response(scope, receive, send)
             return
@@ -137,6 +137,21 @@ class Edge:
         if child is None:
             child = self._metrics[key] = telemetry.SERVER_SECONDS.labels(method, route, str(status))
         child.observe(seconds)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count a body whose length was not announced."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > BODY_BYTES_MAX:
+            raise HTTPException(413, "Body too large")
+        return message
+
+    return counted
 
 
 async def _nowhere(_: Message) -> None:

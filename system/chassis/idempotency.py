@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from asyncpg import Connection
 from asyncpg.pool import PoolConnectionProxy
@@ -16,7 +16,10 @@ from pydantic import BaseModel
 
 from chassis.problems import Problem
 
-Conn = Connection[Any] | PoolConnectionProxy[Any]
+if TYPE_CHECKING:
+    Conn = Connection[Any] | PoolConnectionProxy[Any]
+else:
+    Conn = Connection
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 

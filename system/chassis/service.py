@@ -20,7 +20,7 @@ from chassis.cache import Cache, open_cache
 from chassis.client import ServiceClient, open_session
 from chassis.clock import SystemClock
 from chassis.context import lab_options
-from chassis.edge import BODY_BYTES_MAX, Edge
+from chassis.edge import Edge
 from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
@@ -249,7 +249,6 @@ def create_app(
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         redoc_url=None,
-        max_body_size=BODY_BYTES_MAX,
     )
     app.add_middleware(Edge)
     install_problems(app, problems or {})

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from typing import Any
 
 from opentelemetry import propagate, trace
@@ -41,9 +40,12 @@ _record = logging.getLogger("chassis.record")
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
 
+_tracer: trace.Tracer = trace.NoOpTracer()
+
+
 def tracer() -> trace.Tracer:
     """The process's tracer; recording once `start` has run."""
-    return trace.get_tracer("breakwater.chassis")
+    return _tracer
 
 
 def trace_headers() -> dict[str, str]:
@@ -119,10 +121,7 @@ def start(settings: Settings) -> TracerProvider:
             BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=500)
         )
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-    trace.set_tracer_provider(provider)
+    global _tracer
+    _tracer = provider.get_tracer("breakwater.chassis")
     propagate.set_global_textmap(propagator)
     return provider
-
-
-def now_ns() -> int:
-    return time.time_ns()

@@ -131,6 +131,8 @@ class FakeClock:
             if at_most is None:
                 raise RuntimeError("deadlock in virtual time: every task waits and no timer is set")
             self._now = until
+        while self._fire_next(self._now):
+            pass  # timers of one instant fire in one turn of the loop, as in a real one
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):

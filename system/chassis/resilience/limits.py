@@ -51,7 +51,8 @@ class Gradient2:
     limit <- (1 - s) limit + s (g limit + queue), g = clamp(tolerance x long/rtt, 0.5, 1), where
     long is an exponential average over `long_window` samples (Netflix concurrency-limits,
     Gradient2Limit). Unlike there, a dropped sample means g = 0.5 and leaves the averages alone:
-    a fast refusal would otherwise look like a fast dependency.
+    a fast refusal would otherwise look like a fast dependency. The long average follows a steady
+    overload within about `long_window` samples, and the limit then grows again: a known weakness.
     """
 
     def __init__(

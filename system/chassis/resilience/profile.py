@@ -94,8 +94,8 @@ class EdgePolicies(Chain):
 
 def off_for(profile: str) -> frozenset[str]:
     """The kinds a profile leaves out: what to put into `Call.disabled` for a ladder step."""
-    if profile not in PROFILES:
-        raise ProfileError(f"unknown profile {profile!r}; {_one_of(PROFILES)}")
+    if not isinstance(profile, str) or profile not in PROFILES:
+        raise ProfileError(f"unknown profile {profile!r}; {_one_of(PROFILES, str(profile))}")
     return frozenset(KINDS) - PROFILES[profile]
 
 
@@ -141,8 +141,8 @@ def build(
         "throttle": lambda **knobs: AdaptiveThrottle(edge, rng=chance, **knobs, **shared),
         "breaker": lambda **knobs: Breaker(edge, **knobs, **shared),
         "consecutive": lambda **knobs: ConsecutiveBreaker(edge, **knobs, **shared),
-        "rate_limiter": lambda rate_per_s=100.0, **knobs: RateLimiter(
-            edge, rate_per_s, **knobs, **shared
+        "rate_limiter": lambda rate_per_s=100.0, burst=10, **knobs: RateLimiter(
+            edge, rate_per_s, burst=burst, **knobs, **shared
         ),
         "hedge": lambda **knobs: Hedge(budget=for_hedges, **knobs, **shared),
         "bulkhead": lambda **knobs: Bulkhead(edge, **knobs, **shared),

@@ -1,0 +1,75 @@
+"""The echo service on real servers, in process, on a free port."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+import uvicorn
+
+from chassis.auth import ISSUER, USER_AUDIENCE, ServiceTokens
+from chassis.service import Service
+from chassis.settings import Settings
+from tests.chassis import echo_app
+from tests.fixtures.servers import free_port
+
+SECRET = "a-secret-of-at-least-thirty-two-bytes"
+LAB_TOKEN = "lab-token"
+
+
+@dataclass
+class Echo:
+    """A running echo service and a client for it."""
+
+    url: str
+    service: Service
+    http: aiohttp.ClientSession
+
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any, Any]:
+        async with self.http.request(method, self.url + path, **options) as answer:
+            content = await answer.read()
+            is_json = "json" in answer.headers.get("Content-Type", "")
+            return answer.status, json.loads(content) if is_json else content, answer.headers
+
+    @property
+    def lab(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {LAB_TOKEN}"}
+
+    def service_token(self, caller: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {ServiceTokens(caller, SECRET).mint('echo')}"}
+
+    def user_token(self, key: Any, **claims: Any) -> dict[str, str]:
+        body = {"iss": ISSUER, "aud": USER_AUDIENCE, "sub": "u1", "exp": 4102444800, **claims}
+        token = jwt.encode(body, key, algorithm="EdDSA", headers={"kid": "k1"})
+        return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+async def echo(
+    nats: str, database: Callable[[str], str], request: pytest.FixtureRequest
+) -> AsyncIterator[Echo]:
+    """`@pytest.mark.parametrize("echo", [{...settings}], indirect=True)` changes settings."""
+    port = free_port()
+    settings = {
+        "service": "echo", "instance": "echo-1", "port": port, "advertise": f"127.0.0.1:{port}",
+        "service_secret": SECRET, "nats_url": nats, "lab_token": LAB_TOKEN,
+        "database_url": database("echo"),
+    } | getattr(request, "param", {})  # fmt: skip
+    echo_app.app.state.settings = Settings(**settings)
+    config = uvicorn.Config(echo_app.app, port=port, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(30):
+            while not server.started:
+                assert not serving.done(), "the echo service did not start"
+                await asyncio.sleep(0.01)
+        async with aiohttp.ClientSession() as http:
+            yield Echo(f"http://127.0.0.1:{port}", echo_app.app.state.service, http)
+    finally:
+        server.should_exit = True
+        await serving

@@ -1,0 +1,98 @@
+"""The cache on the real Valkey, and without one."""
+
+import asyncio
+from uuid import uuid4
+
+from chassis.cache import open_cache
+from tests.fixtures.servers import free_port
+
+
+async def test_a_miss_loads_once_for_a_hundred_callers(valkey: str) -> None:
+    caches = [open_cache(valkey, f"{prefix}:") for prefix in [uuid4()] * 2]
+    loads = 0
+
+    async def load() -> dict[str, int]:
+        nonlocal loads
+        loads += 1
+        await asyncio.sleep(0.05)
+        return {"n": loads}
+
+    answers = await asyncio.gather(
+        *(cache.get_or_load("key", 5, load) for cache in caches for _ in range(50))
+    )
+    assert loads == 1
+    assert answers == [{"n": 1}] * 100
+
+
+async def test_a_deleted_key_is_loaded_again(valkey: str) -> None:
+    cache = open_cache(valkey, f"{uuid4()}:")
+    values = iter([1, 2])
+
+    async def load() -> int:
+        return next(values)
+
+    assert await cache.get_or_load("key", 60, load) == 1
+    assert await cache.get_or_load("key", 60, load) == 1
+    await cache.delete("key")
+    assert await cache.get_or_load("key", 60, load) == 2
+
+
+async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
+    cache = open_cache(valkey, f"{uuid4()}:")
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        return loads
+
+    await cache.get_or_load("key", 0.1, load)
+    async with asyncio.timeout(2):
+        while await cache.get_or_load("key", 0.1, load) == 1:
+            await asyncio.sleep(0.01)
+    assert loads == 2
+
+
+async def test_an_impatient_caller_does_not_cancel_the_load_of_the_others(valkey: str) -> None:
+    cache = open_cache(valkey, f"{uuid4()}:")
+    gate = asyncio.Event()
+
+    async def load() -> str:
+        await gate.wait()
+        return "loaded"
+
+    first = asyncio.create_task(cache.get_or_load("key", 5, load))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(cache.get_or_load("key", 5, load))
+    await asyncio.sleep(0)
+    first.cancel()
+    gate.set()
+    assert await second == "loaded"
+
+
+async def test_without_valkey_every_read_comes_from_the_source(caplog: object) -> None:
+    cache = open_cache(f"redis://127.0.0.1:{free_port()}/0", "x:")
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        return loads
+
+    assert [await cache.get_or_load("key", 5, load) for _ in range(3)] == [1, 2, 3]
+    await cache.delete("key")
+
+
+async def test_an_error_of_the_source_is_the_callers_and_is_not_cached(valkey: str) -> None:
+    cache = open_cache(valkey, f"{uuid4()}:")
+
+    async def broken() -> int:
+        raise KeyError("gone")
+
+    async def whole() -> int:
+        return 1
+
+    results = await asyncio.gather(cache.get_or_load("key", 5, broken), return_exceptions=True)
+    assert isinstance(results[0], KeyError)
+    async with asyncio.timeout(1):  # half a lock's life
+        assert await cache.get_or_load("key", 5, whole) == 1

@@ -1,0 +1,155 @@
+"""Outbox, broker and inbox together, on the real PostgreSQL and the real NATS."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from chassis import store
+from chassis.idempotency import Conn
+from chassis.messaging import bus
+from chassis.messaging.bus import Bus
+from chassis.messaging.event import Event
+from chassis.messaging.inbox import Inbox
+from chassis.messaging.outbox import Outbox
+
+
+class ThingHappened(Event):
+    number: int
+
+
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10) -> Any:
+    async with asyncio.timeout(timeout_s):
+        while not (found := await condition()):
+            await asyncio.sleep(0.02)
+        return found
+
+
+@pytest.fixture
+async def pool(database: Callable[[str], str]) -> AsyncIterator[asyncpg.Pool]:
+    opened = await store.open_pool(
+        database("messaging"), size_max=5, clock_s=asyncio.get_running_loop().time
+    )
+    await store.apply_schema(opened, Path("none"), None)
+    yield opened
+    opened.terminate()
+
+
+@pytest.fixture
+async def broker(nats: str) -> AsyncIterator[Bus]:
+    client = await bus.connect(nats, "test")
+    opened = Bus(client)
+    await bus.ensure_streams(opened.js)
+    await opened.js.purge_stream(bus.EVENTS)
+    await opened.js.purge_stream(bus.DEAD)
+    yield opened
+    await client.close()
+
+
+async def _put(outbox: Outbox, pool: asyncpg.Pool, *events: Event) -> None:
+    async with pool.acquire() as conn, conn.transaction():
+        for event in events:
+            await outbox.put(conn, event)
+
+
+def _inbox(pool: asyncpg.Pool, broker: Bus, handler: Any) -> tuple[Inbox, str]:
+    service = f"test-{uuid4()}"
+    return Inbox(service, pool, broker, {ThingHappened: handler}), service
+
+
+async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) -> None:
+    seen: list[int] = []
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        seen.append(event.number)
+
+    outbox = Outbox(pool, broker)
+    inbox, _ = _inbox(pool, broker, handler)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in (outbox.relay(), outbox.relay(), inbox.run())]
+        events = [ThingHappened(aggregate_id="a", number=n) for n in range(50)]
+        for event in events:
+            await _put(outbox, pool, event)
+        await until(lambda: _true(len(seen) >= 50))
+        # the same events once more, as a broker delivers them after a lost acknowledgement
+        for event in events[:5]:
+            payload = event.model_dump_json().encode()
+            await broker.publish("events.ThingHappened", payload, str(uuid4()), {})
+        marker = ThingHappened(aggregate_id="a", number=99)
+        await _put(outbox, pool, marker)
+        await until(lambda: _true(99 in seen))
+        for task in tasks:
+            task.cancel()
+    assert seen == [*range(50), 99]
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+async def test_a_rolled_back_change_publishes_nothing(pool: asyncpg.Pool, broker: Bus) -> None:
+    outbox = Outbox(pool, broker)
+    with pytest.raises(RuntimeError):
+        async with pool.acquire() as conn, conn.transaction():
+            await outbox.put(conn, ThingHappened(aggregate_id="a", number=1))
+            raise RuntimeError("no")
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_failing_handler_leaves_no_effect_and_ends_as_a_dead_letter(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 3)
+    tries = 0
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        nonlocal tries
+        tries += 1
+        await conn.execute("INSERT INTO idempotency VALUES ('effect', 'x', '')")
+        raise ValueError("poison")
+
+    inbox, service = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    await broker.publish(
+        "events.ThingHappened",
+        ThingHappened(aggregate_id="a", number=1).model_dump_json().encode(),
+        "p",
+        {},
+    )
+    await until(lambda: _dead(broker), 15)
+    task.cancel()
+    assert tries == 3
+    assert await pool.fetchval("SELECT count(*) FROM idempotency") == 0
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 0
+    letter = await broker.js.get_last_msg(bus.DEAD, f"dead.{service}.ThingHappened")
+    assert "poison" in (letter.headers or {})["Reason"]
+
+
+async def _dead(broker: Bus) -> int:
+    return (await broker.js.stream_info(bus.DEAD)).state.messages
+
+
+async def test_garbage_is_buried_at_once(pool: asyncpg.Pool, broker: Bus) -> None:
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        raise AssertionError("garbage reached the handler")
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    await broker.publish("events.ThingHappened", b"\xff not json", "g", {})
+    assert await until(lambda: _dead(broker)) == 1
+    task.cancel()
+
+
+async def test_without_an_outbox_a_dead_broker_loses_the_event(
+    pool: asyncpg.Pool, nats: str
+) -> None:
+    client = await bus.connect(nats, "test")
+    outbox = Outbox(pool, Bus(client), enabled=False)
+    await client.close()
+    await _put(outbox, pool, ThingHappened(aggregate_id="a", number=1))
+    await until(lambda: _true(not outbox._direct))
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0

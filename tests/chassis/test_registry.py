@@ -1,0 +1,53 @@
+"""The registry's view as a table of heartbeats, and the registry itself on the real NATS."""
+
+import asyncio
+from uuid import uuid4
+
+from chassis.messaging import bus
+from chassis.registry import LEASE_S, Instance, Registry, View
+
+ONE = Instance("orders", "orders-1", "127.0.0.1:1")
+TWO = Instance("orders", "orders-2", "127.0.0.1:2")
+
+
+def test_an_instance_is_gone_when_its_lease_runs_out_while_others_are_heard() -> None:
+    view = View()
+    view.heartbeat(ONE, 0)
+    for second in range(10):
+        view.heartbeat(TWO, second)
+    assert view.instances("orders", 9) == [TWO]
+
+
+def test_when_nobody_is_heard_the_last_view_stays() -> None:
+    view = View()
+    view.heartbeat(ONE, 0)
+    view.heartbeat(TWO, 0.5)
+    assert view.instances("orders", 1000) == [ONE, TWO]
+
+
+def test_who_leaves_is_gone_at_once_and_services_are_apart() -> None:
+    view = View()
+    view.heartbeat(ONE, 0)
+    view.heartbeat(Instance("users", "users-1", "127.0.0.1:3"), 0)
+    view.leave("orders-1", 0.1)
+    assert view.instances("orders", 0.2) == []
+    assert [i.name for i in view.instances("users", 0.2)] == ["users-1"]
+
+
+async def test_instances_find_each_other_and_one_that_leaves_is_forgotten(nats: str) -> None:
+    clients = [await bus.connect(nats, f"test-{n}") for n in range(2)]
+    one, two = (Registry(client) for client in clients)
+    service = f"s{uuid4().hex}"
+    for number, registry in enumerate((one, two), 1):
+        await registry.open()
+        await registry.announce(Instance(service, f"{service}-{number}", f"127.0.0.1:{number}"))
+    async with asyncio.timeout(5):
+        while not len(one.instances(service)) == len(two.instances(service)) == 2:
+            await asyncio.sleep(0.01)
+    await two.close()
+    async with asyncio.timeout(LEASE_S / 2):  # left, not expired
+        while len(one.instances(service)) != 1:
+            await asyncio.sleep(0.01)
+    await one.close()
+    for client in clients:
+        await client.close()

@@ -1,0 +1,149 @@
+"""What the chassis gives to every service, over real sockets and real stores."""
+
+import asyncio
+import time
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+
+from tests.chassis.conftest import Echo
+
+
+def _trust(echo: Echo) -> Ed25519PrivateKey:
+    key = Ed25519PrivateKey.generate()
+    jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    echo.service.auth.users.trust({"keys": [{**jwk, "kid": "k1", "alg": "EdDSA", "use": "sig"}]})
+    return key
+
+
+async def test_it_is_alive_ready_and_measured(echo: Echo) -> None:
+    assert (await echo.call("GET", "/health"))[0] == 200
+    assert (await echo.call("GET", "/ready"))[0] == 200
+    await echo.call("GET", "/echo")
+    _, metrics, _ = await echo.call("GET", "/metrics")
+    expected = '_seconds_count{http_request_method="GET",http_response_status_code="200",http_route="/echo"}'
+    assert expected in metrics.decode()
+
+
+async def test_a_domain_error_is_a_problem_named_after_its_class(echo: Echo) -> None:
+    status, body, headers = await echo.call("GET", "/teapot")
+    assert status == 418
+    assert headers["Content-Type"] == "application/problem+json"
+    assert body["type"] == "urn:breakwater:problem:teapot-empty"
+    assert (body["title"], body["detail"], body["cups"]) == ("Teapot empty", "nothing left", 0)
+    assert len(body["trace_id"]) == 32
+
+
+async def test_a_bug_tells_nothing_of_its_inside(echo: Echo) -> None:
+    status, body, _ = await echo.call("GET", "/broken")
+    assert status == 500
+    assert "secret" not in str(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{not json", "application/json", 400),
+        (b'{"text": 1}', "application/json", 422),
+        (b'{"text": "a", "more": 1}', "application/json", 422),
+        (b'"' + b"x" * 70_000 + b'"', "application/json", 413),
+    ],
+)
+async def test_a_bad_body_is_refused(
+    echo: Echo, body: bytes, content_type: str, status: int
+) -> None:
+    headers = {"Content-Type": content_type, "Idempotency-Key": "k"}
+    answered, problem, answer_headers = await echo.call(
+        "POST", "/notes", data=body, headers=headers
+    )
+    assert answered == status
+    assert problem["status"] == status
+    assert answer_headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_chunked_body_is_limited_too(echo: Echo) -> None:
+    async def chunks():  # type: ignore[no-untyped-def]
+        for _ in range(20):
+            yield b"x" * 8192
+
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    status, problem, _ = await echo.call("POST", "/notes", data=chunks(), headers=headers)
+    assert (status, problem["status"]) == (413, 413)
+
+
+async def test_the_deadline_comes_with_the_request(echo: Echo) -> None:
+    _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Budget-Ms": "500"})
+    assert 0 < body["deadline"] - time.monotonic() <= 0.5
+
+
+@pytest.mark.parametrize("budget", ["", "soon", "nan", "inf", "1e99"])
+async def test_a_budget_that_is_no_number_is_no_deadline(echo: Echo, budget: str) -> None:
+    _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Budget-Ms": budget})
+    assert body["deadline"] is None
+
+
+async def test_expired_work_is_dropped_before_it_starts(echo: Echo) -> None:
+    status, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Budget-Ms": "0"})
+    assert status == 504
+    assert body["definite"] is True
+
+
+async def test_a_user_needs_a_token_that_holds(echo: Echo) -> None:
+    key = _trust(echo)
+    assert (await echo.call("GET", "/mine"))[0] == 401
+    assert (await echo.call("GET", "/mine", headers={"Authorization": "Bearer x.y.z"}))[0] == 401
+    good = echo.user_token(key)
+    assert (await echo.call("GET", "/mine", headers=good))[1] == {"id": "u1"}
+    assert (await echo.call("GET", "/mine", headers=echo.user_token(key, exp=1)))[0] == 401
+    assert (await echo.call("GET", "/mine", headers=echo.user_token(key, aud="other")))[0] == 401
+    forged = echo.user_token(Ed25519PrivateKey.generate())
+    status, body, headers = await echo.call("GET", "/mine", headers=forged)
+    assert (status, body["title"]) == (401, "Unauthenticated")
+    assert "Bearer" in headers["WWW-Authenticate"]
+
+
+async def test_a_user_is_no_service_and_a_service_no_user(echo: Echo) -> None:
+    user, service = echo.user_token(_trust(echo)), echo.service_token("orders")
+    assert (await echo.call("GET", "/inside", headers=service))[1] == {"caller": "orders"}
+    assert (await echo.call("GET", "/inside", headers=user))[0] == 403
+    assert (await echo.call("GET", "/mine", headers=service))[0] == 403
+
+
+async def test_one_key_has_one_effect_and_one_answer(echo: Echo) -> None:
+    post = {"json": {"text": "a"}, "headers": {"Idempotency-Key": "same"}}
+    answers = await asyncio.gather(*(echo.call("POST", "/notes", **post) for _ in range(8)))
+    assert {status for status, _, _ in answers} == {201}
+    assert {body["count"] for _, body, _ in answers} == {1}
+    assert sum("Idempotency-Replayed" in headers for _, _, headers in answers) == 7
+    other = {"json": {"text": "b"}, "headers": {"Idempotency-Key": "same"}}
+    assert (await echo.call("POST", "/notes", **other))[0] == 422
+    assert (await echo.call("POST", "/notes", json={"text": "a"}))[0] == 400
+
+
+@pytest.mark.parametrize("echo", [{"idempotency": False}], indirect=True)
+async def test_without_idempotency_one_key_has_many_effects(echo: Echo) -> None:
+    post = {"json": {"text": "a"}, "headers": {"Idempotency-Key": "same"}}
+    counts = [(await echo.call("POST", "/notes", **post))[1]["count"] for _ in range(3)]
+    assert counts == [1, 2, 3]
+
+
+async def test_a_service_finds_and_calls_itself_through_the_registry(echo: Echo) -> None:
+    async with asyncio.timeout(5):
+        while not echo.service.instances("echo"):
+            await asyncio.sleep(0.01)
+    response = await echo.service.client("echo").get("/echo", route="/echo")
+    assert response.body["caller"] == "echo"
+
+
+async def test_the_controls_are_closed_without_the_token(echo: Echo) -> None:
+    assert (await echo.call("GET", "/_lab/faults"))[0] == 401
+    wrong = {"Authorization": "Bearer wrong"}
+    assert (await echo.call("POST", "/_lab/faults", json={}, headers=wrong))[0] == 401
+
+
+@pytest.mark.parametrize("echo", [{"lab_token": ""}], indirect=True)
+async def test_outside_a_lab_there_are_no_controls(echo: Echo) -> None:
+    assert (await echo.call("GET", "/_lab/faults", headers=echo.lab))[0] == 404
+    _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Lab": "resilience=none"})
+    assert body["lab"] == ""

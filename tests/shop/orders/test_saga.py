@@ -1,0 +1,145 @@
+"""The checkout saga against fakes that refuse, lose answers and crash: the books must balance in the end."""
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.clock import SystemClock
+from shop.orders.domain import Line, Order
+from shop.orders.runner import SagaRunner
+from shop.orders.saga import CHECKOUT, Ports, Progress
+from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
+
+ORDER = Order("o1", "u1", "u@example.com", (Line("SKU-0001", 2, 500),), "4242424242424242")
+
+
+class World:
+    """One order's saga and everybody it talks to."""
+
+    def __init__(self, seed: int = 0, share: float = 0.0) -> None:
+        rng = Random(seed)
+        self.inventory = FakeInventory(rng, share)
+        self.payments = FakePayments(rng, share)
+        self.store = FakeStore(Progress(ORDER))
+        ports = Ports(self.inventory, self.payments)
+        self.runner = SagaRunner(self.store, ports, SystemClock(), self._record, rng)
+
+    def _record(self, *_: Any, **__: Any) -> None:
+        return None
+
+    async def run(self, times_max: int = 200) -> str:
+        """Run and resume until the saga has ended."""
+        for _ in range(times_max):
+            if self.store.ended and (await self.store.load("o1")) is None:
+                break
+            await self.runner.run(self.store.saved)
+        return self.store.ended
+
+    @property
+    def state(self) -> tuple[str, str]:
+        return self.inventory.state, self.payments.state
+
+
+async def test_a_good_order_is_reserved_authorised_captured_committed_and_confirmed() -> None:
+    world = World()
+    assert await world.run() == "confirmed"
+    assert world.state == ("committed", "captured")
+    assert world.store.log == [
+        (step.name, phase) for step in CHECKOUT for phase in ("started", "done")
+    ]
+
+
+async def test_a_declined_card_releases_the_stock_and_moves_no_money() -> None:
+    world = World()
+    world.payments.declines = True
+    assert await world.run() == "cancelled"
+    assert world.state == ("released", "")
+    assert world.store.log[-2:] == [
+        ("authorize_payment", "failed"),
+        ("reserve_stock", "compensated"),
+    ]
+
+
+async def test_no_stock_means_nothing_to_undo() -> None:
+    world = World()
+    world.inventory.out_of_stock = True
+    assert await world.run() == "cancelled"
+    assert world.state == ("", "")
+
+
+async def test_a_lost_reservation_after_the_capture_is_refunded() -> None:
+    world = World()
+    world.inventory.lost = True
+    assert await world.run() == "cancelled"
+    assert world.state == ("released", "refunded")
+
+
+async def test_a_customer_who_cancels_before_the_pivot_turns_the_saga_back() -> None:
+    world = World()
+    world.store.cancel_requested = True
+    assert await world.run() == "cancelled"
+    assert world.payments.captures == 0
+    assert world.payments.state in ("", "voided")
+
+
+async def test_a_saga_past_its_deadline_turns_back_before_the_pivot_but_not_after() -> None:
+    early = Progress(ORDER, at=1, started=True, overdue=True)
+    late = Progress(ORDER, at=2, started=True, overdue=True)
+    assert early.may_turn_back
+    assert not late.may_turn_back
+    world = World()
+    world.inventory.state = "held"
+    world.store.saved = early
+    assert await world.run() == "cancelled"
+    assert world.state == ("released", "voided")  # voided: the authorisation's outcome was unknown
+
+
+@pytest.mark.parametrize("write", range(6))
+async def test_a_crash_after_any_write_is_resumed_to_the_same_end(
+    write: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    persist = world.store.persist
+
+    async def crashing(progress: Progress, *, park_s: float | None = None) -> Progress | None:
+        saved = await persist(progress, park_s=park_s)
+        if world.store.writes == write + 1:
+            raise KeyboardInterrupt
+        return saved
+
+    monkeypatch.setattr(world.store, "persist", crashing)
+    try:
+        await world.run()
+    except KeyboardInterrupt:
+        assert await world.run() == "confirmed"
+    assert world.state == ("committed", "captured")
+    assert world.payments.captures == 1
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    share=st.floats(0, 0.6),
+    declines=st.booleans(),
+    out_of_stock=st.booleans(),
+    lost=st.booleans(),
+    cancelled=st.booleans(),
+)
+async def test_however_shaky_the_world_the_books_balance(
+    seed: int, share: float, declines: bool, out_of_stock: bool, lost: bool, cancelled: bool
+) -> None:
+    world = World(seed, share)
+    world.payments.declines, world.inventory.out_of_stock = declines, out_of_stock
+    world.inventory.lost = lost
+    world.store.cancel_requested = cancelled
+    ended = await world.run(2000)
+    held, paid = world.state
+    assert world.payments.captures <= 1
+    if ended == "confirmed":
+        assert (held, paid) == ("committed", "captured")
+    else:
+        assert ended == "cancelled"
+        assert held in ("", "released", "returned")
+        assert paid in ("", "voided", "refunded")
