@@ -17,11 +17,11 @@ def split_host_port(address: str) -> tuple[str, str]:
     """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListen in Go's words."""
     host, colon, port = address.rpartition(":")
     if not colon:
-        raise CannotListen(f"address {address}: missing port in address")
+        raise CannotListen(f"listen tcp: address {address}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1], port
     if ":" in host:
-        raise CannotListen(f"address {address}: too many colons in address")
+        raise CannotListen(f"listen tcp: address {address}: too many colons in address")
     return host, port
 
 

@@ -12,7 +12,7 @@ from lab.proxy.errors import ApiError, Unauthorized
 from lab.proxy.proxies import Proxies
 from lab.proxy.toxic import new_toxic, read_change
 from lab.proxy.toxics import REGISTRY
-from lab.proxy.wire import Fields, items
+from lab.proxy.wire import Fields
 
 VERSION = "2.12.0"  # the Toxiproxy whose API this is; clients compare it
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -62,8 +62,10 @@ class Api:
         return _json(proxy.view(), status=201)
 
     async def populate(self, request: web.Request) -> web.Response:
-        done, error = await self._proxies.populate(items(await request.read()))
+        done, error = await self._proxies.populate(await request.read())
         body: dict[str, Any] = {"proxies": [proxy.view() for proxy in done]}
+        if not done and not self._deviations.json_errors:
+            body["proxies"] = None  # how Go writes an empty slice
         if error is None:
             return _json(body, status=201)
         return _json({"error": error.message, "status": error.status, **body}, error.status)

@@ -8,7 +8,7 @@ from lab.proxy.errors import ApiError, MissingField, ProxyExists, ProxyNotFound
 from lab.proxy.proxy import Proxy, Surroundings
 from lab.proxy.record import Record
 from lab.proxy.toxic import read_ttl_s
-from lab.proxy.wire import Fields
+from lab.proxy.wire import Fields, items
 
 OUTAGE_RETRY_S = 0.1
 
@@ -49,11 +49,14 @@ class Proxies:
             raise ProxyExists()
         return self._put(asked, where)
 
-    async def populate(self, items: list[Fields]) -> tuple[list[Proxy], ApiError | None]:
-        """Adds or replaces each; what has the same listen and upstream is left untouched."""
+    async def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
+        """Adds or replaces each; what has the same listen and upstream is left untouched.
+
+        Gives those that were done, and the error that kept it from doing the rest.
+        """
         done: list[Proxy] = []
-        wanted = [self._asked(fields, f" at proxy {i}") for i, fields in enumerate(items, 1)]
         try:
+            wanted = [self._asked(one, f" at proxy {i}") for i, one in enumerate(items(body), 1)]
             for asked in wanted:
                 where = await self._resolve(asked.listen)
                 existing = self._by_name.get(asked.name)

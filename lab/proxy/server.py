@@ -12,7 +12,6 @@ from lab.proxy.api import Api
 from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.proxies import Proxies
 from lab.proxy.proxy import Surroundings
-from lab.proxy.wire import items
 
 REMOVED_KEPT = 1000
 
@@ -50,7 +49,7 @@ class Server:
     async def start(self) -> None:
         settings = self._settings
         if settings.config is not None:
-            _, error = await self.proxies.populate(items(settings.config))
+            _, error = await self.proxies.populate(settings.config)
             if error is not None:
                 raise error
         api = Api(self.proxies, settings.token)
