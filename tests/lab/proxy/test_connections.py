@@ -1,0 +1,234 @@
+"""What a connection may rely on: ends, backpressure, many at once, chance that repeats."""
+
+import random
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.lab.proxy.rig import (
+    SEED,
+    EchoMany,
+    ProxyProcess,
+    Upstream,
+    close_with_rst,
+    connect,
+    recv_exactly,
+    recv_to_end,
+    round_trip_s,
+    running,
+    wait_until,
+    was_reset,
+)
+
+
+def open_connections(lab: ProxyProcess) -> int:
+    told = lab.ask("GET", "/proxies/edge")[1]
+    return int(told["breakwater"]["open_connections"])
+
+
+def test_a_half_closed_client_still_gets_its_answer(lab: ProxyProcess, idling: Upstream) -> None:
+    client = connect(lab.edge(idling))
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    server = idling.first()
+    assert recv_to_end(server) == b"question"
+    server.sendall(b"answer")
+    server.close()
+    assert recv_to_end(client) == b"answer"
+    wait_until(lambda: open_connections(lab) == 0, "the connection to be gone")
+
+
+def test_strict_closes_both_ways_when_one_ends(strict: ProxyProcess, idling: Upstream) -> None:
+    client = connect(strict.edge(idling))
+    server = idling.first()
+    client.shutdown(socket.SHUT_WR)
+    assert recv_to_end(server) == b""
+    assert recv_to_end(client) == b""
+
+
+@pytest.mark.parametrize("from_client", [True, False])
+def test_a_reset_stays_a_reset(lab: ProxyProcess, idling: Upstream, from_client: bool) -> None:
+    client = connect(lab.edge(idling))
+    server = idling.first()
+    one, other = (client, server) if from_client else (server, client)
+    close_with_rst(one)
+    assert was_reset(other)
+
+
+def test_an_unreachable_upstream_is_a_reset_not_an_empty_answer(
+    lab: ProxyProcess, strict: ProxyProcess
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = free.getsockname()[1]
+    assert was_reset(connect(lab.edge(dead)))
+    assert not was_reset(connect(strict.edge(dead)))
+
+
+@pytest.mark.parametrize("upstream", ["nonsense", "127.0.0.1:99999", "no.such.host.invalid:1"])
+def test_a_nonsense_upstream_harms_only_its_own_clients(
+    lab: ProxyProcess, echoing: Upstream, upstream: str
+) -> None:
+    lab.edge(9, name="odd")
+    _, told = lab.ask("PATCH", "/proxies/odd", {"upstream": upstream})
+    assert was_reset(connect(int(told["listen"].rpartition(":")[2])))
+    round_trip_s(connect(lab.edge(echoing)))
+
+
+def test_a_slow_reader_holds_the_sender_back(lab: ProxyProcess, idling: Upstream) -> None:
+    client = connect(lab.edge(idling))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    server = idling.first()
+    server.setblocking(False)
+    block, sent, quiet_since_s = bytes(1 << 20), 0, time.monotonic()
+    while time.monotonic() - quiet_since_s < 0.3 and sent < 256 << 20:
+        try:
+            sent += server.send(block)
+            quiet_since_s = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.005)
+    assert sent < 64 << 20, "nobody reads, yet the proxy took it all"
+    server.setblocking(True)
+    server.shutdown(socket.SHUT_WR)
+    assert len(recv_to_end(client)) == sent
+
+
+@pytest.mark.parametrize("word", ["latency", "bandwidth", "slicer", "reset_peer"])
+def test_a_toxic_that_holds_is_bounded(lab: ProxyProcess, idling: Upstream, word: str) -> None:
+    client = connect(lab.edge(idling))
+    attributes = {
+        "latency": {"latency": 60_000},
+        "bandwidth": {"rate": 0},
+        "slicer": {"average_size": 10, "delay": 10_000_000},
+        "reset_peer": {"timeout": 60_000},
+    }[word]
+    lab.client.add("edge", word, attributes, name="hold")
+    server = idling.first()
+    server.setblocking(False)
+    block, sent, quiet_since_s = bytes(1 << 20), 0, time.monotonic()
+    while time.monotonic() - quiet_since_s < 0.3 and sent < 256 << 20:
+        try:
+            sent += server.send(block)
+            quiet_since_s = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.005)
+    assert sent < 64 << 20
+    server.setblocking(True)
+    server.shutdown(socket.SHUT_WR)
+    lab.client.remove("edge", "hold")  # must neither hang nor lose a byte
+    assert len(recv_to_end(client)) == sent
+
+
+def test_toxics_come_and_go_under_traffic_without_harm(
+    lab: ProxyProcess, echoing: Upstream
+) -> None:
+    port = lab.edge(echoing)
+    chance = random.Random(SEED)
+    stop = threading.Event()
+
+    def talk(number: int) -> int:
+        payload = random.Random(SEED + number).randbytes(20_000)
+        sock, trips = connect(port), 0
+        while not stop.is_set():
+            round_trip_s(sock, payload)  # checks every byte
+            trips += 1
+        sock.close()
+        return trips
+
+    menu = [
+        ("latency", {"latency": 5, "jitter": 5}),
+        ("bandwidth", {"rate": 2000}),
+        ("slicer", {"average_size": 500, "size_variation": 200, "delay": 10}),
+        ("slow_close", {"delay": 10}),
+        ("noop", {}),
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        talks = [pool.submit(talk, number) for number in range(8)]
+        try:
+            for turn in range(60):
+                word, attributes = chance.choice(menu)
+                stream = chance.choice(["upstream", "downstream"])
+                toxicity = chance.random()
+                name = f"t{turn}"
+                lab.client.add(
+                    "edge", word, attributes, name=name, stream=stream, toxicity=toxicity
+                )
+                if chance.random() < 0.5:
+                    lab.client.change("edge", name, toxicity=chance.random())
+                if turn >= 2:
+                    lab.client.remove("edge", f"t{turn - 2}")
+            lab.client.reset()
+        finally:
+            stop.set()
+        assert all(talk.result(timeout=15) > 0 for talk in talks), f"seed {SEED}"
+
+
+def test_a_thousand_connections_at_once() -> None:
+    many = EchoMany()
+    with running() as server:
+        port = server.edge(many.port)
+        sockets = [connect(port) for _ in range(1000)]
+        wait_until(lambda: open_connections(server) == 1000, "1,000 open connections")
+        server.client.add("edge", "latency", {"latency": 50})
+        started_s = time.monotonic()
+        for number, sock in enumerate(sockets):
+            sock.sendall(number.to_bytes(4, "big"))
+        for number, sock in enumerate(sockets):
+            assert recv_exactly(sock, 4) == number.to_bytes(4, "big")
+        took_s = time.monotonic() - started_s
+        record = server.record("latency_downstream")
+        assert record["connections"] == record["affected"] == 1000
+        for sock in sockets:
+            sock.close()
+        wait_until(lambda: open_connections(server) == 0, "all to be gone")
+    many.close()
+    assert 0.050 <= took_s < 10
+
+
+def spared_pattern(server: ProxyProcess, upstream: Upstream, **options: object) -> list[bool]:
+    """For 24 connections in order: did the toxic (here: reset) spare them?"""
+    port = server.edge(upstream)
+    server.client.add("edge", "limit_data", {"bytes": 0}, toxicity=0.5, **options)
+    pattern = []
+    for _ in range(24):
+        with connect(port) as sock:
+            sock.sendall(b"x")
+            pattern.append(sock.recv(1) == b"x")
+    server.clear()
+    return pattern
+
+
+def test_the_same_seed_makes_the_same_decisions(lab: ProxyProcess, echoing: Upstream) -> None:
+    first = spared_pattern(lab, echoing, seed=1)
+    assert spared_pattern(lab, echoing, seed=1) == first
+    assert spared_pattern(lab, echoing, seed=2) != first
+    assert 3 <= sum(first) <= 21  # 99.9% of Bin(24, .5)
+
+
+def test_the_servers_seed_decides_where_none_is_given(lab: ProxyProcess, echoing: Upstream) -> None:
+    with running() as other:  # the rig gives both the same seed
+        assert spared_pattern(other, echoing) == spared_pattern(lab, echoing)
+
+
+def test_chance_falls_once_a_connection_and_again_on_update(
+    lab: ProxyProcess, echoing: Upstream
+) -> None:
+    port = lab.edge(echoing)
+    lab.client.add("edge", "latency", {"latency": 1}, toxicity=0.5, name="half")
+    sockets = [connect(port) for _ in range(40)]
+    for sock in sockets:
+        round_trip_s(sock)
+        round_trip_s(sock)
+    before = lab.record("half")
+    assert before["connections"] + before["spared"] == 40
+    assert before["affected"] == before["connections"]
+    assert before["hits"] == 2 * before["connections"]
+    lab.client.change("edge", "half", toxicity=1)
+    assert lab.record("half")["spared"] == 0
+    lab.client.change("edge", "half", toxicity=0)
+    assert lab.record("half")["spared"] == 40
+    for sock in sockets:
+        round_trip_s(sock)
+    assert lab.record("half")["hits"] == before["hits"]

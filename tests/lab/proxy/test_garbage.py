@@ -1,0 +1,99 @@
+"""Whatever is sent to the API: an answer in its form, and a state that still makes sense."""
+
+from typing import Any
+from urllib.parse import quote
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.lab.proxy.rig import SEED, ProxyProcess, Upstream, connect, round_trip_s
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+WORD = st.sampled_from(["latency", "bandwidth", "slicer", "timeout", "limit_data", "noop", "x"])
+STREAM = st.sampled_from(["upstream", "downstream", "DOWNSTREAM", "sideways"])
+NUMBER = st.integers(-10, 10) | st.integers() | st.floats() | JSON
+TOXIC = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": WORD | JSON,
+        "name": st.text(max_size=5) | JSON,
+        "stream": STREAM | JSON,
+        "toxicity": NUMBER,
+        "ttl": NUMBER,
+        "seed": NUMBER,
+        "attributes": JSON
+        | st.dictionaries(
+            st.sampled_from(["latency", "jitter", "rate", "bytes", "timeout", "average_size"]),
+            NUMBER,
+        ),
+    },
+)
+BODY = TOXIC | JSON | st.binary(max_size=30)
+FEW = settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def assert_in_form(status: int, told: Any, allowed: set[int]) -> None:
+    assert status in allowed, (status, told, SEED)
+    if status >= 400:
+        assert told["status"] == status
+        assert told["error"]
+
+
+@FEW
+@given(body=BODY)
+def test_any_toxic_body_is_taken_or_refused(
+    lab: ProxyProcess, echoing: Upstream, body: Any
+) -> None:
+    if "edge" not in lab.client.list():
+        lab.edge(echoing)
+    status, told = lab.ask("POST", "/proxies/edge/toxics", body)
+    assert_in_form(status, told, {200, 400, 409})
+    _, listed = lab.ask("GET", "/proxies/edge/toxics")
+    assert (told in listed) == (status == 200)
+    if status == 200:
+        path = f"/proxies/edge/toxics/{quote(told['name'], safe='')}"
+        status, changed = lab.ask("PATCH", path, body)
+        # a name that no path can carry is reached by reset only
+        assert status in {200, 400, 404, 405}, changed
+    assert lab.ask("POST", "/reset") == (204, "")
+    round_trip_s(connect(lab.client.list()["edge"].port))
+
+
+@FEW
+@given(
+    body=BODY | st.fixed_dictionaries({"name": st.text(), "upstream": st.text(), "listen": JSON})
+)
+def test_any_proxy_body_is_taken_or_refused(lab: ProxyProcess, body: Any) -> None:
+    for method, path in (("POST", "/proxies"), ("POST", "/populate")):
+        status, told = lab.ask(method, path, body)
+        assert_in_form(status, told, {201, 400, 409, 500})
+    for name in lab.client.list():
+        lab.ask("DELETE", f"/proxies/{quote(name, safe='')}")
+
+
+@FEW
+@given(
+    body=JSON
+    | st.fixed_dictionaries(
+        {}, optional={"listen": st.text(max_size=12) | JSON, "enabled": JSON, "ttl": NUMBER}
+    )
+)
+def test_any_change_leaves_a_proxy_that_works(
+    lab: ProxyProcess, echoing: Upstream, body: Any
+) -> None:
+    if "edge" not in lab.client.list():
+        lab.edge(echoing)
+    status, told = lab.ask("PATCH", "/proxies/edge", body)
+    assert_in_form(status, told, {200, 400, 500})
+    lab.client.enable("edge", True)
+    round_trip_s(connect(lab.client.list()["edge"].port))
