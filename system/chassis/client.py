@@ -15,7 +15,8 @@ from chassis.auth import ServiceTokens
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.registry import Instance
 from chassis.resilience.errors import CallFailed
-from chassis.resilience.policy import Call, Chain
+from chassis.resilience.policy import Call
+from chassis.resilience.profile import EdgePolicies
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONNECT_S = 1.0
@@ -70,7 +71,7 @@ class ServiceClient:
         callee: str,
         session: aiohttp.ClientSession,
         instances: Callable[[str], list[Instance]],
-        chain: Chain,
+        chain: EdgePolicies,
         tokens: ServiceTokens,
         injector: Injector,
         disabled_by: Callable[[str], frozenset[str] | None],

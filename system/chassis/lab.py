@@ -8,13 +8,19 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from chassis import protection
 from chassis.auth import Unauthenticated
 from chassis.faults import CATALOGUE, FaultError, Injector
 from chassis.problems import Problem
+from chassis.resilience.profile import ProfileError
 
 
 class BadFault(Problem):
     """The lab asked for a fault that cannot be."""
+
+
+class BadResilience(Problem):
+    """The lab asked for a policy that is not there."""
 
 
 class UnknownFault(Problem):
@@ -88,3 +94,16 @@ async def resilience(request: Request) -> dict[str, Any]:
     """The live state of every policy, by edge."""
     clients = request.app.state.service.clients
     return {"edges": {client.edge: client.chain.snapshot() for client in clients.values()}}
+
+
+@router.put("/resilience")
+async def change_resilience(
+    request: Request, wanted: Annotated[dict[str, Any], Body()]
+) -> dict[str, Any]:
+    """Move edges along the ladder, or switch single policies."""
+    clients = request.app.state.service.clients
+    try:
+        protection.change({client.edge: client.chain for client in clients.values()}, wanted)
+    except ProfileError as error:
+        raise BadResilience(str(error)) from None
+    return await resilience(request)

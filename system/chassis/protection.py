@@ -1,58 +1,87 @@
-"""Which policies protect which edge, and where their decisions go: log, metrics, spans."""
+"""Which policies protect which edge (resilience.toml), and where their decisions go: log, metrics, spans."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from opentelemetry import trace
 
 from chassis import telemetry
-from chassis.resilience.breaker import Breaker
-from chassis.resilience.budget import RetryBudget
 from chassis.resilience.events import Event
-from chassis.resilience.policy import Chain, compose
-from chassis.resilience.retry import Retry
-from chassis.resilience.timeout import Timeout
+from chassis.resilience.profile import PROFILES, EdgePolicies, ProfileError, build, off_for
 
-_STATES = {"closed": 0, "half_open": 1, "open": 2}
-KINDS_OFF = {
-    "none": frozenset({"timeout", "retry", "breaker"}),
-    "timeouts": frozenset({"retry", "breaker"}),
-    "retries": frozenset({"breaker"}),
-    "breaker": frozenset[str](),
-    "full": frozenset[str](),
-}
-TIMEOUTS_S = {"payments->bank": 0.5, "orders->payments": 2.0, "gateway->orders": 4.0}
+RESILIENCE = Path(__file__).parents[1] / "resilience.toml"
+_STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 2}
+
+
+@cache
+def tables(path: Path = RESILIENCE) -> Mapping[str, Mapping[str, Any]]:
+    """The policy tables by edge, as written. Raises ProfileError naming file and line."""
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path.name}: {error}") from None
+
+
+def policies(edge: str, profile: str) -> EdgePolicies:
+    """The policies of one edge, at this step of the ladder."""
+    written = tables()
+    chain = build(edge, {**written.get("default", {}), **written.get(edge, {})}, listener=tell)
+    chain.use(profile)
+    if chain.get("breaker") is not None:
+        telemetry.BREAKER_STATE.labels(edge).set(0)
+    return chain
+
+
+def change(chains: Mapping[str, EdgePolicies], wanted: Mapping[str, Any]) -> None:
+    """`{"edge"?, "profile"?, "switches"?: {kind: bool}}`; without an edge, all. Raises ProfileError."""
+    unknown = sorted(set(wanted) - {"edge", "profile", "switches"})
+    if unknown:
+        raise ProfileError(f"unknown field {unknown[0]!r}; expected edge, profile, switches")
+    edge = wanted.get("edge")
+    if edge is not None and edge not in chains:
+        known = ", ".join(sorted(chains)) or "none"
+        raise ProfileError(f"no edge {edge!r} here; expected one of {known}")
+    switches = wanted.get("switches", {})
+    if not isinstance(switches, dict) or not all(isinstance(on, bool) for on in switches.values()):
+        raise ProfileError("switches: expected an object of kind: true or false")
+    if "profile" in wanted:
+        off_for(wanted["profile"])  # all or nothing: refuse before the first edge has changed
+    for chain in [chains[edge]] if edge is not None else list(chains.values()):
+        if "profile" in wanted:
+            chain.use(wanted["profile"])
+        for kind, on in switches.items():
+            if edge is not None or kind in chain.kinds():
+                chain.switch(kind, on)
+
+
+def disabled_by(lab_options: Mapping[str, str]) -> frozenset[str] | None:
+    """What the lab header `resilience=PROFILE` leaves out for this request; None: nothing said."""
+    profile = lab_options.get("resilience", "")
+    return off_for(profile) if profile in PROFILES else None
 
 
 def tell(event: Event) -> None:
     """Log, count and trace one decision."""
     telemetry.POLICY_EVENTS.labels(event.edge, event.policy, event.kind, event.reason).inc()
+    state, previous = str(event.state), str(event.previous)
     if event.kind == "transition":
-        telemetry.BREAKER_STATE.labels(event.edge).set(_STATES.get(event.state, 0))
+        telemetry.BREAKER_STATE.labels(event.edge).set(_STATES.get(state, 0))
     telemetry.record(
-        "breaker", edge=event.edge, policy=event.policy, kind=event.kind, state=str(event.state),
-        previous=str(event.previous), reason=event.reason, n=event.n, failures=event.failures,
-        slow=event.slow, attempt=event.attempt,
-    )  # fmt: skip
+        "breaker",
+        edge=event.edge,
+        policy=event.policy,
+        kind=event.kind,
+        state=state,
+        previous=previous,
+        reason=event.reason,
+        n=event.n,
+        failures=event.failures,
+        slow=event.slow,
+        attempt=event.attempt,
+    )
     if event.kind != "evaluation":
-        trace.get_current_span().add_event(
-            f"{event.policy}.{event.kind}",
-            {"edge": event.edge, "reason": event.reason, "state": str(event.state)},
-        )
-
-
-def chain(edge: str, profile: str) -> Chain:
-    """The policies of one edge, outermost first: retry around breaker around timeout."""
-    built = compose(
-        Retry(max_attempts=3, backoff_base_s=0.05, backoff_cap_s=0.5, budget=RetryBudget(), listener=tell),
-        Breaker(
-            edge, window_size=20, minimum_calls=10, failure_rate_threshold=0.5, wait_open_s=3.0,
-            permitted_half_open=3, listener=tell,
-        ),
-        Timeout(TIMEOUTS_S.get(edge, 1.0), listener=tell),
-    )  # fmt: skip
-    built.off = KINDS_OFF[profile]
-    telemetry.BREAKER_STATE.labels(edge).set(0)
-    return built
-
-
-def disabled_by(lab_options: dict[str, str]) -> frozenset[str] | None:
-    """What the lab header `resilience=PROFILE` leaves out for this request; None: nothing said."""
-    return KINDS_OFF.get(lab_options.get("resilience", ""))
+        attributes = {"edge": event.edge, "reason": event.reason, "state": state}
+        trace.get_current_span().add_event(f"{event.policy}.{event.kind}", attributes)

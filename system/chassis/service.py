@@ -102,7 +102,7 @@ class Service:
                 callee,
                 self._session,
                 self.instances,
-                protection.chain(f"{caller}->{callee}", self.settings.resilience),
+                protection.policies(f"{caller}->{callee}", self.settings.resilience),
                 self._tokens,
                 self.injector,
                 lambda header: protection.disabled_by(lab_options(header)),
