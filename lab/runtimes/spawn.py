@@ -106,6 +106,11 @@ def start(
             os.close(leash_read)
 
 
+def can_fork() -> bool:
+    """Whether a prepared process may be forked and go on (macOS' own libraries do not survive it)."""
+    return LINUX
+
+
 _leash: tuple[int, int] | None = None
 
 

@@ -1,0 +1,160 @@
+"""nginx.conf: the one public port, balancing the gateways and giving each request its trace."""
+
+from collections.abc import Sequence
+
+BODY_MAX = "64k"
+
+# $request_id is 32 hexadecimal digits: a trace id as it stands, and its first half a span id.
+TEMPLATE = """\
+# Rendered by lab/render/nginx.py; edit that.
+daemon off;
+worker_processes 1;
+{user}pid {run}/nginx.pid;
+error_log {logs}/nginx-errors.log warn;
+
+events {{
+    worker_connections 4096;
+}}
+
+http {{
+    client_body_temp_path {run}/client_body;
+    proxy_temp_path {run}/proxy;
+    fastcgi_temp_path {run}/fastcgi;
+    uwsgi_temp_path {run}/uwsgi;
+    scgi_temp_path {run}/scgi;
+
+    map $request_id $root_span {{
+        "~^(?<first_half>.{{16}})" $first_half;
+    }}
+
+    log_format lines escape=json
+        '{{"time":$msec,"level":"info","service":"nginx","instance":"nginx","message":"request",'
+        '"trace_id":"$request_id","span_id":"$root_span","method":"$request_method",'
+        '"path":"$uri","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
+        '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
+        '"upstream_duration_s":"$upstream_response_time"}}';
+    access_log {logs}/nginx.jsonl lines buffer=16k flush=200ms;
+
+    upstream {balances} {{
+{upstream}
+        keepalive 64;
+    }}
+
+    server {{
+        listen {listen};
+        server_tokens off;
+        default_type application/problem+json;
+        client_max_body_size {body_max};
+        keepalive_timeout 75s;
+        keepalive_requests 100000;
+        add_header X-Request-Id $request_id always;
+
+        location = /health {{
+            access_log off;
+            default_type application/json;
+            return 200 '{{"status":"ok"}}';
+        }}
+
+        location = / {{
+            return 302 /api/docs;
+        }}
+
+        location /api/ {{
+            proxy_pass http://{balances};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            # the trace begins here: what a client claims about one is dropped
+            proxy_set_header traceparent 00-$request_id-$root_span-01;
+            proxy_set_header tracestate "";
+            # headers of the inside: not for clients to set
+            proxy_set_header Breakwater-Caller "";
+            proxy_set_header Breakwater-Budget-Ms "";
+            proxy_hide_header X-Request-Id;
+            # Another gateway is asked when this one cannot be reached or breaks off, but a POST that was
+            # already sent never goes out twice: nginx leaves it alone unless told `non_idempotent`.
+            proxy_next_upstream error timeout;
+            proxy_next_upstream_tries 2;
+            proxy_next_upstream_timeout 2s;
+            proxy_connect_timeout 1s;
+            proxy_read_timeout 30s;
+        }}
+
+        location / {{
+            return 404 '{not_found}';
+        }}
+
+{problems}
+    }}
+}}
+"""
+
+PROBLEM = """\
+        error_page {status} @problem_{status};
+        location @problem_{status} {{
+            internal;
+{headers}            return {status} '{body}';
+        }}
+"""
+
+PROBLEMS = (
+    (400, "bad-request", "Bad request", "The request is not HTTP as it should be."),
+    (413, "body-too-large", "Body too large", "A body may have 64 KiB."),
+    (502, "bad-gateway", "Bad gateway", "No gateway could be reached; it may be starting again."),
+    (503, "unavailable", "Unavailable", "The shop does not take requests now; try again."),
+    (504, "gateway-timeout", "Gateway timeout", "The gateway did not answer in time."),
+)
+
+
+def render(
+    *,
+    port: int,
+    balances: str,
+    upstream_ports: Sequence[int],
+    run: str,
+    logs: str,
+    listen_host: str = "127.0.0.1",
+    upstream_hosts: Sequence[str] = (),
+    user: str = "",
+) -> str:
+    """The configuration. `run` is a folder for nginx' own files; `user` only when started by root.
+
+    `upstream_hosts` go with `upstream_ports` (127.0.0.1 each if left out); without any upstream every
+    request is answered 502.
+    """
+    hosts = upstream_hosts or ["127.0.0.1"] * len(upstream_ports)
+    # Two failures within a second rest an instance for a second: long enough to fail over, short enough
+    # to be back soon after a restart.
+    lines = [
+        f"        server {host}:{number} max_fails=2 fail_timeout=1s;"
+        for host, number in zip(hosts, upstream_ports, strict=True)
+    ]
+    return TEMPLATE.format(
+        user=f"user {user};\n" if user else "",
+        run=run,
+        logs=logs,
+        balances=balances,
+        upstream="\n".join(lines) or "        server 127.0.0.1:9 down;",
+        listen=f"{listen_host}:{port}",
+        body_max=BODY_MAX,
+        not_found=_problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs."),
+        problems="\n".join(_location(*each) for each in PROBLEMS),
+    )
+
+
+def _location(status: int, name: str, title: str, detail: str) -> str:
+    # add_header in a location replaces those of the server: each has to be said again
+    headers = "            add_header X-Request-Id $request_id always;\n"
+    if status >= 500:
+        headers += "            add_header Retry-After 1 always;\n"
+    return PROBLEM.format(
+        status=status, headers=headers, body=_problem(status, name, title, detail)
+    )
+
+
+def _problem(status: int, name: str, title: str, detail: str) -> str:
+    return (
+        f'{{"type":"urn:breakwater:problem:{name}","title":"{title}","status":{status},'
+        f'"detail":"{detail}","instance":"$uri","trace_id":"$request_id"}}'
+    )

@@ -1,0 +1,89 @@
+"""The supervisor's direct children: started on a leash, reaped whoever they were, each exit told once."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lab.runtimes import spawn
+from lab.runtimes.servers import Command
+
+OnExit = Callable[[int], None]
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+def plain_environment() -> dict[str, str]:
+    """What children may see of our environment; settings are given to each by name."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+class Children:
+    """Needs a running event loop; takes over SIGCHLD."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[subprocess.Popen[bytes], OnExit]] = {}
+        spawn.adopt_orphans()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def start(
+        self,
+        command: Command,
+        log: Path,
+        on_exit: OnExit,
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """The new child's pid; `on_exit` gets its exit code, or minus the signal. Raises OSError."""
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            child = spawn.start(
+                command.argv,
+                output=output,
+                env={**plain_environment(), **command.env, **(env or {})},
+                drop_root=command.drop_root,
+                death_signal=command.death_signal,
+                pass_fds=pass_fds,
+            )
+        finally:
+            os.close(output)
+        self._known[child.pid] = (child, on_exit)
+        return child.pid
+
+    async def run(self, command: Command, log: Path) -> int:
+        """Run `command` to its end; its exit code. Killed if we are cancelled."""
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def on_exit(code: int) -> None:
+            if not ended.done():
+                ended.set_result(code)
+
+        pid = self.start(command, log, on_exit)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            os.kill(pid, signal.SIGKILL)
+            raise
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._known:  # else an orphan that we adopted
+                child, on_exit = self._known.pop(pid)
+                code = os.waitstatus_to_exitcode(status)
+                child.returncode = code  # or the object would wait for it itself
+                self._end_group(pid)
+                on_exit(code)
+
+    def _end_group(self, group: int) -> None:
+        """A killed master's workers would hold its port."""
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except OSError:
+            return

@@ -1,0 +1,208 @@
+"""Keeps one process of the lab running: start, wait until ready, start again after a crash, stop."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lab.runtimes import pids, probes
+from lab.runtimes.children import OnExit
+from lab.runtimes.probes import Probe
+
+RESTART_DELAY_S = 1.0
+RESTART_DELAY_S_MAX = 30.0
+STEADY_S = 10.0  # alive for so long: the next crash is not of the same loop
+READY_S = 60.0
+
+
+class State(StrEnum):
+    """Where a process is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"  # crashed, starts again shortly
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # and stays so until it is restarted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One process: how to start it, how to see that it is ready, how to stop it."""
+
+    name: str
+    kind: str  # service, server or tool
+    port: int
+    log: Path
+    start: Callable[[OnExit], Awaitable[int]]
+    ready: Probe
+    service: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+class Keeper:
+    """Runs `plan` as long as it is wanted; `on_change` is called at each change of state."""
+
+    def __init__(
+        self, plan: Plan, on_change: Callable[["Keeper"], None], restart_delay_s: float
+    ) -> None:
+        self.plan = plan
+        self.state = State.STOPPED
+        self.pid = 0
+        self.identity = ""
+        self.started_s = 0.0
+        self.ready_after_s: float | None = None
+        self.restarts = 0
+        self.last_exit: int | None = None
+        self.retry_s = 0.0
+        self.problem = ""
+        self.paused = False
+        self._on_change = on_change
+        self._delay_s = self._first_delay_s = restart_delay_s
+        self._wanted = False
+        self._ended: asyncio.Future[int] | None = None
+        self._hurry = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Want it running; a crash loop's delay is cut short."""
+        self._wanted = True
+        self._hurry.set()
+        if self.state in (State.STOPPED, State.BACKOFF):
+            self._change(State.STARTING)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._keep(), name=self.plan.name)
+
+    async def ready(self, timeout_s: float = READY_S) -> bool:
+        """Wait until it is ready; False if it crashed, was stopped, or was not ready in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.state not in (State.READY, State.STOPPED, State.BACKOFF):
+                    self._settled.clear()
+                    await self._settled.wait()
+        except TimeoutError:
+            return False
+        return self.state is State.READY
+
+    def send(self, number: signal.Signals, *, restart: bool) -> None:
+        """Signal the process; without `restart` its end is final. Raises ProcessLookupError."""
+        if not self.pid:
+            raise ProcessLookupError(f"{self.plan.name} is not running ({self.state})")
+        if not restart:
+            self._wanted = False
+        self._signal(number)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.paused = number is signal.SIGSTOP
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Ask it to end, and make it end after `timeout_s`."""
+        self._wanted = False
+        self._hurry.set()
+        if self._task is None or self._task.done():
+            return
+        if self.pid and self._ended is not None:
+            self._change(State.STOPPING)
+            self._signal(self.plan.stop_signal)
+            if self.paused:
+                self._signal(signal.SIGCONT)  # a paused process hears nothing else
+            await asyncio.wait([self._ended], timeout=timeout_s)
+            if not self._ended.done():
+                self._signal(signal.SIGKILL)
+        else:
+            self._task.cancel()  # still waiting for what starts it
+        await asyncio.wait([self._task], timeout=2.0)
+        self._change(State.STOPPED)
+
+    def facts(self) -> dict[str, Any]:
+        """For `lab status`. Times in s; `uptime_s` None while it is not running."""
+        now = time.time()
+        return {
+            "name": self.plan.name,
+            "service": self.plan.service,
+            "kind": self.plan.kind,
+            "state": "paused" if self.paused else str(self.state),
+            "pid": self.pid or None,
+            "port": self.plan.port,
+            "restarts": self.restarts,
+            "uptime_s": round(now - self.started_s, 1) if self.pid else None,
+            "ready_after_s": self.ready_after_s,
+            "last_exit": self.last_exit,
+            "retry_in_s": max(0.0, round(self.retry_s - now, 1))
+            if self.state is State.BACKOFF
+            else None,
+        }
+
+    async def _keep(self) -> None:
+        while self._wanted:
+            self._ended = asyncio.get_running_loop().create_future()
+            self.ready_after_s, self.problem = None, ""
+            self._change(State.STARTING)
+            began = time.monotonic()
+            try:
+                await self._run(began)
+            except OSError as error:
+                self.problem = str(error)
+            self.pid, self.identity, self.paused = 0, "", False
+            if not self._wanted:
+                break
+            if time.monotonic() - began > STEADY_S:
+                self._delay_s = self._first_delay_s
+            await self._back_off()
+        self._change(State.STOPPED)
+
+    async def _run(self, began: float) -> None:
+        assert self._ended is not None
+        starting = asyncio.ensure_future(self.plan.start(self._on_exit))
+        try:
+            self.pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_kill_late)
+            raise
+        self.identity, self.started_s = pids.identity(self.pid), time.time()
+        self._change(State.STARTING)
+        probing = asyncio.create_task(probes.until(self.plan.ready, READY_S))
+        first: list[asyncio.Future[Any]] = [probing, self._ended]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
+            probing.cancel()
+        elif probing.result():
+            self.ready_after_s = round(time.monotonic() - began, 3)
+            self._change(State.READY)
+        else:
+            self.problem = f"not ready after {READY_S:.0f} s"
+            self._signal(signal.SIGKILL)
+        self.last_exit = await self._ended
+
+    async def _back_off(self) -> None:
+        self.restarts += 1
+        self.retry_s = time.time() + self._delay_s
+        self._hurry.clear()
+        self._change(State.BACKOFF)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._delay_s)
+        self._delay_s = min(self._delay_s * 2, RESTART_DELAY_S_MAX)
+
+    def _on_exit(self, code: int) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(code)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # the identity: between a death and our hearing of it the pid may be somebody else's
+        if self.pid and pids.same(self.pid, self.identity):
+            pids.send(self.pid, number)
+
+    def _change(self, state: State) -> None:
+        self.state = state
+        self._settled.set()
+        self._on_change(self)
+
+
+def _kill_late(starting: "asyncio.Future[int]") -> None:
+    """Nobody waits for this process any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        pids.send(starting.result(), signal.SIGKILL)

@@ -1,0 +1,85 @@
+"""Which process is it, and is it still the same one? Pids are used again; start times tell them apart."""
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def identity(pid: int) -> str:
+    """Differs from that of any other process that had or will have this pid; "" if there is none."""
+    proc = Path("/proc/self/stat")
+    if proc.exists():
+        fields = _stat(pid)
+        return f"{fields[19]}" if fields and fields[0] != "Z" else ""
+    import psutil  # not on Linux: costs memory that a supervisor need not have
+
+    try:
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return ""
+
+
+def same(pid: int, known: str) -> bool:
+    """The process of this pid is alive and the one that was known."""
+    return bool(known) and identity(pid) == known
+
+
+def members(group: int) -> list[int]:
+    """Live processes of a process group: a server's workers outlive a killed master."""
+    import psutil
+
+    found = []
+    for pid in psutil.pids():
+        try:
+            if os.getpgid(pid) == group and identity(pid):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process of ours, which leads its group; no error if it is gone.
+
+    SIGKILL goes to the group; a pause to all its children too, or PostgreSQL's and nginx's would go on.
+    """
+    with suppress(ProcessLookupError):
+        if number is signal.SIGKILL:
+            os.killpg(pid, number)
+        elif number in (signal.SIGSTOP, signal.SIGCONT):
+            import psutil
+
+            with suppress(psutil.Error):
+                for child in psutil.Process(pid).children(recursive=True):
+                    child.send_signal(number)
+            os.kill(pid, number)
+        else:
+            os.kill(pid, number)
+
+
+def end(pids: Iterable[int], timeout_s: float = 2.0) -> list[int]:
+    """SIGKILL these and wait until they are gone; those that are not."""
+    left = list(pids)
+    for pid in left:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
+    give_up = time.monotonic() + timeout_s
+    while left and time.monotonic() < give_up:
+        left = [pid for pid in left if identity(pid)]
+        time.sleep(0.01)
+    return left
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the command's name: state first, start time at 19."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,134 @@
+"""The lab on disk: `.lab/<port_base>/`, its `lab.json`, and which lab is meant when none is named."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.topology import PROJECT
+
+PORT_BASE = 8080
+FORMAT = 1
+
+
+class StateError(Exception):
+    """The lab's folder or file cannot be used; the message says what to do."""
+
+
+class NoLab(StateError):
+    """No lab is up where one is needed."""
+
+
+def labs_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """`.lab` of the checkout, or `LAB_DIR`."""
+    return Path(env.get("LAB_DIR") or PROJECT / ".lab").absolute()
+
+
+def home_of(port_base: int) -> Path:
+    """The folder of one lab."""
+    return labs_folder() / str(port_base)
+
+
+def chosen_port_base(option: int | None, env: Mapping[str, str] = os.environ) -> int:
+    """`--port-base`, else LAB_PORT_BASE, else the newest lab's that is up, else 8080."""
+    if option is not None:
+        return checked_port_base(str(option))
+    if named := env.get("LAB_PORT_BASE"):
+        return checked_port_base(named)
+    try:
+        current = (labs_folder() / "current").read_text().strip()
+    except OSError:
+        return PORT_BASE
+    return int(current) if current.isdigit() else PORT_BASE
+
+
+def checked_port_base(text: str) -> int:
+    """A port base as typed. Raises StateError."""
+    if not text.isdigit() or not 1024 <= int(text) <= 64000:
+        raise StateError(f"port base {text!r}: expected a number from 1024 to 64000")
+    return int(text)
+
+
+@dataclass
+class Entry:
+    """One process of the lab. `identity` tells its pid from a later process with the same number."""
+
+    name: str
+    pid: int
+    identity: str
+    service: str = ""
+    address: str = ""
+
+
+@dataclass
+class Lab:
+    """What lab.json holds. `instances` are the services' processes, `servers` all others."""
+
+    port_base: int
+    home: str
+    topology: str
+    started_s: float
+    token: str
+    service_secret: str
+    settings: dict[str, str]
+    addresses: dict[str, str]
+    databases: dict[str, str]
+    instances: list[Entry] = field(default_factory=list)
+    servers: list[Entry] = field(default_factory=list)
+    format: int = FORMAT
+
+    @property
+    def path(self) -> Path:
+        return Path(self.home) / "lab.json"
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [*self.servers, *self.instances]
+
+    def save(self) -> None:
+        write_private(self.path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, home: Path) -> "Lab":
+        """The lab of `home`. Raises NoLab without one, StateError if it cannot be read."""
+        path = home / "lab.json"
+        try:
+            data: dict[str, Any] = json.loads(path.read_bytes())
+            data["instances"] = [Entry(**each) for each in data["instances"]]
+            data["servers"] = [Entry(**each) for each in data["servers"]]
+            return cls(**data)
+        except FileNotFoundError:
+            raise NoLab(f"no lab is up at port base {home.name}: start one with `lab up`") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateError(f"{path} cannot be read: {error}") from None
+
+
+def new_secret() -> str:
+    """128 random bits, hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write for the owner alone, whole or not at all."""
+    written = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        written.replace(path)
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in `path`, made if there is none: for what outlives one `lab up`, like a cluster."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, new_secret() + "\n")
+        return path.read_text().strip()
