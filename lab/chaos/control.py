@@ -1,0 +1,141 @@
+"""The lab's hand on the instances: arm, list and remove faults, read their metrics."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from lab.chaos.target import Instance, RunningLab
+from lab.chaos.wire import NoReply, Reply, exchange
+
+SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+class UnknownTarget(Exception):
+    """No such service or instance in the running lab; the text lists those there are."""
+
+
+class FaultRefused(Exception):
+    """An instance did not take the order; the text has its reason."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A fault as one instance holds it: the view of `GET /_lab/faults` and whose it is."""
+
+    instance: Instance
+    view: dict[str, Any]
+
+
+class Control:
+    """Talks to every instance's lab controls (docs/architecture.md) with the lab's token."""
+
+    def __init__(self, lab: RunningLab) -> None:
+        self.lab = lab
+
+    def targets(self, target: str | None = None) -> list[Instance]:
+        """All instances, those of a service, or one by its name. Raises UnknownTarget."""
+        instances = self.lab.instances
+        if target is None:
+            return instances
+        found = [each for each in instances if target in (each.service, each.name)]
+        if not found:
+            names = sorted({each.service for each in instances} | {each.name for each in instances})
+            near = difflib.get_close_matches(target, names, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UnknownTarget(
+                f"no service or instance {target!r} in the lab.{hint} There are: {', '.join(names)}"
+            )
+        return found
+
+    def add_fault(self, target: str, spec: dict[str, Any]) -> list[Placed]:
+        """Arm `spec` on every instance of the target; all of them or none. Raises FaultRefused.
+
+        Each instance's fault has an id of its own, so that its hits are counted on their own.
+        """
+        placed: list[Placed] = []
+        stem = uuid.uuid4().hex[:8]
+        try:
+            for instance in self.targets(target):
+                fault = {**spec, "id": f"{spec['kind']}-{instance.name}-{stem}"}
+                reply = self._ask("POST", instance, "/_lab/faults", fault)
+                placed.append(Placed(instance, reply.body))
+        except FaultRefused:
+            for each in placed:
+                self.remove(each)
+            raise
+        return placed
+
+    def remove(self, placed: Placed) -> None:
+        """Disarm one fault; one that has already ended is fine. Raises FaultRefused."""
+        path = f"/_lab/faults/{placed.view['id']}"
+        self._ask("DELETE", placed.instance, path, also_good=(404,))
+
+    def faults(self, target: str | None = None) -> list[Placed]:
+        """The faults that are armed now. An instance that is down holds none."""
+        return self._views("/_lab/faults", target)
+
+    def history(self, target: str | None = None) -> list[Placed]:
+        """Every fault since each instance's start, the removed ones too."""
+        return self._views("/_lab/faults/history", target)
+
+    def clear(self, target: str | None = None) -> int:
+        """Disarm everything; how many faults that were. Raises FaultRefused."""
+        armed = self.faults(target)
+        for name in {placed.instance.name for placed in armed}:
+            (instance,) = self.targets(name)
+            self._ask("DELETE", instance, "/_lab/faults")
+        return len(armed)
+
+    def ready(self, instance: Instance) -> bool:
+        try:
+            return exchange("GET", f"{instance.url}/ready", timeout_s=2).status == 200
+        except NoReply:
+            return False
+
+    def metric(self, instance: Instance, name: str, **labels: str) -> float | None:
+        """The sum of a metric's samples that carry `labels`; None if there are none or it is down."""
+        try:
+            text = str(exchange("GET", f"{instance.url}/metrics", timeout_s=2).body)
+        except NoReply:
+            return None
+        found = [
+            float(value)
+            for sample, pairs, value in SAMPLE.findall(text)
+            if sample == name and labels.items() <= dict(LABEL.findall(pairs)).items()
+        ]
+        return sum(found) if found else None
+
+    def _views(self, path: str, target: str | None) -> list[Placed]:
+        placed: list[Placed] = []
+        for instance in self.targets(target):
+            try:
+                body = self._ask("GET", instance, path).body
+            except FaultRefused:
+                if self.ready(instance):
+                    raise  # alive but does not say: that must not read as "no faults"
+                continue
+            views = body["items"] if isinstance(body, dict) else body
+            placed.extend(Placed(instance, view) for view in views)
+        return placed
+
+    def _ask(
+        self,
+        method: str,
+        instance: Instance,
+        path: str,
+        body: Any = None,
+        also_good: tuple[int, ...] = (),
+    ) -> Reply:
+        try:
+            reply = exchange(method, instance.url + path, body=body, token=self.lab.token)
+        except NoReply as error:
+            raise FaultRefused(f"{instance.name} does not answer: {error}") from None
+        if reply.status >= 400 and reply.status not in also_good:
+            detail = reply.body.get("detail") if isinstance(reply.body, dict) else reply.body
+            raise FaultRefused(f"{instance.name} refused {method} {path}: {reply.status} {detail}")
+        return reply

@@ -1,0 +1,86 @@
+"""Chaos Toolkit control: no start without a lab, nothing left armed at the end, and each step told.
+
+With BREAKWATER_RUN_DIR set (by `lab run`), every step becomes a line of that run's `chaos.ndjson`:
+{time_s, what: experiment|hypothesis|method|activity|rollbacks, edge: begin|end, name, ...}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from chaoslib.exceptions import InterruptExecution
+
+from lab.chaos.control import Control, FaultRefused
+from lab.chaos.probes import Configuration, the_lab
+from lab.chaos.target import StateError
+
+RUN_DIR = "BREAKWATER_RUN_DIR"
+Context = dict[str, Any]
+
+
+def before_experiment_control(
+    context: Context, configuration: Configuration | None = None, **_: Any
+) -> None:
+    try:
+        the_lab(configuration)
+    except StateError as error:
+        raise InterruptExecution(str(error)) from None
+    _tell("experiment", "begin", context)
+
+
+def after_experiment_control(
+    context: Context, configuration: Configuration | None = None, **_: Any
+) -> None:
+    try:
+        cleared = Control(the_lab(configuration)).clear()
+    except (StateError, FaultRefused):
+        cleared = -1  # nobody to ask: the TTL ends what is left
+    _tell("experiment", "end", context, cleared=cleared)
+
+
+def before_hypothesis_control(context: Context, **_: Any) -> None:
+    _tell("hypothesis", "begin", context)
+
+
+def after_hypothesis_control(context: Context, state: Any = None, **_: Any) -> None:
+    met = state.get("steady_state_met") if isinstance(state, dict) else None
+    _tell("hypothesis", "end", context, met=met)
+
+
+def before_method_control(context: Context, **_: Any) -> None:
+    _tell("method", "begin", context)
+
+
+def after_method_control(context: Context, **_: Any) -> None:
+    _tell("method", "end", context)
+
+
+def before_rollback_control(context: Context, **_: Any) -> None:
+    _tell("rollbacks", "begin", context)
+
+
+def after_rollback_control(context: Context, **_: Any) -> None:
+    _tell("rollbacks", "end", context)
+
+
+def before_activity_control(context: Context, **_: Any) -> None:
+    # a pause before the activity is still to come: the journal has the activity's own times
+    _tell("activity", "begin", context, type=context.get("type"))
+
+
+def after_activity_control(context: Context, state: Any = None, **_: Any) -> None:
+    status = state.get("status") if isinstance(state, dict) else None
+    _tell("activity", "end", context, type=context.get("type"), status=status)
+
+
+def _tell(what: str, edge: str, context: Context, **more: Any) -> None:
+    run_dir = os.environ.get(RUN_DIR)
+    if run_dir:
+        name = context.get("name") or context.get("title")
+        line = {"time_s": time.time(), "what": what, "edge": edge, "name": name, **more}
+        with (Path(run_dir) / "chaos.ndjson").open("a") as file:
+            file.write(json.dumps(line, default=str) + "\n")

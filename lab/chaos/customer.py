@@ -1,0 +1,86 @@
+"""The probes' own customer: a real shopper at the front door, one request at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import secrets
+import threading
+
+from lab.chaos.wire import NoReply, Reply, exchange
+
+EMAIL = "user500@example.com"  # the last seeded account; load never uses it
+PASSWORD = "correct-horse-breakwater"
+CARD = "4242424242424242"
+PATIENCE_S = 10.0
+JOURNEYS = ("browse", "order")
+
+
+class Unserved(Exception):
+    """The customer did not get a proper answer."""
+
+
+class Customer:
+    """Logs in when first needed and again when the token is refused; safe to share by threads."""
+
+    def __init__(self, ingress_url: str) -> None:
+        self._url = ingress_url
+        self._token = ""
+        self._lock = threading.Lock()
+        self._skus = itertools.count(1)
+
+    def browse(self) -> Reply:
+        """Open a product's page."""
+        return self._served(
+            exchange("GET", f"{self._url}/api/products/{self._sku()}", timeout_s=PATIENCE_S)
+        )
+
+    def order(self, sku: str = "", card: str = CARD) -> Reply:
+        """Place an order of one piece. 201, 202 and a refusal (402, 409) are proper answers."""
+        body = {
+            "lines": [{"sku": sku or self._sku(), "quantity": 1}],
+            "payment": {"card_number": card},
+        }
+        headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
+        for fresh in (False, True):
+            reply = exchange(
+                "POST", f"{self._url}/api/orders", body=body, headers=headers,
+                token=self._session(fresh), timeout_s=PATIENCE_S,
+            )  # fmt: skip
+            if reply.status != 401:
+                break
+        return self._served(reply, refusals=(402, 409))
+
+    def sample(self, journey: str, count: int) -> tuple[list[float], int]:
+        """(seconds of the served, number of the unserved) of `count` visits, one after the other."""
+        if journey not in JOURNEYS:
+            raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
+        visit = self.browse if journey == "browse" else self.order
+        seconds: list[float] = []
+        for _ in range(count):
+            with contextlib.suppress(Unserved, NoReply):
+                seconds.append(visit().seconds)
+        return seconds, count - len(seconds)
+
+    def _sku(self) -> str:
+        return f"SKU-{1 + next(self._skus) % 1000:04d}"
+
+    def _session(self, fresh: bool) -> str:
+        with self._lock:
+            if fresh or not self._token:
+                body = {"email": EMAIL, "password": PASSWORD}
+                reply = exchange("POST", f"{self._url}/api/login", body=body, timeout_s=PATIENCE_S)
+                self._token = self._served(reply).body["access_token"]
+            return self._token
+
+    def _served(self, reply: Reply, refusals: tuple[int, ...] = ()) -> Reply:
+        if reply.status >= 400 and reply.status not in refusals:
+            title = reply.body.get("title") if isinstance(reply.body, dict) else reply.body
+            raise Unserved(f"answered {reply.status} ({title}) after {reply.seconds:.2f} s")
+        return reply
+
+
+def quantile(values: list[float], q: float) -> float:
+    """The value at rank ceil(q n): one of the sample, never made up between two."""
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]

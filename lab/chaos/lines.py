@@ -1,0 +1,73 @@
+"""A YAML file with the line of each of its parts, so that an error can point at what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Where = tuple[str | int, ...]
+
+
+class Malformed(Exception):
+    """The file cannot be used: `file:line: what is wrong; what is expected`."""
+
+    def __init__(self, path: Path, line: int, complaint: str) -> None:
+        super().__init__(f"{path}:{line}: {complaint}")
+
+
+class Document:
+    """`data` is the file's content; `at("method", 0, "name")` a part's line, or the nearest known."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise Malformed(path, 1, f"cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Malformed(path, 1, "is no text; expected YAML in UTF-8") from None
+        try:
+            node = yaml.compose(text, yaml.SafeLoader)
+            self.data: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            problem = getattr(error, "problem", None) or "is no valid YAML"
+            raise Malformed(path, line, f"{problem}; expected YAML") from None
+        self._lines: dict[Where, int] = {}
+        if node is not None:
+            self._note(node, ())
+
+    def at(self, *where: str | int) -> int:
+        while where and where not in self._lines:
+            where = where[:-1]
+        return self._lines.get(where, 1)
+
+    def line_of(self, text: str) -> int | None:
+        """The line of the first value that is `text`."""
+        for where, line in self._lines.items():
+            if where and self._value(where) == text:
+                return line
+        return None
+
+    def error(self, complaint: str, *where: str | int) -> Malformed:
+        return Malformed(self.path, self.at(*where), complaint)
+
+    def _value(self, where: Where) -> Any:
+        value = self.data
+        for step in where:
+            value = value[step]
+        return value
+
+    def _note(self, node: yaml.Node, where: Where) -> None:
+        self._lines.setdefault(where, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*where, key.value)
+                self._lines[inner] = key.start_mark.line + 1
+                self._note(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._note(value, (*where, index))

@@ -1,0 +1,178 @@
+"""What `lab run` reads of an experiment beyond Chaos Toolkit: the extension named `breakwater`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.chaos.lines import Document
+
+EXTENSION = "breakwater"
+KEYS = ("name", "claim", "load", "phases", "recovery_from", "slis", "invariants", "expects")
+PHASES = ("warmup_s", "before_s", "method_s", "recovery_s", "after_s")
+SLI_KEYS = ("name", "route", "window", "measure", "limit")
+WINDOWS = ("before", "during", "after", "all")
+MEASURES = ("p50_ms", "p95_ms", "p99_ms", "error_ratio")
+INVARIANTS = range(1, 10)
+BREAKER_KEYS = ("edge", "opens_within_s", "closes_within_s")
+
+
+@dataclass(frozen=True)
+class Sli:
+    """`measure` of the requests on `route` in `window` must not exceed `limit` (ms, or 0 to 1)."""
+
+    name: str
+    route: str
+    window: str
+    measure: str
+    limit: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the run around an experiment goes. `phases` are seconds; `method_s` and `recovery_s` are
+    the most that the method is expected to take, the load is planned to cover them.
+    """
+
+    claim: str
+    profile: str
+    phases: dict[str, float]
+    recovery_from: str | None
+    slis: tuple[Sli, ...]
+    invariants: tuple[int, ...]
+    expects: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def load_s(self) -> float:
+        """Seconds of load that cover everything, hypothesis probes and a slow machine included."""
+        return 1.5 * sum(self.phases.values()) + 30
+
+
+def read_plan(document: Document) -> Plan:
+    """The plan in the experiment's extension. Raises Malformed."""
+    extensions = document.data.get("extensions") or []
+    for index, extension in enumerate(extensions):
+        if isinstance(extension, dict) and extension.get("name") == EXTENSION:
+            return _Reader(document, ("extensions", index), extension).plan()
+    raise document.error(
+        f"has no extension `- name: {EXTENSION}`; `lab run` needs it for load, phases and SLIs"
+        " (docs/experiments.md), `chaos run` runs the file without it",
+        "extensions",
+    )
+
+
+class _Reader:
+    def __init__(
+        self, document: Document, where: tuple[str | int, ...], table: dict[str, Any]
+    ) -> None:
+        self._document, self._where, self._table = document, where, table
+
+    def plan(self) -> Plan:
+        self._only(self._table, KEYS)
+        claim = self._table.get("claim")
+        self._check(isinstance(claim, str) and bool(claim), "expected a sentence", "claim")
+        load = self._table.get("load", {})
+        self._check(isinstance(load, dict), "expected {profile: <name>}", "load")
+        self._only(load, ("profile",), "load")
+        profile = load.get("profile", "light")
+        self._check(isinstance(profile, str), "expected a profile's name", "load", "profile")
+        return Plan(
+            claim=str(claim),
+            profile=profile,
+            phases=self._phases(),
+            recovery_from=self._recovery_from(),
+            slis=tuple(self._sli(index, row) for index, row in enumerate(self._rows("slis"))),
+            invariants=self._invariants(),
+            expects=self._expects(),
+        )
+
+    def _phases(self) -> dict[str, float]:
+        phases: Any = self._table.get("phases")
+        self._check(isinstance(phases, dict), f"expected a table of {', '.join(PHASES)}", "phases")
+        self._only(phases, PHASES, "phases")
+        for name in PHASES:
+            self._check(name in phases, f"lacks {name} (seconds)", "phases")
+            self._number(phases[name], "phases", name)
+        return {name: float(phases[name]) for name in PHASES}
+
+    def _recovery_from(self) -> str | None:
+        """The method's activity with which the recovery begins: it must be there."""
+        name = self._table.get("recovery_from")
+        method = self._document.data.get("method") or []
+        names = [activity.get("name") for activity in method if isinstance(activity, dict)]
+        if name is None:
+            return None
+        self._check(
+            name in names,
+            f"{name!r} is no activity of the method; expected one of {', '.join(map(repr, names))}",
+            "recovery_from",
+        )
+        return str(name)
+
+    def _sli(self, index: int, row: Any) -> Sli:
+        where = ("slis", index)
+        self._check(isinstance(row, dict), f"expected a table of {', '.join(SLI_KEYS)}", *where)
+        self._only(row, SLI_KEYS, *where)
+        for key in SLI_KEYS:
+            self._check(key in row, f"lacks {key}", *where)
+        self._one_of(row["window"], WINDOWS, *where, "window")
+        self._one_of(row["measure"], MEASURES, *where, "measure")
+        self._number(row["limit"], *where, "limit")
+        self._check(
+            isinstance(row["route"], str), "expected e.g. POST /api/orders", *where, "route"
+        )
+        limit = float(row["limit"])
+        return Sli(str(row["name"]), row["route"], row["window"], row["measure"], limit)
+
+    def _invariants(self) -> tuple[int, ...]:
+        numbers = self._rows("invariants")
+        for index, number in enumerate(numbers):
+            # `number in range` would take True for 1
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            self._check(
+                whole and number in INVARIANTS,
+                f"expected numbers 1 to 9 (docs/experiments.md), got {number!r}",
+                "invariants",
+                index,
+            )
+        return tuple(numbers)
+
+    def _expects(self) -> dict[str, Any]:
+        expects = self._table.get("expects", {})
+        self._check(isinstance(expects, dict), "expected a table", "expects")
+        self._only(expects, ("breaker",), "expects")
+        breaker = expects.get("breaker")
+        if breaker is not None:
+            where = ("expects", "breaker")
+            self._check(isinstance(breaker, dict), "expected {edge, opens_within_s}", *where)
+            self._only(breaker, BREAKER_KEYS, *where)
+            edge = breaker.get("edge")
+            good = isinstance(edge, str) and edge.count("->") == 1
+            self._check(good, 'expected "caller->callee"', *where, "edge")
+            for key in BREAKER_KEYS[1:]:
+                if key in breaker:
+                    self._number(breaker[key], *where, key)
+        return dict(expects)
+
+    def _rows(self, key: str) -> list[Any]:
+        rows = self._table.get(key, [])
+        self._check(isinstance(rows, list), "expected a list", key)
+        return list(rows)
+
+    def _number(self, value: Any, *where: str | int) -> None:
+        good = not isinstance(value, bool) and isinstance(value, int | float)
+        good = good and math.isfinite(value) and value >= 0
+        self._check(good, f"expected a number of 0 or more, got {value!r}", *where)
+
+    def _one_of(self, value: Any, choices: tuple[str, ...], *where: str | int) -> None:
+        self._check(value in choices, f"expected {', '.join(choices)}; got {value!r}", *where)
+
+    def _only(self, table: dict[str, Any], keys: tuple[str, ...], *where: str | int) -> None:
+        for key in table:
+            self._check(key in keys, f"unknown; expected one of {', '.join(keys)}", *where, key)
+
+    def _check(self, good: bool, complaint: str, *where: str | int) -> None:
+        if not good:
+            path = ".".join(str(step) for step in (EXTENSION, *where))
+            raise self._document.error(f"{path}: {complaint}", *self._where, *where)

@@ -1,0 +1,163 @@
+"""Chaos Toolkit probes: what a customer and an operator of the running shop would see.
+
+Each finds the lab through lab.json; `configuration: {port_base: ...}` chooses another than the newest.
+A probe that cannot measure raises: no data must never look like a good value.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Any
+
+from lab.chaos.control import Control
+from lab.chaos.customer import Customer, Unserved, quantile
+from lab.chaos.target import RunningLab, find_lab
+from lab.chaos.wire import NoReply
+
+BREAKER_STATES = ("closed", "half_open", "open")
+Configuration = dict[str, Any]
+
+
+class NotObserved(Exception):
+    """What the probe waits for did not come, or there is nothing to measure."""
+
+
+def the_lab(configuration: Configuration | None) -> RunningLab:
+    """The lab an experiment is about. Raises NoLab."""
+    port_base = (configuration or {}).get("port_base")
+    return find_lab(int(port_base) if port_base else None)
+
+
+@lru_cache(maxsize=4)
+def _customer(ingress_url: str) -> Customer:
+    return Customer(ingress_url)  # one a process: a login costs the shop 20 ms of CPU
+
+
+def browse(configuration: Configuration | None = None) -> dict[str, Any]:
+    """Open a product's page: {"status", "seconds"}."""
+    reply = _customer(the_lab(configuration).ingress_url).browse()
+    return {"status": reply.status, "seconds": round(reply.seconds, 4)}
+
+
+def place_order(
+    sku: str = "", card: str = "4242424242424242", configuration: Configuration | None = None
+) -> dict[str, Any]:
+    """Place an order through the front door: {"status", "seconds", "order_id"}."""
+    reply = _customer(the_lab(configuration).ingress_url).order(sku, card)
+    order_id = reply.body.get("id") or reply.body.get("order_id")
+    return {"status": reply.status, "seconds": round(reply.seconds, 4), "order_id": order_id}
+
+
+def browse_seconds(configuration: Configuration | None = None) -> float:
+    """Seconds until a product's page was there; raises if it was not."""
+    return float(browse(configuration)["seconds"])
+
+
+def order_seconds(configuration: Configuration | None = None) -> float:
+    """Seconds until an order was answered properly; raises if it was not."""
+    return float(place_order(configuration=configuration)["seconds"])
+
+
+def error_ratio(
+    journey: str = "browse", count: int = 20, configuration: Configuration | None = None
+) -> float:
+    """The share of `count` visits (browse or order) without a proper answer, 0 to 1."""
+    _, unserved = _customer(the_lab(configuration).ingress_url).sample(journey, count)
+    return unserved / count
+
+
+def latency_ms(
+    journey: str = "browse",
+    count: int = 20,
+    q: float = 0.95,
+    configuration: Configuration | None = None,
+) -> float:
+    """The q-quantile in ms of `count` visits; raises if one of them was not served."""
+    seconds, unserved = _customer(the_lab(configuration).ingress_url).sample(journey, count)
+    if unserved:
+        raise NotObserved(f"{unserved} of {count} visits to {journey} got no proper answer")
+    return 1000 * quantile(seconds, q)
+
+
+def breaker_state(edge: str, configuration: Configuration | None = None) -> str:
+    """closed, half_open or open: the worst of the caller's instances. `edge`: "payments->bank"."""
+    control = Control(the_lab(configuration))
+    seen = [
+        value
+        for instance in control.targets(_caller(edge))
+        if (value := control.metric(instance, "breaker_state", edge=edge)) is not None
+    ]
+    if not seen:
+        raise NotObserved(f"no instance tells a breaker_state of edge {edge}")
+    return BREAKER_STATES[int(max(seen))]
+
+
+def breaker_becomes(
+    edge: str, state: str, within_s: float, configuration: Configuration | None = None
+) -> float:
+    """Seconds until the breaker was `state`, looked at ten times a second; raises after `within_s`."""
+    if state not in BREAKER_STATES:
+        raise ValueError(f"no breaker state {state!r}: expected {', '.join(BREAKER_STATES)}")
+    return _until(
+        lambda: breaker_state(edge, configuration) == state,
+        within_s,
+        f"the breaker of {edge} did not become {state}",
+    )
+
+
+def all_ready(service: str | None = None, configuration: Configuration | None = None) -> bool:
+    """Whether every instance (of the service) answers /ready with 200."""
+    control = Control(the_lab(configuration))
+    return all(control.ready(instance) for instance in control.targets(service))
+
+
+def becomes_ready(
+    service: str | None = None, within_s: float = 15, configuration: Configuration | None = None
+) -> float:
+    """Seconds until every instance (of the service) was ready; raises after `within_s`."""
+    return _until(
+        lambda: all_ready(service, configuration), within_s, f"{service or 'the shop'} is not ready"
+    )
+
+
+def fault_effective(
+    target: str | None = None, kind: str | None = None, configuration: Configuration | None = None
+) -> bool:
+    """Whether an armed fault (of that kind, at that service or instance) has hit something."""
+    control = Control(the_lab(configuration))
+    return any(
+        placed.view["hits"] > 0
+        for placed in control.faults(target)
+        if kind in (None, placed.view["kind"])
+    )
+
+
+def no_faults(configuration: Configuration | None = None) -> bool:
+    """Whether nothing is armed anywhere."""
+    return not Control(the_lab(configuration)).faults()
+
+
+def orders_get_through(within_s: float = 15, configuration: Configuration | None = None) -> float:
+    """Seconds until an order was confirmed at once (201) again; raises after `within_s`."""
+
+    def confirmed() -> bool:
+        try:
+            return bool(place_order(configuration=configuration)["status"] == 201)
+        except (Unserved, NoReply):
+            return False
+
+    return _until(confirmed, within_s, "no order was confirmed at once", interval_s=0.5)
+
+
+def _until(condition: Any, within_s: float, complaint: str, interval_s: float = 0.1) -> float:
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > within_s:
+            raise NotObserved(f"{complaint} within {within_s:g} s")
+        time.sleep(interval_s)
+    return round(time.monotonic() - started, 3)
+
+
+def _caller(edge: str) -> str:
+    return edge.partition("->")[0]

@@ -1,0 +1,55 @@
+"""The running lab as experiments see it: found through its lab.json, read anew each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.state import Lab, NoLab, StateError, chosen_port_base, home_of
+
+__all__ = ["Instance", "NoLab", "RunningLab", "StateError", "find_lab"]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running copy of a service. `identity` tells its pid from a later process of that number."""
+
+    name: str
+    service: str
+    url: str
+    pid: int
+    identity: str
+
+
+@dataclass(frozen=True)
+class RunningLab:
+    """A lab at the moment its file was read: instances come, go and change pids."""
+
+    state: Lab
+
+    @property
+    def port_base(self) -> int:
+        return self.state.port_base
+
+    @property
+    def token(self) -> str:
+        return self.state.token
+
+    @property
+    def ingress_url(self) -> str:
+        return f"http://127.0.0.1:{self.port_base}"
+
+    @property
+    def instances(self) -> list[Instance]:
+        return [
+            Instance(each.name, each.service, _url(each.address), each.pid, each.identity)
+            for each in self.state.instances
+        ]
+
+
+def find_lab(port_base: int | None = None) -> RunningLab:
+    """The lab of `port_base`, else of LAB_PORT_BASE, else the newest. Raises NoLab, StateError."""
+    return RunningLab(Lab.load(home_of(chosen_port_base(port_base))))
+
+
+def _url(address: str) -> str:
+    return address if "//" in address else f"http://{address}"
