@@ -1,5 +1,6 @@
 """Calls to other services: found in the registry, balanced, protected, traced, with the deadline passed on."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +14,11 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from chassis import context, telemetry
 from chassis.auth import ServiceTokens
 from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.protection import Protection
 from chassis.registry import Instance
 from chassis.resilience.errors import CallFailed
 from chassis.resilience.policy import Call
-from chassis.resilience.profile import EdgePolicies
+from chassis.resilience.timeout import Timeout
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONNECT_S = 1.0
@@ -71,7 +73,7 @@ class ServiceClient:
         callee: str,
         session: aiohttp.ClientSession,
         instances: Callable[[str], list[Instance]],
-        chain: EdgePolicies,
+        protection: Protection,
         tokens: ServiceTokens,
         injector: Injector,
         disabled_by: Callable[[str], frozenset[str] | None],
@@ -79,7 +81,7 @@ class ServiceClient:
     ) -> None:
         self.edge = f"{caller}->{callee}"
         self.callee = callee
-        self.chain = chain
+        self.protection = protection
         self._caller = caller
         self._session = session
         self._instances = instances
@@ -150,12 +152,14 @@ class ServiceClient:
         async def attempt(call: Call) -> Response:
             return await self._attempt(call, method, path, params, content, sent, tried)
 
-        return await self.chain.run(attempt, call)
+        return await self.protection.chain.run(attempt, call)
 
-    def _choose(self, tried: list[str]) -> Instance:
-        """The less busy of two by chance, and not one that this call already tried if there is another."""
+    def _choose(self, tried: list[str], disabled: frozenset[str] | None) -> Instance:
+        """The less busy of two by chance; not an ejected or already tried one if there is another."""
         alive = self._instances(self.callee)
-        fresh = [instance for instance in alive if instance.name not in tried] or alive
+        usable = set(self.protection.usable([instance.name for instance in alive], disabled))
+        usable = usable - set(tried) or usable
+        fresh = [instance for instance in alive if instance.name in usable]
         if not fresh:
             raise NoInstance(f"no live instance of {self.callee}")
         if len(fresh) == 1:
@@ -173,7 +177,7 @@ class ServiceClient:
         headers: dict[str, str],
         tried: list[str],
     ) -> Response:
-        instance = self._choose(tried)
+        instance = self._choose(tried, call.disabled)
         tried.append(instance.name)
         started = time.perf_counter()
         status, error_type = 0, ""
@@ -196,7 +200,7 @@ class ServiceClient:
             status = response.status
             return response
         except BaseException as error:
-            error_type = type(error).__name__
+            error_type = self._error_type(error, time.perf_counter() - started)
             status = getattr(error, "status", None) or 0
             span.set_status(Status(StatusCode.ERROR, str(error)))
             span.set_attribute("error.type", error_type)
@@ -206,9 +210,19 @@ class ServiceClient:
             if status:
                 span.set_attribute("http.response.status_code", status)
             span.end()
+            seconds = time.perf_counter() - started
+            if error_type != "CancelledError":  # a cancelled call says nothing of the instance
+                self.protection.ejection.record(instance.name, not error_type, seconds)
             telemetry.CLIENT_SECONDS.labels(
                 self.edge, method, call.operation, str(status or ""), error_type
-            ).observe(time.perf_counter() - started)
+            ).observe(seconds)
+
+    def _error_type(self, error: BaseException, seconds: float) -> str:
+        """The error's name; a cancellation by our own timeout is TimedOut, so that it counts."""
+        timeout = self.protection.chain.get("timeout")
+        if isinstance(error, asyncio.CancelledError) and isinstance(timeout, Timeout):
+            return "TimedOut" if seconds >= timeout.seconds * 0.99 else "CancelledError"
+        return type(error).__name__
 
     async def _send(
         self,

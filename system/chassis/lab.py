@@ -93,7 +93,7 @@ async def clear_faults(injector: Faults) -> dict[str, Any]:
 async def resilience(request: Request) -> dict[str, Any]:
     """The live state of every policy, by edge."""
     clients = request.app.state.service.clients
-    return {"edges": {client.edge: client.chain.snapshot() for client in clients.values()}}
+    return {"edges": {client.edge: client.protection.snapshot() for client in clients.values()}}
 
 
 @router.put("/resilience")
@@ -103,7 +103,7 @@ async def change_resilience(
     """Move edges along the ladder, or switch single policies."""
     clients = request.app.state.service.clients
     try:
-        protection.change({client.edge: client.chain for client in clients.values()}, wanted)
+        protection.change({client.edge: client.protection for client in clients.values()}, wanted)
     except ProfileError as error:
         raise BadResilience(str(error)) from None
     return await resilience(request)

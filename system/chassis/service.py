@@ -14,7 +14,7 @@ import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
-from chassis import faults, idempotency, lab, operations, protection, store, telemetry
+from chassis import faults, idempotency, lab, operations, store, telemetry
 from chassis.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.cache import Cache, open_cache
 from chassis.client import ServiceClient, open_session
@@ -26,6 +26,7 @@ from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.problems import install as install_problems
+from chassis.protection import Protection, disabled_by
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
 
@@ -102,10 +103,10 @@ class Service:
                 callee,
                 self._session,
                 self.instances,
-                protection.policies(f"{caller}->{callee}", self.settings.resilience),
+                Protection(f"{caller}->{callee}", self.settings.resilience),
                 self._tokens,
                 self.injector,
-                lambda header: protection.disabled_by(lab_options(header)),
+                lambda header: disabled_by(lab_options(header)),
             )
         return self.clients[callee]
 

@@ -12,7 +12,7 @@ from tests.chassis.conftest import Echo
 
 def test_every_edge_named_in_the_file_can_be_built() -> None:
     for edge in protection.tables():
-        protection.policies(edge, "full")
+        protection.Protection(edge, "full")
 
 
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ async def _put(echo: Echo, body: dict[str, Any]) -> tuple[int, Any]:
 
 async def test_the_ladder_and_single_switches_move_at_run_time(echo: Echo) -> None:
     assert (await _put(echo, {"profile": "none"}))[0] == 200
-    chain = echo.service.clients["echo"].chain
+    chain = echo.service.clients["echo"].protection.chain
     assert chain.profile == "none"
     status, body = await _put(
         echo, {"edge": "echo->echo", "profile": "full", "switches": {"breaker": False}}
@@ -60,5 +60,5 @@ async def test_a_switch_that_is_not_there_changes_nothing(echo: Echo, body: dict
 
 
 def _switches(echo: Echo) -> tuple[str, list[bool]]:
-    chain = echo.service.clients["echo"].chain
+    chain = echo.service.clients["echo"].protection.chain
     return chain.profile, [policy.enabled for policy in chain]
