@@ -16,6 +16,7 @@ from chassis.auth import ServiceTokens
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.protection import Protection
 from chassis.registry import Instance
+from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailed
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
@@ -128,8 +129,7 @@ class ServiceClient:
         request_context = context.current.get()
         deadline = request_context.deadline if request_context else None
         if timeout_s is not None:
-            own = time.monotonic() + timeout_s
-            deadline = own if deadline is None else min(deadline, own)
+            deadline = sooner(deadline, time.monotonic() + timeout_s)
         disabled = None
         if request_context and request_context.lab:
             sent[context.LAB_HEADER] = request_context.lab
@@ -193,9 +193,8 @@ class ServiceClient:
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 telemetry.propagator.inject(headers)
-                remaining = None if call.deadline is None else call.deadline - time.monotonic()
-                if remaining is not None:
-                    headers[context.BUDGET_HEADER] = f"{remaining * 1000:.0f}"
+                if call.deadline is not None:
+                    headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
                 response = await self._send(call, instance, method, path, params, content, headers)
             status = response.status
             return response

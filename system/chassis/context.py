@@ -3,7 +3,6 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-BUDGET_HEADER = "breakwater-budget-ms"
 CALLER_HEADER = "breakwater-caller"
 LAB_HEADER = "breakwater-lab"
 

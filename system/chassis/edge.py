@@ -12,9 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chassis import context, telemetry
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.problems import problem_response
+from chassis.resilience.deadline import BUDGET_HEADER, from_header
 
 BODY_BYTES_MAX = 64 * 1024
 TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
+BUDGET = BUDGET_HEADER.lower()
 UNOBSERVED = ("/health", "/ready", "/metrics", "/_lab")
 
 
@@ -34,7 +36,7 @@ class Edge:
         }
         service = scope["app"].state.service
         request_context = context.RequestContext(
-            deadline=_deadline(headers.get(context.BUDGET_HEADER, "")),
+            deadline=_deadline(headers.get(BUDGET, "")),
             caller=headers.get(context.CALLER_HEADER, ""),
             lab=headers.get(context.LAB_HEADER, "") if service.settings.lab else "",
         )
@@ -159,9 +161,8 @@ async def _nowhere(_: Message) -> None:
 
 
 def _deadline(budget_ms: str) -> float | None:
+    """The deadline that came with the request; a header that is garbage is none."""
     try:
-        budget = float(budget_ms)
+        return from_header(budget_ms, time.monotonic())
     except ValueError:
         return None
-    # nan and inf are garbage as well; an hour is more than any request may ask for
-    return time.monotonic() + budget / 1000 if -1e9 < budget < 3.6e6 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 # A duration, not a time of day: machines' clocks disagree, and monotonic ones have no origin.
-BUDGET_HEADER = "X-Request-Budget-Ms"
+BUDGET_HEADER = "Breakwater-Budget-Ms"
 
 
 def to_header(deadline: float, now: float) -> str:
