@@ -1,0 +1,197 @@
+"""HTTP edge of payments: parse, ask the application, answer. No rule lives here."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from asyncpg import Pool
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.auth import Caller, CallingService, User
+from chassis.idempotency import IdempotencyKey, once
+from chassis.ids import new_id
+from chassis.service import Service, create_app
+from shop.payments.clients import BankClient
+from shop.payments.domain import (
+    BankUnavailable,
+    Operation,
+    Payment,
+    PaymentDeclined,
+    PaymentDiffers,
+    PaymentNotFound,
+    PaymentUnknown,
+    PaymentVoided,
+    Purchase,
+    WrongState,
+)
+from shop.payments.payments import Payments
+from shop.payments.reconciler import Reconciler
+from shop.payments.store import PaymentStore
+
+
+class Authorize(BaseModel):
+    """The payment of one order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: UUID
+    user_id: UUID
+    amount_cents: int = Field(gt=0, le=100_000_000, strict=True)
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    card_number: str = Field(pattern=r"^[0-9]{12,19}$")
+
+    def purchase(self) -> Purchase:
+        return Purchase(
+            str(self.order_id),
+            str(self.user_id),
+            self.amount_cents,
+            self.currency,
+            self.card_number,
+        )
+
+
+class PaymentView(BaseModel):
+    """A payment as others see it; amounts in cents of `currency`."""
+
+    id: str
+    order_id: str
+    status: str
+    amount_cents: int
+    captured_cents: int
+    refunded_cents: int
+    currency: str
+
+    @classmethod
+    def of(cls, payment: Payment) -> "PaymentView":
+        return cls(
+            id=payment.id,
+            order_id=payment.order_id,
+            status=payment.status.value,
+            amount_cents=payment.amount_cents,
+            captured_cents=payment.captured_cents,
+            refunded_cents=payment.refunded_cents,
+            currency=payment.currency,
+        )
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    settings = service.settings
+    pool = service.state.pool = await service.database()
+    store = PaymentStore(pool)
+    payments = service.state.payments = Payments(
+        store,
+        BankClient(service.client("bank")),
+        now=service.clock.now,
+        new_id=new_id,
+        idempotent=settings.idempotency,
+    )
+    reconciler = Reconciler(
+        payments,
+        store,
+        service.clock,
+        after_s=settings.number("RECONCILE_AFTER_S", 5.0),
+        period_s=settings.number("RECONCILE_PERIOD_S", 1.0),
+    )
+    service.background("reconcile payments", reconciler.run)
+    yield
+
+
+app = create_app(
+    "payments",
+    problems={
+        PaymentDeclined: 402,
+        PaymentNotFound: 404,
+        PaymentVoided: 409,
+        PaymentDiffers: 409,
+        WrongState: 409,
+        PaymentUnknown: 503,
+        BankUnavailable: 503,
+    },
+    start=start,
+)
+
+
+async def _payments(request: Request) -> Payments:
+    payments: Payments = request.app.state.payments
+    return payments
+
+
+async def _pool(request: Request) -> Pool:
+    pool: Pool = request.app.state.pool
+    return pool
+
+
+InPayments = Annotated[Payments, Depends(_payments)]
+Database = Annotated[Pool, Depends(_pool)]
+
+
+@app.post("/payments", status_code=201)
+async def authorize(
+    body: Authorize, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+) -> JSONResponse:
+    purchase = body.purchase()
+    return await answer(
+        pool, Operation.AUTHORIZE, key, body, 201, lambda: payments.authorize(purchase)
+    )
+
+
+@app.post("/payments/{order_id}/capture")
+async def capture(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+) -> JSONResponse:
+    of = {"order_id": str(order_id)}
+    return await answer(
+        pool, Operation.CAPTURE, key, of, 200, lambda: payments.capture(str(order_id))
+    )
+
+
+@app.post("/payments/{order_id}/void")
+async def void(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+) -> JSONResponse:
+    of = {"order_id": str(order_id)}
+    return await answer(pool, Operation.VOID, key, of, 200, lambda: payments.void(str(order_id)))
+
+
+@app.post("/payments/{order_id}/refund")
+async def refund(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+) -> JSONResponse:
+    of = {"order_id": str(order_id)}
+    return await answer(
+        pool, Operation.REFUND, key, of, 200, lambda: payments.refund(str(order_id))
+    )
+
+
+@app.get("/payments/{order_id}")
+async def read(order_id: UUID, caller: Caller, payments: InPayments) -> PaymentView:
+    payment = await payments.get(str(order_id))
+    if isinstance(caller, User) and caller.id != payment.user_id:
+        # not 403: whether someone else's order exists is nobody's business
+        raise PaymentNotFound(f"no payment for order {order_id}")
+    return PaymentView.of(payment)
+
+
+async def answer(
+    pool: Pool,
+    operation: Operation,
+    key: str,
+    body: BaseModel | dict[str, Any],
+    status: int,
+    ask: Callable[[], Awaitable[Payment]],
+) -> JSONResponse:
+    """The same answer for the same key; that there is one effect is the state machine's doing.
+
+    The key's row is not held while the bank is asked: a connection of the pool would wait with it.
+    """
+    scope = f"payments.{operation}"
+    async with pool.acquire() as conn, once(conn, scope=scope, key=key, body=body) as attempt:
+        if attempt.stored:
+            return attempt.stored.response()
+    view = PaymentView.of(await ask())
+    async with pool.acquire() as conn, once(conn, scope=scope, key=key, body=body) as attempt:
+        return (attempt.stored or attempt.record(status, view)).response()

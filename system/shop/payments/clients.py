@@ -1,0 +1,88 @@
+"""The bank as payments sees it: its answers in our words, its silence with what it means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chassis.client import Response, ServiceClient
+from chassis.resilience.errors import CallError
+from shop.payments.domain import Authorization, BankRefused, BankSilent, Purchase
+
+# the bank looked at the question and said no; anything else it answers is a bug on our side
+REFUSALS = frozenset({404, 409, 422})
+
+
+class BankClient:
+    """`Bank` over HTTP."""
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def authorize(self, purchase: Purchase, key: str) -> Authorization:
+        body = {
+            "reference": purchase.order_id,
+            "amount_cents": purchase.amount_cents,
+            "currency": purchase.currency,
+            "card_number": purchase.card_number,
+        }
+        response = await self._post("/authorizations", key=key, json=body)
+        if response.status == 402:
+            return _authorization({**response.body, "status": "declined"})
+        return _authorization(_accepted(response))
+
+    async def capture(self, authorization_id: str, key: str) -> Authorization:
+        return await self._act(authorization_id, "capture", key)
+
+    async def void(self, authorization_id: str, key: str) -> Authorization:
+        return await self._act(authorization_id, "void", key)
+
+    async def refund(self, authorization_id: str, key: str) -> Authorization:
+        return await self._act(authorization_id, "refund", key)
+
+    async def cancel(self, reference: str, key: str) -> Authorization | None:
+        response = await self._post("/cancellations", key=key, json={"reference": reference})
+        items = _accepted(response)["items"]
+        return _authorization(items[-1]) if items else None
+
+    async def of_reference(self, reference: str) -> list[Authorization]:
+        try:
+            response = await self._client.get(
+                "/authorizations", params={"reference": reference}, route="/authorizations"
+            )
+        except CallError as error:
+            raise BankSilent(error.definite, error.retry_after_s) from error
+        return [_authorization(item) for item in _accepted(response)["items"]]
+
+    async def _act(self, authorization_id: str, verb: str, key: str) -> Authorization:
+        response = await self._post(
+            f"/authorizations/{authorization_id}/{verb}",
+            key=key,
+            route=f"/authorizations/{{authorization_id}}/{verb}",
+        )
+        return _authorization(_accepted(response))
+
+    async def _post(self, path: str, *, key: str, json: Any = None, route: str = "") -> Response:
+        try:
+            return await self._client.post(path, json=json, key=key, route=route or path)
+        except CallError as error:
+            raise BankSilent(error.definite, error.retry_after_s) from error
+
+
+def _accepted(response: Response) -> Mapping[str, Any]:
+    """The body of a success. Raises BankRefused."""
+    body = response.body
+    detail = body.get("detail", "") if isinstance(body, dict) else ""
+    if response.status in REFUSALS:
+        raise BankRefused(detail)
+    if response.status >= 400:
+        raise RuntimeError(f"the bank answered {response.status}: {detail}")
+    return dict(body)
+
+
+def _authorization(body: Mapping[str, Any]) -> Authorization:
+    return Authorization(
+        id=body["id"],
+        status=body["status"],
+        captured_cents=body.get("captured_cents", 0),
+        refunded_cents=body.get("refunded_cents", 0),
+        reason=body.get("reason", ""),
+    )

@@ -1,0 +1,139 @@
+"""Payments in SQL. A status is only ever changed from the status it was decided on."""
+
+# ruff: noqa: S608 - the f-strings below insert constant lists of columns
+
+from datetime import datetime
+
+from asyncpg import Pool, Record
+
+from shop.payments.domain import (
+    BELIEVED_IN,
+    IN_BETWEEN,
+    Authorization,
+    Operation,
+    Outcome,
+    Payment,
+    Purchase,
+    Status,
+)
+
+_COLUMNS = """payment_id::text AS id, order_id::text, user_id::text, status, amount_cents, currency,
+              captured_cents, refunded_cents, authorization_id::text, reason"""
+
+_GET = f"SELECT {_COLUMNS} FROM payments WHERE order_id = $1"
+_OPEN = f"""
+INSERT INTO payments (order_id, payment_id, user_id, status, amount_cents, currency, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
+"""
+# the new status and the note of the call together: a call that nobody knows of cannot happen
+_BEGIN = """
+WITH moved AS (
+    UPDATE payments SET status = $3, updated_at = $6 WHERE order_id = $1 AND status = $2
+    RETURNING order_id
+)
+INSERT INTO operations (order_id, kind, key, status, at)
+SELECT order_id, $4, $5, 'asked', $6 FROM moved RETURNING operation_id
+"""
+_END = "UPDATE operations SET status = $2 WHERE operation_id = $1"
+_SETTLE = f"""
+WITH ended AS (UPDATE operations SET status = $9 WHERE operation_id = $8)
+UPDATE payments SET
+    status = CASE WHEN status = ANY ($3) THEN $2 ELSE status END,
+    authorization_id = coalesce(authorization_id, $4),
+    -- two answers may arrive in the other order than the bank gave them
+    captured_cents = greatest(captured_cents, $5),
+    refunded_cents = greatest(refunded_cents, $6),
+    reason = CASE WHEN reason = '' THEN $7 ELSE reason END,
+    updated_at = $10
+WHERE order_id = $1 RETURNING {_COLUMNS}
+"""
+_CLAIM = f"""
+UPDATE payments SET checked_at = $1 WHERE order_id IN (
+    SELECT order_id FROM payments
+    WHERE status = ANY ($2) AND updated_at < $3 AND (checked_at IS NULL OR checked_at < $3)
+    ORDER BY updated_at LIMIT $4 FOR UPDATE SKIP LOCKED
+) RETURNING {_COLUMNS}
+"""
+_IN_BETWEEN = [status.value for status in IN_BETWEEN]
+
+
+class PaymentStore:
+    """`Store` on PostgreSQL; each method is one statement, so one transaction."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, order_id: str) -> Payment | None:
+        row = await self._pool.fetchrow(_GET, order_id)
+        return _payment(row) if row else None
+
+    async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
+        return await self._made(
+            purchase.order_id, payment_id, purchase.user_id, Status.AUTHORIZING.value,
+            purchase.amount_cents, purchase.currency, now,
+        )  # fmt: skip
+
+    async def bury(self, order_id: str, payment_id: str, now: datetime) -> Payment:
+        return await self._made(order_id, payment_id, None, Status.VOIDED.value, 0, "", now)
+
+    async def begin(
+        self, payment: Payment, operation: Operation, during: Status, key: str, now: datetime
+    ) -> int | None:
+        call_id: int | None = await self._pool.fetchval(
+            _BEGIN, payment.order_id, payment.status.value, during.value, operation.value, key, now
+        )
+        return call_id
+
+    async def end(self, call_id: int, outcome: Outcome) -> None:
+        await self._pool.execute(_END, call_id, outcome.value)
+
+    async def settle(
+        self,
+        order_id: str,
+        status: Status,
+        told: Authorization | None,
+        now: datetime,
+        call: tuple[int, Outcome] | None = None,
+    ) -> Payment:
+        told = told or Authorization("", "")
+        call_id, outcome = call or (None, None)
+        row = await self._pool.fetchrow(
+            _SETTLE, order_id, status.value, [state.value for state in BELIEVED_IN[status]],
+            told.id or None, told.captured_cents, told.refunded_cents, told.reason,
+            call_id, outcome, now,
+        )  # fmt: skip
+        assert row is not None, "payments are never deleted"
+        return _payment(row)
+
+    async def may_have_asked(self, order_id: str, operation: Operation) -> bool:
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM operations"
+            " WHERE order_id = $1 AND kind = $2 AND status <> 'not_sent')",
+            order_id, operation.value,
+        )  # fmt: skip
+        return found
+
+    async def claim_stuck(self, before: datetime, now: datetime, limit: int) -> list[Payment]:
+        """Payments in between since `before`, each given to one reconciler only."""
+        return [
+            _payment(row) for row in await self._pool.fetch(_CLAIM, now, _IN_BETWEEN, before, limit)
+        ]
+
+    async def in_doubt(self) -> int:
+        """How many payments are in between."""
+        count: int = await self._pool.fetchval(
+            "SELECT count(*) FROM payments"
+            " WHERE status IN ('authorizing', 'capturing', 'voiding', 'refunding')"
+        )
+        return count
+
+    async def _made(self, order_id: str, *values: object) -> Payment:
+        row = await self._pool.fetchrow(_OPEN, order_id, *values)
+        row = row or await self._pool.fetchrow(_GET, order_id)
+        assert row is not None, "payments are never deleted"
+        return _payment(row)
+
+
+def _payment(row: Record) -> Payment:
+    return Payment(**{**row, "status": Status(row["status"])})

@@ -1,0 +1,212 @@
+"""A bank that can be slow, deaf or gone, and a store that survives crashes; both in memory."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum, auto
+
+from shop.payments.domain import (
+    BELIEVED_IN,
+    Authorization,
+    BankRefused,
+    BankSilent,
+    Operation,
+    Outcome,
+    Payment,
+    Purchase,
+    Status,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DECLINED_CARD = "4000000000000002"
+Effect = Callable[[], Authorization | None]
+
+
+class Mood(Enum):
+    """What becomes of one call to the bank."""
+
+    FINE = auto()
+    GONE = auto()  # never asked, and we know it
+    LOST_QUESTION = auto()  # never arrives; we time out
+    LOST_ANSWER = auto()  # acts; we time out
+    LATE = auto()  # we time out; it arrives at some later time
+    CRASH = auto()  # acts; we die before we hear of it
+
+
+class Crashed(BaseException):
+    """The process ends here: no handler may run."""
+
+
+@dataclass
+class FakeBank:
+    """`Bank` with a ledger of (reference, kind, key); honours keys and cancelled references."""
+
+    mood: Mood = Mood.FINE
+    deaf: bool = False  # look-ups fail too
+    held: dict[str, Authorization] = field(default_factory=dict)  # by reference
+    ledger: list[tuple[str, str, str]] = field(default_factory=list)
+    late: list[Effect] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    _by_key: dict[str, Authorization | None] = field(default_factory=dict)
+    _cancelled: set[str] = field(default_factory=set)
+
+    async def authorize(self, purchase: Purchase, key: str) -> Authorization:
+        def effect() -> Authorization:
+            reference = purchase.order_id
+            if reference in self._cancelled:
+                raise BankRefused("cancelled")
+            declined = purchase.card_number == DECLINED_CARD
+            status = "declined" if declined else "authorized"
+            self.held[reference] = Authorization(
+                f"bank-{reference}", status, reason="card_declined" if declined else ""
+            )
+            if not declined:
+                self.ledger.append((reference, "authorize", key))
+            return self.held[reference]
+
+        return _known(await self._call("authorize", key, effect))
+
+    async def capture(self, authorization_id: str, key: str) -> Authorization:
+        return _known(await self._act(authorization_id, "capture", key))
+
+    async def void(self, authorization_id: str, key: str) -> Authorization:
+        return _known(await self._act(authorization_id, "void", key))
+
+    async def refund(self, authorization_id: str, key: str) -> Authorization:
+        return _known(await self._act(authorization_id, "refund", key))
+
+    async def cancel(self, reference: str, key: str) -> Authorization | None:
+        def effect() -> Authorization | None:
+            held = self.held.get(reference)
+            if held is not None and held.status == "authorized":
+                self._moved(reference, "void", key)
+            elif held is not None and held.status not in ("voided", "declined"):
+                raise BankRefused(held.status)
+            self._cancelled.add(reference)
+            return self.held.get(reference)
+
+        return await self._call("cancel", key, effect)
+
+    async def of_reference(self, reference: str) -> list[Authorization]:
+        if self.deaf:
+            raise BankSilent(definite=False)
+        return [self.held[reference]] if reference in self.held else []
+
+    def deliver_late(self) -> None:
+        """What was under way arrives now."""
+        late, self.late = self.late, []
+        for effect in late:
+            try:
+                effect()
+            except BankRefused:
+                continue
+
+    def captures(self, reference: str) -> int:
+        return sum(entry[:2] == (reference, "capture") for entry in self.ledger)
+
+    async def _act(self, authorization_id: str, kind: str, key: str) -> Authorization | None:
+        reference = authorization_id.removeprefix("bank-")
+        return await self._call(kind, key, lambda: self._moved(reference, kind, key))
+
+    def _moved(self, reference: str, kind: str, key: str) -> Authorization:
+        before = self.held[reference]
+        moves = {
+            "capture": ({"authorized", "captured"}, replace(before, status="captured",
+                captured_cents=before.captured_cents + 500)),
+            "void": ({"authorized"}, replace(before, status="voided")),
+            "refund": ({"captured"}, replace(before, status="refunded", refunded_cents=500)),
+        }  # fmt: skip
+        allowed, after = moves[kind]
+        if before.status not in allowed:
+            raise BankRefused(before.status)
+        self.held[reference] = after
+        self.ledger.append((reference, kind, key))
+        return after
+
+    async def _call(self, kind: str, key: str, effect: Effect) -> Authorization | None:
+        self.asked.append(kind)
+
+        def once() -> Authorization | None:
+            if key not in self._by_key:
+                self._by_key[key] = effect()
+            return self._by_key[key]
+
+        match self.mood:
+            case Mood.FINE:
+                return once()
+            case Mood.GONE:
+                raise BankSilent(definite=True, retry_after_s=3.0)
+            case Mood.LATE:
+                self.late.append(once)
+            case Mood.LOST_ANSWER | Mood.CRASH:
+                with suppress(BankRefused):  # nobody hears of that either
+                    once()
+        if self.mood is Mood.CRASH:
+            raise Crashed
+        raise BankSilent(definite=False)
+
+
+def _known(told: Authorization | None) -> Authorization:
+    assert told is not None
+    return told
+
+
+@dataclass
+class FakeStore:
+    """`Store` in memory; `calls` are (order_id, operation, key, outcome)."""
+
+    payments: dict[str, Payment] = field(default_factory=dict)
+    calls: list[tuple[str, Operation, str, Outcome]] = field(default_factory=list)
+
+    async def get(self, order_id: str) -> Payment | None:
+        return self.payments.get(order_id)
+
+    async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
+        fresh = Payment(
+            payment_id, purchase.order_id, purchase.user_id, Status.AUTHORIZING,
+            purchase.amount_cents, purchase.currency,
+        )  # fmt: skip
+        return self.payments.setdefault(purchase.order_id, fresh)
+
+    async def bury(self, order_id: str, payment_id: str, now: datetime) -> Payment:
+        stone = Payment(payment_id, order_id, None, Status.VOIDED, 0, "")
+        return self.payments.setdefault(order_id, stone)
+
+    async def begin(
+        self, payment: Payment, operation: Operation, during: Status, key: str, now: datetime
+    ) -> int | None:
+        current = self.payments[payment.order_id]
+        if current.status is not payment.status:
+            return None
+        self.payments[payment.order_id] = replace(current, status=during)
+        self.calls.append((payment.order_id, operation, key, Outcome.ASKED))
+        return len(self.calls) - 1
+
+    async def end(self, call_id: int, outcome: Outcome) -> None:
+        self.calls[call_id] = (*self.calls[call_id][:3], outcome)
+
+    async def settle(
+        self, order_id: str, status: Status, told: Authorization | None, now: datetime,
+        call: tuple[int, Outcome] | None = None,
+    ) -> Payment:  # fmt: skip
+        if call:
+            await self.end(*call)
+        told = told or Authorization("", "")
+        before = self.payments[order_id]
+        after = replace(
+            before,
+            status=status if before.status in BELIEVED_IN[status] else before.status,
+            authorization_id=before.authorization_id or told.id or None,
+            captured_cents=max(before.captured_cents, told.captured_cents),
+            refunded_cents=max(before.refunded_cents, told.refunded_cents),
+            reason=before.reason or told.reason,
+        )
+        self.payments[order_id] = after
+        return after
+
+    async def may_have_asked(self, order_id: str, operation: Operation) -> bool:
+        return any(
+            call[:2] == (order_id, operation) and call[3] is not Outcome.NOT_SENT
+            for call in self.calls
+        )

@@ -1,0 +1,347 @@
+"""Payments against a bank that may be slow, deaf or gone; no database, no network."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shop.payments.domain import (
+    BELIEVED_IN,
+    IN_BETWEEN,
+    MOVES,
+    BankRefused,
+    BankSilent,
+    BankUnavailable,
+    Operation,
+    Outcome,
+    Payment,
+    PaymentDeclined,
+    PaymentDiffers,
+    PaymentNotFound,
+    PaymentUnknown,
+    PaymentVoided,
+    Purchase,
+    Status,
+    WrongState,
+)
+from shop.payments.payments import Payments
+from tests.shop.payments.fakes import DECLINED_CARD, NOW, Crashed, FakeBank, FakeStore, Mood
+
+GOOD = Purchase("order-1", "user-1", 500, "EUR", "4242424242424242")
+REFUSED = Purchase("order-1", "user-1", 500, "EUR", DECLINED_CARD)
+
+
+class Shop:
+    """Payments with its fakes at hand."""
+
+    def __init__(self, idempotent: bool = True) -> None:
+        self.bank = FakeBank()
+        self.store = FakeStore()
+        ids = itertools.count(1)
+        self.payments = Payments(
+            self.store,
+            self.bank,
+            now=lambda: NOW,
+            new_id=lambda: f"id-{next(ids)}",
+            idempotent=idempotent,
+        )
+
+    @property
+    def status(self) -> Status:
+        return self.store.payments["order-1"].status
+
+    async def captured(self) -> Payment:
+        await self.payments.authorize(GOOD)
+        return await self.payments.capture("order-1")
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def test_a_payment_is_authorized_captured_and_refunded(shop: Shop) -> None:
+    assert (await shop.payments.authorize(GOOD)).status is Status.AUTHORIZED
+    assert (await shop.payments.capture("order-1")).captured_cents == 500
+    assert (await shop.payments.refund("order-1")).status is Status.REFUNDED
+    assert [entry[1] for entry in shop.bank.ledger] == ["authorize", "capture", "refund"]
+
+
+async def test_a_declined_card_is_declined_again_without_asking_again(shop: Shop) -> None:
+    for _ in range(2):
+        with pytest.raises(PaymentDeclined) as declined:
+            await shop.payments.authorize(REFUSED)
+        assert declined.value.extra == {"order_id": "order-1", "reason": "card_declined"}
+    assert shop.bank.asked == ["authorize"]
+    assert (await shop.payments.void("order-1")).status is Status.DECLINED
+
+
+async def test_the_state_is_persisted_before_the_bank_is_asked(shop: Shop) -> None:
+    shop.bank.mood = Mood.CRASH
+    with pytest.raises(Crashed):
+        await shop.payments.authorize(GOOD)
+    assert shop.status is Status.AUTHORIZING
+    assert shop.store.calls[0][3] is Outcome.ASKED
+
+
+@pytest.mark.parametrize("mood", [Mood.LOST_QUESTION, Mood.LOST_ANSWER])
+@pytest.mark.parametrize("operation", list(Operation))
+async def test_silence_is_indefinite_and_asking_again_acts_once(
+    shop: Shop, mood: Mood, operation: Operation
+) -> None:
+    ask = await prepared(shop, operation)
+    shop.bank.mood = mood
+    with pytest.raises(PaymentUnknown) as unknown:
+        await ask()
+    assert unknown.value.extra["definite"] is False
+    assert shop.status is MOVES[operation].during
+    shop.bank.mood = Mood.FINE
+    assert (await ask()).status in MOVES[operation].ends
+    assert [entry[1] for entry in shop.bank.ledger].count(operation) == 1
+
+
+async def test_a_bank_never_asked_is_a_definite_no_and_stays_retriable(shop: Shop) -> None:
+    shop.bank.mood = Mood.GONE
+    with pytest.raises(BankUnavailable) as unavailable:
+        await shop.payments.authorize(GOOD)
+    assert unavailable.value.extra == {"order_id": "order-1", "definite": True}
+    assert unavailable.value.retry_after_s == 3.0
+    shop.bank.mood = Mood.FINE
+    assert (await shop.payments.authorize(GOOD)).status is Status.AUTHORIZED
+
+
+async def test_a_breaker_that_opens_after_a_lost_answer_does_not_make_it_definite(
+    shop: Shop,
+) -> None:
+    shop.bank.mood = Mood.LOST_ANSWER
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.authorize(GOOD)
+    shop.bank.mood = Mood.GONE
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.authorize(GOOD)
+
+
+async def test_void_of_an_unknown_order_refuses_a_late_authorization(shop: Shop) -> None:
+    assert (await shop.payments.void("order-1")).status is Status.VOIDED
+    with pytest.raises(PaymentVoided):
+        await shop.payments.authorize(GOOD)
+    assert shop.bank.asked == []
+
+
+async def test_void_spares_a_bank_that_was_never_asked(shop: Shop) -> None:
+    shop.bank.mood = Mood.GONE
+    with pytest.raises(BankUnavailable):
+        await shop.payments.authorize(GOOD)
+    assert (await shop.payments.void("order-1")).status is Status.VOIDED
+    assert shop.bank.asked == ["authorize"]
+
+
+async def test_a_void_outruns_an_authorization_that_is_still_under_way(shop: Shop) -> None:
+    shop.bank.mood = Mood.LATE
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.authorize(GOOD)
+    shop.bank.mood = Mood.FINE
+    assert (await shop.payments.void("order-1")).status is Status.VOIDED
+    shop.bank.deliver_late()
+    assert shop.bank.held == {}
+
+
+async def test_a_void_that_loses_against_a_capture_says_captured(shop: Shop) -> None:
+    await shop.payments.authorize(GOOD)
+    shop.bank.mood = Mood.LOST_ANSWER
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.capture("order-1")
+    shop.bank.mood = Mood.FINE
+    with pytest.raises(WrongState) as wrong:
+        await shop.payments.void("order-1")
+    assert wrong.value.extra["status"] == "captured"
+    assert (await shop.payments.refund("order-1")).refunded_cents == 500
+
+
+async def test_a_void_that_wins_against_a_capture_ends_it(shop: Shop) -> None:
+    await shop.payments.authorize(GOOD)
+    shop.bank.mood = Mood.LATE
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.capture("order-1")
+    shop.bank.mood = Mood.FINE
+    assert (await shop.payments.void("order-1")).status is Status.VOIDED
+    shop.bank.deliver_late()
+    assert shop.bank.captures("order-1") == 0
+    with pytest.raises(WrongState):
+        await shop.payments.capture("order-1")
+
+
+@pytest.mark.parametrize("operation", [Operation.CAPTURE, Operation.REFUND])
+async def test_moving_money_of_an_unknown_order_is_not_found(
+    shop: Shop, operation: Operation
+) -> None:
+    with pytest.raises(PaymentNotFound):
+        await getattr(shop.payments, operation)("order-1")
+
+
+async def test_what_was_captured_is_not_voided_and_what_was_not_is_not_refunded(
+    shop: Shop,
+) -> None:
+    await shop.payments.authorize(GOOD)
+    with pytest.raises(WrongState):
+        await shop.payments.refund("order-1")
+    await shop.payments.capture("order-1")
+    with pytest.raises(WrongState):
+        await shop.payments.void("order-1")
+
+
+async def test_another_amount_for_the_same_order_is_refused(shop: Shop) -> None:
+    await shop.payments.authorize(GOOD)
+    with pytest.raises(PaymentDiffers):
+        await shop.payments.authorize(Purchase("order-1", "user-1", 501, "EUR", "4242424242424242"))
+
+
+async def test_without_idempotency_a_repeated_capture_takes_the_money_twice() -> None:
+    shop = Shop(idempotent=False)
+    await shop.captured()
+    again = await shop.payments.capture("order-1")
+    assert again.captured_cents == 1000
+    assert shop.bank.captures("order-1") == 2
+
+
+async def test_without_idempotency_a_lost_answer_becomes_a_double_capture() -> None:
+    shop = Shop(idempotent=False)
+    await shop.payments.authorize(GOOD)
+    shop.bank.mood = Mood.LOST_ANSWER
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.capture("order-1")
+    shop.bank.mood = Mood.FINE
+    await shop.payments.capture("order-1")
+    assert shop.bank.captures("order-1") == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (Operation.AUTHORIZE, Status.AUTHORIZED),
+        (Operation.CAPTURE, Status.CAPTURED),
+        (Operation.VOID, Status.VOIDED),
+        (Operation.REFUND, Status.REFUNDED),
+    ],
+)
+async def test_the_reconciler_learns_what_a_crash_kept_from_us(
+    shop: Shop, operation: Operation, expected: Status
+) -> None:
+    ask = await prepared(shop, operation)
+    shop.bank.mood = Mood.CRASH
+    with pytest.raises(Crashed):
+        await ask()
+    shop.bank.mood = Mood.FINE
+    asked = len(shop.bank.asked)
+    assert (await shop.payments.reconcile(shop.store.payments["order-1"])).status is expected
+    assert len(shop.bank.asked) == asked, "looking was enough"
+
+
+@pytest.mark.parametrize("operation", [Operation.VOID, Operation.REFUND])
+async def test_the_reconciler_carries_through_what_was_given_up(
+    shop: Shop, operation: Operation
+) -> None:
+    ask = await prepared(shop, operation)
+    shop.bank.mood = Mood.LOST_QUESTION
+    with pytest.raises(PaymentUnknown):
+        await ask()
+    shop.bank.mood = Mood.FINE
+    settled = await shop.payments.reconcile(shop.store.payments["order-1"])
+    assert settled.status in MOVES[operation].ends
+
+
+async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop: Shop) -> None:
+    shop.bank.mood = Mood.LATE
+    with pytest.raises(PaymentUnknown):
+        await shop.payments.authorize(GOOD)
+    settled = await shop.payments.reconcile(shop.store.payments["order-1"])
+    assert settled.status is Status.AUTHORIZING
+
+
+def test_every_operation_can_be_asked_again_and_every_news_ends_something() -> None:
+    for move in MOVES.values():
+        assert move.during in move.begins
+        assert not move.ends & move.begins
+    assert frozenset().union(*BELIEVED_IN.values()) == IN_BETWEEN
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(list(Operation)), st.sampled_from(list(Mood))), max_size=9
+)
+EXPECTED = (
+    PaymentUnknown,
+    BankUnavailable,
+    PaymentDeclined,
+    PaymentVoided,
+    PaymentNotFound,
+    WrongState,
+    BankSilent,
+    BankRefused,
+    Crashed,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(STEPS, st.sampled_from([GOOD, REFUSED]), st.sets(st.integers(0, 9)))
+def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
+    steps: list[tuple[Operation, Mood]], purchase: Purchase, deliveries: set[int]
+) -> None:
+    """Steps under any mood, late questions delivered at any time; then orders gives up or goes on."""
+
+    async def story() -> None:
+        shop = Shop()
+        for number, (operation, mood) in enumerate(steps):
+            shop.bank.mood = mood
+            try:
+                await asker(shop, operation, purchase)()
+            except BankUnavailable:
+                kinds = {entry[1] for entry in shop.bank.ledger}
+                assert operation not in kinds, "said to have not happened, but it did"
+            except EXPECTED:
+                pass
+            if number in deliveries:
+                shop.bank.deliver_late()
+            assert shop.bank.captures("order-1") <= 1
+        shop.bank.mood = Mood.FINE
+        try:
+            settled = await shop.payments.void("order-1")
+        except WrongState as wrong:
+            settled = wrong.payment
+            if settled.status is Status.REFUNDING:
+                settled = await shop.payments.reconcile(settled)
+        shop.bank.deliver_late()
+        assert settled.status not in IN_BETWEEN
+        assert agrees(settled, shop.bank)
+
+    asyncio.run(story())
+
+
+def agrees(payment: Payment, bank: FakeBank) -> bool:
+    """Whether payments and the bank tell the same of the order."""
+    held = bank.held.get("order-1")
+    if payment.status is Status.VOIDED:
+        return held is None or held.status in ("voided", "declined")
+    assert held is not None
+    figures = (payment.captured_cents, payment.refunded_cents)
+    return held.status == payment.status and figures == (held.captured_cents, held.refunded_cents)
+
+
+def asker(
+    shop: Shop, operation: Operation, purchase: Purchase = GOOD
+) -> Callable[[], Awaitable[Payment]]:
+    if operation is Operation.AUTHORIZE:
+        return lambda: shop.payments.authorize(purchase)
+    act: Callable[[str], Awaitable[Payment]] = getattr(shop.payments, operation)
+    return lambda: act("order-1")
+
+
+async def prepared(shop: Shop, operation: Operation) -> Callable[[], Awaitable[Payment]]:
+    """The order is where `operation` may begin."""
+    if operation is not Operation.AUTHORIZE:
+        await shop.payments.authorize(GOOD)
+    if operation is Operation.REFUND:
+        await shop.payments.capture("order-1")
+    return asker(shop, operation)
