@@ -6,8 +6,10 @@ from uuid import UUID
 
 
 def new_id() -> str:
-    """A UUIDv7 as text: 48 bits of milliseconds, then 74 random bits."""
-    ms = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    return str(UUID(int=value | 0b10 << 62 | random & (1 << 62) - 1))
+    """A UUIDv7 as text: 48 bits of milliseconds, 12 of their fraction (method 3), 62 random ones."""
+    ms, rest_ns = divmod(time.time_ns(), 1_000_000)
+    fraction = rest_ns * 4096 // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
+    return str(
+        UUID(int=(ms & (1 << 48) - 1) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random)
+    )

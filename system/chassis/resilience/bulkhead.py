@@ -49,7 +49,7 @@ class Bulkhead(Switchable):
         return len(self._waiting)
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
-        if self.in_flight < self.permits and not self._waiting:
+        if self.in_flight < self.permits:  # a free permit means an empty queue: see release
             self.in_flight += 1
         else:
             await self._wait(call)

@@ -23,6 +23,7 @@ PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
 RESUME_EACH_S = 0.25
 RESUME_AT_ONCE = 20
+STOP_S = 1.0
 
 
 class Store(Protocol):
@@ -74,8 +75,9 @@ class SagaRunner:
             await self._clock.sleep(RESUME_EACH_S)
 
     async def stop(self) -> None:
-        """Let the steps under way end; what is left is resumed by another instance."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        """Give what is under way a moment to end; what is left is resumed by another instance."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=STOP_S)
 
     async def _run_detached(self, progress: Progress, traceparent: str) -> None:
         """The saga outlives the request that began it: no deadline of its, but its lab options."""

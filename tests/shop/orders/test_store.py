@@ -1,0 +1,178 @@
+"""Orders and sagas on the real PostgreSQL: keys, leases, fencing, and events in the same transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import shop.orders.store as orders_store
+from chassis import store
+from chassis.idempotency import Conn
+from chassis.ids import new_id
+from chassis.messaging.event import Event
+from shop.orders.domain import Line, Order
+from shop.orders.saga import CHECKOUT, Progress
+from shop.orders.store import OrderStore
+
+BODY = {"lines": [["SKU-0001", 2]]}
+
+
+@dataclass
+class FakeOutbox:
+    """Remembers what was put; the real one is tested with the chassis."""
+
+    events: list[Event] = field(default_factory=list)
+
+    async def put(self, conn: Conn, event: Event) -> None:
+        self.events.append(event)
+
+
+@dataclass
+class Shop:
+    pool: asyncpg.Pool
+    outbox: FakeOutbox
+
+    def store(self, owner: str, **options: Any) -> OrderStore:
+        settings = {"saga_deadline_s": 30.0} | options
+        return OrderStore(self.pool, self.outbox, owner, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def shop(database: Callable[[str], str]) -> AsyncIterator[Shop]:
+    pool = await store.open_pool(
+        database("orders"), size_max=10, clock_s=asyncio.get_running_loop().time
+    )
+    await store.apply_schema(pool, Path(orders_store.__file__).with_name("schema.sql"), None)
+    yield Shop(pool, FakeOutbox())
+    pool.terminate()
+
+
+def _order(user_id: str = "u1") -> Order:
+    lines = (Line("SKU-0001", 2, 500), Line("SKU-0002", 1, 100))
+    return Order(new_id(), user_id, "u@example.com", lines, "4242424242424242", total_cents=1100)
+
+
+async def test_an_order_is_read_back_as_it_was_placed(shop: Shop) -> None:
+    placed = await shop.store("a").place(_order(), "k", BODY, "")
+    assert placed is not None
+    assert await shop.store("b").get(placed.id) == placed
+    assert [event.type for event in shop.outbox.events] == ["OrderPlaced"]
+
+
+async def test_one_key_places_one_order_however_many_try_at_once(shop: Shop) -> None:
+    placed = await asyncio.gather(
+        *(shop.store(f"i{n}").place(_order(), "same", BODY, "") for n in range(8))
+    )
+    (winner,) = [order for order in placed if order is not None]
+    found = await shop.store("a").by_key("u1", "same")
+    assert found is not None
+    assert found[0].id == winner.id
+    assert len(shop.outbox.events) == 1
+    assert await shop.store("a").by_key("u2", "same") is None
+
+
+async def test_without_idempotency_the_same_key_places_again(shop: Shop) -> None:
+    unsafe = shop.store("a", idempotency=False)
+    assert await unsafe.place(_order(), "same", BODY, "") is not None
+    assert await unsafe.place(_order(), "same", BODY, "") is not None
+
+
+async def test_a_saga_is_moved_by_the_holder_of_its_lease_alone(shop: Shop) -> None:
+    order = await shop.store("a").place(_order(), "k", BODY, "")
+    assert order is not None
+    progress = Progress(order)
+    assert await shop.store("a").persist(progress.begun()) is not None
+    assert await shop.store("b").persist(progress.begun()) is None
+    assert await shop.store("b").claim(10) == []  # the lease still runs
+
+
+async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders_store, "LEASE", timedelta(milliseconds=50))
+    order = await shop.store("a").place(_order(), "k", BODY, "00-trace")
+    assert order is not None
+    assert await shop.store("a").persist(Progress(order).begun()) is not None
+    claimed: list[tuple[str, str]] = []
+    async with asyncio.timeout(5):
+        while not claimed:
+            batches = await asyncio.gather(shop.store("b").claim(10), shop.store("b").claim(10))
+            claimed = [pair for batch in batches for pair in batch]
+    assert claimed == [(order.id, "00-trace")]
+    assert await shop.store("a").persist(Progress(order).begun().done()) is None
+    loaded = await shop.store("b").load(order.id)
+    assert loaded is not None
+    assert (loaded.at, loaded.started, loaded.direction) == (0, True, "forward")
+
+
+async def test_a_parked_saga_is_due_after_its_pause_for_anybody(shop: Shop) -> None:
+    order = await shop.store("a").place(_order(), "k", BODY, "")
+    assert order is not None
+    assert await shop.store("a").persist(Progress(order).begun().again(), park_s=0.05) is not None
+    async with asyncio.timeout(5):
+        while not (claimed := await shop.store("b").claim(10)):
+            await asyncio.sleep(0.01)
+    assert [order_id for order_id, _ in claimed] == [order.id]
+    loaded = await shop.store("b").load(order.id)
+    assert loaded is not None
+    assert loaded.attempts == 1
+
+
+async def test_the_end_of_a_saga_ends_the_order_tells_it_and_masks_the_card(shop: Shop) -> None:
+    orders = shop.store("a")
+    order = await orders.place(_order(), "k", BODY, "")
+    assert order is not None
+    assert await orders.finish(Progress(order, at=len(CHECKOUT))) is None
+    ended = await orders.get(order.id)
+    assert ended is not None
+    assert (ended.status, ended.version, ended.card_number) == ("confirmed", 2, "************4242")
+    assert [event.type for event in shop.outbox.events] == ["OrderPlaced", "OrderConfirmed"]
+    assert await orders.pending() == 0
+
+
+async def test_the_same_key_gets_the_same_answer_after_a_later_cancellation(shop: Shop) -> None:
+    orders = shop.store("a")
+    order = await orders.place(_order(), "k", BODY, "")
+    assert order is not None
+    await orders.finish(Progress(order, at=len(CHECKOUT)))
+    confirmed = await orders.get(order.id)
+    cancellation = await orders.cancel(order.id, "")
+    assert cancellation is not None
+    assert cancellation.kind == "cancellation"
+    await orders.finish(cancellation)
+    cancelled = await orders.get(order.id)
+    assert cancelled is not None
+    assert (cancelled.status, cancelled.reason) == ("cancelled", "customer")
+    found = await orders.by_key("u1", "k")
+    assert found is not None
+    assert confirmed is not None
+    assert (found[0].status, found[0].version) == ("confirmed", confirmed.version)
+
+
+async def test_a_running_saga_is_asked_to_turn_back(shop: Shop) -> None:
+    orders = shop.store("a")
+    order = await orders.place(_order(), "k", BODY, "")
+    assert order is not None
+    assert await orders.cancel(order.id, "") is None
+    seen = await orders.persist(Progress(order).begun())
+    assert seen is not None
+    assert seen.cancel_requested
+
+
+async def test_a_list_goes_from_the_newest_and_shows_only_ones_own(shop: Shop) -> None:
+    orders = shop.store("a")
+    ids = []
+    for number in range(5):
+        order = await orders.place(_order(), f"k{number}", BODY, "")
+        assert order is not None
+        ids.append(order.id)
+    await orders.place(_order("u2"), "other", BODY, "")
+    first = await orders.list_of("u1", 3, None)
+    assert [order.id for order in first] == ids[:1:-1]
+    rest = await orders.list_of("u1", 3, first[-1].id)
+    assert [order.id for order in rest] == ids[1::-1]
