@@ -43,6 +43,15 @@ def test_gradient2_grows_at_constant_latency_and_shrinks_when_it_rises() -> None
     assert gradient.limit < 0.6 * grown
 
 
+def test_gradient2_learns_nothing_while_the_limit_is_not_what_holds_calls_back() -> None:
+    gradient = Gradient2(initial=20)
+    for rtt_s in (0.1, 0.1, 5.0):
+        gradient.update(rtt_s, in_flight=9, dropped=False)
+    assert gradient.limit == 20
+    gradient.update(0.1, in_flight=9, dropped=True)
+    assert gradient.limit == 0.8 * 20 + 0.2 * 10
+
+
 @pytest.mark.parametrize("algorithm", [Aimd, Gradient2])
 def test_limits_stay_within_their_bounds(algorithm: Callable[..., Limit]) -> None:
     limit = algorithm(initial=10, least=5, most=15)

@@ -119,6 +119,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("call"), st.booleans()),
         st.tuples(st.just("call"), st.booleans()),
+        st.tuples(st.just("slow call"), st.booleans()),
         st.tuples(st.just("start"), NUMBER),
         st.tuples(st.just("good"), NUMBER),
         st.tuples(st.just("bad"), NUMBER),
@@ -162,9 +163,10 @@ def test_same_calls_same_states_same_counts(
     for what, argument in steps:
         if what == "tick":
             both.clock.tick(argument)
-        elif what == "call":
+        elif what.endswith("call"):
             before = len(both.under_way)
             both.start()
+            both.clock.tick(1.3 * SLOW_S if what == "slow call" else 0.01)
             if len(both.under_way) > before:
                 both.finish(before, ZeroDivisionError() if argument else None)
         elif what == "start":

@@ -77,6 +77,8 @@ class Model:
 
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.just("call"), st.just(0), st.booleans(), st.booleans()),
+        st.tuples(st.just("call"), st.just(0), st.booleans(), st.booleans()),
         st.tuples(st.just("start"), st.just(0), st.booleans(), st.booleans()),
         st.tuples(st.just("finish"), st.integers(0, 50), st.booleans(), st.booleans()),
         st.tuples(st.just("cancel"), st.integers(0, 50), st.booleans(), st.booleans()),
@@ -126,15 +128,17 @@ def test_breaker_equals_the_naive_model(
         now = clock.monotonic()
         if what == "tick":
             clock.tick(number / 4)
-        elif what == "start":
+            continue
+        if what in ("start", "call"):
             expected = model.acquire(now)
             try:
                 under_way.append((breaker.acquire(), expected if expected is not None else -1))
                 assert expected is not None
             except BreakerOpen:
                 assert expected is None
-        elif under_way:
-            era, model_era = under_way.pop(number % len(under_way))
+                continue
+        if what != "start" and under_way:
+            era, model_era = under_way.pop(-1 if what == "call" else number % len(under_way))
             if what == "cancel":
                 breaker.release(era)
                 model.release(model_era)

@@ -88,11 +88,15 @@ def test_a_permit_granted_to_a_call_cancelled_in_the_same_instant_moves_on(
     bank = Bank(clock, (1, "ok"))
 
     async def main() -> str:
-        first = asyncio.create_task(bulkhead.run(bank, a_call()))
+        async def first() -> None:
+            await bulkhead.run(bank, a_call())  # hands its permit to the second, which has not run
+            assert second.cancel()
+
+        one = asyncio.create_task(first())
+        await asyncio.sleep(0)
         second = asyncio.create_task(bulkhead.run(bank, a_call()))
         third = asyncio.create_task(bulkhead.run(bank, a_call()))
-        await first  # has just handed its permit to the second, which has not run yet
-        second.cancel()
+        await one
         answer = await third
         assert second.cancelled()
         return answer

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chassis.resilience import Event, FakeClock, OutlierEjection
@@ -35,6 +35,8 @@ def test_five_bad_calls_in_a_row_eject_and_time_readmits(
     assert ejection.available(TWO) == ["two:80"]
     clock.tick(0.1)
     assert ejection.available(TWO) == TWO
+    bad(ejection, "one:80", 4)
+    assert ejection.available(TWO) == TWO, "it starts afresh"
     assert kinds(heard) == ["ejection", "readmission"]
     assert heard[0].host == "one:80"
     assert heard[0].wait_s == 30
@@ -112,6 +114,8 @@ def test_switched_off_it_offers_every_host(clock: FakeClock) -> None:
     share=st.sampled_from([0.1, 0.3, 0.5, 1.0]),
     steps=st.lists(st.tuples(st.integers(0, 11), st.booleans(), st.integers(0, 9)), max_size=150),
 )
+@example(hosts=1, share=1.0, steps=[(0, False, 0)] * 2)
+@example(hosts=3, share=1.0, steps=[(n // 2, False, 0) for n in range(6)])
 def test_never_more_than_the_share_and_never_the_last(
     hosts: int, share: float, steps: list[tuple[int, bool, int]]
 ) -> None:
@@ -122,7 +126,9 @@ def test_never_more_than_the_share_and_never_the_last(
         clock.tick(gap / 3)
         ejection.record(names[number % hosts], ok, 0.1)
         inside = ejection.available(names)
-        assert len(inside) >= 1
+        out = [h for h in ejection._hosts.values() if h.ejected_until is not None]
+        assert len(out) < hosts
+        assert len(inside) == hosts - len(out)
         assert hosts - len(inside) <= max(1, int(share * hosts))
 
 

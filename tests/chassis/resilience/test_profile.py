@@ -95,6 +95,14 @@ def test_switches_and_profiles_move_at_run_time(clock: FakeClock) -> None:
     assert states["breaker"] == "open"
 
 
+def test_retries_and_hedges_have_a_purse_each(clock: FakeClock) -> None:
+    chain = build(EDGE, {"hedge": True, "budget": {"capacity": 3}}, clock=clock)
+    clock.run(chain.run(ok, a_call()))
+    purses = [getattr(chain.get(kind), "budget") for kind in ("retry", "hedge")]  # noqa: B009
+    assert purses == chain.budgets
+    assert purses[0] is not purses[1]
+
+
 def test_events_carry_the_edge(clock: FakeClock, heard: list[Event]) -> None:
     spec = {**EVERYTHING, "rate_limiter": {"burst": 1000}, "throttle": False}
     storm(clock, build(EDGE, spec, clock=clock, listener=heard.append), 30)

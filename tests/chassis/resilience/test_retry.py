@@ -110,6 +110,13 @@ def test_a_spent_budget_stops_retries_and_shows_the_real_error(
     assert [e.reason for e in only(heard, "give_up")] == ["budget"] * 5
 
 
+def test_a_success_pays_into_the_budget(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=10, deposit=0.5)
+    budget.tokens = 0.0
+    clock.run(a_retry(clock, budget=budget).run(Bank(clock, (0, "ok")), a_call()))
+    assert budget.tokens == 0.5
+
+
 def test_a_lab_can_leave_the_budget_out_of_one_call(clock: FakeClock) -> None:
     budget = RetryBudget(capacity=1)
     bank = Bank(clock, (0, failed()))
