@@ -1,6 +1,6 @@
 -- name: payments
 SELECT payment_id::text, order_id::text, status, amount_cents, captured_cents, refunded_cents,
-       authorization_id::text, updated_at
+       authorization_id, updated_at
 FROM payments ORDER BY payment_id;
 
 -- name: operations

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS payments (
     currency text NOT NULL,
     captured_cents bigint NOT NULL DEFAULT 0,
     refunded_cents bigint NOT NULL DEFAULT 0,
-    authorization_id uuid,
+    authorization_id text,  -- the bank's name for it
     reason text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,

@@ -18,7 +18,7 @@ from shop.payments.domain import (
 )
 
 _COLUMNS = """payment_id::text AS id, order_id::text, user_id::text, status, amount_cents, currency,
-              captured_cents, refunded_cents, authorization_id::text, reason"""
+              captured_cents, refunded_cents, authorization_id, reason"""
 
 _GET = f"SELECT {_COLUMNS} FROM payments WHERE order_id = $1"
 _OPEN = f"""

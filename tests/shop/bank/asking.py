@@ -1,0 +1,57 @@
+"""Asking a running service over HTTP, as orders would, as a user, or as the lab."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from chassis.ids import new_id
+from tests.fixtures.running import RunningService
+
+
+@dataclass
+class Answer:
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+async def ask(
+    service: RunningService,
+    method: str,
+    path: str,
+    *,
+    json: Any = None,
+    key: str | None = None,
+    token: str | None = None,
+) -> Answer:
+    """One request; a POST gets a fresh key if none is given, `key=""` sends none. Asked by orders."""
+    headers = {"authorization": f"Bearer {token or service.service_token('orders')}"}
+    if method == "POST" and key != "":
+        headers["idempotency-key"] = key or new_id()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, service.url + path, json=json, headers=headers) as answer,
+    ):
+        return Answer(answer.status, await answer.json(content_type=None), answer.headers)
+
+
+async def arm(service: RunningService, **fault: Any) -> None:
+    """Arm a fault in the service until the test is over."""
+    answer = await ask(
+        service, "POST", "/_lab/faults", json={"ttl_s": 60, **fault},
+        token=service.settings.lab_token,
+    )  # fmt: skip
+    assert answer.status == 201, answer.body
+
+
+async def until(true: Callable[[], Awaitable[bool]], what: str, within_s: float = 15) -> None:
+    """Wait for something that has no event to wait on. Fails by name."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not await true():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {within_s} s: {what}") from None

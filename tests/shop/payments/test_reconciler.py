@@ -1,0 +1,85 @@
+"""The reconciler's rounds, on the real PostgreSQL, with time passed in."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from asyncpg import Pool
+
+from chassis.clock import SystemClock
+from chassis.ids import new_id
+from shop.payments.domain import BankUnavailable, PaymentUnknown, Purchase, Status
+from shop.payments.payments import Payments
+from shop.payments.reconciler import IN_DOUBT, Reconciler
+from shop.payments.store import PaymentStore
+from tests.shop.payments.fakes import NOW, FakeBank, Mood
+
+
+class HandClock(SystemClock):
+    """Wall time moved by hand."""
+
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Stage:
+    def __init__(self, pool: Pool) -> None:
+        self.clock = HandClock()
+        self.bank = FakeBank()
+        self.store = PaymentStore(pool)
+        self.payments = Payments(self.store, self.bank, now=self.clock.now, new_id=new_id)
+        self.reconciler = Reconciler(self.payments, self.store, self.clock, after_s=5, period_s=1)
+
+    async def lost(self, mood: Mood) -> str:
+        """An order whose authorization met this mood."""
+        wanted = Purchase(new_id(), new_id(), 500, "EUR", "4242424242424242")
+        self.bank.mood = mood
+        with pytest.raises((PaymentUnknown, BankUnavailable)):
+            await self.payments.authorize(wanted)
+        self.bank.mood = Mood.FINE
+        return wanted.order_id
+
+    async def status(self, order_id: str) -> Status:
+        return (await self.payments.get(order_id)).status
+
+    def wait(self, seconds: float) -> None:
+        self.clock.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def stage(pool: Pool) -> Stage:
+    return Stage(pool)
+
+
+async def test_a_payment_in_between_is_taken_up_after_a_while_not_before(stage: Stage) -> None:
+    order_id = await stage.lost(Mood.LOST_ANSWER)
+    stage.wait(4)
+    await stage.reconciler.sweep()
+    assert await stage.status(order_id) is Status.AUTHORIZING
+    assert IN_DOUBT._value.get() == 1
+    stage.wait(2)
+    await stage.reconciler.sweep()
+    assert await stage.status(order_id) is Status.AUTHORIZED
+    assert IN_DOUBT._value.get() == 0
+
+
+async def test_a_silent_bank_ends_the_round_and_a_later_round_goes_on(stage: Stage) -> None:
+    order_id = await stage.lost(Mood.LOST_ANSWER)
+    stage.wait(6)
+    stage.bank.deaf = True
+    await stage.reconciler.sweep()
+    assert await stage.status(order_id) is Status.AUTHORIZING
+    stage.bank.deaf = False
+    stage.wait(6)
+    await stage.reconciler.sweep()
+    assert await stage.status(order_id) is Status.AUTHORIZED
+
+
+async def test_a_round_past_one_undecided_payment_settles_the_others(stage: Stage) -> None:
+    undecided = await stage.lost(Mood.LOST_QUESTION)
+    decided = await stage.lost(Mood.LOST_ANSWER)
+    stage.wait(6)
+    await stage.reconciler.sweep()
+    assert await stage.status(undecided) is Status.AUTHORIZING
+    assert await stage.status(decided) is Status.AUTHORIZED

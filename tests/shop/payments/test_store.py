@@ -1,0 +1,147 @@
+"""Payments on the real PostgreSQL, with many asking at once."""
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import pytest
+from asyncpg import Pool
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chassis.ids import new_id
+from shop.payments.domain import (
+    IN_BETWEEN,
+    BankUnavailable,
+    Operation,
+    Outcome,
+    PaymentNotFound,
+    PaymentUnknown,
+    PaymentVoided,
+    Purchase,
+    Status,
+    WrongState,
+)
+from shop.payments.payments import Payments
+from shop.payments.store import PaymentStore
+from tests.shop.payments.fakes import NOW, FakeBank, Mood
+
+REFUSALS = (PaymentNotFound, PaymentUnknown, PaymentVoided, BankUnavailable, WrongState)
+
+
+@pytest.fixture
+def store(pool: Pool) -> PaymentStore:
+    return PaymentStore(pool)
+
+
+def purchase(amount_cents: int = 500) -> Purchase:
+    return Purchase(new_id(), new_id(), amount_cents, "EUR", "4242424242424242")
+
+
+async def test_the_first_purchase_of_an_order_stays(store: PaymentStore) -> None:
+    first = purchase()
+    made = await store.open(first, new_id(), NOW)
+    again = await store.open(first, new_id(), NOW)
+    assert again == made == await store.get(first.order_id)
+    assert await store.bury(first.order_id, new_id(), NOW) == made
+
+
+async def test_a_call_begins_only_from_the_state_it_was_decided_on(
+    store: PaymentStore, pool: Pool
+) -> None:
+    payment = await store.open(purchase(), new_id(), NOW)
+    first = await store.begin(payment, Operation.VOID, Status.VOIDING, "k", NOW)
+    late = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k2", NOW)
+    assert first is not None
+    assert late is None
+    assert await pool.fetchval("SELECT count(*) FROM operations") == 1
+
+
+async def test_a_call_that_was_certainly_not_sent_did_not_ask(store: PaymentStore) -> None:
+    payment = await store.open(purchase(), new_id(), NOW)
+    call = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k", NOW)
+    assert call is not None
+    assert await store.may_have_asked(payment.order_id, Operation.AUTHORIZE)
+    await store.end(call, Outcome.NOT_SENT)
+    assert not await store.may_have_asked(payment.order_id, Operation.AUTHORIZE)
+
+
+async def test_two_reconcilers_never_take_up_the_same_payment(store: PaymentStore) -> None:
+    for _ in range(30):
+        await store.open(purchase(), new_id(), NOW)
+    later = NOW + timedelta(seconds=10)
+    rounds = [store.claim_stuck(NOW + timedelta(seconds=5), later, 10) for _ in range(4)]
+    claimed = [payment.order_id for taken in await asyncio.gather(*rounds) for payment in taken]
+    assert len(claimed) == len(set(claimed)) == 30
+    assert await store.in_doubt() == 30
+    assert await store.claim_stuck(NOW + timedelta(seconds=5), later, 10) == []
+
+
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["authorize", "capture", "void", "refund"]), st.integers(1, 4)),
+    min_size=2,
+    max_size=6,
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ACTS, st.integers(0, 2**32))
+async def test_many_asking_at_once_never_move_the_money_twice(
+    store: PaymentStore, acts: list[tuple[str, int]], seed: int
+) -> None:
+    """Each act is done by several tasks at the same time, at a bank that answers some and not others."""
+    rng = Random(seed)
+    bank = MoodyBank(rng)
+    payments = Payments(store, bank, now=lambda: NOW, new_id=new_id)
+    wanted = purchase()
+    for act, times in [("authorize", 2), *acts]:
+        await asyncio.gather(*(attempt(payments, act, wanted) for _ in range(times)))
+        assert bank.captures(wanted.order_id) <= 1
+    bank.steady = True
+    await settle(payments, wanted.order_id)
+    bank.deliver_late()
+    final = await payments.get(wanted.order_id)
+    held = bank.held.get(wanted.order_id)
+    assert final.status not in IN_BETWEEN
+    if held is not None:
+        assert held.status == final.status
+        assert held.captured_cents == final.captured_cents
+        assert held.refunded_cents == final.refunded_cents
+
+
+class MoodyBank(FakeBank):
+    """Takes its mood anew for each call, until it is steady, and lets other tasks run meanwhile."""
+
+    def __init__(self, rng: Random) -> None:
+        super().__init__()
+        self.steady = False
+        self._rng = rng
+
+    async def _call(self, kind: str, key: str, effect):  # type: ignore[no-untyped-def]
+        moods = [Mood.FINE, Mood.FINE, Mood.GONE, Mood.LOST_QUESTION, Mood.LOST_ANSWER, Mood.LATE]
+        await asyncio.sleep(0)
+        self.mood = Mood.FINE if self.steady else self._rng.choice(moods)
+        if self._rng.random() < 0.3:
+            self.deliver_late()
+        return await super()._call(kind, key, effect)
+
+
+async def attempt(payments: Payments, act: str, wanted: Purchase) -> None:
+    try:
+        if act == "authorize":
+            await payments.authorize(wanted)
+        else:
+            await getattr(payments, act)(wanted.order_id)
+    except REFUSALS:
+        pass
+
+
+async def settle(payments: Payments, order_id: str) -> None:
+    """Orders gives up; what is captured already stays, what is being refunded is carried through."""
+    try:
+        await payments.void(order_id)
+    except WrongState as wrong:
+        if wrong.payment.status is Status.REFUNDING:
+            await payments.reconcile(wrong.payment)
