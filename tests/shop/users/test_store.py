@@ -1,0 +1,134 @@
+"""Accounts, sessions and keys on the real PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import shop.users
+from chassis.idempotency import Conn, KeyReused
+from chassis.messaging.event import Event
+from chassis.store import apply_schema
+from shop.users.domain import EmailTaken, Session, User
+from shop.users.seed import seed
+from shop.users.store import UserStore, signing_keys
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SCHEMA = Path(shop.users.__file__).with_name("schema.sql")
+ANN = User("user-1", "ann@example.com", "Ann")
+BODY = {"email": ANN.email}
+
+
+class FakeOutbox:
+    """Keeps events only if their transaction commits, as a row would."""
+
+    async def put(self, conn: Conn, event: Event) -> None:
+        await conn.execute(
+            "INSERT INTO outbox (event_id, type, aggregate_id, payload) VALUES ($1, $2, $3, '{}')",
+            event.event_id, event.type, event.aggregate_id,
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def pool(database: Callable[[str], str]) -> AsyncIterator[asyncpg.Pool]:
+    url = await asyncio.to_thread(database, "users")
+    async with asyncpg.create_pool(url, min_size=1, max_size=10) as pool:
+        await apply_schema(pool, SCHEMA, None)
+        yield pool
+
+
+@pytest.fixture
+def store(pool: asyncpg.Pool) -> UserStore:
+    return UserStore(pool, FakeOutbox())  # type: ignore[arg-type]
+
+
+async def add(store: UserStore, user: User = ANN, key: str = "k1", **body: Any) -> Any:
+    return await store.register(user, "a hash", NOON, key, BODY | body)
+
+
+async def test_account_event_and_answer_are_kept_together(
+    store: UserStore, pool: asyncpg.Pool
+) -> None:
+    first = await add(store)
+    again = await add(store, User("user-2", ANN.email, "Ann"))
+    assert first.body == again.body == {"id": "user-1", "email": ANN.email, "name": "Ann"}
+    assert (first.replayed, again.replayed) == (False, True)
+    rows = await pool.fetch("SELECT type, aggregate_id FROM outbox")
+    assert [tuple(row) for row in rows] == [("UserRegistered", "user-1")]
+
+
+async def test_a_refused_registration_leaves_nothing_behind(
+    store: UserStore, pool: asyncpg.Pool
+) -> None:
+    await add(store)
+    with pytest.raises(EmailTaken):
+        await add(store, User("user-2", ANN.email, "Other Ann"), key="k2")
+    with pytest.raises(KeyReused):
+        await add(store, User("user-3", "bob@example.com", "Bob"), email="bob@example.com")
+    assert await pool.fetchval("SELECT count(*) FROM users") == 1
+    assert await pool.fetchval("SELECT count(*) FROM idempotency") == 1
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+
+async def test_of_ten_registrations_at_once_with_one_address_one_wins(store: UserStore) -> None:
+    outcomes = await asyncio.gather(
+        *(add(store, User(f"user-{n}", ANN.email, "Ann"), key=f"k{n}") for n in range(10)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, EmailTaken) for outcome in outcomes) == 9
+    assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+
+
+async def test_of_ten_uses_of_one_refresh_token_at_once_at_most_one_wins(store: UserStore) -> None:
+    await add(store)
+    await store.open_session(Session("s1", ANN.id, b"old", NOON + timedelta(days=1)), NOON)
+    outcomes = await asyncio.gather(
+        *(store.rotate_session("s1", b"old", b"new%d" % n, NOON) for n in range(10))
+    )
+    assert sum(outcome == ANN for outcome in outcomes) == 1
+    assert await store.rotate_session("s1", b"old", b"x", NOON) is None
+
+
+async def test_an_old_refresh_token_ends_the_session_of_the_new_one(store: UserStore) -> None:
+    await add(store)
+    await store.open_session(Session("s1", ANN.id, b"old", NOON + timedelta(days=1)), NOON)
+    await store.open_session(Session("s2", ANN.id, b"other", NOON + timedelta(days=1)), NOON)
+    assert await store.rotate_session("s1", b"old", b"new", NOON) == ANN
+    assert await store.rotate_session("s1", b"old", b"thief", NOON) is None
+    assert await store.rotate_session("s1", b"new", b"newer", NOON) is None
+    assert await store.rotate_session("s2", b"other", b"o2", NOON) == ANN, "another login lives on"
+
+
+async def test_expired_sessions_go_with_the_next_login(
+    store: UserStore, pool: asyncpg.Pool
+) -> None:
+    await add(store)
+    await store.open_session(Session("s1", ANN.id, b"1", NOON + timedelta(days=1)), NOON)
+    later = NOON + timedelta(days=2)
+    await store.open_session(Session("s2", ANN.id, b"2", later + timedelta(days=1)), later)
+    rows = await pool.fetch("SELECT session_id FROM sessions")
+    assert [row["session_id"] for row in rows] == ["s2"]
+
+
+async def test_instances_starting_at_once_agree_on_one_key(pool: asyncpg.Pool) -> None:
+    rings = await asyncio.gather(*(signing_keys(pool, NOON, timedelta(days=30)) for _ in range(8)))
+    assert {key.kid for ring in rings for key in ring} == {rings[0][0].kid}
+    later = await signing_keys(pool, NOON + timedelta(days=30), timedelta(days=30))
+    assert len(later) == 2
+    assert rings[0][0] in later
+
+
+async def test_seeding_twice_gives_500_users_once_and_fast(pool: asyncpg.Pool) -> None:
+    started = time.perf_counter()
+    await apply_schema(pool, SCHEMA, seed)
+    seeded_s = time.perf_counter() - started
+    await apply_schema(pool, SCHEMA, seed)
+    assert await pool.fetchval("SELECT count(*) FROM users") == 500
+    assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM users") == 1
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0, "nobody registered"
+    assert seeded_s < 0.5
