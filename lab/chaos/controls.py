@@ -69,12 +69,17 @@ def after_rollback_control(context: Context, **_: Any) -> None:
 
 def before_activity_control(context: Context, **_: Any) -> None:
     # a pause before the activity is still to come: the journal has the activity's own times
-    _tell("activity", "begin", context, type=context.get("type"))
+    _tell("activity", "begin", context, **_kind(context))
 
 
 def after_activity_control(context: Context, state: Any = None, **_: Any) -> None:
     status = state.get("status") if isinstance(state, dict) else None
-    _tell("activity", "end", context, type=context.get("type"), status=status)
+    _tell("activity", "end", context, status=status, **_kind(context))
+
+
+def _kind(context: Context) -> dict[str, Any]:
+    """The hypothesis' probes are those with a tolerance; they come again and again."""
+    return {"type": context.get("type"), "tolerance": context.get("tolerance")}
 
 
 def _tell(what: str, edge: str, context: Context, **more: Any) -> None:

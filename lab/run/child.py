@@ -1,0 +1,61 @@
+"""A tool as a child process of the run: it cannot outlive us, and Ctrl-C reaches it only through us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.runtimes.spawn import start
+from lab.topology import PROJECT
+
+SOURCE_ROOTS = (PROJECT / "system", PROJECT)
+
+
+class Child:
+    """`log` takes both of its streams."""
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        paths = [*map(str, SOURCE_ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # colours and progress bars are for people; the log is for grep
+        plain = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
+        full = {**os.environ, **plain, "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._process = start(command, output=descriptor, cwd=PROJECT, env=full)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal if one ended it."""
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it ended in time."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it and what it started, now."""
+        if self.exit_code is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def said(self, lines: int = 5) -> str:
+        """The last lines of its log, for an error message."""
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        return "\n".join(line for line in text.splitlines()[-lines:] if line.strip())

@@ -1,0 +1,80 @@
+"""The real engines of a run: each step of the story on the running lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import archive
+from lab.audit import audit
+from lab.chaos.control import Control
+from lab.chaos.target import RunningLab, find_lab
+from lab.load.profiles import Profile
+from lab.run import quiescence, residue
+from lab.run.disturbing import Disturbing
+from lab.run.loading import Loading
+from lab.run.quiescence import Quiescence
+from lab.run.recording import Recording
+from lab.run.rundir import RunDir
+
+
+class LabEngines:
+    """On the lab of `port_base`; its file is read anew where instances may have changed."""
+
+    def __init__(self, run: RunDir, port_base: int, profile: Profile, seed: int) -> None:
+        self._run = run
+        self._port_base = port_base
+        self._profile, self._seed = profile, seed
+        self._recording = Recording(self._lab)
+
+    def start_recording(self) -> None:
+        self._recording.start(self._run.path)
+
+    def stop_recording(self) -> None:
+        self._recording.stop()
+
+    def start_load(self, duration_s: float) -> Loading:
+        url = self._lab.ingress_url
+        return Loading(self._run.path, url, self._profile, self._seed, duration_s)
+
+    def start_method(self) -> Disturbing:
+        return Disturbing(self._run.path, self._port_base)
+
+    def drain(self, tick: Callable[[], None]) -> Quiescence:
+        return quiescence.drain(lambda: quiescence.under_way(self._control), tick=tick)
+
+    def left_behind(self) -> list[str]:
+        return residue.left_behind(self._control)
+
+    def clear_faults(self) -> None:
+        self._control.clear()
+
+    def keep_fault_rows(self) -> None:
+        journal, since_s = self._run.path / "journal.json", self._run.info["started_s"]
+        rows = residue.fault_rows(self._control, journal, since_s)
+        residue.write_fault_rows(self._run.path, rows)
+
+    def audit(self) -> None:
+        lab = self._lab.state
+        audit(self._run.path, lab.databases, mail=Path(lab.home) / "mail")
+
+    def seal(self) -> None:
+        archive.seal(self._run.path)
+
+    def judge(self) -> int:
+        from lab.analysis.verdict import write_verdict  # numpy and pandas: only when needed
+
+        return int(write_verdict(self._run.path)["exit_code"])
+
+    def report(self) -> None:
+        from lab.report import write_report
+
+        write_report(self._run.path)
+
+    @property
+    def _lab(self) -> RunningLab:
+        return find_lab(self._port_base)
+
+    @property
+    def _control(self) -> Control:
+        return Control(self._lab)

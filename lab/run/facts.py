@@ -1,0 +1,52 @@
+"""What a run was made with: versions, host, topology and switches, for run.json."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
+from lab.state import Lab
+
+SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
+DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
+TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust", "breakwater": "breakwater"}
+
+
+def facts(lab: Lab) -> dict[str, Any]:
+    """topology_hash, config, versions, host."""
+    return {
+        "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
+        "port_base": lab.port_base,
+        "config": {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES},
+        "versions": {
+            "python": platform.python_version(),
+            **{server: _server(server) for server in SERVERS},
+            **{name: _package(package) for name, package in TOOLS.items()},
+        },
+        "host": {
+            "os": platform.platform(),
+            "cpus": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+    }
+
+
+def _server(server: str) -> str | None:
+    try:
+        return resolve(server).version()
+    except ServerMissing:
+        return None
+
+
+def _package(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None  # run from a checkout that is not installed

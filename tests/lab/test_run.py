@@ -1,0 +1,336 @@
+"""The run's story with stub engines: phases, exit codes, interruption, and an archive in every case."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.run.loading import LoadFailed
+from lab.run.quiescence import STILL_S, Quiescence, drain
+from lab.run.recording import NotRecording
+from lab.run.rundir import RunDir, is_played
+from lab.run.story import Script, Story
+from lab.run.telling import Silent
+
+PHASES = {"warmup_s": 2, "before_s": 5, "method_s": 10, "recovery_s": 5, "after_s": 4}
+
+
+class Clock:
+    """Time that passes only by sleeping; `at` calls something when its time has come."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        while self.due and self.due[0][0] <= self.now_s:
+            self.due.pop(0)[1]()
+
+    def at(self, at_s: float, do: Callable[[], None]) -> None:
+        self.due = sorted([*self.due, (at_s, do)], key=lambda each: each[0])
+
+
+class StubLoad:
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.error, self.killed = clock, "", False
+        self.start_s = clock() + 1
+
+    def started_s(self) -> float | None:
+        self.check()
+        return self.start_s if self.clock() >= self.start_s else None
+
+    def check(self) -> None:
+        if self.error:
+            raise LoadFailed(self.error)
+
+    def finish(self) -> dict:
+        self.check()
+        return {"planned": 10, "sent": 10, "dropped": 0}
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+class StubMethod:
+    """Tells its events at their times (seconds after its start) and ends with the last."""
+
+    def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]]) -> None:
+        self.clock, self.start_s = clock, clock()
+        self.coming = [
+            {
+                "time_s": self.start_s + at,
+                "what": what,
+                "edge": edge,
+                "name": name,
+                "type": "action",
+            }
+            for at, what, edge, name in events
+        ]
+        self.called_off = False
+
+    def events(self) -> list[dict]:
+        told = [event for event in self.coming if event["time_s"] <= self.clock()]
+        self.coming = [event for event in self.coming if event not in told]
+        return told
+
+    def ended(self) -> bool:
+        return self.called_off or not self.coming
+
+    def said(self) -> str:
+        return "what the toolkit said"
+
+    def call_off(self) -> None:
+        self.called_off = True
+
+    def kill(self) -> None: ...
+
+
+EVENTS = [
+    (1.0, "hypothesis", "begin", "steady"),
+    (1.5, "method", "begin", "title"),
+    (1.6, "activity", "begin", "break"),
+    (2.0, "activity", "end", "break"),
+    (9.0, "activity", "begin", "mend"),
+    (9.5, "activity", "begin", "wait"),
+    (12.0, "method", "end", "title"),
+    (13.0, "rollbacks", "end", "title"),
+]
+
+
+class StubEngines:
+    def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]] = EVENTS) -> None:
+        self.clock, self.plot, self.verdict = clock, events, 0
+        self.calls: list[str] = []
+        self.failing: set[str] = set()
+        self.left: list[str] = []
+        self.rests = True
+
+    def _do(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.failing:
+            raise OSError(f"{call} broke")
+
+    def start_recording(self) -> None:
+        if "start_recording" in self.failing:
+            raise NotRecording("another run is recorded")
+        self._do("start_recording")
+
+    def stop_recording(self) -> None:
+        self._do("stop_recording")
+
+    def start_load(self, duration_s: float) -> StubLoad:
+        self._do("start_load")
+        self.load = StubLoad(self.clock)
+        return self.load
+
+    def start_method(self) -> StubMethod:
+        self._do("start_method")
+        self.method = StubMethod(self.clock, self.plot)
+        return self.method
+
+    def drain(self, tick) -> Quiescence:
+        self._do("drain")
+        return Quiescence(self.rests, 1.0)
+
+    def left_behind(self) -> list[str]:
+        self._do("left_behind")
+        return self.left
+
+    def clear_faults(self) -> None:
+        self._do("clear_faults")
+
+    def keep_fault_rows(self) -> None:
+        self._do("keep_fault_rows")
+
+    def audit(self) -> None:
+        self._do("audit")
+
+    def seal(self) -> None:
+        self._do("seal")
+
+    def judge(self) -> int:
+        self._do("judge")
+        return self.verdict
+
+    def report(self) -> None:
+        self._do("report")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engines(clock: Clock) -> StubEngines:
+    return StubEngines(clock)
+
+
+@pytest.fixture
+def run(tmp_path: Path, clock: Clock) -> RunDir:
+    return RunDir.make("payments_slow", 7, root=tmp_path, clock=clock)
+
+
+def story(run: RunDir, engines: StubEngines, clock: Clock, **script: object) -> Story:
+    told = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
+    return Story(Script(**told), run, engines, Silent(), clock, clock.sleep)
+
+
+def written(run: RunDir) -> dict:
+    return json.loads((run.path / "run.json").read_text())
+
+
+def lengths(run: RunDir) -> dict[str, float]:
+    return {p["name"]: round(p["end_s"] - p["start_s"], 1) for p in written(run)["phases"]}
+
+
+def test_the_phases_follow_the_load_and_what_the_toolkit_tells(run, engines, clock):
+    assert story(run, engines, clock).play() == 0
+    assert lengths(run) == {
+        **{"warmup": 2.0, "before": 6.5, "method": 8.0, "recovery": 2.5, "after": 4.0},
+        "drain": 0.0,
+    }
+    starts = [phase["start_s"] for phase in written(run)["phases"]]
+    assert starts == sorted(starts)
+    assert starts[0] == engines.load.start_s
+
+
+def test_everything_is_done_in_order(run, engines, clock):
+    story(run, engines, clock).play()
+    assert engines.calls == [
+        *("start_recording", "start_load", "start_method", "left_behind", "clear_faults", "drain"),
+        *("keep_fault_rows", "stop_recording", "audit", "seal", "judge", "report"),
+    ]
+    assert written(run)["load"] == {"planned": 10, "sent": 10, "dropped": 0}
+    assert written(run)["quiescence"]["reached"] is True
+
+
+def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(run, engines, clock):
+    story(run, engines, clock, recovery_from=None).play()
+    assert lengths(run)["method"] == 10.5
+    assert lengths(run)["recovery"] == 0.0
+
+
+@pytest.mark.parametrize("verdict", [0, 1, 3])
+def test_the_exit_code_is_the_verdicts(run, engines, clock, verdict):
+    engines.verdict = verdict
+    assert story(run, engines, clock).play() == verdict
+
+
+def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, engines, clock):
+    def ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    clock.at(1000 + 12, ctrl_c)
+    assert story(run, engines, clock).play() == 3
+    assert engines.method.called_off
+    assert engines.calls[-5:] == [
+        *("left_behind", "clear_faults", "keep_fault_rows", "stop_recording", "seal"),
+    ]
+    assert written(run)["interrupted"] is True
+    assert written(run)["load"]["sent"] == 10
+    assert all(phase["end_s"] for phase in written(run)["phases"])
+
+
+def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stopped(
+    run, engines, clock
+):
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    clock.at(1000 + 12, ctrl_c)
+    engines.left_behind = ctrl_c
+    with pytest.raises(KeyboardInterrupt):
+        story(run, engines, clock).play()
+    assert engines.load.killed
+    assert engines.calls[-1] == "stop_recording"
+    assert written(run)["interrupted"] is True
+
+
+def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, engines, clock):
+    def break_load() -> None:
+        engines.load.error = "the load broke off"
+
+    clock.at(1000 + 4, break_load)
+    assert story(run, engines, clock).play() == 3
+    assert "start_method" not in engines.calls
+    assert "seal" in engines.calls
+    assert "audit" not in engines.calls
+    assert "the load broke off" in written(run)["problems"][0]
+
+
+def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, engines, clock):
+    engines.failing = {"start_recording"}
+    with pytest.raises(NotRecording, match="another run"):
+        story(run, engines, clock).play()
+    assert engines.calls == []
+
+
+@pytest.mark.parametrize("part", ["audit", "drain", "keep_fault_rows", "stop_recording", "report"])
+def test_a_part_that_fails_makes_the_run_invalid_and_the_archive_is_sealed_all_the_same(
+    run, engines, clock, part
+):
+    engines.failing = {part}
+    assert story(run, engines, clock).play() == 3
+    assert engines.calls.count("seal") == 1
+
+
+def test_faults_left_behind_are_kept_in_the_run_and_removed(run, engines, clock):
+    engines.left = ["latency-1 on bank-1"]
+    story(run, engines, clock).play()
+    assert written(run)["residue"] == ["latency-1 on bank-1"]
+    assert "clear_faults" in engines.calls
+
+
+def test_a_method_that_outlasts_the_load_is_called_off(run, engines, clock):
+    engines.plot = [*EVENTS[:-2], (500.0, "method", "end", "title")]
+    assert story(run, engines, clock).play() == 3
+    assert engines.method.called_off
+
+
+def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(run, engines, clock):
+    engines.plot = EVENTS[:1]
+    engines.verdict = 3
+    assert story(run, engines, clock).play() == 3
+    assert "method" not in lengths(run)
+
+
+def test_a_load_without_an_experiment_has_no_method(run, engines, clock):
+    story(run, engines, clock, has_method=False).play()
+    assert list(lengths(run)) == ["warmup", "before", "drain"]
+    assert "start_method" not in engines.calls
+
+
+def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock):
+    first, second = (RunDir.make("x", 1, root=tmp_path, clock=clock) for _ in range(2))
+    assert first.path != second.path
+
+
+def test_a_run_is_played_until_it_is_closed(run: RunDir):
+    assert is_played(run.path)
+    run.close()
+    assert not is_played(run.path)
+
+
+def test_a_run_whose_process_is_gone_is_not_played(run: RunDir):
+    (run.path / "player.json").write_text('{"pid": 1, "identity": "another"}')
+    assert not is_played(run.path)
+
+
+def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock):
+    looks = iter([{"orders-1 saga_pending": 2.0}, {}, {"users-1 outbox_pending": 1.0}])
+    rest = drain(lambda: next(looks, {}), deadline_s=30, clock=clock, sleep=clock.sleep)
+    assert rest.reached
+    assert rest.waited_s == 1.5 + STILL_S
+
+
+def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock):
+    untold = {"notifications-1 inbox_lag": None}
+    rest = drain(lambda: untold, deadline_s=5, clock=clock, sleep=clock.sleep)
+    assert not rest.reached
+    assert rest.left == untold
