@@ -27,6 +27,11 @@ http {{
         "~^(?<first_half>.{{16}})" $first_half;
     }}
 
+    # for problem answers: an odd path must not break the JSON around it
+    map $uri $plain_path {{
+        "~^[A-Za-z0-9/._-]*$" $uri;
+    }}
+
     log_format lines escape=json
         '{{"time":$msec,"level":"info","service":"nginx","instance":"nginx","message":"request",'
         '"trace_id":"$request_id","span_id":"$root_span","method":"$request_method",'
@@ -156,5 +161,5 @@ def _location(status: int, name: str, title: str, detail: str) -> str:
 def _problem(status: int, name: str, title: str, detail: str) -> str:
     return (
         f'{{"type":"urn:breakwater:problem:{name}","title":"{title}","status":{status},'
-        f'"detail":"{detail}","instance":"$uri","trace_id":"$request_id"}}'
+        f'"detail":"{detail}","instance":"$plain_path","trace_id":"$request_id"}}'
     )

@@ -1,12 +1,12 @@
 """A role and a database for each service, made if missing, in parallel: `python -m lab.runtimes.databases`.
 
 Its own short process, so that the supervisor need not hold a database driver for the rest of its life.
-Reads {"admin_url": ..., "passwords": {name: password}} from stdin.
+Reads ADMIN_URL and PASSWORDS ({name: password}) from the environment.
 """
 
 import asyncio
 import json
-import sys
+import os
 from collections.abc import Mapping
 
 import asyncpg
@@ -61,5 +61,4 @@ def _quoted(name: str) -> str:
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    asyncio.run(ensure(asked["admin_url"], asked["passwords"]))
+    asyncio.run(ensure(os.environ["ADMIN_URL"], json.loads(os.environ["PASSWORDS"])))

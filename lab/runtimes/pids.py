@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,17 +28,15 @@ def same(pid: int, known: str) -> bool:
     return bool(known) and identity(pid) == known
 
 
-def members(group: int) -> list[int]:
-    """Live processes of a process group: a server's workers outlive a killed master."""
+def members(groups: Collection[int]) -> dict[int, int]:
+    """The live processes of these process groups: each one's pid and group."""
     import psutil
 
-    found = []
+    found = {}
     for pid in psutil.pids():
-        try:
-            if os.getpgid(pid) == group and identity(pid):
-                found.append(pid)
-        except OSError:
-            continue
+        with suppress(OSError):
+            if (group := os.getpgid(pid)) in groups and identity(pid):
+                found[pid] = group
     return found
 
 

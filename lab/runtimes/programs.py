@@ -68,6 +68,11 @@ class Forked:
         env = {**plain_environment(), **program.env}
         return await zygote.fork({**order, "env": env, "log": str(program.log)}, on_exit)
 
+    @property
+    def pid(self) -> int:
+        """The zygote's, 0 while there is none."""
+        return self._zygote.pid if self._zygote and not self._zygote.gone else 0
+
     def zygote(self) -> "_Zygote":
         """The living one, started (and importing) if there is none."""
         if self._zygote is None or self._zygote.gone:

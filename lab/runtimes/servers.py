@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.runtimes.binaries import resolve
-from lab.runtimes.spawn import NOBODY, must_drop_root, uid_for, unprivileged
+from lab.runtimes.spawn import NOBODY, must_drop_root
 
 POSTGRES_USER = "postgres"
 
@@ -28,46 +27,55 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
 
 
-def prepare_postgres(data: Path, password: str) -> None:
-    """Make the cluster in `data` if there is none (about 0.4 s). Raises ServerFailed, ServerMissing."""
-    postgres = resolve("postgres")
-    if (data / "PG_VERSION").exists():
-        _same_major(data, postgres.version())
-        return
-    # made beside and renamed when done: an initdb that was interrupted leaves no half cluster
-    unfinished = data.with_name(data.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    password_file = unfinished.with_suffix(".password")
-    password_file.touch(mode=0o600)
-    password_file.write_text(password)
-    if must_drop_root():
-        os.chown(unfinished, NOBODY, NOBODY)
-        os.chown(password_file, NOBODY, NOBODY)
-    initdb = f"{postgres.beside('initdb')}"
-    command = [initdb, f"--pgdata={unfinished}", f"--username={POSTGRES_USER}"]
-    command += [
-        f"--pwfile={password_file}",
-        "--auth=scram-sha-256",
-        "--encoding=UTF8",
-        "--locale=C",
-    ]
-    command += ["--no-sync", "--no-instructions", "--wal-segsize=4"]
-    uid = uid_for(True)
-    try:
-        done = subprocess.run(
-            unprivileged(command), capture_output=True, text=True, user=uid, group=uid
-        )
-    finally:
-        password_file.unlink(missing_ok=True)
-    if done.returncode != 0:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise ServerFailed(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-    unfinished.rename(data)
+class Cluster:
+    """PostgreSQL's files in `data`: made beside and renamed when done, so that none is ever half made."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self._unfinished = data.with_name(data.name + ".unfinished")
+        self._password_file = data.with_name(data.name + ".password")
+
+    def exists(self) -> bool:
+        """Raises ServerFailed if it was made by another major version."""
+        try:
+            made_by = (self.data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            return False
+        version = resolve("postgres").version()
+        if made_by != version.split(".")[0]:
+            raise ServerFailed(
+                f"{self.data} was made by PostgreSQL {made_by}, this is {version}: start anew with "
+                "`lab up --fresh`, or set LAB_POSTGRES to the program it was made by"
+            )
+        return True
+
+    def initdb(self, password: str) -> Command:
+        """Makes the cluster (about 0.4 s); call `finish` when it has ended."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._unfinished.mkdir(parents=True)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(password)
+        if must_drop_root():
+            os.chown(self._unfinished, NOBODY, NOBODY)
+            os.chown(self._password_file, NOBODY, NOBODY)
+        argv: list[str | Path] = [resolve("postgres").beside("initdb"), "-D", self._unfinished]
+        argv += [f"--username={POSTGRES_USER}", f"--pwfile={self._password_file}"]
+        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+        argv += ["--no-sync", "--no-instructions", "--wal-segsize=4"]
+        return Command(argv, drop_root=True)
+
+    def finish(self, code: int, log: Path) -> None:
+        """Take over what initdb made, by its exit code. Raises ServerFailed."""
+        self._password_file.unlink(missing_ok=True)
+        if code != 0:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            said = log.read_text(errors="replace")[-1000:].strip()
+            raise ServerFailed(f"initdb failed with {code}: {said}")
+        self._unfinished.rename(self.data)
 
 
 def postgres(data: Path, port: int) -> Command:
-    """PostgreSQL on a cluster made by prepare_postgres."""
+    """PostgreSQL on a Cluster's files."""
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -131,10 +139,9 @@ def postgres_url(port: int, user: str, password: str, database: str) -> str:
     return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
 
 
-def _same_major(data: Path, version: str) -> None:
-    made_by, here = (data / "PG_VERSION").read_text().strip(), version.split(".")[0]
-    if made_by != here:
-        raise ServerFailed(
-            f"{data} was made by PostgreSQL {made_by}, this is {version}: "
-            "start anew with `lab up --fresh`, or set LAB_POSTGRES to the older one"
-        )
+def nginx(conf: Path, run: Path) -> Command:
+    """nginx in the foreground; SIGHUP makes it read `conf` again."""
+    run.mkdir(parents=True, exist_ok=True)
+    argv: list[str | Path] = [resolve("nginx").path, "-p", run, "-c", conf, "-e", "stderr"]
+    # Not SIGKILL: its master must tell the worker, which would hold the port.
+    return Command(argv, death_signal=signal.SIGTERM)

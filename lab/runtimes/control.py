@@ -1,0 +1,113 @@
+"""The supervisor's control API: HTTP on loopback, for the command line and for chaos actions.
+
+Every request needs `Authorization: Bearer <token of lab.json>`. A target is an instance (`orders-1`), a service
+(`orders`: all its instances), a server or tool (`postgres`, `nginx`, `mail`).
+
+    GET  /status?live=1
+    POST /kill     {"target", "signal": "KILL", "restart": true}  -> {"killed": [{"name", "pid"}]}
+    POST /signal   {"target", "signal"}                          the same; STOP and CONT pause and go on
+    POST /restart  {"target"}                                    stops in good order and starts again
+    POST /scale    {"service", "replicas": 0..10}
+    POST /heal     {}                                            starts what is stopped
+"""
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from lab.runtimes import ports
+from lab.runtimes.httpd import HttpError, Request, Response, json_response
+from lab.runtimes.keeper import Keeper, State
+from lab.topology import REPLICAS_MAX, nearest
+
+if TYPE_CHECKING:
+    from lab.runtimes.supervisor import Supervisor
+
+SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
+
+
+class Control:
+    """Answers for `supervisor`."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._supervisor = supervisor
+
+    async def answer(self, request: Request) -> Response:
+        request.authorize(self._supervisor.lab.token)
+        if (request.method, request.path) == ("GET", "/status"):
+            live = request.query.get("live", "") == "1"
+            return json_response(await self._supervisor.status(live=live))
+        actions = {
+            "/kill": self._kill,
+            "/signal": self._kill,
+            "/restart": self._restart,
+            "/scale": self._scale,
+            "/heal": self._heal,
+        }
+        if request.path not in actions:
+            raise HttpError(404, f"no {request.path} here: GET /status, POST {' '.join(actions)}")
+        if request.method != "POST":
+            raise HttpError(405, f"use POST for {request.path}")
+        return json_response(await actions[request.path](request.json()))
+
+    async def _kill(self, body: dict[str, Any]) -> dict[str, Any]:
+        name = str(body.get("signal", "KILL")).upper().removeprefix("SIG")
+        if name not in SIGNALS:
+            raise HttpError(400, f"signal {name!r}{nearest(name, SIGNALS)}")
+        number = signal.Signals[f"SIG{name}"]
+        keepers = [each for each in self._targets(body) if each.pid]
+        if not keepers:
+            raise HttpError(409, f"{body['target']} is not running; `lab status` says more")
+        killed = [{"name": each.plan.name, "pid": each.pid} for each in keepers]
+        self._supervisor.log("warning", f"sending {name}", killed=killed)
+        for keeper in keepers:
+            keeper.send(number, restart=body.get("restart", True) is not False)
+        return {"signal": name, "killed": killed}
+
+    async def _restart(self, body: dict[str, Any]) -> dict[str, Any]:
+        keepers = self._targets(body)
+        await self._supervisor.restart(keepers)
+        return _result(keepers)
+
+    async def _scale(self, body: dict[str, Any]) -> dict[str, Any]:
+        name, replicas = str(body.get("service", "")), body.get("replicas")
+        services = self._supervisor.topology.services
+        if name not in services:
+            raise HttpError(404, f"no service {name!r}{nearest(name, services)}")
+        if not isinstance(replicas, int) or not 0 <= replicas <= REPLICAS_MAX:
+            raise HttpError(400, f"replicas: expected 0 to {REPLICAS_MAX}, got {replicas!r}")
+        self._check_ports(name, replicas)
+        return _result(await self._supervisor.scale(name, replicas))
+
+    async def _heal(self, _body: dict[str, Any]) -> dict[str, Any]:
+        down = (State.STOPPED, State.BACKOFF)
+        keepers = [each for each in self._supervisor.keepers.values() if each.state in down]
+        for keeper in keepers:
+            keeper.start()
+        for keeper in self._supervisor.keepers.values():
+            if keeper.paused:
+                keeper.send(signal.SIGCONT, restart=True)
+                keepers.append(keeper)
+            await keeper.ready()
+        return _result(keepers)
+
+    def _targets(self, body: dict[str, Any]) -> list[Keeper]:
+        target, keepers = str(body.get("target", "")), self._supervisor.keepers
+        if target in keepers:
+            return [keepers[target]]
+        if found := self._supervisor.instances(target):
+            return found
+        known = [*keepers, *self._supervisor.topology.services]
+        raise HttpError(404, f"no instance or service {target!r}{nearest(target, known)}")
+
+    def _check_ports(self, name: str, replicas: int) -> None:
+        supervisor = self._supervisor
+        first = supervisor.lab.port_base + supervisor.topology.services[name].offset
+        running = len(supervisor.instances(name))
+        new = {f"{name}-{n + 1}": first + n for n in range(running, replicas)}
+        if taken := ports.taken(new):
+            raise HttpError(409, "; ".join(map(str, taken)))
+
+
+def _result(keepers: list[Keeper]) -> dict[str, Any]:
+    facts = [keeper.facts() for keeper in keepers]
+    return {"ready": all(each["state"] == "ready" for each in facts), "processes": facts}

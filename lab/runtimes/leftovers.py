@@ -1,0 +1,63 @@
+"""What a lab that crashed left behind: found by its lab.json, verified, ended and told."""
+
+from pathlib import Path
+
+from lab.runtimes import pids
+from lab.state import Entry, Lab, NoLab, StateError
+
+
+def clean(home: Path) -> list[str]:
+    """End and remove what is left in `home`; the caller holds its lock, so nobody supervises it.
+
+    Returns a sentence for each thing found. Raises StateError if a process could not be ended.
+    """
+    try:
+        lab = Lab.load(home)
+    except NoLab:
+        return []
+    except StateError:
+        (home / "lab.json").unlink(missing_ok=True)
+        return ["removed a lab.json that could not be read"]
+    told = []
+    left = _alive(lab.entries)
+    if still := pids.end(left):
+        names = ", ".join(f"{left[pid]} (pid {pid})" for pid in still)
+        raise StateError(f"left by the last lab and cannot be ended: {names}; end them first")
+    told += [f"ended {name} (pid {pid}) that the last lab left" for pid, name in left.items()]
+    if _stale_postgres_lock(home / "data" / "postgres" / "postmaster.pid"):
+        told.append("removed PostgreSQL's lock file of a process that is gone")
+    for unfinished in home.glob(".lab.json.*"):
+        unfinished.unlink()
+    lab.path.unlink(missing_ok=True)
+    return told or ["the last lab was not shut down; nothing of it was left running"]
+
+
+def _alive(entries: list[Entry]) -> dict[int, str]:
+    """Names of what still runs: the very processes, and members of their groups (nginx' worker)."""
+    groups = {}
+    for entry in entries:
+        now = pids.identity(entry.pid) if entry.pid else ""
+        # A pid is not given again while a group of that number lives; so if another process has it, our
+        # group is gone.
+        if entry.pid and now in ("", entry.identity):
+            groups[entry.pid] = entry.name
+    return {pid: groups[group] for pid, group in pids.members(groups).items()}
+
+
+def _stale_postgres_lock(path: Path) -> bool:
+    """PostgreSQL refuses to start if the pid in its lock file is alive, be it an unrelated process."""
+    try:
+        pid = int(path.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return False
+    if not pids.identity(pid):
+        return False  # PostgreSQL sees that for itself
+    import psutil
+
+    try:
+        if "postgres" in psutil.Process(pid).name():
+            return False  # a postgres that nobody supervises: its own check decides
+    except psutil.Error:
+        return False
+    path.unlink()
+    return True

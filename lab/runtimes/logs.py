@@ -1,0 +1,96 @@
+"""Reads the lab's log files: the last lines of several, merged by time, and what follows."""
+
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+POLL_S = 0.1
+ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|Traceback)\b|\[(ERR|FTL|error|crit|alert|emerg)\]")
+WARNING = re.compile(r"\bWARNING\b|\[(WRN|warn)\]")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line; `fields` is {} where it was no JSON."""
+
+    instance: str
+    time_s: float
+    level: str
+    message: str
+    fields: dict[str, Any]
+
+
+class LogFile:
+    """One instance's file. A line without a time of its own has its predecessor's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.instance = path.stem
+        self._offset = 0
+        self._time_s = path.stat().st_mtime if path.exists() else 0.0
+
+    def new_lines(self) -> Iterator[LogLine]:
+        """The whole lines since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # being written
+                    self._offset += len(line)
+                    if line.strip():
+                        yield self._parse(line.decode(errors="replace").rstrip())
+        except FileNotFoundError:
+            return
+
+    def _parse(self, text: str) -> LogLine:
+        try:
+            fields = json.loads(text)
+            self._time_s = float(fields["time"])
+            level = str(fields.get("level", "info"))
+            return LogLine(
+                self.instance, self._time_s, level, str(fields.get("message", "")), fields
+            )
+        except (ValueError, KeyError, TypeError):
+            level = "error" if ERROR.search(text) else "info"
+            level = "warning" if level == "info" and WARNING.search(text) else level
+            return LogLine(self.instance, self._time_s, level, text, {})
+
+
+def files(folder: Path, target: str = "") -> list[Path]:
+    """The log files of an instance, of all instances of a service, or of everything."""
+    found = sorted([*folder.glob("*.jsonl"), *folder.glob("*.log")])
+    if not target:
+        return found
+    of_service = re.compile(re.escape(target) + r"-\d+")
+    return [path for path in found if path.stem == target or of_service.fullmatch(path.stem)]
+
+
+def read(
+    folder: Path, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
+) -> Iterator[LogLine]:
+    """The `last` lines of each file at or above `level`, by time; with `follow` for ever."""
+    least = LEVELS.index(level)
+
+    def wanted(line: LogLine) -> bool:
+        return line.level not in LEVELS or LEVELS.index(line.level) >= least
+
+    known = {path: LogFile(path) for path in files(folder, target)}
+    lines = [
+        line
+        for file in known.values()
+        for line in deque((line for line in file.new_lines() if wanted(line)), maxlen=last)
+    ]
+    yield from sorted(lines, key=lambda line: line.time_s)
+    while follow:
+        time.sleep(POLL_S)
+        for path in files(folder, target):
+            known.setdefault(path, LogFile(path))
+        new = [line for file in known.values() for line in file.new_lines() if wanted(line)]
+        yield from sorted(new, key=lambda line: line.time_s)

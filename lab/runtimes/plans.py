@@ -1,0 +1,210 @@
+"""What a lab consists of: from the topology, the plan of each process and the settings it is given."""
+
+import json
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from lab.render import nginx as nginx_conf
+from lab.runtimes import probes, servers
+from lab.runtimes.children import Children, OnExit
+from lab.runtimes.keeper import Plan
+from lab.runtimes.programs import Program, Programs
+from lab.runtimes.servers import Command
+from lab.state import Lab, write_private
+from lab.topology import Service, Topology
+
+# What the services load only once they serve: loaded here, the forked ones share it.
+PRELOAD = (
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
+    "lab.mail.__main__",
+)
+RECORDER = "lab.recorder"
+
+
+def preload(topology: Topology) -> list[str]:
+    """The modules to import before forking."""
+    code = topology.code
+    apps = [code.app.format(name=name) for name in topology.services]
+    recorder = [f"{RECORDER}.__main__"] if _has(RECORDER) else []
+    return [code.program, *apps, *PRELOAD, *recorder]
+
+
+class Plans:
+    """Plans for one lab. `lab` is read when a process starts, so that a restart sees what is current."""
+
+    def __init__(
+        self, lab: Lab, topology: Topology, children: Children, programs: Programs
+    ) -> None:
+        self._lab = lab
+        self._topology = topology
+        self._children = children
+        self._programs = programs
+        self._home = Path(lab.home)
+        self._ports = topology.ports(lab.port_base)
+
+    def postgres(self) -> Plan:
+        port = self._ports["postgres"]
+        return self._server(
+            "postgres",
+            lambda: servers.postgres(self.cluster().data, port),
+            probes.postgres(port),
+            # "fast": without waiting for clients to leave
+            stop_signal=signal.SIGINT,
+        )
+
+    def cluster(self) -> servers.Cluster:
+        return servers.Cluster(self._data("postgres"))
+
+    def make_databases(self) -> Command:
+        """A role and a database for each service that stores there."""
+        passwords = {
+            name: url.partition("@")[0].rpartition(":")[2]
+            for name, url in self._lab.databases.items()
+        }
+        env = {"ADMIN_URL": self._lab.addresses["postgres"], "PASSWORDS": json.dumps(passwords)}
+        return Command([sys.executable, "-m", "lab.runtimes.databases"], env=env)
+
+    def valkey(self) -> Plan:
+        port = self._ports["valkey"]
+        return self._server(
+            "valkey", lambda: servers.valkey(self._data("valkey"), port), probes.valkey(port)
+        )
+
+    def nats(self) -> Plan:
+        port, monitor = self._ports["nats"], self._ports["nats monitoring"]
+        return self._server(
+            "nats",
+            lambda: servers.nats(self._data("nats"), port, monitor),
+            probes.http(monitor, "/healthz"),
+        )
+
+    def nginx(self) -> Plan:
+        port = self._ports["nginx"]
+        return self._server(
+            "nginx",
+            lambda: servers.nginx(self._conf, self._home / "run" / "nginx"),
+            probes.http(port, "/health"),
+        )
+
+    def write_nginx_conf(self, gateway_ports: Sequence[int]) -> None:
+        """For the next start or SIGHUP of nginx."""
+        self._conf.parent.mkdir(parents=True, exist_ok=True)
+        text = nginx_conf.render(
+            port=self._ports["nginx"],
+            balances=self._topology.ingress.balances,
+            upstream_ports=gateway_ports,
+            run=str(self._conf.parent),
+            logs=str(self._home / "logs"),
+            # as root, its worker would become nobody, who may not enter the folders of the checkout
+            user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
+        )
+        write_private(self._conf, text)
+
+    def tools(self) -> list[Plan]:
+        """The mail sink and, where it is installed, the recorder."""
+        smtp, page = self._ports["mail_smtp"], self._ports["mail_page"]
+        mail = ["--smtp-port", str(smtp), "--page-port", str(page)]
+        mail += ["--folder", str(self._home / "mail")]
+        plans = [self._tool("mail", "lab.mail", mail, page, "/health")]
+        if _has(RECORDER):
+            port = self._ports["recorder"]
+            argv = ["--port", str(port), "--lab-dir", str(self._home)]
+            plans.append(self._tool("recorder", RECORDER, argv, port, "/health"))
+        return plans
+
+    def instance(self, service: Service, number: int) -> Plan:
+        """The plan of `orders-2`."""
+        port = self.port_of(service, number)
+        name = f"{service.name}-{number}"
+        program = Program(
+            self._topology.code.program,
+            [service.name],
+            self.settings(service, name, port),
+            self._log(name),
+        )
+        return Plan(
+            name=name,
+            kind="service",
+            service=service.name,
+            port=port,
+            log=program.log,
+            start=lambda on_exit: self._programs.start(name, program, on_exit),
+            ready=probes.http(port, "/ready"),
+        )
+
+    def port_of(self, service: Service, number: int) -> int:
+        return self._lab.port_base + service.offset + number - 1
+
+    def settings(self, service: Service, instance: str, port: int) -> dict[str, str]:
+        """The environment of an instance: docs/architecture.md lists what is in it."""
+        addresses = self._lab.addresses
+        env = {
+            "SERVICE": service.name,
+            "INSTANCE": instance,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "SERVICE_SECRET": self._lab.service_secret,
+            "LAB_TOKEN": self._lab.token,
+            "OTLP_ENDPOINT": addresses.get("recorder", ""),
+        }
+        if "postgres" in service.stores:
+            env["DATABASE_URL"] = self._lab.databases[service.name]
+        if "valkey" in service.stores:
+            env["VALKEY_URL"] = addresses["valkey"]
+        if "nats" in service.stores or service.publishes or service.consumes:
+            env["NATS_URL"] = addresses["nats"]
+        if service.sends == "smtp":
+            env["SMTP_URL"] = addresses["mail_smtp"]
+        for name, value in self._lab.settings.items():
+            target, dot, own = name.rpartition(".")
+            if not dot or target in (service.name, instance):
+                env[own] = value
+        return env
+
+    @property
+    def _conf(self) -> Path:
+        return self._home / "run" / "nginx" / "nginx.conf"
+
+    def _data(self, name: str) -> Path:
+        return self._home / "data" / name
+
+    def _log(self, name: str, ending: str = "jsonl") -> Path:
+        return self._home / "logs" / f"{name}.{ending}"
+
+    def _server(
+        self,
+        name: str,
+        command: Callable[[], Command],
+        ready: probes.Probe,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> Plan:
+        log = self._log(name, "log")
+
+        async def start(on_exit: OnExit) -> int:
+            return self._children.start(command(), log, on_exit)
+
+        port = self._ports[name]
+        return Plan(name, "server", port, log, start, ready, stop_signal=stop_signal)
+
+    def _tool(self, name: str, module: str, argv: list[str], port: int, path: str) -> Plan:
+        program = Program(module, argv, {}, self._log(name))
+
+        async def start(on_exit: OnExit) -> int:
+            return await self._programs.start(name, program, on_exit)
+
+        return Plan(name, "tool", port, program.log, start, probes.http(port, path))
+
+
+def _has(module: str) -> bool:
+    try:
+        return find_spec(f"{module}.__main__") is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,85 @@
+"""The mail sink takes real SMTP, keeps mails as files and shows them."""
+
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import aiohttp
+import aiosmtplib
+import pytest
+
+from lab.mail.page import Page
+from lab.mail.sink import Mailbox, listen
+from lab.runtimes import httpd
+from tests.fixtures.servers import free_port
+
+
+@pytest.fixture
+async def ports(tmp_path: Path) -> AsyncIterator[tuple[int, int]]:
+    mailbox = Mailbox(tmp_path / "mail")
+    smtp_port, page_port = free_port(), free_port()
+    smtp = await listen(mailbox, smtp_port)
+    page = await httpd.serve(Page(mailbox).answer, page_port)
+    yield smtp_port, page_port
+    smtp.close()
+    page.close()
+
+
+async def send(port: int, subject: str, text: str) -> None:
+    message = EmailMessage()
+    message["From"], message["To"] = "shop@example.com", "ada@example.com"
+    message["Subject"] = subject
+    message.set_content(text)
+    await aiosmtplib.send(message, hostname="127.0.0.1", port=port)
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as r,
+    ):
+        return r.status, await r.text()
+
+
+async def test_a_mail_sent_by_smtp_is_a_file_and_can_be_read(
+    ports: tuple[int, int], tmp_path: Path
+) -> None:
+    await send(ports[0], "Your order", "It is confirmed: größer als gedacht")
+    files = list((tmp_path / "mail").iterdir())
+    assert [file.suffix for file in files] == [".eml"]
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{ports[1]}/api/mails") as answer:
+            listed = await answer.json()
+        assert listed["count"] == 1
+        mail = listed["mails"][0]
+        assert (mail["recipients"], mail["subject"]) == ("ada@example.com", "Your order")
+        async with session.get(f"http://127.0.0.1:{ports[1]}/api/mails/{mail['id']}") as answer:
+            assert "größer als gedacht" in (await answer.json())["text"]
+    status, page = await get(ports[1], "/")
+    assert status == 200
+    assert "Your order" in page
+
+
+async def test_what_a_mail_contains_does_not_run_in_the_page(ports: tuple[int, int]) -> None:
+    await send(ports[0], "<script>alert(1)</script>", "<script>alert(2)</script>")
+    _, page = await get(ports[1], "/")
+    name = page.partition('href="/mails/')[2].partition('"')[0]
+    _, mail = await get(ports[1], f"/mails/{name}")
+    assert "<script>" not in page + mail
+    assert "&lt;script&gt;alert(2)" in mail
+
+
+async def test_a_name_that_is_no_mail_reads_no_file(ports: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "secret.eml").write_text("secret")
+    status, text = await get(ports[1], "/mails/..%2Fsecret.eml")
+    assert status == 404
+    assert "no mail" in text
+
+
+def test_mails_are_there_again_after_a_restart_and_half_written_ones_are_gone(
+    tmp_path: Path,
+) -> None:
+    Mailbox(tmp_path).add(b"Subject: kept\r\n\r\nx", "a@example.com", ["b@example.com"])
+    (tmp_path / ".1-abc.tmp").write_bytes(b"Subject: ha")
+    assert [mail.subject for mail in Mailbox(tmp_path).all()] == ["kept"]
+    assert len(list(tmp_path.iterdir())) == 1
