@@ -1,0 +1,158 @@
+"""What is cached, for whom, and what a price change forgets; with hand-written fakes."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from shop.products.domain import (
+    BadPriceList,
+    Lives,
+    PageRequest,
+    Price,
+    Products,
+    UnknownProduct,
+    search_words,
+)
+
+
+class FakeCatalogue:
+    def __init__(self) -> None:
+        self.prices_cents = {"SKU-0001": 100}
+        self.reads: list[str] = []
+
+    async def product(self, product_id: str) -> bytes | None:
+        self.reads.append(product_id)
+        price = self.prices_cents.get(product_id)
+        return b"%d" % price if price else None
+
+    async def page(self, request: PageRequest) -> bytes:
+        self.reads.append(f"page {request.category}")
+        return b"page of %d" % self.prices_cents["SKU-0001"]
+
+    async def categories(self) -> bytes:
+        self.reads.append("categories")
+        return b"categories"
+
+    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
+        return {
+            sku: Price(self.prices_cents[sku], 1) for sku in product_ids if sku in self.prices_cents
+        }
+
+    async def set_price(self, product_id: str, price_cents: int) -> tuple[bytes, str] | None:
+        if product_id not in self.prices_cents:
+            return None
+        self.prices_cents[product_id] = price_cents
+        return b"%d" % price_cents, "Books"
+
+
+class FakeCache:
+    """Never expires: what is still old after a change was not forgotten."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+
+    async def bytes_or_load(
+        self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        if key not in self.entries:
+            self.entries[key] = await load()
+        return self.entries[key]
+
+    async def delete(self, *keys: str) -> None:
+        for key in keys:
+            self.entries.pop(key, None)
+
+
+class Shop:
+    def __init__(self) -> None:
+        self.catalogue, self.cache = FakeCatalogue(), FakeCache()
+        self.products = Products(self.catalogue, self.cache, Lives())
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def test_a_product_is_read_once_and_then_from_the_cache(shop: Shop) -> None:
+    assert await shop.products.product("SKU-0001") == b"100"
+    assert await shop.products.product("SKU-0001") == b"100"
+    assert shop.catalogue.reads == ["SKU-0001"]
+
+
+async def test_a_missing_product_is_looked_for_once(shop: Shop) -> None:
+    for _ in range(2):
+        with pytest.raises(UnknownProduct, match="SKU-9999"):
+            await shop.products.product("SKU-9999")
+    assert shop.catalogue.reads == ["SKU-9999"]
+
+
+@pytest.mark.parametrize("product_id", ["sku-0001", "SKU-1", "SKU-0001\n", "SKU-\u0661234", "\x00"])
+async def test_what_is_no_sku_reaches_neither_cache_nor_database(
+    shop: Shop, product_id: str
+) -> None:
+    with pytest.raises(UnknownProduct):
+        await shop.products.product(product_id)
+    with pytest.raises(UnknownProduct):
+        await shop.products.set_price(product_id, 1)
+    assert not shop.catalogue.reads
+    assert not shop.cache.entries
+
+
+async def test_a_new_price_is_seen_at_once_wherever_it_was_cached(shop: Shop) -> None:
+    await shop.products.product("SKU-0001")
+    await shop.products.page(PageRequest())
+    await shop.products.page(PageRequest(category="Books"))
+    assert await shop.products.set_price("SKU-0001", 250) == b"250"
+    assert await shop.products.product("SKU-0001") == b"250"
+    assert await shop.products.page(PageRequest()) == b"page of 250"
+    assert await shop.products.page(PageRequest(category="Books")) == b"page of 250"
+
+
+@pytest.mark.parametrize(
+    ("request_", "cached"),
+    [
+        (PageRequest(), True),
+        (PageRequest(category="Books"), True),
+        (PageRequest(words=("oak",)), False),
+        (PageRequest(after="SKU-0020"), False),
+        (PageRequest(limit=7), False),
+    ],
+)
+async def test_only_pages_that_many_ask_for_are_cached(
+    shop: Shop, request_: PageRequest, cached: bool
+) -> None:
+    await shop.products.page(request_)
+    await shop.products.page(request_)
+    assert len(shop.catalogue.reads) == (1 if cached else 2)
+
+
+async def test_prices_are_never_from_the_cache_and_leave_unknown_products_out(shop: Shop) -> None:
+    await shop.products.product("SKU-0001")
+    shop.catalogue.prices_cents["SKU-0001"] = 300
+    assert await shop.products.prices(["SKU-0001", "SKU-0002", "junk\x00"]) == {
+        "SKU-0001": Price(300, 1)
+    }
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_a_price_list_has_1_to_100_products(shop: Shop, count: int) -> None:
+    with pytest.raises(BadPriceList, match="1 to 100"):
+        await shop.products.prices(["SKU-0001"] * count)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("Oak table!", ("oak", "table")),
+        ("oak OAK", ("oak",)),
+        ("SKU-0001", ("sku", "0001")),
+        ("a & b | !c:*", ("a", "b", "c")),
+        ("", ()),
+        ("?!", ()),
+        ("snake_case", ("snake", "case")),
+        (" ".join("abcdefghijkl"), tuple("abcdefgh")),
+    ],
+)
+def test_words_are_what_is_searched_and_nothing_else(query: str, words: tuple[str, ...]) -> None:
+    assert search_words(query) == words
