@@ -1,0 +1,199 @@
+"""Running payments with the running bank, over HTTP."""
+
+import asyncio
+import signal
+from typing import Any
+
+import aiohttp
+import pytest
+
+from chassis.ids import new_id
+from tests.fixtures.running import Running, RunningService
+from tests.shop.bank.asking import Answer, arm, ask, until
+
+GOOD, DECLINED = "4242424242424242", "4000000000000002"
+
+
+def body(card: str = GOOD, **other: Any) -> dict[str, Any]:
+    return {
+        "order_id": new_id(), "user_id": new_id(), "amount_cents": 700, "currency": "EUR",
+        "card_number": card, **other,
+    }  # fmt: skip
+
+
+async def authorized(payments: RunningService) -> str:
+    """The id of an order whose payment is authorized."""
+    wanted = body()
+    answer = await ask(payments, "POST", "/payments", json=wanted)
+    assert answer.status == 201, answer.body
+    return str(wanted["order_id"])
+
+
+async def at_bank(bank: RunningService, order_id: str) -> Any:
+    """The bank's only authorization of the order."""
+    (item,) = (await ask(bank, "GET", f"/authorizations?reference={order_id}")).body["items"]
+    return item
+
+
+@pytest.fixture
+async def bank(running: Running) -> RunningService:
+    return await running("bank")
+
+
+@pytest.fixture
+async def payments(bank: RunningService, running: Running) -> RunningService:
+    return await running("payments", RECONCILE_AFTER_S="0.5", RECONCILE_PERIOD_S="0.1")
+
+
+async def test_a_payment_goes_its_way_and_the_bank_tells_the_same(
+    payments: RunningService, bank: RunningService
+) -> None:
+    order_id = await authorized(payments)
+    captured = await ask(payments, "POST", f"/payments/{order_id}/capture")
+    assert (captured.status, captured.body["captured_cents"]) == (200, 700)
+    refunded = await ask(payments, "POST", f"/payments/{order_id}/refund")
+    assert refunded.body["status"] == (await at_bank(bank, order_id))["status"] == "refunded"
+
+
+async def test_the_same_key_replays_the_same_answer(payments: RunningService) -> None:
+    wanted, key = body(), new_id()
+    first = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    again = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    other = await ask(payments, "POST", "/payments", json={**wanted, "amount_cents": 1}, key=key)
+    assert (again.status, again.body) == (201, first.body)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert other.status == 422
+
+
+async def test_a_declined_card_is_a_402_with_the_order_and_the_reason(
+    payments: RunningService,
+) -> None:
+    wanted, key = body(DECLINED), new_id()
+    for _ in range(2):
+        answer = await ask(payments, "POST", "/payments", json=wanted, key=key)
+        assert answer.status == 402
+        assert answer.body["type"] == "urn:breakwater:problem:payment-declined"
+        assert answer.body["order_id"] == wanted["order_id"]
+        assert answer.body["reason"] == "card_declined"
+
+
+async def test_only_its_user_and_services_see_a_payment(payments: RunningService) -> None:
+    wanted = body()
+    await ask(payments, "POST", "/payments", json=wanted)
+    path = f"/payments/{wanted['order_id']}"
+    own = await ask(payments, "GET", path, token=payments.user_token(wanted["user_id"]))
+    other = await ask(payments, "GET", path, token=payments.user_token(new_id()))
+    assert (own.status, own.body["amount_cents"]) == (200, 700)
+    assert other.status == 404
+    assert (await ask(payments, "GET", path)).status == 200
+    assert (await ask(payments, "GET", f"/payments/{new_id()}")).status == 404
+
+
+async def test_void_of_an_unknown_order_refuses_a_later_authorization(
+    payments: RunningService,
+) -> None:
+    wanted = body()
+    voided = await ask(payments, "POST", f"/payments/{wanted['order_id']}/void")
+    late = await ask(payments, "POST", "/payments", json=wanted)
+    assert (voided.status, voided.body["status"]) == (200, "voided")
+    assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:payment-voided")
+
+
+async def test_without_a_bank_nothing_happened_and_the_order_can_be_given_up(
+    running: Running,
+) -> None:
+    payments = await running("payments")
+    wanted = body()
+    answer = await ask(payments, "POST", "/payments", json=wanted)
+    assert (answer.status, answer.body["definite"]) == (503, True)
+    assert "Retry-After" in answer.headers
+    voided = await ask(payments, "POST", f"/payments/{wanted['order_id']}/void")
+    assert (voided.status, voided.body["status"]) == (200, "voided")
+
+
+async def test_a_lost_answer_is_unknown_and_the_same_key_brings_it_home(
+    payments: RunningService, bank: RunningService
+) -> None:
+    await arm(
+        bank, kind="abort", attributes={"status": 504, "when": "after"},
+        scope={"method": "POST", "route": "/authorizations", "first_n": 3},
+    )  # fmt: skip
+    wanted, key = body(), new_id()
+    lost = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    assert (lost.status, lost.body["definite"]) == (503, False)
+    assert lost.body["type"] == "urn:breakwater:problem:payment-unknown"
+    found = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    assert (found.status, found.body["status"]) == (201, "authorized")
+    assert (await at_bank(bank, wanted["order_id"]))["status"] == "authorized"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_around_a_capture_the_money_is_taken_once(
+    payments: RunningService, bank: RunningService, running: Running, when: str
+) -> None:
+    order_id = await authorized(payments)
+    await arm(
+        payments, kind="crash", point="failpoint",
+        scope={"failpoint": f"payments.{when}_bank_capture"},
+    )  # fmt: skip
+    path, key = f"/payments/{order_id}/capture", new_id()
+    with pytest.raises(aiohttp.ClientError):
+        await ask(payments, "POST", path, key=key)
+    assert await asyncio.to_thread(payments.stop) == -signal.SIGKILL
+    again = await running("payments")
+    captured = await ask(again, "POST", path, key=key)
+    assert (captured.status, captured.body["captured_cents"]) == (200, 700)
+    assert (await at_bank(bank, order_id))["captured_cents"] == 700
+
+
+async def test_killed_after_a_refund_the_next_instance_finds_out_unasked(
+    payments: RunningService, bank: RunningService, running: Running
+) -> None:
+    order_id = await authorized(payments)
+    await ask(payments, "POST", f"/payments/{order_id}/capture")
+    await arm(
+        payments, kind="crash", point="failpoint",
+        scope={"failpoint": "payments.before_bank_refund"},
+    )  # fmt: skip
+    with pytest.raises(aiohttp.ClientError):
+        await ask(payments, "POST", f"/payments/{order_id}/refund")
+    again = await running("payments", RECONCILE_AFTER_S="0.5", RECONCILE_PERIOD_S="0.1")
+
+    async def refunded() -> bool:
+        status: str = (await ask(again, "GET", f"/payments/{order_id}")).body["status"]
+        return status == "refunded"
+
+    await until(refunded, "the reconciler carries the refund through")
+    assert (await at_bank(bank, order_id))["refunded_cents"] == 700
+
+
+async def test_forty_captures_at_once_take_the_money_once(
+    payments: RunningService, bank: RunningService
+) -> None:
+    order_id = await authorized(payments)
+    path = f"/payments/{order_id}/capture"
+    answers: list[Answer] = await asyncio.gather(
+        *(ask(payments, "POST", path, key=f"key-{n % 8}") for n in range(40))
+    )
+    assert {answer.status for answer in answers} == {200}
+    assert (await at_bank(bank, order_id))["captured_cents"] == 700
+
+
+async def test_without_idempotency_a_repeated_capture_takes_the_money_twice(
+    running: Running, bank: RunningService
+) -> None:
+    payments = await running("payments", IDEMPOTENCY="off")
+    order_id = await authorized(payments)
+    for _ in range(2):
+        await ask(payments, "POST", f"/payments/{order_id}/capture", key="the-same")
+    assert (await at_bank(bank, order_id))["captured_cents"] == 1400
+
+
+async def test_who_may_not_pay_and_what_cannot_be_paid(payments: RunningService) -> None:
+    user = await ask(payments, "POST", "/payments", json=body(), token=payments.user_token("u"))
+    keyless = await ask(payments, "POST", "/payments", json=body(), key="")
+    negative = await ask(payments, "POST", "/payments", json=body(amount_cents=-1))
+    unknown = await ask(payments, "POST", f"/payments/{new_id()}/capture")
+    early = await ask(payments, "POST", f"/payments/{await authorized(payments)}/refund")
+    statuses = [answer.status for answer in (user, keyless, negative, unknown, early)]
+    assert statuses == [403, 400, 422, 404, 409]
