@@ -1,0 +1,4 @@
+"""notifications: owns mails. Consumes UserRegistered, OrderConfirmed, OrderCancelled; sends by SMTP.
+
+Publishes nothing.
+"""

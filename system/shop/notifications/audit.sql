@@ -1,0 +1,6 @@
+-- name: mails
+SELECT notification_id, event_id, order_id, kind, status, created_at, sent_at, message_id
+FROM mails ORDER BY notification_id;
+
+-- name: inbox
+SELECT event_id, handler, processed_at FROM inbox ORDER BY processed_at, event_id;
