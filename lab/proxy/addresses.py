@@ -10,6 +10,8 @@ from typing import Any
 from lab.proxy.errors import CannotListen, NotLoopback
 
 BACKLOG = 4096
+PORT_MAX = 65535
+LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 Address = tuple[Any, ...]  # what `socket` takes: (host, port) or IPv6's four
 
 
@@ -31,16 +33,17 @@ def join_host_port(address: Address) -> str:
 
 
 async def resolve(address: str, *, loopback_only: bool) -> tuple[int, Address]:
-    """Resolves a listen address to (family, sockaddr), IPv4 first; no host means loopback or all.
+    """Resolves a listen address to (family, sockaddr), IPv4 first.
 
-    Raises CannotListen or NotLoopback.
+    With `loopback_only` "all addresses" (no host, 0.0.0.0, ::) is narrowed to loopback, as clients
+    have it for a default, and any other address raises NotLoopback. Raises CannotListen.
     """
     host, port = split_host_port(address)
-    if not host and loopback_only:
-        host = "127.0.0.1"
+    if loopback_only:
+        host = LOOPBACK_OF.get(host, host)
     if port and not port.isascii():
         raise CannotListen(f"lookup tcp/{port}: unknown port")
-    if port.isdigit() and int(port) > 65535:
+    if port.isdigit() and int(port) > PORT_MAX:
         raise CannotListen(f"address {port}: invalid port")
     loop = asyncio.get_running_loop()
     try:
@@ -76,6 +79,8 @@ async def dial(address: str) -> socket.socket:
         host, port = split_host_port(address)
     except CannotListen as error:
         raise OSError(error.message) from None
+    if port.isdigit() and int(port) > PORT_MAX:
+        raise OSError(f"address {port}: invalid port")
     loop = asyncio.get_running_loop()
     last: OSError = OSError(f"no address for {address}")
     for family, sockaddr in await _candidates(host or "127.0.0.1", port):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lab.proxy.toxics.attributes import whole
 from lab.proxy.toxics.stage import Holding, Setting
 
+AHEAD_S = 0.05
 PIECE_S = 0.1  # what takes longer than this leaves in pieces
 
 
@@ -23,6 +24,7 @@ class Bandwidth(Holding[BandwidthAttributes]):
         super().__init__(attributes, setting)
         self._free_s = 0.0  # when the wire will have sent all that left so far
         self._piece = 0
+        self._size()
 
     def feed(self, data: bytes, arrived_s: float) -> None:
         self.hold(data, arrived_s)
@@ -45,9 +47,14 @@ class Bandwidth(Holding[BandwidthAttributes]):
 
     def updated(self) -> None:
         self.sleep_on()
+        self._size()
         if self.queue:
             self._free_s = self.clock.now_s()
             self._send_next()
+
+    def _size(self) -> None:
+        # the next chunk must be here before the last has left, or the wire falls idle
+        self.capacity = max(type(self).capacity, int(self.attributes.rate * 1000 * AHEAD_S))
 
     def _send_next(self) -> None:
         bytes_per_s = self.attributes.rate * 1000

@@ -52,7 +52,7 @@ class Stage(ABC, Generic[A]):
 
     word: ClassVar[str]
     attributes_type: ClassVar[type]
-    capacity: ClassVar[int] = 64 * KIB  # bytes held above which the link stops reading
+    capacity: int = 64 * KIB  # bytes held above which the link stops reading
 
     def __init__(self, attributes: A, setting: Setting) -> None:
         self.attributes = attributes

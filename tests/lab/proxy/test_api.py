@@ -80,11 +80,31 @@ def test_a_port_in_use_is_told_and_nothing_is_created(lab: ProxyProcess) -> None
     assert lab.ask("GET", "/proxies") == (200, {})
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
-def test_listening_beyond_loopback_must_be_allowed(lab: ProxyProcess, listen: str) -> None:
+@pytest.mark.parametrize(
+    ("listen", "got"), [("0.0.0.0:0", "127.0.0.1:"), (":0", "127.0.0.1:"), ("[::]:0", "[::1]:")]
+)
+def test_listening_everywhere_is_narrowed_to_loopback(
+    lab: ProxyProcess, listen: str, got: str
+) -> None:
+    if got == "[::1]:" and not has_ipv6():
+        pytest.skip("no IPv6 here")
     status, told = lab.ask("POST", "/proxies", {**EDGE, "listen": listen})
+    assert status == 201
+    assert told["listen"].startswith(got)
+
+
+def test_listening_beyond_loopback_must_be_allowed(lab: ProxyProcess) -> None:
+    status, told = lab.ask("POST", "/proxies", {**EDGE, "listen": "192.0.2.1:0"})
     assert status == 400
     assert "--expose" in told["error"]
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "POST", "DELETE"])
