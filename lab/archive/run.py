@@ -121,6 +121,10 @@ class Run:
         """A query over the tables by name, with `?` parameters."""
         return self._connection.sql(query, params=list(parameters))
 
+    def execute(self, statement: str) -> None:
+        """A statement that makes something in the run's private memory, e.g. a view."""
+        self._connection.execute(statement)
+
     def with_state(self, *names: str) -> Run:
         """Make audit tables visible to `sql` as e.g. `orders_orders`; returns itself."""
         for name in names:

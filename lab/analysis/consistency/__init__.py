@@ -1,0 +1,5 @@
+"""Checks the shop's invariants on what its services' own databases say after a run."""
+
+from lab.analysis.consistency.checks import INVARIANTS, Result, check, check_all
+
+__all__ = ["INVARIANTS", "Result", "check", "check_all"]

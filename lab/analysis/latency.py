@@ -1,0 +1,155 @@
+"""Latency and errors by route and time, from the intended start, with honest percentiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lab.analysis.intervals import Interval, Values, bootstrap_interval
+from lab.analysis.requests import shopper_requests
+from lab.analysis.windows import window
+from lab.archive import Run
+
+SPECTRUM = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
+
+
+def response_times(run: Run, route: str | None = None, over: str = "all") -> Values:
+    """Response times in seconds from the intended start, in order of arrival.
+
+    Of every request that was sent, failed ones too: leaving out those that timed out would hide
+    exactly the slow ones. What was answered wrongly but fast shows in the error ratio instead.
+    """
+    return _column(run, "response_s", route, over)
+
+
+def failures(run: Run, route: str | None = None, over: str = "all") -> Values:
+    """1.0 for each logical request that got no proper answer (dropped ones too), else 0.0."""
+    return _column(run, "CASE WHEN outcome = 'ok' THEN 0.0 ELSE 1.0 END", route, over)
+
+
+def by_route(run: Run, over: str = "all", seed: int = 0) -> pd.DataFrame:
+    """One row a route: requests, attempts, errors, error_ratio, p50, p95, p99 in ms and the ends
+    of p95's and p99's intervals (stationary block bootstrap; NaN where the data refuse one)."""
+    shopper_requests(run)
+    start, end = window(run, over)
+    table: pd.DataFrame = run.sql(
+        """
+        SELECT route, count(*) AS requests, sum(attempts)::BIGINT AS attempts,
+               count(*) FILTER (outcome IS DISTINCT FROM 'ok') AS errors,
+               errors / requests AS error_ratio,
+               1000 * quantile_cont(response_s, 0.5) AS p50_ms,
+               1000 * quantile_cont(response_s, 0.95) AS p95_ms,
+               1000 * quantile_cont(response_s, 0.99) AS p99_ms
+        FROM shopper_requests WHERE intended_start_s BETWEEN ? AND ?
+        GROUP BY route ORDER BY requests DESC, route
+        """,
+        [start, end],
+    ).df()
+    rng = np.random.default_rng(seed)
+    for name, q in (("p95", 0.95), ("p99", 0.99)):
+        found = [
+            bootstrap_interval(response_times(run, route, over), q, rng) for route in table["route"]
+        ]
+        table[f"{name}_low_ms"] = [_ms(each.low) for each in found]
+        table[f"{name}_high_ms"] = [_ms(each.high) for each in found]
+    return table
+
+
+def over_time(run: Run, route: str | None = None, width_s: float = 1.0) -> pd.DataFrame:
+    """One row a route and stretch of `width_s`: start_s, requests, errors, p50_ms, p95_ms, p99_ms.
+
+    A request belongs to the stretch its shopper came in; percentiles are of that stretch's rows,
+    never averaged.
+    """
+    shopper_requests(run)
+    frame: pd.DataFrame = run.sql(
+        """
+        SELECT route, floor(intended_start_s / ?) * ? AS start_s, count(*) AS requests,
+               count(*) FILTER (outcome IS DISTINCT FROM 'ok') AS errors,
+               1000 * quantile_cont(response_s, 0.5) AS p50_ms,
+               1000 * quantile_cont(response_s, 0.95) AS p95_ms,
+               1000 * quantile_cont(response_s, 0.99) AS p99_ms
+        FROM shopper_requests WHERE ? IS NULL OR route = ?
+        GROUP BY ALL ORDER BY route, start_s
+        """,
+        [width_s, width_s, route, route],
+    ).df()
+    return frame
+
+
+def spectra(
+    run: Run, route: str | None = None, over: str = "all", at: Sequence[float] = SPECTRUM
+) -> pd.DataFrame:
+    """The percentile spectrum two ways, in ms: quantile, naive_ms, intended_ms.
+
+    naive counts from the actual send, as a tester that was held up does; intended counts from when
+    the shopper came. The gap is coordinated omission: none if requests left when they were due.
+    """
+    columns = {
+        "naive_ms": _column(run, "naive_s", route, over),
+        "intended_ms": response_times(run, route, over),
+    }
+    return pd.DataFrame(
+        {"quantile": list(at)}
+        | {
+            name: 1000 * np.quantile(values, at) if len(values) else np.full(len(at), np.nan)
+            for name, values in columns.items()
+        }
+    )
+
+
+def corrected(naive_s: Values, expected_interval_s: float) -> Values:
+    """Repair closed-loop data afterwards: for a value v add v-i, v-2i, ... down to the interval i.
+
+    HdrHistogram's rule: those are the waits of the requests that one waiting client did not send
+    meanwhile. For data of other tools; an open-loop run has its intended starts and needs none.
+    """
+    if expected_interval_s <= 0:
+        return naive_s
+    extra = [
+        np.arange(value - expected_interval_s, expected_interval_s * 0.999999, -expected_interval_s)
+        for value in naive_s[naive_s > expected_interval_s]
+    ]
+    return np.concatenate([naive_s, *extra])
+
+
+def send_lag(run: Run) -> dict[str, float]:
+    """How late requests left, in ms: p50, p99, max, and how many; empty if nothing was sent."""
+    lag = _column(run, "lag_s", None, "all") * 1000
+    if not len(lag):
+        return {}
+    p50, p99 = np.quantile(lag, [0.5, 0.99])
+    return {"p50": float(p50), "p99": float(p99), "max": float(np.max(lag)), "requests": len(lag)}
+
+
+def quantile_of(run: Run, q: float, route: str | None, over: str, seed: int = 0) -> Interval:
+    """A latency quantile in ms with its interval."""
+    found = bootstrap_interval(response_times(run, route, over), q, np.random.default_rng(seed))
+    return Interval(1000 * found.value, _opt_ms(found.low), _opt_ms(found.high), found.note)
+
+
+def _column(run: Run, expression: str, route: str | None, over: str) -> Values:
+    """An expression over the logical requests of a route and window, in order of arrival."""
+    rows = shopper_requests(run).filter(f"({expression}) IS NOT NULL")
+    rows = rows.order("intended_start_s").project(
+        f"{expression} AS v, intended_start_s AS t, route"
+    )
+    frame = rows.df()
+    if frame.empty:
+        return np.array([], dtype=np.float64)
+    start, end = window(run, over)
+    keep = (frame["t"] >= start) & (frame["t"] <= end)
+    if route is not None:
+        keep &= frame["route"] == route
+    values: Values = frame.loc[keep, "v"].to_numpy(dtype=np.float64)
+    return values
+
+
+def _ms(seconds: float | None) -> float:
+    return float("nan") if seconds is None else 1000 * seconds
+
+
+def _opt_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds

@@ -1,0 +1,72 @@
+"""Orders placed, confirmed and cancelled over time, from the orders database or the answers."""
+
+from __future__ import annotations
+
+import duckdb
+import pandas as pd
+
+from lab.analysis.windows import run_span
+from lab.archive import Run
+
+COLUMNS = ["time_s", "placed", "confirmed", "cancelled"]
+
+
+def over_time(run: Run, width_s: float = 1.0) -> pd.DataFrame:
+    """time_s (start of each stretch), placed, confirmed, cancelled: orders in that stretch.
+
+    From the audit of the orders database (an order is placed at created_at and reached its state
+    at updated_at), which sees also what no shopper was told; without an audit from the answers.
+    Orders of earlier runs on the same lab are left out.
+    """
+    start_s, end_s = run_span(run)
+    events = _from_audit(run) if "orders.orders" in run.states else _from_answers(run)
+    events = events[(events["time_s"] >= start_s) & (events["time_s"] <= end_s)]
+    if events.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    stretch = (events["time_s"] // width_s * width_s).rename("time_s")
+    counts = events.groupby([stretch, "what"]).size().unstack(fill_value=0)
+    every = [counts.index[0] + i * width_s for i in range(_steps(counts.index, width_s))]
+    counts = counts.reindex(pd.Index(every, name="time_s"), fill_value=0)
+    return counts.reindex(columns=COLUMNS[1:], fill_value=0).reset_index()
+
+
+def totals(run: Run) -> dict[str, int]:
+    """placed, confirmed, cancelled in the whole run."""
+    table = over_time(run)
+    return {name: int(table[name].sum()) for name in COLUMNS[1:]}
+
+
+def epoch_s(relation: duckdb.DuckDBPyRelation, column: str) -> str:
+    """An SQL expression for `column` in epoch seconds, whether it is a timestamp, text or number."""
+    kind = str(relation.types[relation.columns.index(column)])
+    if kind in ("DOUBLE", "FLOAT", "BIGINT", "INTEGER"):
+        return f'"{column}"::DOUBLE'
+    return f'epoch("{column}"::TIMESTAMPTZ)'
+
+
+def _from_audit(run: Run) -> pd.DataFrame:
+    rows = run.state("orders.orders")
+    created, updated = epoch_s(rows, "created_at"), epoch_s(rows, "updated_at")
+    placed = rows.project(f"{created} AS time_s, 'placed' AS what")
+    ended = rows.filter("status IN ('confirmed', 'cancelled')")
+    frame: pd.DataFrame = placed.union(ended.project(f"{updated} AS time_s, status AS what")).df()
+    return frame
+
+
+def _from_answers(run: Run) -> pd.DataFrame:
+    frame: pd.DataFrame = run.sql(
+        """
+        SELECT intended_start_s AS time_s, 'placed' AS what FROM requests
+        WHERE route = 'POST /api/orders' AND order_id IS NOT NULL AND attempt_no = 1
+        UNION ALL SELECT end_s, 'confirmed' FROM requests
+        WHERE route = 'POST /api/orders' AND status = 201
+        UNION ALL SELECT end_s, 'cancelled' FROM requests
+        WHERE (route = 'POST /api/orders' AND status IN (402, 409) AND order_id IS NOT NULL)
+           OR (route = 'POST /api/orders/{id}/cancel' AND status = 200)
+        """
+    ).df()
+    return frame
+
+
+def _steps(index: pd.Index, width_s: float) -> int:
+    return round(float(index[-1] - index[0]) / width_s) + 1

@@ -1,0 +1,70 @@
+"""What a run was asked: the experiment file and its `breakwater` extension block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from lab.archive import ArchiveError, Run
+
+
+@dataclass(frozen=True)
+class Question:
+    """title, the claim under test, SLIs, invariants by number, and what breakers should do."""
+
+    title: str = ""
+    description: str = ""
+    claim: str = ""
+    profile: str = ""
+    slis: tuple[dict[str, Any], ...] = ()
+    invariants: tuple[int, ...] = ()
+    expects: dict[str, Any] = field(default_factory=dict)
+    hypothesis: str = ""
+    actions: tuple[str, ...] = ()
+
+
+def question_of(run: Run) -> Question:
+    """The run's question, from experiment.yaml or the journal's copy; empty if it had none.
+
+    Raises ArchiveError if the file is there and unreadable.
+    """
+    experiment = _experiment(run)
+    block: dict[str, Any] = next(
+        (
+            each
+            for each in experiment.get("extensions") or []
+            if isinstance(each, dict) and each.get("name") == "breakwater"
+        ),
+        {},
+    )
+    return Question(
+        title=str(experiment.get("title", "")),
+        description=str(experiment.get("description", "")).strip(),
+        claim=str(block.get("claim", "")).strip(),
+        profile=str(block.get("load", run.info.get("profile", "")) or ""),
+        slis=tuple(block.get("slis") or ()),
+        invariants=tuple(int(number) for number in block.get("invariants") or ()),
+        expects=dict(block.get("expects") or {}),
+        hypothesis=str((experiment.get("steady-state-hypothesis") or {}).get("title", "")),
+        actions=tuple(
+            str(each.get("name", ""))
+            for each in experiment.get("method") or []
+            if each.get("type") == "action"
+        ),
+    )
+
+
+def _experiment(run: Run) -> dict[str, Any]:
+    file = run.path / "experiment.yaml"
+    if file.is_file():
+        try:
+            experiment = yaml.safe_load(file.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ArchiveError(f"{file} is damaged: {error}") from None
+        if not isinstance(experiment, dict):
+            raise ArchiveError(f"{file} is damaged: it holds no experiment")
+        return experiment
+    journal = run.journal or {}
+    return dict(journal.get("experiment") or {})

@@ -1,0 +1,359 @@
+"""A small shop in simulated time: the payments_slow story, from a seed, as an archive's rows.
+
+Not the shop's code: an independent, simple model whose books are right by construction, so that a
+checker that finds fault with them is wrong, and one that misses a planted bug is wrong too. Only
+the breaker is the real one, on a simulated clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from chassis.resilience.breaker import Breaker
+from chassis.resilience.errors import BreakerOpen
+from chassis.resilience.events import Event
+
+Row = dict[str, Any]
+START_S = 1_800_000_000.0
+PHASES = {
+    **{"warmup": (0.0, 5.0), "before": (5.0, 20.0), "method": (20.0, 40.0)},
+    **{"recovery": (40.0, 45.0), "after": (45.0, 60.0), "drain": (60.0, 66.0)},
+}
+FAULT = (20.1, 35.1)  # the bank answers 2 s late
+LOAD_END_S = 60.0
+RATES = {"GET /api/products": 8.0, "GET /api/products/{id}": 12.0, "POST /api/orders": 8.0}
+SKUS = 40
+PATIENCE_S = 2.5  # an answer waits for its saga so long, then it is 202
+TIMEOUT_S = 0.5  # payments -> bank
+
+
+class SimClock:
+    """The simulation's time, as the breaker asks for it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class Checkout:
+    """One order on its way."""
+
+    order_id: str
+    user_id: str
+    key: str
+    lines: list[tuple[str, int, int]]
+    came_s: float
+    trace_id: str
+    card_ok: bool
+    seq: int
+    attempts: int = 0
+    answered: bool = False
+
+    @property
+    def total_cents(self) -> int:
+        return sum(quantity * price for _, quantity, price in self.lines)
+
+
+@dataclass
+class Shop:
+    """Runs the story; `tables` and `state` then hold the archive's rows."""
+
+    seed: int = 1
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    state: dict[str, list[Row]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rng = Random(self.seed)
+        self.clock = SimClock()
+        self.tables = {
+            name: [] for name in ("requests", "spans", "logs", "metrics", "breakers", "history")
+        }
+        names = "orders.orders orders.lines orders.sagas orders.saga_log orders.outbox"
+        names += " payments.payments bank.authorizations bank.ledger inventory.stock"
+        names += " inventory.reservations notifications.mails notifications.inbox mail.messages"
+        self.state = {name: [] for name in names.split()}
+        self.stock = {
+            f"SKU-{n:04d}": {"initial": 500, "on_hand": 500, "reserved": 0, "shipped": 0}
+            for n in range(1, SKUS + 1)
+        }
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._log_seq, self._entry = itertools.count(1), itertools.count(1)
+        self.breaker = Breaker(
+            "payments->bank", window_size=20, minimum_calls=10, wait_open_s=3.0,
+            permitted_half_open=3, clock=self.clock, listener=self._tell,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def run(self) -> Shop:
+        seq = itertools.count()
+        for route, rate in RATES.items():
+            at = self.rng.expovariate(rate)
+            while at < LOAD_END_S:
+                self._at(at, self._arrive(route, at, next(seq)))
+                at += self.rng.expovariate(rate)
+        while self._heap:
+            self.clock.now_s, _, act = heapq.heappop(self._heap)
+            act()
+        self._scrapes()
+        self.state["inventory.stock"] = [
+            {"sku": sku, **counts, "version": 1} for sku, counts in self.stock.items()
+        ]
+        self.tables["requests"].sort(key=lambda row: row["seq"])
+        return self
+
+    def _at(self, when_s: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (when_s, next(self._order), act))
+
+    def _arrive(self, route: str, at: float, seq: int) -> Callable[[], None]:
+        return lambda: (
+            self._order_comes(at, seq) if route.startswith("POST") else self._browse(route, at, seq)
+        )
+
+    def _browse(self, route: str, at: float, seq: int) -> None:
+        took = self.rng.lognormvariate(-4.9, 0.45)
+        trace_id = self._hex(32)
+        self._request(route, at, at + took, seq, 200, "ok", trace_id)
+        self._span(trace_id, "gateway", route.replace("/api", ""), "server", at, at + took)
+
+    def _order_comes(self, at: float, seq: int) -> None:
+        skus = self.rng.sample(sorted(self.stock), self.rng.choice((1, 1, 2)))
+        lines = [(sku, self.rng.choice((1, 1, 2)), self.rng.randrange(500, 9000)) for sku in skus]
+        checkout = Checkout(
+            f"order-{seq:05d}", f"user{self.rng.randrange(1, 21):03d}", f"key-{seq:05d}", lines,
+            at, self._hex(32), self.rng.random() > 0.05, seq,
+        )  # fmt: skip
+        self._history(checkout, "invoke", {})
+        self.state["orders.orders"].append(
+            {
+                **{"order_id": checkout.order_id, "user_id": checkout.user_id},
+                **{"status": "pending", "reason": "", "total_cents": checkout.total_cents},
+                **{"idempotency_key": checkout.key, "created_at": START_S + at},
+                **{"updated_at": START_S + at, "version": 1},
+            }
+        )
+        for sku, quantity, price in lines:
+            line = {"order_id": checkout.order_id, "sku": sku, "quantity": quantity}
+            self.state["orders.lines"].append(line | {"price_cents": price})
+            self.state["inventory.reservations"].append(
+                line
+                | {"status": "held", "expires_at": START_S + at + 900, "updated_at": START_S + at}
+            )
+            self.stock[sku]["on_hand"] -= quantity
+            self.stock[sku]["reserved"] += quantity
+        self.state["orders.sagas"].append(
+            {
+                **{"order_id": checkout.order_id, "state": "running", "step": 1},
+                **{"direction": "forward", "attempts": 0, "updated_at": START_S + at},
+            }
+        )
+        self._event(checkout, "OrderPlaced")
+        for phase in ("started", "done"):
+            self._saga(checkout, "reserve_stock", phase)
+        self._at(at + PATIENCE_S, lambda: self._answer(checkout, 202))
+        self._at(at + 0.012, lambda: self._pay(checkout))
+
+    def _pay(self, checkout: Checkout) -> None:
+        """One call payments -> bank through the breaker."""
+        now = self.clock.now_s
+        self._saga(checkout, "authorize_payment", "started")
+        checkout.attempts += 1
+        try:
+            era = self.breaker.acquire()
+        except BreakerOpen:
+            self._span(checkout.trace_id, "payments", "/payments", "server", now, now + 0.002, 503)
+            self._park(checkout)
+            return
+        late = FAULT[0] <= now < FAULT[1]
+        took = TIMEOUT_S if late else self.rng.lognormvariate(-4.6, 0.3)
+        bank_took = 2.0 + took if late else 0.8 * took
+        status = 504 if late else 201
+        self._span(checkout.trace_id, "payments", "/payments", "server", now, now + took, status)
+        self._span(checkout.trace_id, "bank", "/authorizations", "server", now, now + bank_took)
+
+        def settle() -> None:
+            self.breaker.record(era, took, failed=late)
+            if late:
+                self._park(checkout)
+            elif checkout.card_ok:
+                self._confirm(checkout)
+            else:
+                self._decline(checkout)
+
+        self._at(now + took, settle)
+
+    def _park(self, checkout: Checkout) -> None:
+        self._at(self.clock.now_s + self.rng.uniform(0.2, 1.5), lambda: self._pay(checkout))
+
+    def _confirm(self, checkout: Checkout) -> None:
+        now = START_S + self.clock.now_s
+        authorization = f"auth-{checkout.seq:05d}"
+        for kind in ("authorize", "capture"):
+            self.state["bank.ledger"].append(
+                {
+                    **{"entry_id": next(self._entry), "authorization_id": authorization},
+                    **{"reference": checkout.order_id, "kind": kind},
+                    **{"amount_cents": checkout.total_cents, "at": now},
+                    **{"idempotency_key": f"{kind}-{checkout.order_id}"},
+                }
+            )
+        money = {"amount_cents": checkout.total_cents, "captured_cents": checkout.total_cents}
+        money |= {"refunded_cents": 0, "status": "captured", "authorization_id": authorization}
+        self.state["bank.authorizations"].append(money | {"reference": checkout.order_id})
+        self.state["payments.payments"].append(
+            money
+            | {
+                "payment_id": f"pay-{checkout.seq}",
+                "order_id": checkout.order_id,
+                "updated_at": now,
+            }
+        )
+        for step in ("authorize_payment", "capture_payment", "commit_stock"):
+            if step != "authorize_payment":
+                self._saga(checkout, step, "started")
+            self._saga(checkout, step, "done")
+        self._stock(checkout, "committed")
+        self._end(checkout, "confirmed", "done", "")
+        self._event(checkout, "OrderConfirmed")
+        self._answer(checkout, 201)
+
+    def _decline(self, checkout: Checkout) -> None:
+        self._saga(checkout, "authorize_payment", "failed")
+        self._saga(checkout, "reserve_stock", "compensated")
+        self._stock(checkout, "released")
+        self._end(checkout, "cancelled", "compensated", "card_declined")
+        self._event(checkout, "OrderCancelled")
+        self._answer(checkout, 402)
+
+    def _stock(self, checkout: Checkout, status: str) -> None:
+        for sku, quantity, _ in checkout.lines:
+            self.stock[sku]["reserved"] -= quantity
+            self.stock[sku]["shipped" if status == "committed" else "on_hand"] += quantity
+        for row in self.state["inventory.reservations"]:
+            if row["order_id"] == checkout.order_id:
+                row["status"] = status
+
+    def _end(self, checkout: Checkout, status: str, saga: str, reason: str) -> None:
+        now = START_S + self.clock.now_s
+        order = next(o for o in self.state["orders.orders"] if o["order_id"] == checkout.order_id)
+        order |= {"status": status, "reason": reason, "updated_at": now, "version": 2}
+        row = next(s for s in self.state["orders.sagas"] if s["order_id"] == checkout.order_id)
+        row |= {"state": saga, "step": 4, "attempts": checkout.attempts, "updated_at": now}
+
+    def _event(self, checkout: Checkout, kind: str) -> None:
+        """Into the outbox, published at once, consumed and mailed if somebody wants it."""
+        now, event_id = START_S + self.clock.now_s, f"{kind}-{checkout.order_id}"
+        self.state["orders.outbox"].append(
+            {
+                **{"event_id": event_id, "type": kind, "aggregate_id": checkout.order_id},
+                **{"created_at": now, "published_at": now + 0.02},
+            }
+        )
+        if kind == "OrderPlaced":
+            return
+        done = {"event_id": event_id, "handler": kind, "processed_at": now + 0.05}
+        self.state["notifications.inbox"].append(done)
+        mail = {"notification_id": f"mail-{event_id}", "event_id": event_id}
+        mail |= {"order_id": checkout.order_id, "kind": kind, "status": "sent"}
+        mail |= {"created_at": now + 0.05, "sent_at": now + 0.1, "message_id": f"<{event_id}@shop>"}
+        self.state["notifications.mails"].append(mail)
+        self.state["mail.messages"].append(
+            {"message_id": mail["message_id"], "to": f"{checkout.user_id}@example.com",
+             "subject": kind, "received_at": now + 0.1}
+        )  # fmt: skip
+
+    def _answer(self, checkout: Checkout, status: int) -> None:
+        if checkout.answered:
+            return
+        checkout.answered = True
+        now = self.clock.now_s + 0.003
+        self._request(
+            "POST /api/orders", checkout.came_s, now, checkout.seq, status, "ok", checkout.trace_id,
+            logical_id=checkout.key, idempotency_key=checkout.key, order_id=checkout.order_id,
+            session=checkout.user_id, version=1,
+        )  # fmt: skip
+        self._span(checkout.trace_id, "gateway", "/orders", "server", checkout.came_s, now, status)
+        kind = "fail" if status == 402 else "ok"
+        self._history(checkout, kind, {"order_id": checkout.order_id, "http_status": status})
+
+    def _request(
+        self, route: str, came: float, end: float, seq: int, status: int, outcome: str,
+        trace_id: str, **more: Any,
+    ) -> None:  # fmt: skip
+        lag = self.rng.expovariate(1500.0)
+        row = {
+            **{"seq": seq, "arm": "control", "session": "user001", "route": route},
+            **{"method": route.split()[0], "logical_id": f"l-{seq:05d}", "attempt_no": 1},
+            **{"intended_start_s": START_S + came, "end_s": START_S + end + lag, "status": status},
+            **{"actual_start_s": START_S + came + lag},
+            **{"outcome": outcome, "error": None, "request_id": trace_id, "bytes": 400},
+            **{"idempotency_key": None, "order_id": None, "version": None, "dropped": False},
+        }
+        self.tables["requests"].append(row | more)
+
+    def _span(
+        self, trace_id: str, service: str, route: str, kind: str, start: float, end: float,
+        status: int = 200,
+    ) -> None:  # fmt: skip
+        self.tables["spans"].append(
+            {
+                **{"trace_id": trace_id, "span_id": self._hex(16), "parent_span_id": ""},
+                **{"service": service, "instance": f"{service}-1", "arm": "control"},
+                **{"name": route, "kind": kind, "http_route": route, "http_status": status},
+                **{"start_ns": int((START_S + start) * 1e9), "end_ns": int((START_S + end) * 1e9)},
+                **{"status": "error" if status >= 500 else "unset", "attributes": {}},
+            }
+        )
+
+    def _saga(self, checkout: Checkout, step: str, phase: str) -> None:
+        self.state["orders.saga_log"].append(
+            {
+                **{"order_id": checkout.order_id, "seq": next(self._log_seq), "step": step},
+                **{"phase": phase, "at": START_S + self.clock.now_s},
+            }
+        )
+        fields = {"event": "saga", "order_id": checkout.order_id, "step": step, "phase": phase}
+        self.tables["logs"].append(
+            {
+                **{"time_s": START_S + self.clock.now_s, "level": "info", "message": "saga"},
+                **{"service": "orders", "instance": "orders-1", "trace_id": checkout.trace_id},
+                "attributes": fields,
+            }
+        )
+
+    def _history(self, checkout: Checkout, kind: str, value: Row) -> None:
+        self.tables["history"].append(
+            {
+                **{"process": f"{checkout.user_id}/{checkout.key}", "type": kind, "f": "place"},
+                **{"key": checkout.key, "value": str(value), "error": None},
+                "time_s": START_S + self.clock.now_s,
+            }
+        )
+
+    def _tell(self, event: Event) -> None:
+        self.tables["breakers"].append(
+            {
+                **{"time_s": START_S + self.clock.now_s, "service": "payments"},
+                **{"instance": "payments-1", "edge": event.edge, "policy": event.policy},
+                **{"kind": event.kind, "state": str(event.state), "previous": str(event.previous)},
+                **{"reason": event.reason, "n": event.n, "failures": event.failures},
+                **{"slow": event.slow, "details": {}},
+            }
+        )
+
+    def _scrapes(self) -> None:
+        names = ("gateway-1", "gateway-2", "orders-1", "orders-2", "payments-1", "bank-1")
+        for second in range(66):
+            for name in names:
+                row = {"time_s": START_S + second, "service": name[:-2], "instance": name}
+                self.tables["metrics"].append(row | {"name": "up", "labels": {}, "value": 1.0})
+
+    def _hex(self, digits: int) -> str:
+        return f"{self.rng.getrandbits(4 * digits):0{digits}x}"

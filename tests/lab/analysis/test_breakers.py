@@ -1,0 +1,95 @@
+"""State bands, delays and the comparison with theory, from breaker events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.analysis import breakers
+from lab.analysis.breaker_theory import Settings
+from lab.archive import Run
+
+INFO = {"started_s": 0.0, "ended_s": 100.0}
+FAULT = {"fault_id": "f", "kind": "latency", "target": "bank-1", "effective_s": 20.0}
+
+
+def event(time_s: float, kind: str, state: str, previous: str = "", **more: Any) -> dict[str, Any]:
+    head = {"time_s": time_s, "service": "payments", "instance": "payments-1", "edge": "p->b"}
+    return head | {"policy": "breaker", "kind": kind, "state": state, "previous": previous} | more
+
+
+STORY = [
+    event(10.0, "evaluation", "closed", n=10, failures=0),
+    event(22.0, "transition", "open", "closed", n=10, failures=5, reason="failure_rate"),
+    event(24.0, "rejection", "open"),
+    event(27.0, "transition", "half_open", "open"),
+    event(27.5, "transition", "open", "half_open", n=3, failures=3),
+    event(32.5, "transition", "half_open", "open"),
+    event(33.0, "transition", "closed", "half_open"),
+]
+
+
+def test_the_bands_cover_the_run_without_gaps(tiny: Callable[..., Run]) -> None:
+    run = tiny(info=INFO, breakers=STORY, faults=[FAULT | {"removed_s": 30.0}])
+    bands = breakers.state_bands(run)
+    assert bands["state"].tolist() == [
+        *("closed", "open", "half_open", "open", "half_open", "closed"),
+    ]
+    assert bands["start_s"].tolist() == [0.0, 22.0, 27.0, 27.5, 32.5, 33.0]
+    assert bands["end_s"].tolist() == [22.0, 27.0, 27.5, 32.5, 33.0, 100.0]
+
+
+def test_delays_are_measured_from_the_effective_fault(tiny: Callable[..., Run]) -> None:
+    run = tiny(info=INFO, breakers=STORY, faults=[FAULT | {"commanded_s": 15.0, "removed_s": 30.0}])
+    [row] = breakers.measures(run).to_dict("records")
+    assert (row["opened"], row["flaps"], row["false_opens"], row["rejections"]) == (2, 1, 0, 1)
+    assert row["detection_s"] == 2.0
+    assert row["recovery_s"] == 3.0
+    assert row["open_s"] == 10.0
+
+
+def test_a_breaker_that_never_opens_or_never_closes_has_no_delay(tiny: Callable[..., Run]) -> None:
+    faults = [FAULT | {"removed_s": 30.0}]
+    quiet = breakers.measures(tiny(info=INFO, breakers=STORY[:1], faults=faults)).iloc[0]
+    assert math.isnan(quiet["detection_s"])
+    assert math.isnan(quiet["recovery_s"])
+    stuck = breakers.measures(tiny(info=INFO, breakers=STORY[:2], faults=faults)).iloc[0]
+    assert stuck["detection_s"] == 2.0
+    assert math.isnan(stuck["recovery_s"])
+
+
+def test_opening_without_a_fault_is_a_false_open(tiny: Callable[..., Run]) -> None:
+    row = breakers.measures(tiny(info=INFO, breakers=STORY)).iloc[0]
+    assert row["false_opens"] == 1
+    assert math.isnan(row["detection_s"])
+
+
+def test_the_settings_are_read_off_the_events_where_no_one_wrote_them(
+    tiny: Callable[..., Run],
+) -> None:
+    settings, source = breakers.settings_of(tiny(info=INFO, breakers=STORY), "p->b")
+    assert source == "read off the events"
+    assert settings.failure_rate_threshold == 0.5
+    assert settings.wait_open_s == pytest.approx(5.0)
+
+
+def test_measured_and_predicted_agree_on_the_simulated_run(clean: Run) -> None:
+    settings, source = breakers.settings_of(clean, "payments->bank")
+    assert (settings, source) == (Settings(20, 0.5, 10, 3.0, 3), "run.json")
+    table = breakers.predicted_and_measured(clean, "payments->bank").set_index("quantity")
+    assert table.loc["fault effective to open", "measured"] == pytest.approx(
+        table.loc["fault effective to open", "predicted"], abs=1.0
+    )
+    assert table.loc["share of the fault spent open", "measured"] == pytest.approx(
+        table.loc["share of the fault spent open", "predicted"], abs=0.15
+    )
+
+
+def test_no_breaker_events_give_empty_tables(tiny: Callable[..., Run]) -> None:
+    run = tiny(info=INFO, breakers=[])
+    assert breakers.state_bands(run).empty
+    assert breakers.measures(run).empty
+    assert breakers.predicted_and_measured(run, "p->b").empty
