@@ -1,9 +1,9 @@
 """create_app(): what every service gets in one call, and the Service its composition root works with."""
 
 import asyncio
-import inspect
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -228,7 +228,7 @@ def create_app(
     runner put them there, else from the environment. `problems` maps domain errors to statuses;
     `start` is the service's composition root, and the folder it is written in holds `schema.sql`.
     """
-    home = Path(inspect.getfile(start)).parent
+    home = Path(sys.modules[start.__module__].__file__ or "").parent
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

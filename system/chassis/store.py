@@ -52,14 +52,17 @@ def _measure(pool: asyncpg.Pool) -> None:
     POOL_SIZE.set_function(pool.get_size)
 
 
-async def apply_schema(pool: asyncpg.Pool, schema: Path, seed: Seed | None) -> None:
-    """Create what is missing, then seed; one instance at a time, all in one transaction."""
+async def apply_schema(pool: asyncpg.Pool, schema: Path | None, seed: Seed | None) -> None:
+    """Create what is missing, then seed; one instance at a time, all in one transaction.
+
+    Raises FileNotFoundError where a service that has a database has no schema.
+    """
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('schema'))")
         await conn.execute("SET LOCAL client_min_messages = warning")
-        for path in (CHASSIS_SCHEMA, schema):
-            if path.exists():
-                await conn.execute(path.read_text())
+        await conn.execute(CHASSIS_SCHEMA.read_text())
+        if schema is not None:
+            await conn.execute(schema.read_text())
         if seed is not None:
             await seed(conn)
 

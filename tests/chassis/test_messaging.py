@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -34,7 +33,7 @@ async def pool(database: Callable[[str], str]) -> AsyncIterator[asyncpg.Pool]:
     opened = await store.open_pool(
         database("messaging"), size_max=5, clock_s=asyncio.get_running_loop().time
     )
-    await store.apply_schema(opened, Path("none"), None)
+    await store.apply_schema(opened, None, None)
     yield opened
     opened.terminate()
 

@@ -1,0 +1,1 @@
+-- the echo service keeps nothing of its own
