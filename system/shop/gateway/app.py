@@ -1,5 +1,6 @@
 """HTTP edge of the shop: admits, limits and routes what comes from outside. Bodies pass unread."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -60,6 +61,7 @@ async def need_key(key: IdempotencyKey) -> None:
     """The header is checked here and documented by its dependency; the forwarder sends it on."""
 
 
+PATH_NAME = re.compile(r"{(\w+)}")
 USER = [Depends(HTTPBearer(auto_error=False)), Depends(admit_user)]
 REFUSALS = {401: "no valid token", 429: "too many requests", 503: "try again", 504: "took too long"}
 
@@ -78,9 +80,11 @@ def _add(route: Route) -> None:
     if route.body is not None:
         content = {"application/json": {"schema": public.inline_schema(route.body)}}
         extra["requestBody"] = {"required": True, "content": content}
-    if route.query:
-        text = {"schema": {"type": "string"}, "required": False, "in": "query"}
-        extra["parameters"] = [{"name": name, **text} for name in route.query]
+    extra["parameters"] = [
+        {"name": name, "in": where, "required": where == "path", "schema": {"type": "string"}}
+        for where, names in (("path", PATH_NAME.findall(route.path)), ("query", route.query))
+        for name in names
+    ]
     app.add_api_route(
         route.path,
         endpoint(route),

@@ -72,7 +72,7 @@ class Forwarder:
         answer = await self._clients[route.service].request(
             route.method,
             route.inner.format(**values) if values else route.inner,
-            params=request.url.query or None,
+            params=request.query_params.multi_items() or None,
             content=content,
             headers=headers,
             key=request.headers["idempotency-key"] if route.key else None,

@@ -1,0 +1,121 @@
+"""Stands in for the services behind the gateway: registered under their names, answering as a test says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from nats.aio.client import Client
+
+from chassis.registry import Instance, Registry
+from tests.fixtures.running import RunningService
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass
+class Seen:
+    """One request as it arrived inside."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Inner:
+    """`answers["orders"]` answers for orders; without one it is 404. `seen["orders"]` is what came."""
+
+    broker: Client
+    answers: dict[str, Answer] = field(default_factory=dict)
+    seen: dict[str, list[Seen]] = field(default_factory=dict)
+    _closing: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)
+
+    async def add(self, *services: str) -> None:
+        for service in services:
+            await self._serve(service)
+
+    async def close(self) -> None:
+        for close in reversed(self._closing):
+            await close()
+
+    async def _serve(self, service: str) -> None:
+        self.seen[service] = []
+
+        async def handle(request: web.Request) -> web.Response:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            body = await request.read()
+            self.seen[service].append(Seen(request.method, request.path_qs, headers, body))
+            answer = self.answers.get(service)
+            return await answer(request) if answer else json(404, {"title": "Not found"})
+
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        self._closing.append(runner.cleanup)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        registry = Registry(self.broker)
+        await registry.open()
+        self._closing.append(registry.close)
+        await registry.announce(Instance(service, f"{service}-inner", f"127.0.0.1:{port}"))
+
+
+PROBES = {"products": "/api/categories", "orders": "/api/orders"}
+
+
+async def found(gateway: RunningService, inner: Inner) -> None:
+    """Wait until the gateway has found the stand-ins, then forget what they saw."""
+    headers = {"Authorization": f"Bearer {gateway.user_token('prober')}"}
+    known = dict(inner.answers)
+    inner.answers["orders"] = always(200, {})
+    async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(20):
+        for service in inner.seen:
+            if service in PROBES:
+                while (await session.get(gateway.url + PROBES[service])).status == 503:
+                    await asyncio.sleep(0.02)
+        parts = {"payments": "payment", "notifications": "mails"}
+        expected = {parts[service] for service in inner.seen if service in parts}
+        while expected:
+            details = await (await session.get(gateway.url + "/api/orders/probe")).json()
+            if expected.isdisjoint(details["degraded"]):
+                break
+            await asyncio.sleep(0.02)
+    inner.answers = known
+    for requests in inner.seen.values():
+        requests.clear()
+
+
+def json(status: int, body: Any, **headers: str) -> web.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return web.json_response(body, status=status, headers=named)
+
+
+def always(status: int, body: Any, **headers: str) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return json(status, body, **headers)
+
+    return answer
+
+
+def after(seconds: float, answer: Answer) -> Answer:
+    async def late(request: web.Request) -> web.Response:
+        await asyncio.sleep(seconds)
+        return await answer(request)
+
+    return late
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """The first call gets the first answer, ...; the last one stays."""
+    left = list(answers)
+
+    async def answer(request: web.Request) -> web.Response:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return answer

@@ -1,0 +1,217 @@
+"""The gateway as a real process, with stand-ins behind it."""
+
+from html import escape
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+import pytest
+
+from tests.fixtures.running import RunningService
+from tests.shop.gateway.conftest import Before
+from tests.shop.gateway.inner import Inner, after, always, in_turn
+
+ORDER = {"lines": [{"sku": "SKU-0001", "quantity": 1}], "payment": {"card_number": "4242"}}
+
+
+async def call(
+    gateway: RunningService, method: str, path: str, user: str = "", **options: Any
+) -> tuple[int, Any, Any]:
+    headers = dict(options.pop("headers", {}))
+    if user:
+        headers["Authorization"] = f"Bearer {gateway.user_token(user)}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, gateway.url + path, headers=headers, **options) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None), answer.headers
+
+
+async def test_an_order_passes_untouched_in_both_directions(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("orders")
+    inner.answers["orders"] = always(
+        201, {"id": "o1"}, Idempotency_Replayed="true", Set_Cookie="a=b", X_Inside="secret"
+    )
+    body = b'{ "odd"  :   "spacing stays" }'
+    headers = {
+        "Idempotency-Key": "k1", "Content-Type": "application/json", "Cookie": "c=d",
+        "Breakwater-Caller": "orders", "Breakwater-Lab": "resilience=none", "X-Own": "1",
+    }  # fmt: skip
+    status, answer, got = await call(
+        gateway, "POST", "/api/orders?q=a%20b%26c&q=%C3%A9", "ann", data=body, headers=headers
+    )
+    assert (status, answer, got["Idempotency-Replayed"]) == (201, {"id": "o1"}, "true")
+    assert not {"Set-Cookie", "X-Inside"} & set(got)
+    (seen,) = inner.seen["orders"]
+    assert (seen.method, seen.body) == ("POST", body)
+    assert parse_qsl(urlsplit(seen.path).query) == [("q", "a b&c"), ("q", "é")]
+    assert seen.headers["authorization"] == f"Bearer {gateway.user_token('ann')}"
+    assert seen.headers["idempotency-key"] == "k1"
+    assert seen.headers["breakwater-caller"] == "gateway"
+    assert seen.headers["breakwater-lab"] == "resilience=none"
+    assert 0 < float(seen.headers["breakwater-budget-ms"]) <= 5000
+    assert "traceparent" in seen.headers
+    assert not {"cookie", "x-own"} & seen.headers.keys()
+
+
+async def test_outside_a_lab_the_lab_header_stops_here(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("products", LAB_TOKEN="")
+    headers = {"Breakwater-Lab": "resilience=none"}
+    await call(gateway, "GET", "/api/products/SKU-0001", headers=headers)
+    (seen,) = inner.seen["products"]
+    assert "breakwater-lab" not in seen.headers
+
+
+async def test_a_client_may_ask_for_less_time_but_not_for_more(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("products", DEADLINE_GET_PRODUCT_S="1.5")
+    for asked, granted in (("100", 100), ("999999", 1500)):
+        headers = {"Breakwater-Budget-Ms": asked}
+        await call(gateway, "GET", "/api/products/SKU-0001", headers=headers)
+        assert float(inner.seen["products"][-1].headers["breakwater-budget-ms"]) <= granted
+
+
+async def test_refusals_from_inside_come_out_as_they_are(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("orders")
+    inner.answers["orders"] = always(402, {"title": "Payment declined", "order_id": "o1"})
+    status, problem, _ = await call(
+        gateway, "POST", "/api/orders", "ann", json=ORDER, headers={"Idempotency-Key": "k1"}
+    )
+    assert (status, problem) == (402, {"title": "Payment declined", "order_id": "o1"})
+
+
+async def test_without_key_or_token_nothing_goes_in(gateway_before: Before, inner: Inner) -> None:
+    gateway = await gateway_before("orders")
+    status, _, _ = await call(gateway, "POST", "/api/orders", "ann", json=ORDER)
+    assert status == 400
+    status, _, headers = await call(
+        gateway, "POST", "/api/orders", json=ORDER, headers={"Idempotency-Key": "k1"}
+    )
+    assert status == 401
+    assert headers["WWW-Authenticate"].startswith("Bearer")
+    assert not inner.seen["orders"]
+
+
+async def test_a_passing_failure_inside_is_not_seen_outside(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("products")
+    inner.answers["products"] = in_turn(always(503, {}), always(200, {"id": "SKU-0001"}))
+    status, product, _ = await call(gateway, "GET", "/api/products/SKU-0001")
+    assert (status, product) == (200, {"id": "SKU-0001"})
+    assert len(inner.seen["products"]) == 2
+
+
+async def test_a_service_that_is_away_is_503_and_one_too_slow_is_504(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("products", DEADLINE_LIST_CATEGORIES_S="0.2")
+    status, problem, headers = await call(gateway, "GET", "/api/orders", "ann")
+    assert (status, problem["status"]) == (503, 503)
+    assert problem["definite"] is True
+    assert int(headers["Retry-After"]) >= 1
+    inner.answers["products"] = after(5, always(200, {}))
+    status, problem, headers = await call(gateway, "GET", "/api/categories")
+    assert (status, problem["status"]) == (504, 504)
+    assert int(headers["Retry-After"]) >= 1
+
+
+async def test_each_user_has_their_own_limit(gateway_before: Before, inner: Inner) -> None:
+    gateway = await gateway_before("orders", RATE_LIMIT_PER_S="0.01", RATE_LIMIT_BURST="3")
+    inner.answers["orders"] = always(200, {"items": []})
+    answers = [await call(gateway, "GET", "/api/orders", "ann") for _ in range(4)]
+    assert [status for status, _, _ in answers] == [200, 200, 200, 429]
+    _, problem, headers = answers[3]
+    assert problem["type"] == "urn:breakwater:problem:too-many-requests"
+    assert int(headers["Retry-After"]) >= 1
+    assert (await call(gateway, "GET", "/api/orders", "bob"))[0] == 200
+
+
+async def test_an_order_is_shown_with_its_payment_and_mails(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("orders", "payments", "notifications")
+    inner.answers["orders"] = always(200, {"id": "o1", "status": "confirmed"})
+    inner.answers["payments"] = always(200, {"order_id": "o1", "status": "captured"})
+    inner.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
+    status, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
+    assert status == 200
+    assert details == {
+        "id": "o1",
+        "status": "confirmed",
+        "payment": {"order_id": "o1", "status": "captured"},
+        "mails": [{"kind": "OrderConfirmed"}],
+        "degraded": [],
+    }
+    assert inner.seen["notifications"][0].path == "/notifications?order_id=o1"
+    for service in ("orders", "payments", "notifications"):
+        token = inner.seen[service][0].headers["authorization"]
+        assert token == f"Bearer {gateway.user_token('ann')}"
+
+
+async def test_an_order_without_payment_yet_is_not_degraded(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("orders", "payments", "notifications")
+    inner.answers["orders"] = always(200, {"id": "o1"})
+    inner.answers["notifications"] = always(200, {"items": []})
+    _, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
+    assert details == {"id": "o1", "payment": None, "mails": [], "degraded": []}
+
+
+@pytest.mark.parametrize(
+    ("services", "payments"),
+    [
+        (("orders", "notifications"), always(200, {})),
+        (("orders", "notifications", "payments"), always(500, {})),
+        (("orders", "notifications", "payments"), after(5, always(200, {}))),
+    ],
+    ids=["away", "failing", "slow"],
+)
+async def test_payments_in_trouble_only_degrade_the_order(
+    gateway_before: Before, inner: Inner, services: tuple[str, ...], payments: Any
+) -> None:
+    gateway = await gateway_before(*services, DETAILS_PATIENCE_S="0.3")
+    inner.answers |= {"orders": always(200, {"id": "o1"}), "payments": payments}
+    inner.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
+    status, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
+    assert status == 200
+    assert details["degraded"] == ["payment"]
+    assert details["payment"] is None
+    assert details["mails"] == [{"kind": "OrderConfirmed"}]
+
+
+async def test_an_order_that_is_not_there_is_404_whatever_else_answers(
+    gateway_before: Before, inner: Inner
+) -> None:
+    gateway = await gateway_before("orders", "payments", "notifications")
+    inner.answers["payments"] = after(5, always(200, {}))
+    status, _, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
+    assert status == 404
+
+
+async def test_the_documentation_needs_nothing_from_elsewhere(gateway_before: Before) -> None:
+    gateway = await gateway_before()
+    async with aiohttp.ClientSession() as session:
+        page = await (await session.get(gateway.url + "/api/docs")).text()
+        document = await (await session.get(gateway.url + "/api/openapi.json")).json()
+    assert "<script" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert set(document["paths"]) == {
+        "/api/users", "/api/login", "/api/refresh", "/api/me", "/api/products",
+        "/api/products/{product_id}", "/api/categories", "/api/orders", "/api/orders/{order_id}",
+        "/api/orders/{order_id}/cancel",
+    }  # fmt: skip
+    for path, operations in document["paths"].items():
+        assert path in page
+        for operation in operations.values():
+            assert escape(operation["summary"]) in page
+    assert "4242424242424242" in page, "the example order can be copied"

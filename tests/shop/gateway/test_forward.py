@@ -1,0 +1,89 @@
+"""What the table says of each route, and what the forwarder makes of it, with a fake client."""
+
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from chassis.client import Response
+from chassis.settings import Settings
+from shop.gateway.forward import Forwarder, NothingHere
+from shop.gateway.routes import ROUTES, Route
+
+BY_NAME = {route.name: route for route in ROUTES}
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    async def request(self, method: str, path: str, **options: Any) -> Response:
+        self.calls.append({"method": method, "path": path, **options})
+        return Response(
+            200, b'{"as": "it came"}', {"content-type": "application/json", "server": "x"}
+        )
+
+
+class FakeService:
+    settings = Settings("gateway", "gateway-1", 1, "secret", env={"DEADLINE_LOGIN_S": "7"})
+
+    def __init__(self) -> None:
+        self.clients: dict[str, FakeClient] = {}
+
+    def client(self, callee: str) -> FakeClient:
+        return self.clients.setdefault(callee, FakeClient())
+
+
+def request(route: Route, body: bytes = b"", token: str = "", **path_params: str) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {
+        "type": "http", "method": route.method, "path": route.path, "path_params": path_params,
+        "query_string": b"limit=5&cursor=%41", "state": {},
+        "headers": [(b"idempotency-key", b"k1"), (b"cookie", b"a=b"), (b"connection", b"close")],
+    }  # fmt: skip
+    made = Request(scope, receive)
+    if token:
+        made.state.token = token
+    return made
+
+
+async def sent(name: str, body: bytes = b"", token: str = "", **path_params: str) -> dict[str, Any]:
+    service = FakeService()
+    route = BY_NAME[name]
+    forwarder = Forwarder(service, ROUTES)  # type: ignore[arg-type]
+    answer = await forwarder.forward(route, request(route, body, token, **path_params))
+    assert answer.body == b'{"as": "it came"}'
+    assert "server" not in answer.headers
+    return service.clients[route.service].calls[0]
+
+
+async def test_a_refresh_is_never_sent_twice_and_a_login_may_be() -> None:
+    assert (await sent("refresh", b"{}"))["idempotent"] is False
+    assert (await sent("login", b"{}"))["idempotent"] is True
+
+
+async def test_only_what_is_known_goes_in() -> None:
+    call = await sent("cancel_order", b"{}", token="t", order_id="0190-ab")
+    assert call["path"] == "/orders/0190-ab/cancel"
+    assert call["route"] == "/orders/{order_id}/cancel"
+    assert (call["key"], call["token"], call["content"]) == ("k1", "t", b"{}")
+    assert call["headers"] == {"content-type": "application/json"}
+
+
+async def test_reading_passes_the_query_and_no_body() -> None:
+    call = await sent("list_products", b"ignored")
+    assert call["params"] == [("limit", "5"), ("cursor", "A")]
+    assert (call["content"], call["key"]) == (None, None)
+
+
+@pytest.mark.parametrize("value", ["..", ".", "a/b", "%2e", "a b", "", "x" * 65, "é", "a\n"])
+async def test_what_is_no_id_never_gets_into_a_path(value: str) -> None:
+    with pytest.raises(NothingHere):
+        await sent("get_product", product_id=value)
+
+
+def test_each_route_that_changes_something_inside_orders_or_users_has_a_key_or_a_reason() -> None:
+    keyless = {route.name for route in ROUTES if route.method == "POST" and not route.key}
+    assert keyless == {"login", "refresh"}

@@ -1,0 +1,77 @@
+"""One bucket a client: rate, burst, waiting time, memory."""
+
+import pytest
+
+from chassis.clock import SystemClock
+from shop.gateway.rate_limit import ClientLimits, TooManyRequests
+
+
+class FakeClock(SystemClock):
+    at_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at_s
+
+
+def taken(limits: ClientLimits, client: str, tries: int) -> int:
+    """How many of `tries` requests at once get through."""
+    count = 0
+    for _ in range(tries):
+        try:
+            limits.take(client)
+        except TooManyRequests:
+            continue
+        count += 1
+    return count
+
+
+def test_a_client_may_burst_and_then_goes_at_its_rate() -> None:
+    clock = FakeClock()
+    limits = ClientLimits(rate_per_s=10, burst=5, clock=clock)
+    assert taken(limits, "ann", 20) == 5
+    clock.at_s += 0.3
+    assert taken(limits, "ann", 20) == 3
+    clock.at_s += 60
+    assert taken(limits, "ann", 20) == 5, "an idle client saves no more than one burst"
+
+
+def test_clients_do_not_pay_for_each_other() -> None:
+    limits = ClientLimits(rate_per_s=1, burst=2, clock=FakeClock())
+    assert taken(limits, "ann", 5) == 2
+    assert taken(limits, "bob", 5) == 2
+
+
+def test_who_is_refused_is_told_when_to_come_back_and_then_gets_in() -> None:
+    clock = FakeClock()
+    limits = ClientLimits(rate_per_s=0.5, burst=1, clock=clock)
+    limits.take("ann")
+    with pytest.raises(TooManyRequests) as refused:
+        limits.take("ann")
+    assert refused.value.retry_after_s == pytest.approx(2.0)
+    clock.at_s += refused.value.retry_after_s
+    limits.take("ann")
+
+
+def test_being_refused_costs_nothing() -> None:
+    clock = FakeClock()
+    limits = ClientLimits(rate_per_s=1, burst=1, clock=clock)
+    limits.take("ann")
+    assert taken(limits, "ann", 1000) == 0
+    clock.at_s += 1
+    limits.take("ann")
+
+
+def test_memory_is_bounded_and_the_busiest_are_remembered() -> None:
+    limits = ClientLimits(rate_per_s=1, burst=1, clock=FakeClock(), clients_max=100)
+    limits.take("ann")
+    for n in range(10_000):
+        limits.take(f"client {n}")
+    assert len(limits) == 100
+    assert taken(limits, "client 9999", 1) == 0
+    assert taken(limits, "ann", 1) == 1, "forgotten, that is: forgiven"
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (1, 0)])
+def test_limits_that_let_nobody_in_are_refused(rate: float, burst: float) -> None:
+    with pytest.raises(ValueError, match="rate above 0"):
+        ClientLimits(rate, burst, FakeClock())
