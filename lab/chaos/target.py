@@ -36,12 +36,12 @@ class RunningLab:
 
     @property
     def ingress_url(self) -> str:
-        return f"http://127.0.0.1:{self.port_base}"
+        return self.state.addresses["ingress"]
 
     @property
     def instances(self) -> list[Instance]:
         return [
-            Instance(each.name, each.service, _url(each.address), each.pid, each.identity)
+            Instance(each.name, each.service, each.address, each.pid, each.identity)
             for each in self.state.instances
         ]
 
@@ -49,7 +49,3 @@ class RunningLab:
 def find_lab(port_base: int | None = None) -> RunningLab:
     """The lab of `port_base`, else of LAB_PORT_BASE, else the newest. Raises NoLab, StateError."""
     return RunningLab(Lab.load(home_of(chosen_port_base(port_base))))
-
-
-def _url(address: str) -> str:
-    return address if "//" in address else f"http://{address}"

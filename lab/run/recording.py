@@ -8,7 +8,6 @@ from typing import Any
 from lab.chaos.target import RunningLab
 from lab.chaos.wire import NoReply, exchange
 from lab.run.rundir import is_played
-from lab.topology import load
 
 STOP_S = 30.0  # it reads the logs to their end first
 
@@ -21,8 +20,7 @@ class Recording:
     """The recorder of one lab."""
 
     def __init__(self, lab: RunningLab) -> None:
-        port = lab.port_base + load().lab["recorder"].offset
-        self._url = f"http://127.0.0.1:{port}/recording"
+        self._url = lab.state.addresses["recorder"] + "/recording"
         self._token = lab.token
 
     def start(self, run_dir: Path) -> None:

@@ -80,7 +80,8 @@ class RunDir:
 
     def close(self) -> None:
         """The run is over: nobody plays it any more."""
-        (self.path / PLAYER).unlink(missing_ok=True)
+        if self.path.is_dir():
+            (self.path / PLAYER).unlink(missing_ok=True)
 
     def begin(self, phase: str, at_s: float | None = None) -> None:
         """The phase begins and with it the one before ends."""

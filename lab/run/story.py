@@ -200,6 +200,8 @@ class Story:
         self._attempt("seal the archive", self.engines.seal)
         if interrupted:
             return INVALID
+        if not self.script.has_method:
+            return INVALID if self.problems else 0  # a load alone claims nothing
         self.tell.phase("verdict")
         exit_code = self._attempt("judge", self.engines.judge)
         self._attempt("report", self.engines.report)

@@ -304,6 +304,7 @@ def test_a_load_without_an_experiment_has_no_method(run, engines, clock):
     story(run, engines, clock, has_method=False).play()
     assert list(lengths(run)) == ["warmup", "before", "drain"]
     assert "start_method" not in engines.calls
+    assert "judge" not in engines.calls
 
 
 def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock):

@@ -1,0 +1,121 @@
+"""Plays a whole run: finds or starts the lab, makes the directory, tells the story, leaves it clean."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from lab.chaos.experiment import Experiment
+from lab.chaos.target import NoLab, find_lab
+from lab.load.profiles import Profile
+from lab.run.engines import LabEngines
+from lab.run.facts import facts
+from lab.run.recording import NotRecording
+from lab.run.rundir import RunDir
+from lab.run.story import Script, Story
+from lab.run.telling import Teller
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import chosen_port_base
+
+
+@dataclass(frozen=True)
+class Played:
+    """The run's directory, and the exit code it deserves: 0 held, 1 deviated, 3 invalid."""
+
+    path: Path
+    exit_code: int
+    problems: list[str]
+
+
+@contextmanager
+def a_lab(port_base: int, tell: Teller, *, keep_up: bool = False) -> Iterator[None]:
+    """The running lab, else one of our own, which is taken down at the end unless `keep_up`."""
+    try:
+        find_lab(port_base)
+        mine = False
+    except NoLab:
+        mine = True
+    if mine:
+        tell.phase("starting the lab")
+        up = ProcessesRuntime(port_base).up()
+        tell.say(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
+    try:
+        yield
+    finally:
+        if mine and not keep_up:
+            tell.phase("taking the lab down")
+            ProcessesRuntime(port_base).down()
+
+
+def play_experiment(
+    experiment: Experiment,
+    profile: Profile,
+    *,
+    seed: int,
+    port_base: int | None,
+    keep_up: bool,
+    tell: Teller,
+) -> Played:
+    """`lab run`. Raises StateError, NotRecording."""
+    plan = experiment.plan
+    script = Script(plan.phases, plan.load_s, True, plan.recovery_from)
+    return _play(experiment.stem, experiment.path, script, profile, seed, port_base, keep_up, tell)
+
+
+def play_load(
+    profile: Profile,
+    *,
+    seed: int,
+    duration_s: float,
+    port_base: int | None,
+    keep_up: bool,
+    tell: Teller,
+) -> Played:
+    """`lab load`: the load alone, recorded and audited like a run. Raises StateError, NotRecording."""
+    script = Script({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
+    return _play(f"load-{profile.name}", None, script, profile, seed, port_base, keep_up, tell)
+
+
+def _play(
+    stem: str,
+    experiment: Path | None,
+    script: Script,
+    profile: Profile,
+    seed: int,
+    chosen: int | None,
+    keep_up: bool,
+    tell: Teller,
+) -> Played:
+    port_base = chosen_port_base(chosen)
+    with _stoppable(), a_lab(port_base, tell, keep_up=keep_up):
+        run = RunDir.make(stem, seed, experiment=experiment)
+        tell.say(f"run {run.path}")
+        run.update(profile=profile.name, **facts(find_lab(port_base).state))
+        story = Story(script, run, LabEngines(run, port_base, profile, seed), tell)
+        try:
+            exit_code = story.play()
+        except NotRecording:
+            shutil.rmtree(run.path)
+            raise
+        finally:
+            run.close()
+        return Played(run.path, exit_code, story.problems)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM means the same as Ctrl-C: wind up, leave nothing behind."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
