@@ -13,8 +13,9 @@ from typing import Any
 
 from lab.chaos.lines import Document, Malformed, Where
 from lab.chaos.plan import Plan, read_plan
+from lab.topology import PROJECT
 
-EXPERIMENTS = Path("experiments")
+EXPERIMENTS = PROJECT / "experiments"
 SUFFIXES = (".yaml", ".yml", ".json")
 INJECTED = ("configuration", "secrets")  # Chaos Toolkit fills these in itself
 

@@ -14,6 +14,12 @@ from lab.topology import PROJECT
 SOURCE_ROOTS = (PROJECT / "system", PROJECT)
 
 
+def child_environment() -> dict[str, str]:
+    """Ours, with the source roots: a checkout works without being installed."""
+    paths = [*map(str, SOURCE_ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Child:
     """`log` takes both of its streams."""
 
@@ -22,10 +28,9 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        paths = [*map(str, SOURCE_ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         # colours and progress bars are for people; the log is for grep
         plain = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
-        full = {**os.environ, **plain, "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
+        full = {**child_environment(), **plain, **(env or {})}
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._process = start(command, output=descriptor, cwd=PROJECT, env=full)

@@ -1,0 +1,54 @@
+"""`lab run EXPERIMENT`: load, disturb, record, audit, judge, report."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from lab.chaos.experiment import EXPERIMENTS, load_experiment
+from lab.load.profiles import find_profile
+from lab.run.exits import clear_exits
+from lab.run.loading import PROFILES
+from lab.run.play import Played, play_experiment
+from lab.run.summary import summary_lines, summary_of
+from lab.run.telling import make_teller
+
+PortBase = Annotated[int | None, typer.Option(help="the lab's port base (default: the newest lab)")]
+Seed = Annotated[int, typer.Option(help="same seed, same arrivals and choices")]
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("run")
+    def run(
+        experiment: Annotated[str, typer.Argument(help="a name in experiments/, or a file")],
+        seed: Seed = 1,
+        profile: Annotated[str, typer.Option(help="a load profile instead of its own")] = "",
+        port_base: PortBase = None,
+        keep_up: Annotated[bool, typer.Option(help="leave a lab it started running")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="the result as JSON")] = False,
+    ) -> None:
+        """Run an experiment. Exit: 0 held, 1 deviated, 2 usage, 3 invalid or interrupted."""
+        with clear_exits():
+            played = run_experiment(experiment, seed, profile, port_base, keep_up, quiet=as_json)
+        if as_json:
+            typer.echo(json.dumps(summary_of(played)))
+        else:
+            typer.echo("\n".join(summary_lines(played)))
+        raise typer.Exit(played.exit_code)
+
+
+def run_experiment(
+    name: str, seed: int, profile: str, port_base: int | None, keep_up: bool, *, quiet: bool
+) -> Played:
+    """Everything is checked before anything is started. Raises what lab.run.exits knows."""
+    experiment = load_experiment(name, EXPERIMENTS)
+    wanted = find_profile(profile or experiment.plan.profile, PROFILES)
+    tell = make_teller(quiet)
+    try:
+        return play_experiment(
+            experiment, wanted, seed=seed, port_base=port_base, keep_up=keep_up, tell=tell
+        )
+    finally:
+        tell.close()

@@ -1,0 +1,37 @@
+"""How the commands of runs end when they cannot do what was asked: one clear message, the right exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from lab.chaos.control import FaultRefused, UnknownTarget
+from lab.chaos.experiment import UnknownExperiment
+from lab.chaos.lines import Malformed
+from lab.chaos.target import StateError
+from lab.load.profiles import ProfileError
+from lab.run.loading import LoadFailed
+from lab.run.recording import NotRecording
+
+USAGE = 2
+INVALID = 3
+ASKED_WRONGLY = (UnknownExperiment, Malformed, ProfileError, UnknownTarget, FaultRefused)
+CANNOT = (StateError, NotRecording, LoadFailed)
+
+
+@contextmanager
+def clear_exits() -> Iterator[None]:
+    """2: what was asked makes no sense. 3: it does, but it cannot be done, or was broken off."""
+    try:
+        yield
+    except ASKED_WRONGLY as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from None
+    except CANNOT as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(INVALID) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; faults that are still armed end at their TTL", err=True)
+        raise typer.Exit(INVALID) from None
