@@ -1,0 +1,188 @@
+"""HTTP edge of inventory: parse, ask the store, answer. No rule lives here."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from asyncpg import Pool
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.auth import CallingService
+from chassis.clock import Clock
+from chassis.faults import failpoint
+from chassis.idempotency import Conn, IdempotencyKey, once
+from chassis.service import Service, create_app
+from shop.inventory.domain import (
+    Command,
+    Line,
+    OutOfStock,
+    Reservation,
+    ReservationDiffers,
+    ReservationLost,
+    ReservationNotFound,
+    ReservationReleased,
+    StockNotFound,
+    UnknownSku,
+    WrongState,
+)
+from shop.inventory.seed import seed
+from shop.inventory.store import StockStore
+from shop.inventory.sweeper import Sweeper
+
+
+class LineBody(BaseModel):
+    """So many units of one article."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sku: str = Field(min_length=1, max_length=32)
+    quantity: int = Field(ge=1, le=100, strict=True)
+
+
+class Reserve(BaseModel):
+    """The goods of one order; the same SKU in two lines is added up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: UUID
+    lines: list[LineBody] = Field(min_length=1, max_length=20)
+
+
+class Counter:
+    """What the routes work with: one transaction and one key around each command."""
+
+    def __init__(self, pool: Pool, store: StockStore, clock: Clock, ttl_s: float) -> None:
+        self.store = store
+        self._pool = pool
+        self._clock = clock
+        self._ttl = timedelta(seconds=ttl_s)
+
+    async def reserve(self, body: Reserve, key: str) -> JSONResponse:
+        lines = [Line(line.sku, line.quantity) for line in body.lines]
+
+        async def work(conn: Conn, now: datetime) -> Reservation:
+            return await self.store.reserve(
+                conn, str(body.order_id), lines, now=now, expires_at=now + self._ttl
+            )
+
+        return await self._once(Command.RESERVE, key, body, 201, work)
+
+    async def change(self, command: Command, order_id: UUID, key: str) -> JSONResponse:
+        act = {
+            Command.RELEASE: self.store.release,
+            Command.COMMIT: self.store.commit,
+            Command.RETURN: self.store.take_back,
+        }[command]
+
+        async def work(conn: Conn, now: datetime) -> Reservation:
+            return await act(conn, str(order_id), now=now)
+
+        return await self._once(command, key, {"order_id": str(order_id)}, 200, work)
+
+    async def _once(
+        self,
+        command: Command,
+        key: str,
+        body: BaseModel | dict[str, Any],
+        status: int,
+        work: Callable[[Conn, datetime], Awaitable[Reservation]],
+    ) -> JSONResponse:
+        async with (
+            self._pool.acquire() as conn,
+            conn.transaction(),
+            once(conn, scope=f"inventory.{command}", key=key, body=body) as attempt,
+        ):
+            if attempt.stored:
+                return attempt.stored.response()
+            reservation = await work(conn, self._clock.now())
+            answer = attempt.record(status, view(reservation))
+            await failpoint("inventory.before_commit")
+        await failpoint("inventory.after_commit")
+        return answer.response()
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    settings = service.settings
+    pool = await service.database(seed=seed)
+    store = StockStore(pool, guard=settings.stock_guard)
+    ttl_s = settings.number("RESERVATION_TTL_S", 120.0)
+    service.state.counter = Counter(pool, store, service.clock, ttl_s)
+    sweeper = Sweeper(
+        pool, store, service.clock, period_s=settings.number("RESERVATION_SWEEP_S", 1.0)
+    )
+    service.background("expire reservations", sweeper.run)
+    yield
+
+
+app = create_app(
+    "inventory",
+    problems={
+        ReservationNotFound: 404,
+        StockNotFound: 404,
+        OutOfStock: 409,
+        ReservationReleased: 409,
+        ReservationLost: 409,
+        ReservationDiffers: 409,
+        WrongState: 409,
+        UnknownSku: 422,
+    },
+    start=start,
+)
+
+
+async def _counter(request: Request) -> Counter:
+    counter: Counter = request.app.state.counter
+    return counter
+
+
+AtCounter = Annotated[Counter, Depends(_counter)]
+
+
+@app.post("/reservations", status_code=201)
+async def reserve(
+    body: Reserve, key: IdempotencyKey, _: CallingService, counter: AtCounter
+) -> JSONResponse:
+    return await counter.reserve(body, key)
+
+
+@app.post("/reservations/{order_id}/release")
+async def release(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+) -> JSONResponse:
+    return await counter.change(Command.RELEASE, order_id, key)
+
+
+@app.post("/reservations/{order_id}/commit")
+async def commit(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+) -> JSONResponse:
+    return await counter.change(Command.COMMIT, order_id, key)
+
+
+@app.post("/reservations/{order_id}/return")
+async def take_back(
+    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+) -> JSONResponse:
+    return await counter.change(Command.RETURN, order_id, key)
+
+
+@app.get("/stock/{sku}")
+async def stock(sku: str, counter: AtCounter) -> dict[str, Any]:
+    found = await counter.store.stock(sku)
+    return {**asdict(found), "available": found.on_hand}
+
+
+def view(reservation: Reservation) -> dict[str, Any]:
+    expires_at = reservation.expires_at
+    return {
+        "order_id": reservation.order_id,
+        "status": reservation.status.value,
+        "lines": [asdict(line) for line in reservation.lines],
+        "expires_at": expires_at.isoformat() if expires_at else None,
+    }

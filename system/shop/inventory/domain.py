@@ -1,0 +1,151 @@
+"""What a reservation may do next, and which goods move when it does. No I/O."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    HELD = "held"
+    RELEASED = "released"
+    COMMITTED = "committed"
+    EXPIRED = "expired"
+    RETURNED = "returned"
+
+
+class Command(StrEnum):
+    RESERVE = "reserve"
+    RELEASE = "release"
+    COMMIT = "commit"
+    RETURN = "return"
+
+
+class Move(Enum):
+    """What one unit does to (on_hand, reserved, shipped); each sums to 0, so nothing is lost."""
+
+    RESERVE = (-1, +1, 0)
+    PUT_BACK = (+1, -1, 0)
+    SHIP = (0, -1, +1)
+    SHIP_FROM_HAND = (-1, 0, +1)
+    TAKE_BACK = (+1, 0, -1)
+
+    @property
+    def needs_stock(self) -> bool:
+        return self.value[0] < 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Lines are merged and sorted by SKU; a tombstone (release of an unknown order) has none."""
+
+    order_id: str
+    status: Status
+    lines: tuple[Line, ...]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """`on_hand` is what is free to be reserved."""
+
+    sku: str
+    initial: int
+    on_hand: int
+    reserved: int
+    shipped: int
+    version: int
+
+
+class UnknownSku(Exception):
+    """There is no such article."""
+
+    def __init__(self, skus: Iterable[str]) -> None:
+        listed = sorted(skus)
+        super().__init__(f"unknown SKU: {', '.join(listed)}")
+        self.extra: dict[str, Any] = {"skus": listed}
+
+
+class StockNotFound(Exception):
+    """No article has this SKU."""
+
+
+class OutOfStock(Exception):
+    """Not enough on hand; nothing was reserved."""
+
+    def __init__(self, sku: str, wanted: int, available: int) -> None:
+        super().__init__(f"{sku}: {wanted} wanted, {available} available")
+        self.extra: dict[str, Any] = {"sku": sku, "wanted": wanted, "available": available}
+
+
+class ReservationReleased(Exception):
+    """The order gave its goods up before; it gets none any more."""
+
+
+class ReservationLost(Exception):
+    """The reservation expired and the goods went to others."""
+
+
+class ReservationDiffers(Exception):
+    """The order has a reservation already, of other goods."""
+
+
+class ReservationNotFound(Exception):
+    """The order never reserved anything."""
+
+
+class WrongState(Exception):
+    """The reservation does not allow this; `status` in the answer says where it stands."""
+
+    def __init__(self, command: Command, status: Status) -> None:
+        super().__init__(f"cannot {command} a reservation that is {status}")
+        self.extra: dict[str, Any] = {"status": status.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The status to be in afterwards, and the goods to move on the way; None: nothing moves."""
+
+    status: Status
+    move: Move | None = None
+
+
+STEPS = {
+    (Command.RESERVE, Status.HELD): Step(Status.HELD),
+    (Command.RESERVE, Status.COMMITTED): Step(Status.COMMITTED),
+    (Command.RESERVE, Status.EXPIRED): Step(Status.HELD, Move.RESERVE),
+    (Command.RELEASE, Status.HELD): Step(Status.RELEASED, Move.PUT_BACK),
+    (Command.RELEASE, Status.EXPIRED): Step(Status.RELEASED),
+    (Command.RELEASE, Status.RELEASED): Step(Status.RELEASED),
+    (Command.COMMIT, Status.HELD): Step(Status.COMMITTED, Move.SHIP),
+    # expired but paid for: still good while there is stock
+    (Command.COMMIT, Status.EXPIRED): Step(Status.COMMITTED, Move.SHIP_FROM_HAND),
+    (Command.COMMIT, Status.COMMITTED): Step(Status.COMMITTED),
+    (Command.RETURN, Status.COMMITTED): Step(Status.RETURNED, Move.TAKE_BACK),
+    (Command.RETURN, Status.RETURNED): Step(Status.RETURNED),
+}
+
+
+def decide(command: Command, reservation: Reservation) -> Step:
+    """What `command` does to a reservation. Raises ReservationReleased, WrongState."""
+    step = STEPS.get((command, reservation.status))
+    if step is not None:
+        return step
+    if reservation.status is Status.RELEASED and command is not Command.RETURN:
+        raise ReservationReleased(f"the reservation of order {reservation.order_id} was released")
+    raise WrongState(command, reservation.status)
+
+
+def merged(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """One line a SKU, sorted by SKU: the order in which they are locked, so that none deadlock."""
+    total: dict[str, int] = {}
+    for line in lines:
+        total[line.sku] = total.get(line.sku, 0) + line.quantity
+    return tuple(Line(sku, quantity) for sku, quantity in sorted(total.items()))

@@ -1,0 +1,36 @@
+"""Puts back on hand what was reserved and never committed or released."""
+
+from asyncpg import Pool
+from prometheus_client import Gauge
+
+from chassis.clock import Clock
+from shop.inventory.store import StockStore
+
+HELD = Gauge("reservations_held", "Reservations that hold goods")
+BATCH = 100
+
+
+class Sweeper:
+    """Every `period_s` seconds; any number of them may run at the same time."""
+
+    def __init__(self, pool: Pool, store: StockStore, clock: Clock, *, period_s: float) -> None:
+        self._pool = pool
+        self._store = store
+        self._clock = clock
+        self._period_s = period_s
+
+    async def run(self) -> None:
+        while True:
+            await self.sweep()
+            HELD.set(await self._store.held())
+            await self._clock.sleep(self._period_s)
+
+    async def sweep(self) -> int:
+        """Expire all that is due, a batch a transaction; returns how many."""
+        total = 0
+        while True:
+            async with self._pool.acquire() as conn, conn.transaction():
+                expired = await self._store.expire(conn, now=self._clock.now(), limit=BATCH)
+            total += expired
+            if expired < BATCH:
+                return total

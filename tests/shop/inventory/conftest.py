@@ -1,0 +1,21 @@
+"""A pool on a fresh database with the schema of inventory."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from asyncpg import Pool
+
+from chassis.clock import SystemClock
+from chassis.store import apply_schema, open_pool
+from shop import inventory
+
+
+@pytest.fixture
+async def pool(database: Callable[[str], str]) -> AsyncIterator[Pool]:
+    pool = await open_pool(database("inventory"), size_max=10, clock_s=SystemClock().monotonic)
+    try:
+        await apply_schema(pool, Path(inventory.__file__).with_name("schema.sql"), None)
+        yield pool
+    finally:
+        pool.terminate()

@@ -1,0 +1,83 @@
+"""What a reservation may do next, without a database."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shop.inventory.domain import (
+    STEPS,
+    Command,
+    Line,
+    Move,
+    Reservation,
+    ReservationReleased,
+    Status,
+    WrongState,
+    decide,
+    merged,
+)
+from shop.inventory.seed import SCARCE_FROM, SKUS, quantity
+
+# where a unit of a reservation's goods is: it must be there to be moved, and moves nowhere else
+PLACE = {
+    Status.HELD: "reserved",
+    Status.RELEASED: "on_hand",
+    Status.EXPIRED: "on_hand",
+    Status.COMMITTED: "shipped",
+    Status.RETURNED: "on_hand",
+}
+PLACES = ("on_hand", "reserved", "shipped")
+
+
+def reservation(status: Status) -> Reservation:
+    return Reservation("order-1", status, (Line("SKU-0001", 1),), None)
+
+
+@pytest.mark.parametrize("move", list(Move))
+def test_no_move_makes_or_loses_goods(move: Move) -> None:
+    assert sum(move.value) == 0
+
+
+@pytest.mark.parametrize(("before", "step"), [(key[1], step) for key, step in STEPS.items()])
+def test_goods_move_from_where_they_are_to_where_the_status_says(
+    before: Status, step: object
+) -> None:
+    after, move = getattr(step, "status"), getattr(step, "move")  # noqa: B009 - one row of a table
+    change = dict.fromkeys(PLACES, 0)
+    change[PLACE[before]] -= 1
+    change[PLACE[after]] += 1
+    assert tuple(change.values()) == (move.value if move else (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (Command.RELEASE, Status.COMMITTED),
+        (Command.RETURN, Status.HELD),
+        (Command.COMMIT, Status.RETURNED),
+        (Command.RESERVE, Status.RETURNED),
+    ],
+)
+def test_what_the_state_forbids_is_refused_with_the_state(command: Command, status: Status) -> None:
+    with pytest.raises(WrongState) as wrong:
+        decide(command, reservation(status))
+    assert wrong.value.extra == {"status": status}
+
+
+@pytest.mark.parametrize("command", [Command.RESERVE, Command.COMMIT])
+def test_what_was_released_is_neither_reserved_nor_committed(command: Command) -> None:
+    with pytest.raises(ReservationReleased):
+        decide(command, reservation(Status.RELEASED))
+
+
+@given(st.lists(st.builds(Line, st.sampled_from(["B", "A", "C"]), st.integers(1, 9)), min_size=1))
+def test_merging_keeps_every_unit_and_sorts_by_sku(lines: list[Line]) -> None:
+    after = merged(lines)
+    assert sum(line.quantity for line in after) == sum(line.quantity for line in lines)
+    assert [line.sku for line in after] == sorted({line.sku for line in lines})
+
+
+def test_the_seed_is_plenty_but_for_the_last_ten() -> None:
+    quantities = [quantity(number) for number in range(1, SKUS + 1)]
+    assert all(5000 <= units <= 10000 for units in quantities[: SCARCE_FROM - 1])
+    assert all(5 <= units <= 20 for units in quantities[SCARCE_FROM - 1 :])

@@ -1,0 +1,292 @@
+"""Stock on the real PostgreSQL: never oversold, nothing lost, whoever comes at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from asyncpg import Pool
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chassis.ids import new_id
+from shop.inventory.domain import (
+    Line,
+    OutOfStock,
+    Reservation,
+    ReservationDiffers,
+    ReservationLost,
+    ReservationNotFound,
+    ReservationReleased,
+    Status,
+    UnknownSku,
+    WrongState,
+)
+from shop.inventory.seed import SKUS, seed
+from shop.inventory.store import StockStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TTL = timedelta(seconds=60)
+LATER = NOW + 2 * TTL
+REFUSALS = (
+    OutOfStock,
+    ReservationReleased,
+    ReservationLost,
+    ReservationNotFound,
+    ReservationDiffers,
+    WrongState,
+)
+
+
+class Shelf:
+    """The store with each command in its own transaction, as the app runs it."""
+
+    def __init__(self, pool: Pool, guard: bool = True) -> None:
+        self.pool = pool
+        self.store = StockStore(pool, guard=guard)
+
+    async def fill(self, **quantities: int) -> None:
+        await self.pool.execute("TRUNCATE stock, reservations, reservation_lines")
+        for sku, units in quantities.items():
+            await self.pool.execute("INSERT INTO stock VALUES ($1, $2, $2)", sku, units)
+
+    async def reserve(self, order_id: str, **lines: int) -> Reservation:
+        wanted = [Line(sku, units) for sku, units in lines.items()]
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.store.reserve(conn, order_id, wanted, now=NOW, expires_at=NOW + TTL)
+
+    async def release(self, order_id: str) -> Reservation:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.store.release(conn, order_id, now=NOW)
+
+    async def commit(self, order_id: str) -> Reservation:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.store.commit(conn, order_id, now=NOW)
+
+    async def take_back(self, order_id: str) -> Reservation:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.store.take_back(conn, order_id, now=NOW)
+
+    async def expire(self, now: datetime = LATER, limit: int = 100) -> int:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.store.expire(conn, now=now, limit=limit)
+
+    async def levels(self, sku: str = "A") -> tuple[int, int, int]:
+        """(on_hand, reserved, shipped)"""
+        stock = await self.store.stock(sku)
+        return stock.on_hand, stock.reserved, stock.shipped
+
+    async def oversold(self) -> list[str]:
+        rows = await self.pool.fetch(
+            "SELECT sku FROM stock WHERE on_hand + reserved + shipped <> initial OR on_hand < 0"
+        )
+        return [row["sku"] for row in rows]
+
+    async def explained(self) -> bool:
+        """Whether the reservations account for every unit that is reserved or shipped."""
+        return bool(
+            await self.pool.fetchval(
+                """
+                SELECT bool_and(reserved = coalesce(held, 0) AND shipped = coalesce(gone, 0))
+                FROM stock LEFT JOIN (
+                    SELECT sku, sum(quantity) FILTER (WHERE status = 'held') AS held,
+                           sum(quantity) FILTER (WHERE status = 'committed') AS gone
+                    FROM reservations JOIN reservation_lines USING (order_id) GROUP BY sku
+                ) AS booked USING (sku)
+                """
+            )
+        )
+
+
+@pytest.fixture
+async def shelf(pool: Pool) -> Shelf:
+    shelf = Shelf(pool)
+    await shelf.fill(A=10, B=10)
+    return shelf
+
+
+async def test_goods_go_from_the_shelf_to_the_customer_and_back(shelf: Shelf) -> None:
+    order = new_id()
+    assert (await shelf.reserve(order, A=4, B=1)).status is Status.HELD
+    assert await shelf.levels() == (6, 4, 0)
+    assert (await shelf.commit(order)).status is Status.COMMITTED
+    assert await shelf.levels() == (6, 0, 4)
+    assert (await shelf.take_back(order)).status is Status.RETURNED
+    assert await shelf.levels() == (10, 0, 0)
+    assert (await shelf.store.stock("A")).version == 4
+
+
+@pytest.mark.parametrize("repeated", ["reserve", "release", "commit", "take_back"])
+async def test_a_repeated_command_moves_nothing_again(shelf: Shelf, repeated: str) -> None:
+    order = new_id()
+    acts: dict[str, Callable[[], Awaitable[Reservation]]] = {
+        "reserve": lambda: shelf.reserve(order, A=3),
+        "release": lambda: shelf.release(order),
+        "commit": lambda: shelf.commit(order),
+        "take_back": lambda: shelf.take_back(order),
+    }
+    before = {"reserve": [], "release": ["reserve"], "commit": ["reserve"],
+              "take_back": ["reserve", "commit"]}[repeated]  # fmt: skip
+    for act in before:
+        await acts[act]()
+    first = await acts[repeated]()
+    levels = await shelf.levels()
+    assert await acts[repeated]() == first
+    assert await shelf.levels() == levels
+
+
+async def test_one_short_line_reserves_nothing_at_all(shelf: Shelf) -> None:
+    with pytest.raises(OutOfStock) as short:
+        await shelf.reserve(new_id(), A=2, B=11)
+    assert short.value.extra == {"sku": "B", "wanted": 11, "available": 10}
+    assert await shelf.levels("A") == await shelf.levels("B") == (10, 0, 0)
+
+
+async def test_an_unknown_sku_is_named_and_nothing_is_left_behind(shelf: Shelf) -> None:
+    order = new_id()
+    with pytest.raises(UnknownSku) as unknown:
+        await shelf.reserve(order, A=2, X=1)
+    assert unknown.value.extra == {"skus": ["X"]}
+    assert (await shelf.reserve(order, A=2)).status is Status.HELD
+
+
+async def test_release_of_an_unknown_order_refuses_a_late_reservation(shelf: Shelf) -> None:
+    order = new_id()
+    assert (await shelf.release(order)).status is Status.RELEASED
+    with pytest.raises(ReservationReleased):
+        await shelf.reserve(order, A=1)
+
+
+async def test_a_reservation_and_its_release_at_once_leave_nothing_reserved(shelf: Shelf) -> None:
+    for _ in range(20):
+        order = new_id()
+        await asyncio.gather(
+            shelf.reserve(order, A=1), shelf.release(order), return_exceptions=True
+        )
+        assert await shelf.levels() == (10, 0, 0)
+
+
+async def test_the_same_order_with_other_goods_is_refused(shelf: Shelf) -> None:
+    order = new_id()
+    await shelf.reserve(order, A=1)
+    with pytest.raises(ReservationDiffers):
+        await shelf.reserve(order, A=2)
+
+
+async def test_what_expired_is_put_back_and_still_committed_while_there_is_stock(
+    shelf: Shelf,
+) -> None:
+    order = new_id()
+    await shelf.reserve(order, A=4)
+    assert await shelf.expire(now=NOW) == 0
+    assert await shelf.expire() == 1
+    assert await shelf.levels() == (10, 0, 0)
+    assert (await shelf.commit(order)).status is Status.COMMITTED
+    assert await shelf.levels() == (6, 0, 4)
+
+
+async def test_what_expired_and_went_to_others_is_lost(shelf: Shelf) -> None:
+    order = new_id()
+    await shelf.reserve(order, A=4)
+    await shelf.expire()
+    await shelf.reserve(new_id(), A=7)
+    with pytest.raises(ReservationLost):
+        await shelf.commit(order)
+    assert await shelf.levels() == (3, 7, 0)
+    assert (await shelf.release(order)).status is Status.RELEASED
+
+
+async def test_two_sweepers_put_each_reservation_back_once(shelf: Shelf) -> None:
+    await asyncio.gather(*(shelf.reserve(new_id(), A=1, B=1) for _ in range(10)))
+    counts = await asyncio.gather(*(shelf.expire(limit=4) for _ in range(4)))
+    counts.append(await shelf.expire())
+    assert sum(counts) == 10
+    assert await shelf.levels("A") == await shelf.levels("B") == (10, 0, 0)
+
+
+async def test_fifty_at_once_for_ten_units_get_exactly_ten(shelf: Shelf) -> None:
+    answers = await asyncio.gather(
+        *(shelf.reserve(new_id(), A=1) for _ in range(50)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, Reservation) for answer in answers) == 10
+    assert sum(isinstance(answer, OutOfStock) for answer in answers) == 40
+    assert await shelf.levels() == (0, 10, 0)
+
+
+async def test_orders_of_the_same_goods_in_any_order_never_deadlock(shelf: Shelf) -> None:
+    skus = {f"S{number}": 1000 for number in range(8)}
+    await shelf.fill(**skus)
+    rng = Random(7)
+
+    async def order() -> None:
+        names = rng.sample(sorted(skus), 6)
+        await shelf.reserve(new_id(), **dict.fromkeys(names, 1))
+
+    await asyncio.gather(*(order() for _ in range(80)))
+    assert await shelf.oversold() == []
+    assert await shelf.explained()
+
+
+async def test_without_the_guard_the_same_goods_are_promised_twice(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_have_read = asyncio.Barrier(2)
+
+    async def meet(name: str) -> None:
+        assert name == "inventory.between_read_and_write"
+        await asyncio.wait_for(both_have_read.wait(), 10)
+
+    monkeypatch.setattr("shop.inventory.store.failpoint", meet)
+    shelf = Shelf(pool, guard=False)
+    await shelf.fill(A=10)
+    await asyncio.gather(shelf.reserve(new_id(), A=10), shelf.reserve(new_id(), A=10))
+    assert await shelf.levels() == (0, 20, 0)
+    assert await shelf.oversold() == ["A"]
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "release", "commit", "take_back", "expire"]),
+        st.integers(0, 4),  # which order
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ACTS, st.integers(1, 6), st.integers(0, 2**32))
+async def test_whatever_is_done_at_once_stock_is_never_negative_and_adds_up(
+    shelf: Shelf, acts: list[tuple[str, int]], at_once: int, seed: int
+) -> None:
+    await shelf.fill(A=6, B=9)
+    rng = Random(seed)
+    orders = [(new_id(), {"A": rng.randint(1, 4), "B": rng.randint(1, 4)}) for _ in range(5)]
+
+    async def do(act: str, number: int) -> None:
+        order_id, lines = orders[number]
+        try:
+            if act == "reserve":
+                await shelf.reserve(order_id, **lines)
+            elif act == "expire":
+                await shelf.expire()
+            else:
+                await getattr(shelf, act)(order_id)
+        except REFUSALS:
+            pass
+
+    for start in range(0, len(acts), at_once):
+        await asyncio.gather(*(do(*act) for act in acts[start : start + at_once]))
+        assert await shelf.oversold() == []
+        assert await shelf.explained()
+
+
+async def test_the_seed_fills_an_empty_store_once(pool: Pool) -> None:
+    for _ in range(2):
+        async with pool.acquire() as conn, conn.transaction():
+            await seed(conn)
+    assert await pool.fetchval("SELECT count(*) FROM stock") == SKUS
+    assert await pool.fetchval("SELECT bool_and(on_hand = initial) FROM stock")
