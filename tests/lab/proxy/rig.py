@@ -230,6 +230,14 @@ def was_reset(sock: socket.socket) -> bool:
     return False
 
 
+def is_reset_at_once(port: int) -> bool:
+    """True if a new connection gets RST, which may come before `connect` has returned."""
+    try:
+        return was_reset(connect(port))
+    except ConnectionResetError:
+        return True
+
+
 def is_refused(port: int) -> bool:
     try:
         connect(port).close()
