@@ -137,6 +137,7 @@ class Service:
         nats = await self._broker()
         self._registry = Registry(nats)
         await self._registry.open()
+        self._on_close(self._registry.close)  # where the start fails before it is announced
         await self._stack.enter_async_context(start(self))
         # announced last, left first: nobody calls an instance that is not ready
         self._on_close(self._registry.close)

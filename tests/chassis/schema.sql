@@ -1,1 +1,1 @@
--- the echo service keeps nothing of its own
+CREATE TABLE IF NOT EXISTS notes (text text);
