@@ -17,6 +17,8 @@ FORMAT = 1
 class StateError(Exception):
     """The lab's folder or file cannot be used; the message says what to do."""
 
+    exit_code = 1
+
 
 class NoLab(StateError):
     """No lab is up where one is needed."""

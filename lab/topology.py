@@ -18,6 +18,8 @@ Section = TypeVar("Section")
 class TopologyError(ValueError):
     """The file cannot be used; the message is `file:line: what is wrong and what is expected`."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Slo:

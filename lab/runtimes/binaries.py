@@ -31,6 +31,8 @@ VERSION_FLAG = {"postgres": "--version", "valkey": "--version", "nats": "--versi
 class ServerMissing(Exception):
     """A server's program was not found or does not run; the message says what to do."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True)
 class Binary:

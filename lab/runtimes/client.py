@@ -13,6 +13,8 @@ ANSWER_S = 90.0  # a scale waits until the new instances are ready
 class UsageError(Exception):
     """What was asked makes no sense; the message says what would."""
 
+    exit_code = 2
+
 
 class ControlError(StateError):
     """The lab could not do it, or does not answer."""

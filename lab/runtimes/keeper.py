@@ -78,7 +78,7 @@ class Keeper:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep(), name=self.plan.name)
 
-    async def ready(self, timeout_s: float = READY_S) -> bool:
+    async def ready(self, timeout_s: float = READY_S + 5) -> bool:
         """Wait until it is ready; False if it crashed, was stopped, or was not ready in time."""
         try:
             async with asyncio.timeout(timeout_s):

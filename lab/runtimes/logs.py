@@ -11,6 +11,7 @@ from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 POLL_S = 0.1
+EXPLANATION_CHARS = 2500
 ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|Traceback)\b|\[(ERR|FTL|error|crit|alert|emerg)\]")
 WARNING = re.compile(r"\bWARNING\b|\[(WRN|warn)\]")
 
@@ -61,6 +62,15 @@ class LogFile:
             level = "error" if ERROR.search(text) else "info"
             level = "warning" if level == "info" and WARNING.search(text) else level
             return LogLine(self.instance, self._time_s, level, text, {})
+
+
+def explain(path: Path) -> str:
+    """Why a process ended, as far as its log tells: its errors, else its last lines."""
+    lines = deque(LogFile(path).new_lines(), maxlen=200)
+    errors = [line for line in lines if line.level in ("error", "critical") and line.fields]
+    shown = errors[:2] or list(lines)[-25:]
+    text = "\n".join(line.message for line in shown)
+    return text[-EXPLANATION_CHARS:].strip() or "(nothing)"
 
 
 def files(folder: Path, target: str = "") -> list[Path]:

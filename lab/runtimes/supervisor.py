@@ -24,6 +24,7 @@ from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.children import Children
 from lab.runtimes.control import Control
 from lab.runtimes.keeper import Keeper, State
+from lab.runtimes.logs import explain
 from lab.runtimes.plans import Plans, preload
 from lab.runtimes.programs import Forked, programs
 from lab.runtimes.servers import ServerFailed
@@ -33,7 +34,6 @@ from lab.topology import Topology
 SERVICE_STOP_S = 1.2
 STORE_STOP_S = 3.0
 LIVE_S = 0.5
-LOG_TAIL_BYTES = 1500
 
 
 class Failed(Exception):
@@ -110,13 +110,13 @@ class Supervisor:
         keeper.start()
         await self._ready(keeper)
         if await self._children.run(self._plans.make_databases(), log) != 0:
-            raise Failed([f"postgres: the databases could not be made\n{_tail(log)}"])
+            raise Failed([f"postgres: the databases could not be made\n{explain(log)}"])
 
     async def _ready(self, keeper: Keeper) -> None:
         if not await keeper.ready():
             why = keeper.problem or f"ended with {keeper.last_exit} before it was ready"
             name, log = keeper.plan.name, keeper.plan.log
-            raise Failed([f"{name}: {why}; the end of {log}:\n{_tail(log)}"])
+            raise Failed([f"{name}: {why}; {log} says:\n{explain(log)}"])
 
     def _admin_password(self) -> str:
         return self.lab.addresses["postgres"].partition("@")[0].rpartition(":")[2]
@@ -243,14 +243,6 @@ async def _first_failure(*work: Coroutine[Any, Any, None]) -> None:
                 group.create_task(each)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-def _tail(log: Path) -> str:
-    try:
-        text = log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
-    except OSError:
-        return "(no log)"
-    return text.strip() or "(empty)"
 
 
 async def supervise(order: dict[str, Any], reader: asyncio.StreamReader) -> int:

@@ -1,0 +1,131 @@
+"""`lab up` and `lab down`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lab import topology as topologies
+from lab.options import AsJson, PortBase, console, print_json, progress_console, runtime
+from lab.runtimes.client import UsageError
+from lab.runtimes.keeper import RESTART_DELAY_S
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import PORT_BASE, Lab, checked_port_base
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(down)
+
+
+def up(
+    port_base: Annotated[
+        int | None, typer.Option(help="Its lowest port. Default LAB_PORT_BASE, else 8080.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting for all services (RESILIENCE=none), one (orders.OUTBOX=off) or one "
+            "instance (orders-1.ARM=treatment); again for more.",
+        ),
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Forget what the stores and the mail hold.")] = False,
+    topology: Annotated[
+        Path, typer.Option(help="The architecture to start.")
+    ] = topologies.DEFAULT_PATH,
+    restart_delay_s: Annotated[
+        float, typer.Option(min=0.0, help="From a crash to the first restart.")
+    ] = RESTART_DELAY_S,
+    as_json: AsJson = False,
+) -> None:
+    """Start the lab, wait until all is ready, print what can be opened.
+
+    Where one runs already, start again what is stopped. Ctrl-C leaves nothing behind.
+    """
+    lab = ProcessesRuntime(_port_base(port_base), topology)
+    with ExitStack() as stack:
+        waiting = _Waiting()
+        if not as_json:
+            status = stack.enter_context(progress_console().status("starting"))
+            waiting.show = status.update
+        done = lab.up(
+            _parsed(settings or []),
+            fresh=fresh,
+            restart_delay_s=restart_delay_s,
+            on_progress=waiting.hear,
+        )
+    here = urls(lab.lab)
+    if as_json:
+        facts = {"already": done.already, "took_s": done.took_s, "cleaned": done.cleaned}
+        facts |= {"healed": done.healed, "port_base": lab.port_base, "home": str(lab.home)}
+        print_json(facts | {"urls": here})
+        return
+    out = console()
+    for sentence in done.cleaned:
+        out.print(f"[yellow]cleaned up:[/] {sentence}")
+    if done.already:
+        healed = f"; started again: {', '.join(done.healed)}" if done.healed else ""
+        out.print(f"The lab is already up{healed}.")
+    else:
+        out.print(f"The lab is up after {done.took_s} s.")
+    for what, url in here.items():
+        out.print(f"  {what:16} {url}")
+    out.print(f"  {'logs':16} {lab.home / 'logs'}, or `lab logs -f`")
+    out.print("`lab load --ui` adds the Locust UI, `lab down` ends the lab.")
+
+
+def down(port_base: PortBase = None, as_json: AsJson = False) -> None:
+    """End the lab: services first, stores last. What was stored stays for the next `lab up`."""
+    lab = runtime(port_base)
+    was_up = lab.down()
+    if as_json:
+        print_json({"was_up": was_up, "port_base": lab.port_base})
+    elif was_up:
+        console().print("The lab is down.")
+    else:
+        console().print(f"No lab was up at port base {lab.port_base}.")
+
+
+def urls(lab: Lab) -> dict[str, str]:
+    """What a person may open."""
+    ingress = lab.addresses["ingress"]
+    return {
+        "shop": f"{ingress}/api/products",
+        "API to try out": f"{ingress}/api/docs",
+        "mails": lab.addresses["mail_page"] + "/",
+        "broker": lab.addresses["nats_monitoring"] + "/",
+        "load (when on)": lab.addresses["locust_ui"] + "/",
+    }
+
+
+class _Waiting:
+    """Turns progress into one line: how many are ready, and who is not yet."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self.show: Any = lambda line: None
+
+    def hear(self, progress: dict[str, Any]) -> None:
+        self._states[progress["name"]] = progress["state"]
+        waiting = [name for name, state in self._states.items() if state != "ready"]
+        ready = len(self._states) - len(waiting)
+        self.show(f"{ready} ready; waiting for {', '.join(waiting[:4]) or 'the services'}")
+
+
+def _port_base(option: int | None) -> int:
+    """`up` makes a lab: unlike elsewhere, the newest one is not meant."""
+    import os
+
+    return checked_port_base(str(option or os.environ.get("LAB_PORT_BASE") or PORT_BASE))
+
+
+def _parsed(settings: list[str]) -> dict[str, str]:
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting}: expected NAME=value")
+        parsed[name] = value
+    return parsed

@@ -1,0 +1,42 @@
+"""Options that many commands take, and how they print: tables for people, one JSON object with --json."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import chosen_port_base
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PortBase = Annotated[
+    int | None,
+    typer.Option(help="Which lab: its lowest port. Default LAB_PORT_BASE, the newest lab, 8080."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def runtime(port_base: int | None) -> ProcessesRuntime:
+    """The lab that is meant. Raises StateError for an impossible port base."""
+    return ProcessesRuntime(chosen_port_base(port_base))
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1))
+
+
+def console() -> "Console":
+    """For people, on stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def progress_console() -> "Console":
+    """For progress, on stderr: stdout stays for the result."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False)
