@@ -1,0 +1,39 @@
+"""Every test of this folder runs once for each service of topology.toml; a new service needs no new test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lab import topology
+from tests.conformance.subject import Subject
+from tests.fixtures.running import Running
+
+SERVICES = sorted(topology.load().services)
+Check = Callable[[Subject], Coroutine[Any, Any, None]]
+Conforms = Callable[..., Awaitable[None]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", SERVICES)
+
+
+@pytest.fixture
+async def subject(running: Running, name: str) -> AsyncIterator[Subject]:
+    service = await running(name)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as http:
+        yield Subject(service, http)
+
+
+@pytest.fixture
+def conforms(subject: Subject, subtests: pytest.Subtests) -> Conforms:
+    """`await conforms(check, ...)`: each check by itself on the one running service, a subtest each."""
+
+    async def run(*checks: Check) -> None:
+        for check in checks:
+            with subtests.test(check.__name__.replace("_", " ")):
+                await check(subject)
+
+    return run

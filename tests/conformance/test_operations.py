@@ -1,0 +1,141 @@
+"""What operators, scrapers and readers of documentation find on every service."""
+
+import json
+import re
+from typing import Any
+
+from lab import topology
+from tests.conformance.conftest import Conforms
+from tests.conformance.subject import SOME_ID, Subject
+
+TOPOLOGY = topology.load()
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SERVER = "http_server_request_duration_seconds"
+SERVER_LABELS = {"http_request_method", "http_route", "http_response_status_code"}
+
+
+async def test_operations(conforms: Conforms) -> None:
+    await conforms(
+        it_is_alive_and_ready,
+        its_requests_are_counted_by_route_template,
+        its_metrics_have_their_stable_names,
+        a_trace_is_continued,
+        a_broken_trace_header_starts_a_new_trace,
+        its_openapi_document_is_whole,
+        its_log_is_one_json_object_a_line,
+    )
+
+
+async def it_is_alive_and_ready(subject: Subject) -> None:
+    for path, status in (("/health", "ok"), ("/ready", "ready")):
+        answer = await subject.ask("GET", path)
+        assert (answer.status, answer.body) == (200, {"status": status})
+
+
+async def metrics(subject: Subject) -> str:
+    answer = await subject.ask("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    return answer.content.decode()
+
+
+async def its_requests_are_counted_by_route_template(subject: Subject) -> None:
+    for operation in subject.operations:
+        await subject.ask(operation.method, operation.some_path)  # whatever it answers
+    await subject.ask("GET", f"/no/such/{SOME_ID}")
+    text = await metrics(subject)
+    series = re.findall(rf"^{SERVER}_count{{(.*)}} ([0-9.e+]+)$", text, re.MULTILINE)
+    labels = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each, _ in series]
+    assert labels
+    assert all(each.keys() == SERVER_LABELS for each in labels)
+    seen = {(each["http_request_method"], each["http_route"]) for each in labels}
+    expected = {(operation.method, operation.path) for operation in subject.operations}
+    assert expected | {("GET", "unmatched")} <= seen
+    assert SOME_ID not in text, "an id in a label is a series for each request"
+
+
+async def its_metrics_have_their_stable_names(subject: Subject) -> None:
+    text = await metrics(subject)
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    service = TOPOLOGY.services[subject.name]
+    expected = {
+        SERVER: "histogram",
+        "http_client_request_duration_seconds": "histogram",
+        "breaker_state": "gauge",
+    }
+    if "postgres" in service.stores:
+        expected["db_pool_in_use"] = "gauge"
+    if service.publishes:
+        expected["outbox_pending"] = "gauge"
+    assert expected.items() <= types.items()
+
+
+async def a_trace_is_continued(subject: Subject) -> None:
+    traceparent = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+    answer = await subject.ask("GET", "/no/such/path", traceparent=traceparent)
+    assert answer.body["trace_id"] == TRACE_ID
+
+
+async def a_broken_trace_header_starts_a_new_trace(subject: Subject) -> None:
+    for broken in ("junk", f"00-{'0' * 32}-b7ad6b7169203331-01", "00-xyz-1-01"):
+        answer = await subject.ask("GET", "/no/such/path", traceparent=broken)
+        assert re.fullmatch(r"(?!0{32})[0-9a-f]{32}", answer.body["trace_id"]), broken
+
+
+async def its_openapi_document_is_whole(subject: Subject) -> None:
+    answer = await subject.ask("GET", "/openapi.json")
+    assert answer.status == 200
+    document = answer.body
+    assert document["openapi"].startswith("3.")
+    assert document["info"]["title"]
+    assert document["info"]["version"]
+    assert document["paths"]
+    for reference in references(document):
+        resolve(document, reference)
+    names = []
+    for path, operations in document["paths"].items():
+        assert path.startswith("/")
+        for method, operation in operations.items():
+            assert method in {"get", "put", "post", "delete", "patch"}, path
+            assert operation["responses"], path
+            assert operation.get("summary"), path
+            names.append(operation["operationId"])
+            parameters = operation.get("parameters", [])
+            declared = {each["name"] for each in parameters if each["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)}", path)), path
+            keys = [(each["in"], each["name"].lower()) for each in parameters]
+            assert len(keys) == len(set(keys)), path
+    assert len(names) == len(set(names)), "operation ids are unique"
+    documented = {(m.upper(), p) for p, each in document["paths"].items() for m in each}
+    assert documented == {(each.method, each.path) for each in subject.operations}
+
+
+async def its_log_is_one_json_object_a_line(subject: Subject) -> None:
+    await subject.ask("GET", "/no/such/path")
+    lines = subject.service.log.read_text().splitlines()
+    assert lines, "start-up is logged"
+    settings = subject.service.settings
+    for line in lines:
+        entry = json.loads(line)
+        assert {"time", "level", "message"} <= entry.keys()
+        assert (entry["service"], entry["instance"]) == (settings.service, settings.instance)
+        assert entry["arm"] == "control"
+        assert entry["level"] in {"debug", "info", "warning", "error", "critical"}
+        for secret in (settings.service_secret, settings.lab_token, settings.database_url):
+            assert secret not in line
+
+
+def references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [each for value in node.values() for each in references(value)]
+    return [each for value in node for each in references(value)] if isinstance(node, list) else []
+
+
+def resolve(document: dict[str, Any], reference: str) -> Any:
+    """What a local reference points at. Raises KeyError if nothing."""
+    assert reference.startswith("#/"), reference
+    found: Any = document
+    for part in reference[2:].split("/"):
+        found = found[part.replace("~1", "/").replace("~0", "~")]
+    return found
