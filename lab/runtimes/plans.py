@@ -21,9 +21,17 @@ from lab.topology import Service, Topology
 # What the services load only once they serve: loaded here, the forked ones share it.
 PRELOAD = (
     "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
     "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.auto",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.protocols.websockets.auto",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "fastapi.telemetry._runtime",
+    "charset_normalizer",
+    "requests",
+    "encodings.idna",
+    "importlib.readers",
     "lab.mail.__main__",
 )
 RECORDER = "lab.recorder"

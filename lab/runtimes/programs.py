@@ -14,7 +14,12 @@ from lab.runtimes.children import Children, OnExit, plain_environment
 from lab.runtimes.servers import Command
 from lab.runtimes.spawn import can_fork
 
-ZYGOTE_S = 30.0
+# glibc keeps an arena a thread and, once a large block was freed, large blocks too: argon2's would stay.
+LEAN = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "1048576",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class _Zygote:
         with theirs:
             command = [sys.executable, "-m", "lab.runtimes.zygote", str(theirs.fileno()), *modules]
             self.pid = children.start(
-                Command(command), log, self._ended, pass_fds=[theirs.fileno()]
+                Command(command, env=LEAN), log, self._ended, pass_fds=[theirs.fileno()]
             )
         self._socket = ours
         self._reading = asyncio.create_task(self._read())
