@@ -1,8 +1,9 @@
-"""HTTP edge of notifications: which mails an order has. No rule lives here."""
+"""HTTP edge of notifications: which mails an order has caused, and whether they are out."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from random import Random
 from typing import Annotated
 from uuid import UUID
 
@@ -11,31 +12,18 @@ from pydantic import BaseModel
 
 from chassis.auth import Caller, User
 from chassis.service import Service, create_app
+from shop.notifications.domain import Kind, Status
 from shop.notifications.handlers import handlers
+from shop.notifications.post import Post
 from shop.notifications.sender import Sender
 from shop.notifications.store import MailStore
 
 
-@asynccontextmanager
-async def start(service: Service) -> AsyncIterator[None]:
-    pool = await service.database()
-    store = service.state.mails = MailStore(pool)
-    sender = Sender(store, service.settings.require("smtp_url"), service.clock.now)
-    service.background("mail sender", sender.run)
-    await service.consume(pool, handlers(store, sender))
-    yield
-
-
-app = create_app("notifications", start=start)
-
-
 class NotificationView(BaseModel):
-    """`status`: pending, sent or failed."""
-
     id: str
-    kind: str
+    kind: Kind
     order_id: str
-    status: str
+    status: Status
     created_at: datetime
     sent_at: datetime | None
 
@@ -44,17 +32,38 @@ class Notifications(BaseModel):
     items: list[NotificationView]
 
 
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    pool = await service.database()
+    store = service.state.mails = MailStore(pool)
+    post = Post(service.settings.require("smtp_url"))
+    # chance only spreads the retries of several senders
+    sender = Sender(store, post, service.clock, Random())
+
+    async def send() -> None:
+        try:
+            await sender.run()
+        finally:
+            post.close()
+
+    service.background("send mails", send)
+    await service.consume(pool, handlers(store, service.clock.now))
+    yield
+
+
+app = create_app("notifications", start=start)
+
+
 async def _mails(request: Request) -> MailStore:
     store: MailStore = request.app.state.mails
     return store
 
 
 @app.get("/notifications")
-async def list_notifications(
+async def notifications(
     order_id: UUID, caller: Caller, mails: Annotated[MailStore, Depends(_mails)]
 ) -> Notifications:
-    """A user sees the mails of their own orders, a service all of an order's."""
-    owner = caller.id if isinstance(caller, User) else None
-    found = await mails.of_order(str(order_id), owner)
-    items = [NotificationView.model_validate(each, from_attributes=True) for each in found]
-    return Notifications(items=items)
+    """The order's mails; a user sees those sent to them, and none of anyone else's."""
+    user_id = caller.id if isinstance(caller, User) else None
+    found = await mails.of_order(str(order_id), user_id)
+    return Notifications(items=[NotificationView(**mail) for mail in found])

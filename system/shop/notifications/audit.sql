@@ -1,5 +1,5 @@
 -- name: mails
-SELECT notification_id, event_id, order_id, kind, status, created_at, sent_at, message_id
+SELECT notification_id::text, event_id, order_id::text, kind, status, created_at, sent_at, message_id
 FROM mails ORDER BY notification_id;
 
 -- name: inbox

@@ -1,79 +1,110 @@
-"""What is written to whom. No I/O, no framework."""
+"""Which event becomes which mail, and when a mail is tried again. No I/O."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
-from email.message import EmailMessage
-from email.utils import format_datetime
+from enum import StrEnum
 from html import escape
+from random import Random
 
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 
-SENDER = "Breakwater shop <shop@breakwater.example>"
 DOMAIN = "breakwater.example"
-REASONS = {
-    "out_of_stock": "a product was out of stock",
-    "payment_declined": "your bank declined the payment",
-    "unavailable": "the payment could not be made in time; nothing was charged",
-    "customer": "you asked us to",
-}
+_ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class Kind(StrEnum):
+    WELCOME = "welcome"
+    ORDER_CONFIRMED = "order_confirmed"
+    ORDER_CANCELLED = "order_cancelled"
+
+
+class BadRecipient(ValueError):
+    """The event's address cannot be written to; it will not get better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail for one event; `order_id` is empty for mails that are not about an order."""
+    """One mail to one recipient; `paragraphs` are plain text."""
 
     event_id: str
-    kind: str
-    recipient: str
     user_id: str
-    order_id: str
+    order_id: str | None
+    kind: Kind
+    recipient: str
     subject: str
-    text: str
-    traceparent: str = ""
+    paragraphs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not _ADDRESS.fullmatch(self.recipient):
+            raise BadRecipient(f"event {self.event_id}: no mail address: {self.recipient!r}")
 
     @property
     def message_id(self) -> str:
-        """The same for the same event, so that a mail sent twice can be told from two mails."""
+        """From the event, so that a mail sent twice can be recognised by whoever gets it."""
         return f"<{self.event_id}@{DOMAIN}>"
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self.paragraphs) + "\n"
+
+    @property
+    def html(self) -> str:
+        body = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in self.paragraphs)
+        return f"<!doctype html><title>{escape(self.subject)}</title>{body}\n"
 
 
 def welcome(event: UserRegistered) -> Mail:
-    text = f"Hello {event.name},\n\nyour account is ready. Happy shopping!\n"
-    user_id = event.aggregate_id
-    return Mail(event.event_id, event.type, event.email, user_id, "", "Welcome to Breakwater", text)
-
-
-def confirmation(event: OrderConfirmed) -> Mail:
-    total = f"{event.total_cents / 100:.2f} EUR"
-    text = f"Your order {event.aggregate_id} is confirmed.\nWe charged {total}.\n"
-    return _about_order(event, "Your order is confirmed", text)
-
-
-def cancellation(event: OrderCancelled) -> Mail:
-    why = REASONS.get(event.reason, "it could not be completed")
-    text = f"Your order {event.aggregate_id} was cancelled: {why}.\n"
-    return _about_order(event, "Your order was cancelled", text)
-
-
-def _about_order(event: OrderConfirmed | OrderCancelled, subject: str, text: str) -> Mail:
     return Mail(
-        event.event_id, event.type, event.email, event.user_id, event.aggregate_id, subject, text
+        event.event_id,
+        event.aggregate_id,
+        None,
+        Kind.WELCOME,
+        event.email,
+        "Welcome to the shop",
+        (f"Hello {event.name},", "your account is ready.", "Breakwater shop"),
     )
 
 
-def message(mail: Mail, now: datetime) -> EmailMessage:
-    """The mail as it goes over the wire: plain text and a small HTML page."""
-    email = EmailMessage()
-    email["From"] = SENDER
-    email["To"] = mail.recipient
-    email["Subject"] = mail.subject
-    email["Date"] = format_datetime(now)
-    email["Message-ID"] = mail.message_id
-    if mail.order_id:
-        email["X-Order-Id"] = mail.order_id
-    if mail.traceparent:
-        email["X-Trace-Id"] = mail.traceparent.split("-")[1]
-    email.set_content(mail.text)
-    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in mail.text.splitlines() if line)
-    email.add_alternative(f"<html><body>{paragraphs}</body></html>", subtype="html")
-    return email
+def order_confirmed(event: OrderConfirmed) -> Mail:
+    euros, cents = divmod(event.total_cents, 100)
+    return Mail(
+        event.event_id,
+        event.user_id,
+        event.aggregate_id,
+        Kind.ORDER_CONFIRMED,
+        event.email,
+        "Your order is confirmed",
+        (
+            f"Your order {event.aggregate_id} is paid and on its way.",
+            f"Total: {euros}.{cents:02}",
+            "Breakwater shop",
+        ),
+    )
+
+
+def order_cancelled(event: OrderCancelled) -> Mail:
+    return Mail(
+        event.event_id,
+        event.user_id,
+        event.aggregate_id,
+        Kind.ORDER_CANCELLED,
+        event.email,
+        "Your order was cancelled",
+        (
+            f"Your order {event.aggregate_id} was cancelled: {event.reason.replace('_', ' ')}.",
+            "Whatever was taken from your card goes back to it.",
+            "Breakwater shop",
+        ),
+    )
+
+
+def backoff_s(failures: int, rng: Random, *, base_s: float = 0.2, cap_s: float = 5.0) -> float:
+    """The pause after so many failures in a row (1 or more): doubling, half of it by chance."""
+    ceiling = min(cap_s, base_s * 2.0 ** min(failures - 1, 30))
+    return ceiling * (0.5 + 0.5 * rng.random())

@@ -1,35 +1,31 @@
-"""Events to mails: one row an event, in the transaction that remembers the event."""
+"""Consumed events: each writes its mail down, in the transaction of the inbox."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from chassis import telemetry
 from chassis.idempotency import Conn
 from chassis.messaging.event import Event
-from chassis.messaging.inbox import Handler
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
-from shop.notifications.domain import Mail, cancellation, confirmation, welcome
-from shop.notifications.sender import Sender
+from shop.notifications.domain import Mail, order_cancelled, order_confirmed, welcome
 from shop.notifications.store import MailStore
 
-WRITERS: dict[type[Event], Callable[[Any], Mail]] = {
-    UserRegistered: welcome,
-    OrderConfirmed: confirmation,
-    OrderCancelled: cancellation,
-}
+Handler = Callable[[Conn, Any], Awaitable[None]]
 
 
-def handlers(store: MailStore, sender: Sender) -> dict[type[Event], Handler]:
-    """A handler for each event that is written about."""
+def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event], Handler]:
+    """The handler of each event. A mail that cannot be written sends its event to the dead letters."""
 
-    def handler(write: Callable[[Any], Mail]) -> Handler:
-        async def handle(conn: Conn, event: Event) -> None:
-            # the mail belongs to the trace of the event that caused it
+    def writes(compose: Callable[[Any], Mail]) -> Handler:
+        async def handle(conn: Conn, event: Any) -> None:
             traceparent = telemetry.trace_headers().get("traceparent", "")
-            await store.add(conn, replace(write(event), traceparent=traceparent))
-            sender.hint()
+            await store.put(conn, compose(event), traceparent=traceparent, now=now())
 
         return handle
 
-    return {event: handler(write) for event, write in WRITERS.items()}
+    return {
+        UserRegistered: writes(welcome),
+        OrderConfirmed: writes(order_confirmed),
+        OrderCancelled: writes(order_cancelled),
+    }

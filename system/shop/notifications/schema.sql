@@ -1,20 +1,21 @@
 CREATE TABLE IF NOT EXISTS mails (
-    notification_id text PRIMARY KEY,
-    event_id text NOT NULL UNIQUE,          -- one mail an event, whatever the broker repeats
-    kind text NOT NULL,
-    recipient text NOT NULL,
+    notification_id uuid PRIMARY KEY,
+    event_id text NOT NULL UNIQUE,  -- one mail an event, whatever the inbox does
     user_id text NOT NULL,
-    order_id text NOT NULL,
-    subject text NOT NULL,
-    text text NOT NULL,
-    traceparent text NOT NULL,
-    message_id text NOT NULL,
+    order_id uuid,
+    kind text NOT NULL,
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'failed')),
-    attempts int NOT NULL DEFAULT 0,
-    next_at timestamptz NOT NULL DEFAULT now(),
+    message_id text NOT NULL,
+    recipient text NOT NULL,
+    subject text NOT NULL,
+    body_text text NOT NULL,
+    body_html text NOT NULL,
+    traceparent text NOT NULL,
+    refusals int NOT NULL DEFAULT 0,
     error text NOT NULL DEFAULT '',
-    created_at timestamptz NOT NULL DEFAULT now(),
+    due_at timestamptz NOT NULL,  -- not to be tried before; a sender at work moves it ahead
+    created_at timestamptz NOT NULL,
     sent_at timestamptz
 );
-CREATE INDEX IF NOT EXISTS mails_pending ON mails (next_at) WHERE status = 'pending';
-CREATE INDEX IF NOT EXISTS mails_of_order ON mails (order_id) WHERE order_id <> '';
+CREATE INDEX IF NOT EXISTS mails_due ON mails (due_at) WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS mails_order ON mails (order_id);

@@ -1,122 +1,112 @@
-"""Sends pending mails by SMTP over one kept connection; what can not be sent now is sent later."""
+"""Sends the mails that are due, in the trace of the event they come from."""
 
-import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
 from random import Random
-from urllib.parse import urlsplit
+from typing import Protocol
 
-import aiosmtplib
 from opentelemetry.trace import SpanKind
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from chassis import telemetry
-from shop.notifications.domain import message
-from shop.notifications.store import Due, MailStore
+from chassis.clock import Clock
+from chassis.faults import failpoint
+from shop.notifications.domain import DOMAIN, backoff_s
+from shop.notifications.post import Refused, ServerDown
+from shop.notifications.store import MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
-PENDING = Gauge("mails_pending", "Mails not sent yet")
-MAILS = Counter("mails", "Mails by what became of them", ("result",))
+PENDING = Gauge("mails_pending", "Mails written down and not sent yet")
 BATCH = 20
-LEASE_S = 30.0
-SMTP_S = 5.0
-IDLE_S = 0.5
-HINT_S = 0.01  # from the handler to the first look: its transaction still has to commit
-BACKOFF_BASE_S = 0.5
-BACKOFF_CAP_S = 5.0
-DOWN = (
-    aiosmtplib.SMTPServerDisconnected,
-    aiosmtplib.SMTPConnectError,
-    aiosmtplib.SMTPTimeoutError,
-    OSError,
-)
+IDLE_S = 0.2
+CLAIM = timedelta(seconds=10)  # after a crash, how long until another sender tries
+PUT_OFF_S_MAX = 60.0
+
+
+class Carrier(Protocol):
+    async def send(self, message: EmailMessage) -> None:
+        """Raises ServerDown, Refused."""
 
 
 class Sender:
-    """At least once: a crash between the server's yes and our note of it sends the mail again, with the
-    same Message-ID."""
+    """At least once: a crash between the server's yes and our note of it sends the mail again."""
 
-    def __init__(
-        self, store: MailStore, url: str, now: Callable[[], datetime], rng: Random | None = None
-    ) -> None:
-        parts = urlsplit(url)
-        self._smtp = aiosmtplib.SMTP(
-            hostname=parts.hostname,
-            port=parts.port or 25,
-            timeout=SMTP_S,
-            use_tls=False,
-            start_tls=False,
-        )
+    def __init__(self, store: MailStore, post: Carrier, clock: Clock, rng: Random) -> None:
         self._store = store
-        self._now = now
-        self._rng = rng or Random()
-        self._hint = asyncio.Event()
-
-    def hint(self) -> None:
-        """There will be a mail soon."""
-        self._hint.set()
+        self._post = post
+        self._clock = clock
+        self._rng = rng
+        self._down = 0  # rounds in a row that the server was down
 
     async def run(self) -> None:
-        """Send what is due, for ever."""
-        try:
-            while True:
-                due = await self._store.take(BATCH, LEASE_S)
-                await self._send_all(due)
-                PENDING.set(await self._store.pending())
-                if len(due) < BATCH:
-                    await self._wait()
-        finally:
-            self._smtp.close()
+        while True:
+            busy = await self.round()
+            PENDING.set(await self._store.pending())
+            if self._down:
+                await self._clock.sleep(backoff_s(self._down, self._rng))
+            elif not busy:
+                await self._clock.sleep(IDLE_S)
 
-    async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._hint.wait(), IDLE_S)
-        except TimeoutError:
-            return
-        self._hint.clear()
-        await asyncio.sleep(HINT_S)
-
-    async def _send_all(self, due: list[Due]) -> None:
-        sent = [each.notification_id for each in due if await self._send(each)]
-        if sent:
-            await self._store.sent(sent)
-
-    async def _send(self, due: Due) -> bool:
-        parent = telemetry.propagator.extract({"traceparent": due.mail.traceparent})
-        with telemetry.tracer().start_as_current_span(
-            "send mail", parent, SpanKind.CLIENT,
-            {"peer.service": "smtp", "breakwater.attempt": due.attempt, "breakwater.mail.kind": due.mail.kind},
-        ):  # fmt: skip
+    async def round(self) -> bool:
+        """Try what is due; whether there may be more."""
+        now = self._clock.now()
+        claimed = await self._store.claim(now=now, until=now + CLAIM, limit=BATCH)
+        for number, mail in enumerate(claimed):
             try:
-                if not self._smtp.is_connected:
-                    await self._smtp.connect()
-                await self._smtp.send_message(message(due.mail, self._now()))
-            except DOWN as error:
-                await self._later(due, error)
+                await self._deliver(mail)
+            except ServerDown as down:
+                self._down += 1
+                if self._down == 1:
+                    log.warning("mail waits: %s", down)
+                # the one that met it goes behind the others: it may be what the server stumbles over
+                later = self._clock.now() + timedelta(seconds=backoff_s(self._down, self._rng))
+                await self._store.give_back([mail.id], due_at=later)
+                rest = [waiting.id for waiting in claimed[number + 1 :]]
+                await self._store.give_back(rest, due_at=now)
                 return False
-            except aiosmtplib.SMTPResponseException as error:
-                if error.code < 500:  # 4xx: the server asks to come back
-                    await self._later(due, error)
-                else:
-                    log.error("mail %s refused: %s", due.notification_id, error)
-                    await self._store.failed(due.notification_id, str(error))
-                    MAILS.labels("failed").inc()
-                return False
-            except (aiosmtplib.SMTPRecipientsRefused, ValueError) as error:
-                log.error("mail %s cannot be sent: %s", due.notification_id, error)
-                await self._store.failed(due.notification_id, str(error))
-                MAILS.labels("failed").inc()
-                return False
-        MAILS.labels("sent").inc()
-        return True
+            if self._down:
+                log.info("mail goes again")
+                self._down = 0
+        return len(claimed) == BATCH
 
-    async def _later(self, due: Due, error: Exception) -> None:
-        self._smtp.close()
-        wait_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(due.attempt - 1, 10))
-        wait_s *= 0.5 + self._rng.random() / 2
-        log.warning(
-            "mail %s waits %.1f s: %s", due.notification_id, wait_s, error or type(error).__name__
-        )
-        await self._store.postpone(due.notification_id, wait_s, str(error))
-        MAILS.labels("postponed").inc()
+    async def _deliver(self, mail: Outgoing) -> None:
+        parent = telemetry.propagator.extract({"traceparent": mail.traceparent})
+        with telemetry.tracer().start_as_current_span(
+            "send mail", parent, SpanKind.CLIENT, {"peer.service": "mail"}
+        ):
+            try:
+                await self._post.send(message_of(mail, format_datetime(self._clock.now())))
+            except Refused as refusal:
+                await self._refused(mail, refusal)
+                return
+            await failpoint("notifications.after_send")
+            await self._store.sent(mail.id, now=self._clock.now())
+
+    async def _refused(self, mail: Outgoing, refusal: Refused) -> None:
+        log.warning("mail refused: %s", refusal, extra={"order_id": mail.order_id})
+        if refusal.permanent:
+            await self._store.failed(mail.id, str(refusal))
+            return
+        pause_s = backoff_s(mail.refusals + 1, self._rng, cap_s=PUT_OFF_S_MAX)
+        until = self._clock.now() + timedelta(seconds=pause_s)
+        await self._store.put_off(mail.id, str(refusal), until=until)
+
+
+def message_of(mail: Outgoing, date: str) -> EmailMessage:
+    """Plain text with an HTML alternative; headers tie it to its order and trace."""
+    message = EmailMessage()
+    message["From"] = f"Breakwater shop <shop@{DOMAIN}>"
+    message["To"] = mail.recipient
+    message["Subject"] = mail.subject
+    message["Date"] = date
+    message["Message-ID"] = mail.message_id
+    if mail.order_id:
+        message["X-Order-Id"] = mail.order_id
+    trace_id = mail.traceparent.split("-")[1:2]
+    if trace_id:
+        message["X-Trace-Id"] = trace_id[0]
+    message.set_content(mail.body_text)
+    message.add_alternative(mail.body_html, subtype="html")
+    return message

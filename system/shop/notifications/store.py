@@ -1,112 +1,98 @@
-"""Mails in PostgreSQL: written in the inbox's transaction, taken by one sender at a time."""
+"""Mails in SQL: written down with the event, claimed by one sender at a time."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from asyncpg import Pool, Record
+from asyncpg import Pool
 
 from chassis.idempotency import Conn
 from chassis.ids import new_id
 from shop.notifications.domain import Mail
 
-_INSERT = """
-INSERT INTO mails (notification_id, event_id, kind, recipient, user_id, order_id, subject, text, traceparent,
-                   message_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING
+_PUT = """
+INSERT INTO mails (notification_id, event_id, user_id, order_id, kind, message_id, recipient, subject,
+                   body_text, body_html, traceparent, due_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (event_id) DO NOTHING
 """
-# The lease hides a mail from other senders while one of them is sending it.
-_TAKE = """
-UPDATE mails SET attempts = attempts + 1, next_at = now() + $2
-WHERE notification_id IN (
-    SELECT notification_id FROM mails WHERE status = 'pending' AND next_at <= now()
-    ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-RETURNING *
+_CLAIM = """
+UPDATE mails SET due_at = $2 WHERE notification_id IN (
+    SELECT notification_id FROM mails WHERE status = 'pending' AND due_at <= $1
+    ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+RETURNING notification_id::text AS id, order_id::text, message_id, recipient, subject, body_text,
+          body_html, traceparent, refusals
+"""
+_OF_ORDER = """
+SELECT notification_id::text AS id, kind, order_id::text, status, created_at, sent_at FROM mails
+WHERE order_id = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY notification_id
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A mail to send now, and which attempt this is."""
+class Outgoing:
+    """A mail that this sender has claimed; `refusals` are the times the server put it off."""
 
-    notification_id: str
-    mail: Mail
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
     id: str
-    kind: str
-    order_id: str
-    user_id: str
-    status: str
-    created_at: datetime
-    sent_at: datetime | None
+    order_id: str | None
+    message_id: str
+    recipient: str
+    subject: str
+    body_text: str
+    body_html: str
+    traceparent: str
+    refusals: int
 
 
 class MailStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, conn: Conn, mail: Mail) -> None:
-        """Write the mail with whatever else `conn`'s transaction does."""
+    async def put(self, conn: Conn, mail: Mail, *, traceparent: str, now: datetime) -> None:
+        """Write the mail down in the caller's transaction, once per event."""
         await conn.execute(
-            _INSERT, new_id(), mail.event_id, mail.kind, mail.recipient, mail.user_id, mail.order_id,
-            mail.subject, mail.text, mail.traceparent, mail.message_id,
+            _PUT, new_id(), mail.event_id, mail.user_id, mail.order_id, mail.kind.value,
+            mail.message_id, mail.recipient, mail.subject, mail.text, mail.html, traceparent, now,
         )  # fmt: skip
 
-    async def take(self, limit: int, lease_s: float) -> list[Due]:
-        """Up to `limit` due mails, ours for `lease_s` seconds."""
-        rows = await self._pool.fetch(_TAKE, limit, timedelta(seconds=lease_s))
-        return [Due(row["notification_id"], _mail(row), row["attempts"]) for row in rows]
+    async def claim(self, *, now: datetime, until: datetime, limit: int) -> list[Outgoing]:
+        """Due mails, the longest waiting first; nobody else gets them before `until`."""
+        return [Outgoing(**row) for row in await self._pool.fetch(_CLAIM, now, until, limit)]
 
-    async def sent(self, notification_ids: list[str]) -> None:
+    async def sent(self, mail_id: str, *, now: datetime) -> None:
         await self._pool.execute(
-            "UPDATE mails SET status = 'sent', sent_at = now(), error = '' "
-            "WHERE notification_id = ANY($1::text[])",
-            notification_ids,
-        )
-
-    async def postpone(self, notification_id: str, wait_s: float, error: str) -> None:
-        """Not sent; due again in `wait_s` seconds."""
-        await self._pool.execute(
-            "UPDATE mails SET next_at = now() + $2, error = $3 WHERE notification_id = $1",
-            notification_id, timedelta(seconds=wait_s), error[:500],
+            "UPDATE mails SET status = 'sent', sent_at = $2, error = '' WHERE notification_id = $1",
+            mail_id, now,
         )  # fmt: skip
 
-    async def failed(self, notification_id: str, error: str) -> None:
-        """The server refused it for good: it will not be tried again."""
+    async def failed(self, mail_id: str, error: str) -> None:
+        """Never to be tried again."""
         await self._pool.execute(
             "UPDATE mails SET status = 'failed', error = $2 WHERE notification_id = $1",
-            notification_id, error[:500],
+            mail_id, error,
         )  # fmt: skip
+
+    async def put_off(self, mail_id: str, error: str, *, until: datetime) -> None:
+        """The server took no offence, but not this mail either: again at `until`."""
+        await self._pool.execute(
+            "UPDATE mails SET due_at = $3, error = $2, refusals = refusals + 1"
+            " WHERE notification_id = $1",
+            mail_id, error, until,
+        )  # fmt: skip
+
+    async def give_back(self, mail_ids: list[str], *, due_at: datetime) -> None:
+        """Claimed, but not tried."""
+        await self._pool.execute(
+            "UPDATE mails SET due_at = $2 WHERE notification_id = ANY ($1) AND status = 'pending'",
+            mail_ids, due_at,
+        )  # fmt: skip
+
+    async def of_order(self, order_id: str, user_id: str | None) -> list[dict[str, Any]]:
+        """The order's mails, oldest first; only this user's if one is given."""
+        return [dict(row) for row in await self._pool.fetch(_OF_ORDER, order_id, user_id)]
 
     async def pending(self) -> int:
         count: int = await self._pool.fetchval(
             "SELECT count(*) FROM mails WHERE status = 'pending'"
         )
         return count
-
-    async def of_order(self, order_id: str, user_id: str | None) -> list[Notification]:
-        """An order's mails, oldest first; with `user_id`, that user's alone."""
-        rows = await self._pool.fetch(
-            "SELECT notification_id AS id, kind, order_id, user_id, status, created_at, sent_at FROM mails "
-            "WHERE order_id = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY notification_id",
-            order_id, user_id,
-        )  # fmt: skip
-        return [Notification(**dict[str, Any](row)) for row in rows]
-
-
-def _mail(row: Record) -> Mail:
-    names = (
-        "event_id",
-        "kind",
-        "recipient",
-        "user_id",
-        "order_id",
-        "subject",
-        "text",
-        "traceparent",
-    )
-    return Mail(**{name: row[name] for name in names})

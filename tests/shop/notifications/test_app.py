@@ -1,177 +1,201 @@
-"""Running notifications between the real broker and a real SMTP server: every mail arrives, once."""
+"""Running notifications: events from the real broker, mails to a real SMTP server."""
 
 import asyncio
+import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from email import policy
-from email.parser import BytesParser
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
+from email import message_from_bytes
+from email.message import Message
 from typing import Any
 
-import aiohttp
+import nats as nats_py
 import pytest
-from nats.aio.client import Client
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from chassis.ids import new_id
-from chassis.messaging import bus
+from chassis.messaging.bus import Bus, ensure_streams
 from chassis.messaging.event import Event
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
-from lab.mail.sink import Mailbox, listen
 from tests.fixtures.running import Running, RunningService
 from tests.fixtures.servers import free_port
+from tests.shop.bank.asking import arm, ask, until
 
-TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
-
-
-async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15) -> Any:
-    async with asyncio.timeout(timeout_s):
-        while not (found := await condition()):
-            await asyncio.sleep(0.02)
-        return found
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 
-class Post:
-    """A mailbox, its SMTP server (which can be stopped), and a way to publish."""
+class MailServer:
+    """A mail server that can be stopped and started again on its port."""
 
-    def __init__(self, folder: Path, client: Client) -> None:
-        self.mailbox = Mailbox(folder)
+    def __init__(self) -> None:
+        self.mails: list[Message] = []
+        self.connections = 0
         self.port = free_port()
-        self.client = client
-        self._server: asyncio.Server | None = None
+        self._controller: Controller | None = None
 
-    async def open(self) -> None:
-        self._server = await listen(self.mailbox, self.port)
+    def start(self) -> None:
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller.start()
 
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+    def stop(self) -> None:
+        if self._controller is not None:
+            self._controller.stop()
+            self._controller = None
 
-    async def publish(self, event: Event, message_id: str | None = None) -> None:
-        await bus.Bus(self.client).publish(
-            f"events.{event.type}", event.model_dump_json().encode(), message_id or event.event_id,
-            {"traceparent": TRACE},
-        )  # fmt: skip
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str,
+        responses: list[str],
+    ) -> list[str]:  # fmt: skip
+        self.connections += 1
+        session.host_name = hostname
+        return responses
 
-    async def mails(self, count: int) -> list[Any]:
-        async def enough() -> bool:
-            return len(self.mailbox.all()) >= count
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        self.mails.append(message_from_bytes(envelope.content))
+        return "250 OK"
 
-        await until(enough)
-        contents = [self.mailbox.read(mail.id) for mail in self.mailbox.all()]
-        return [BytesParser(policy=policy.default).parsebytes(c[1]) for c in contents if c]
+    def of(self, order_id: str) -> list[Message]:
+        return [mail for mail in self.mails if mail["X-Order-Id"] == order_id]
 
 
 @pytest.fixture
-async def post(tmp_path: Path, nats: str) -> AsyncIterator[Post]:
-    client = await bus.connect(nats, "test")
-    opened = Post(tmp_path / "mail", client)
-    yield opened
-    await opened.close()
+def mail_server() -> Iterator[MailServer]:
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def notifications(running: Running, mail_server: MailServer) -> RunningService:
+    return await running("notifications", SMTP_URL=f"smtp://127.0.0.1:{mail_server.port}")
+
+
+@pytest.fixture
+async def bus(nats: str, notifications: RunningService) -> AsyncIterator[Bus]:
+    client = await nats_py.connect(nats)
+    bus = Bus(client)
+    await ensure_streams(bus.js)
+    yield bus
     await client.close()
 
 
-async def _start(running: Running, post: Post) -> RunningService:
-    return await running("notifications", SMTP_URL=f"smtp://127.0.0.1:{post.port}")
+async def publish(bus: Bus, event: Event, message_id: str = "") -> None:
+    payload = event.model_dump_json().encode()
+    headers = {"traceparent": TRACEPARENT}
+    await bus.publish(f"events.{event.type}", payload, message_id or event.event_id, headers)
 
 
-def confirmed(**fields: Any) -> OrderConfirmed:
-    defaults = {"user_id": new_id(), "email": "ada@example.com", "total_cents": 1234}
-    return OrderConfirmed(aggregate_id=new_id(), **(defaults | fields))
-
-
-async def _items(service: RunningService, order_id: str, token: str) -> list[dict[str, Any]]:
-    headers = {"Authorization": f"Bearer {token}"}
-    url = f"{service.url}/notifications?order_id={order_id}"
-    async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-        items: list[dict[str, Any]] = (await answer.json())["items"]
-        return items
-
-
-async def test_each_event_becomes_a_mail_of_its_trace(running: Running, post: Post) -> None:
-    await post.open()
-    service = await _start(running, post)
-    event = confirmed()
-    await post.publish(UserRegistered(aggregate_id=new_id(), email="bob@example.com", name="Bob"))
-    await post.publish(event)
-    await post.publish(
-        OrderCancelled(
-            aggregate_id=new_id(), user_id=new_id(), email="eve@example.com", reason="customer"
-        )
+def confirmed(user_id: str = "") -> OrderConfirmed:
+    return OrderConfirmed(
+        aggregate_id=new_id(), user_id=user_id or new_id(), email="ann@example.com", total_cents=995
     )
-    mails = {mail["Subject"]: mail for mail in await post.mails(3)}
-    assert set(mails) == {
-        "Welcome to Breakwater",
-        "Your order is confirmed",
-        "Your order was cancelled",
-    }
-    mail = mails["Your order is confirmed"]
-    assert mail["To"] == "ada@example.com"
-    assert mail["X-Trace-Id"] == "a" * 32
-    assert mail["X-Order-Id"] == event.aggregate_id
-    assert "12.34 EUR" in mail.get_body(("plain",)).get_content()
-
-    async def sent() -> bool:
-        items = await _items(service, event.aggregate_id, service.service_token("gateway"))
-        return [item["status"] for item in items] == ["sent"]
-
-    await until(sent)
 
 
-async def test_an_event_delivered_twice_is_one_mail(running: Running, post: Post) -> None:
-    await post.open()
-    await _start(running, post)
-    event = confirmed()
-    await post.publish(event)
-    await post.publish(event, message_id="the broker repeats itself")
-    await post.publish(confirmed())
-    await post.mails(2)
-    assert len({mail.message_id for mail in post.mailbox.all()}) == len(post.mailbox.all()) == 2
+async def sent(service: RunningService, order_id: str) -> bool:
+    answer = await ask(service, "GET", f"/notifications?order_id={order_id}")
+    return [item["status"] for item in answer.body["items"]] == ["sent"]
 
 
-async def test_with_the_mail_server_down_nothing_is_lost_and_the_mail_comes_later(
-    running: Running, post: Post
+async def test_each_event_becomes_a_mail_in_the_trace_of_its_order(
+    notifications: RunningService, bus: Bus, mail_server: MailServer
 ) -> None:
-    service = await _start(running, post)
-    event = confirmed()
-    await post.publish(event)
-    token = service.service_token("gateway")
+    cancelled = OrderCancelled(
+        aggregate_id=new_id(), user_id=new_id(), email="bob@example.com", reason="out_of_stock"
+    )
+    registered = UserRegistered(aggregate_id=new_id(), email="eve@example.com", name="Eve")
+    for event in (confirmed(), cancelled, registered):
+        await publish(bus, event)
 
-    async def waits() -> bool:
-        return [item["status"] for item in await _items(service, event.aggregate_id, token)] == [
-            "pending"
-        ]
+    async def three() -> bool:
+        return len(mail_server.mails) == 3
 
-    await until(waits)
-    await post.open()
-    assert [mail["X-Order-Id"] for mail in await post.mails(1)] == [event.aggregate_id]
+    await until(three, "three mails")
+    assert {mail["X-Trace-Id"] for mail in mail_server.mails} == {TRACE_ID}
+    assert mail_server.of(cancelled.aggregate_id)[0]["To"] == "bob@example.com"
+    assert mail_server.connections == 1, "one connection is kept"
 
 
-async def test_a_killed_service_sends_what_it_had_taken_when_it_is_back(
-    running: Running, post: Post, monkeypatch: pytest.MonkeyPatch
+async def test_an_event_delivered_twice_is_one_mail(
+    notifications: RunningService, bus: Bus, mail_server: MailServer
 ) -> None:
-    first = await _start(running, post)
-    event = confirmed()
-    await post.publish(event)
-    token = first.service_token("gateway")
-
-    async def taken() -> bool:
-        return bool(await _items(first, event.aggregate_id, token))
-
-    await until(taken)
-    first.stop(signal.SIGKILL)
-    await post.open()
-    await _start(running, post)
-    assert [mail["X-Order-Id"] for mail in await post.mails(1)] == [event.aggregate_id]
+    first, last = confirmed(), confirmed()
+    await publish(bus, first)
+    await publish(bus, first, message_id=new_id())  # past the broker's own deduplication
+    await publish(bus, last)
+    await until(lambda: sent(notifications, last.aggregate_id), "the last mail")
+    assert len(mail_server.of(first.aggregate_id)) == 1
 
 
-async def test_a_user_sees_the_mails_of_their_own_orders_alone(
-    running: Running, post: Post
+async def test_mails_wait_for_a_mail_server_that_is_down(
+    notifications: RunningService, bus: Bus, mail_server: MailServer
 ) -> None:
-    await post.open()
-    service = await _start(running, post)
+    mail_server.stop()
     event = confirmed()
-    await post.publish(event)
-    await post.mails(1)
-    assert len(await _items(service, event.aggregate_id, service.user_token(event.user_id))) == 1
-    assert await _items(service, event.aggregate_id, service.user_token("somebody-else")) == []
+    await publish(bus, event)
+
+    async def written() -> bool:
+        path = f"/notifications?order_id={event.aggregate_id}"
+        return len((await ask(notifications, "GET", path)).body["items"]) == 1
+
+    await until(written, "the mail is written down")
+    assert not await sent(notifications, event.aggregate_id)
+    mail_server.start()
+    await until(lambda: sent(notifications, event.aggregate_id), "the mail goes out")
+    (mail,) = mail_server.of(event.aggregate_id)
+    assert mail["Message-ID"] == f"<{event.event_id}@breakwater.example>"
+
+
+async def test_killed_after_sending_the_mail_comes_again_under_the_same_message_id(
+    notifications: RunningService, bus: Bus, mail_server: MailServer, running: Running
+) -> None:
+    await arm(
+        notifications, kind="crash", point="failpoint",
+        scope={"failpoint": "notifications.after_send"},
+    )  # fmt: skip
+    event = confirmed()
+    await publish(bus, event)
+
+    async def arrived() -> bool:
+        return len(mail_server.of(event.aggregate_id)) == 1
+
+    await until(arrived, "the first mail")
+    assert await asyncio.to_thread(notifications.stop) == -signal.SIGKILL
+    again = await running("notifications", SMTP_URL=f"smtp://127.0.0.1:{mail_server.port}")
+    await until(lambda: sent(again, event.aggregate_id), "the mail is noted as sent", within_s=25)
+    assert len({mail["Message-ID"] for mail in mail_server.of(event.aggregate_id)}) == 1
+
+
+async def test_an_event_without_an_address_ends_with_the_dead_letters(
+    notifications: RunningService, bus: Bus
+) -> None:
+    poison = confirmed().model_copy(update={"email": "nobody"})
+    dead = await bus.js.subscribe("dead.notifications.OrderConfirmed")
+    await publish(bus, poison)
+    letter = await dead.next_msg(timeout=20)
+    assert json.loads(letter.data)["event_id"] == poison.event_id
+    good = confirmed()
+    await publish(bus, good)
+    await until(lambda: sent(notifications, good.aggregate_id), "the next mail")
+
+
+async def test_only_its_user_and_services_see_a_notification(
+    notifications: RunningService, bus: Bus
+) -> None:
+    user_id = new_id()
+    event = confirmed(user_id)
+    await publish(bus, event)
+    await until(lambda: sent(notifications, event.aggregate_id), "the mail")
+    path = f"/notifications?order_id={event.aggregate_id}"
+
+    async def items(token: str) -> list[dict[str, Any]]:
+        answer = await ask(notifications, "GET", path, token=token)
+        return list(answer.body["items"])
+
+    (own,) = await items(notifications.user_token(user_id))
+    assert set(own) == {"id", "kind", "order_id", "status", "created_at", "sent_at"}
+    assert await items(notifications.user_token(new_id())) == []
+    assert (await ask(notifications, "GET", path, token="nonsense")).status == 401
+    assert (await ask(notifications, "GET", "/notifications?order_id=7")).status == 422

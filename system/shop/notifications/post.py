@@ -1,0 +1,85 @@
+"""The mail server over SMTP: one connection that is kept, and what its refusals mean."""
+
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+TIMEOUT_S = 5.0
+SERVICE_CLOSING = 421  # RFC 5321, 4.2.3: about the server, not about the mail
+
+
+class ServerDown(Exception):
+    """Nobody took the mail, and it is not the mail's fault."""
+
+
+class Refused(Exception):
+    """The server does not take this mail: `permanent`, or for now."""
+
+    def __init__(self, permanent: bool, reason: str) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+
+
+class Post:
+    """Sends one mail at a time; connects when there is something to send."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError(f"SMTP_URL: expected smtp://host:port, got {url!r}")
+        self._smtp = aiosmtplib.SMTP(
+            hostname=parts.hostname,
+            port=parts.port or (465 if parts.scheme == "smtps" else 25),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            use_tls=parts.scheme == "smtps",
+            start_tls=False,
+            timeout=TIMEOUT_S,
+        )
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand the mail over. Raises ServerDown, Refused."""
+        kept = self._smtp.is_connected
+        try:
+            await self._send(message)
+        except ServerDown:
+            if not kept:
+                raise
+            # the server may only have closed what was idle too long
+            await self._send(message)
+
+    def close(self) -> None:
+        self._smtp.close()
+
+    async def _send(self, message: EmailMessage) -> None:
+        try:
+            if not self._smtp.is_connected:
+                await self._smtp.connect()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._smtp.close()
+            raise ServerDown(_reason(error)) from error
+        try:
+            await self._smtp.send_message(message)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _refusal(error.recipients[0].code, str(error.recipients[0].message)) from error
+        except aiosmtplib.SMTPResponseException as error:
+            if error.code == SERVICE_CLOSING:
+                self._smtp.close()
+                raise ServerDown(_reason(error)) from error
+            raise _refusal(error.code, error.message) from error
+        except aiosmtplib.SMTPNotSupported as error:
+            raise Refused(True, _reason(error)) from error
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._smtp.close()
+            raise ServerDown(_reason(error)) from error
+
+
+def _refusal(code: int, message: str) -> Refused | ServerDown:
+    if code == SERVICE_CLOSING:
+        return ServerDown(f"{code} {message}")
+    return Refused(code >= 500, f"{code} {message}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
