@@ -73,7 +73,7 @@ async def start(service: Service) -> AsyncIterator[None]:
 
     async def reload_keys() -> None:
         now = service.clock.now()
-        ring.load(await signing_keys(pool, now, rotation))
+        ring.load(await signing_keys(pool, now, rotation, timedelta(seconds=ring.life_s)))
         # this service has the keys at hand: its own token check needs no call to itself
         service.auth.users.trust(ring.jwks(now))
 

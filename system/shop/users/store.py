@@ -9,7 +9,7 @@ from chassis.idempotency import Stored, once
 from chassis.messaging.outbox import Outbox
 from contracts.events import UserRegistered
 from shop.users.domain import Account, EmailTaken, Session, User
-from shop.users.keys import SigningKey, successor
+from shop.users.keys import SigningKey, published, successor
 
 
 class UserStore:
@@ -84,8 +84,10 @@ class UserStore:
         return None
 
 
-async def signing_keys(pool: Pool, now: datetime, rotation: timedelta) -> list[SigningKey]:
-    """All keys; the next one is made first if it is due. One instance at a time."""
+async def signing_keys(
+    pool: Pool, now: datetime, rotation: timedelta, token_life: timedelta
+) -> list[SigningKey]:
+    """The keys in use; the next one is made if it is due, those past use go. One instance at a time."""
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('signing_keys'))")
         rows = await conn.fetch("SELECT kid, secret, signs_from FROM signing_keys")
@@ -97,7 +99,10 @@ async def signing_keys(pool: Pool, now: datetime, rotation: timedelta) -> list[S
                 new.kid, new.secret, new.signs_from,
             )  # fmt: skip
             keys.append(new)
-        return keys
+        in_use = published(keys, now, token_life)
+        kids = [key.kid for key in in_use]
+        await conn.execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", kids)
+        return in_use
 
 
 def _user(row: Record) -> User:

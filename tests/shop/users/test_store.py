@@ -116,11 +116,20 @@ async def test_expired_sessions_go_with_the_next_login(
 
 
 async def test_instances_starting_at_once_agree_on_one_key(pool: asyncpg.Pool) -> None:
-    rings = await asyncio.gather(*(signing_keys(pool, NOON, timedelta(days=30)) for _ in range(8)))
+    month, life = timedelta(days=30), timedelta(minutes=15)
+    rings = await asyncio.gather(*(signing_keys(pool, NOON, month, life) for _ in range(8)))
     assert {key.kid for ring in rings for key in ring} == {rings[0][0].kid}
-    later = await signing_keys(pool, NOON + timedelta(days=30), timedelta(days=30))
-    assert len(later) == 2
-    assert rings[0][0] in later
+
+
+async def test_a_rotated_key_is_forgotten_once_its_tokens_have_expired(pool: asyncpg.Pool) -> None:
+    month, life = timedelta(days=30), timedelta(minutes=15)
+    (first,) = await signing_keys(pool, NOON, month, life)
+    both = await signing_keys(pool, NOON + month, month, life)
+    assert len(both) == 2
+    assert first in both
+    (second,) = await signing_keys(pool, NOON + month + timedelta(hours=1), month, life)
+    assert second != first
+    assert await pool.fetchval("SELECT array_agg(kid) FROM signing_keys") == [second.kid]
 
 
 async def test_seeding_twice_gives_500_users_once_and_fast(pool: asyncpg.Pool) -> None:
