@@ -41,8 +41,8 @@ def named_queries(text: str, source: str) -> dict[str, str]:
     """The queries of an audit.sql by the `-- name:` above each. Raises AuditError."""
     names = list(NAME.finditer(text))
     queries: dict[str, str] = {}
-    for name, following in zip(names, [*names[1:], None], strict=True):
-        query = text[name.end() : following.start() if following else None].strip().rstrip(";")
+    for name, end in zip(names, [*(after.start() for after in names[1:]), len(text)], strict=False):
+        query = text[name.end() : end].strip().rstrip(";")
         if not query or name[1] in queries:
             raise AuditError(f"{source}: {name[1]} is {'empty' if not query else 'there twice'}")
         queries[name[1]] = query

@@ -106,6 +106,10 @@ def _check_activity(document: Document, where: Where, activity: Any) -> None:
         raise document.error("expected an activity with type, name and provider", *where)
     if "ref" in activity:
         return
+    if where[0] == "steady-state-hypothesis" and "tolerance" not in activity:
+        raise document.error(
+            "expected a tolerance: a hypothesis probe without one says nothing", *where
+        )
     provider = activity.get("provider")
     if not isinstance(provider, dict):
         raise document.error("expected an activity with a provider", *where)

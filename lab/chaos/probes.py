@@ -138,6 +138,14 @@ def no_faults(configuration: Configuration | None = None) -> bool:
     return not Control(the_lab(configuration)).faults()
 
 
+def faults_end(
+    target: str | None = None, within_s: float = 60, configuration: Configuration | None = None
+) -> float:
+    """Seconds until nothing was armed any more (there); raises after `within_s`."""
+    control = Control(the_lab(configuration))
+    return _until(lambda: not control.faults(target), within_s, "a fault is still armed")
+
+
 def orders_get_through(within_s: float = 15, configuration: Configuration | None = None) -> float:
     """Seconds until an order was confirmed at once (201) again; raises after `within_s`."""
 

@@ -34,6 +34,8 @@ def facts(lab: Lab) -> dict[str, Any]:
             "os": platform.platform(),
             "cpus": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
+            # who else was at work: figures of a busy machine are a busy machine's figures
+            "load_average_before": os.getloadavg(),
         },
     }
 

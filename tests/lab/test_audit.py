@@ -1,0 +1,109 @@
+"""The audit: named queries on real databases become typed Parquet, mails included."""
+
+from pathlib import Path
+
+import asyncpg
+import duckdb
+import pytest
+
+from lab.audit import SERVICES, AuditError, _audit_all, audit, named_queries
+
+SQL = """
+-- name: orders
+SELECT order_id, total_cents, placed_at, paid, details FROM orders ORDER BY order_id;
+
+-- name: nothing
+SELECT order_id FROM orders WHERE false;
+"""
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Path:
+    folder = tmp_path / "services/orders"
+    folder.mkdir(parents=True)
+    (folder / "audit.sql").write_text(SQL)
+    return folder.parent
+
+
+@pytest.fixture
+async def orders_url(database) -> str:
+    url: str = database("orders_audit")
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "CREATE TABLE orders (order_id text, total_cents bigint, placed_at timestamptz, paid boolean,"
+        " details jsonb);"
+        "INSERT INTO orders VALUES ('a', 5000000000, '2026-11-21 10:00:00+00', true, '{\"n\": 1}'),"
+        " ('b', NULL, NULL, false, NULL)"
+    )
+    await connection.close()
+    return url
+
+
+def table(path: Path) -> duckdb.DuckDBPyRelation:
+    return duckdb.read_parquet(str(path))
+
+
+async def test_each_named_query_becomes_a_typed_table(tmp_path, services, orders_url):
+    rows = await _audit_all(tmp_path, {"orders": orders_url}, services)
+    assert rows == {"orders.orders": 2, "orders.nothing": 0}
+    orders = table(tmp_path / "orders.orders.parquet")
+    kinds = dict(zip(orders.columns, map(str, orders.types), strict=True))
+    assert kinds == {
+        **{"order_id": "VARCHAR", "total_cents": "BIGINT", "paid": "BOOLEAN"},
+        **{"placed_at": "TIMESTAMP WITH TIME ZONE", "details": "VARCHAR"},
+    }
+    found = orders.project("order_id, total_cents, epoch(placed_at), paid").order("order_id")
+    assert found.fetchall() == [("a", 5_000_000_000, 1795255200.0, True), ("b", None, None, False)]
+
+
+async def test_a_query_without_rows_is_an_empty_table_with_its_columns(
+    tmp_path, services, orders_url
+):
+    await _audit_all(tmp_path, {"orders": orders_url}, services)
+    empty = table(tmp_path / "orders.nothing.parquet")
+    assert empty.columns == ["order_id"]
+    assert empty.fetchall() == []
+
+
+async def test_a_database_that_is_down_is_an_error_by_name(tmp_path, services):
+    with pytest.raises(AuditError, match="orders: "):
+        await _audit_all(tmp_path, {"orders": "postgresql://x:y@127.0.0.1:1/z"}, services)
+
+
+async def test_a_database_without_audit_queries_is_an_error(tmp_path, services):
+    with pytest.raises(AuditError, match=r"bank has a database but no .*audit\.sql"):
+        await _audit_all(tmp_path, {"bank": "postgresql://unused"}, services)
+
+
+def test_mails_are_audited_beside_the_databases(tmp_path: Path):
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail/1.eml").write_text(
+        "From: shop@example.com\nTo: user001@example.com\nSubject: Your order\nMessage-ID: <1@shop>\n"
+        "X-Order: abc\n\nThank you.\n"
+    )
+    assert audit(tmp_path, {}, mail=tmp_path / "mail") == {"mail.messages": 1}
+    mails = table(tmp_path / "state/mail.messages.parquet")
+    assert mails.project("recipient, subject, message_id").fetchall() == [
+        ("user001@example.com", "Your order", "<1@shop>")
+    ]
+    assert '"X-Order": "abc"' in mails.project("headers").fetchall()[0][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("SELECT 1;", "expected queries with `-- name: something`"),
+        ("-- name: a\n\n-- name: b\nSELECT 1;", "a is empty"),
+        ("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;", "a is there twice"),
+    ],
+)
+def test_an_audit_file_that_names_nothing_or_twice_is_refused(text: str, complaint: str):
+    with pytest.raises(AuditError, match=complaint):
+        named_queries(text, "audit.sql")
+
+
+def test_every_services_audit_file_is_read():
+    files = list(SERVICES.glob("*/audit.sql"))
+    assert files
+    for file in files:
+        assert named_queries(file.read_text(), str(file))
