@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import jwt
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 
 from chassis.problems import Problem
 
@@ -159,7 +160,13 @@ def _algorithm(token: str) -> str:
         raise Unauthenticated(f"token: {error}") from None
 
 
-async def _caller(request: Request) -> User | str:
+# for the OpenAPI document; who is asking is found out below
+_BEARER = HTTPBearer(
+    auto_error=False, bearerFormat="JWT", description="a user's or a service's token"
+)
+
+
+async def _caller(request: Request, _: Annotated[Any, Security(_BEARER)]) -> User | str:
     authenticator: Authenticator = request.app.state.service.auth
     return await authenticator.authenticate(request.headers.get("authorization", ""))
 

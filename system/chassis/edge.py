@@ -17,7 +17,8 @@ from chassis.resilience.deadline import BUDGET_HEADER, from_header
 BODY_BYTES_MAX = 64 * 1024
 TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
 BUDGET = BUDGET_HEADER.lower()
-UNOBSERVED = ("/health", "/ready", "/metrics", "/_lab")
+UNOBSERVED = frozenset({"/health", "/ready", "/metrics"})
+LAB = "/_lab/"
 
 
 class Edge:
@@ -28,7 +29,8 @@ class Edge:
         self._metrics: dict[tuple[str, str, int], Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(UNOBSERVED):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in UNOBSERVED or path.startswith(LAB):
             await self.app(scope, receive, send)
             return
         headers = {

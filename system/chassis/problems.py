@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from chassis.resilience.errors import CallError, DeadlineExceeded, TimedOut
@@ -25,6 +26,27 @@ class Problem(Exception):
     status = 400
     extra: Mapping[str, Any] = MappingProxyType({})
     headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+
+class ProblemDetails(BaseModel):
+    """What every error answer looks like (RFC 9457); some kinds add fields."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    trace_id: str = ""
+
+
+# for the OpenAPI document: every route may answer with a problem
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {
+        "description": "Problem",
+        "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}},
+    }
+    for code in (422, "default")
+}
 
 
 def problem_response(

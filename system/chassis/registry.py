@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from nats.aio.client import Client
@@ -69,6 +70,7 @@ class Registry:
         self._view = View()
         self._tasks: list[asyncio.Task[None]] = []
         self._own: Instance | None = None
+        self._synced = asyncio.Event()
 
     async def open(self) -> None:
         """Make the bucket if it is not there, and start following it."""
@@ -76,6 +78,9 @@ class Registry:
         config = KeyValueConfig(bucket=BUCKET, history=1, ttl=LEASE_S, storage=StorageType.MEMORY)
         self._kv = await js.create_key_value(config)
         self._tasks.append(asyncio.create_task(self._forever(self._follow, "following")))
+        # a service that is ready must know the others: the first call may come at once
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._synced.wait(), LEASE_S)
 
     async def announce(self, instance: Instance) -> None:
         """Be found, from now until `close`."""
@@ -116,7 +121,8 @@ class Registry:
         watcher = await self._kv.watchall()
         try:
             async for entry in watcher:
-                if entry is None:
+                if entry is None:  # all that was there when we began to watch
+                    self._synced.set()
                     continue
                 if entry.operation in ("DEL", "PURGE") or not entry.value:
                     self._view.leave(entry.key, time.monotonic())

@@ -25,6 +25,7 @@ from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
+from chassis.problems import RESPONSES
 from chassis.problems import install as install_problems
 from chassis.protection import Protection, disabled_by
 from chassis.registry import Instance, Registry
@@ -251,6 +252,7 @@ def create_app(
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         redoc_url=None,
+        responses=RESPONSES,
     )
     app.add_middleware(Edge)
     install_problems(app, problems or {})

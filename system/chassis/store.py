@@ -62,7 +62,7 @@ async def apply_schema(pool: asyncpg.Pool, schema: Path | None, seed: Seed | Non
         await conn.execute("SET LOCAL client_min_messages = warning")
         await conn.execute(CHASSIS_SCHEMA.read_text())
         if schema is not None:
-            await conn.execute(schema.read_text())
+            await conn.execute(schema.read_text())  # noqa: ASYNC240 - at start-up, a few kB
         if seed is not None:
             await seed(conn)
 
