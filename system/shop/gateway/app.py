@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotencyKey
 from chassis.service import Service, create_app
+from contracts import asyncapi
 from shop.gateway import public
 from shop.gateway.docs_page import docs_page
 from shop.gateway.forward import Forwarder, endpoint, path_values, set_deadline
@@ -123,6 +124,12 @@ async def get_order(request: Request, order_id: str) -> Response:
 @app.get("/api/openapi.json", include_in_schema=False)
 async def openapi_document() -> JSONResponse:
     return JSONResponse(app.openapi())
+
+
+@app.get("/api/asyncapi.json", include_in_schema=False)
+async def asyncapi_document() -> JSONResponse:
+    """The events behind the API, for whoever wants to consume them."""
+    return JSONResponse(asyncapi.document())
 
 
 @app.get("/api/docs", include_in_schema=False)
