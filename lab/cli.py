@@ -16,6 +16,7 @@ from lab.topology import nearest
 if TYPE_CHECKING:
     import typer
 
+INTERRUPTED = 130  # what typer makes of a Ctrl-C
 COMMANDS_FOLDER = Path(__file__).with_name("commands")
 
 
@@ -79,19 +80,19 @@ def run(argv: list[str]) -> int:
     try:
         app(argv, prog_name="lab", standalone_mode=True)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        print("\nlab: interrupted", file=sys.stderr)
-        return 130
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code == INTERRUPTED:
+            print(f"lab {name}: interrupted", file=sys.stderr)
+        return code
     except BrokenPipeError:  # `lab logs | head`
         sys.stderr.close()
         return 0
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
+        own = getattr(error, "exit_code", None)
+        if not isinstance(own, int):
             raise
         print(f"lab {name}: {error}", file=sys.stderr)
-        return code
+        return own
     return 0
 
 

@@ -129,10 +129,10 @@ def render(
     request is answered 502.
     """
     hosts = upstream_hosts or ["127.0.0.1"] * len(upstream_ports)
-    # Two failures within a second rest an instance for a second: long enough to fail over, short enough
-    # to be back soon after a restart.
+    # No instance is ever rested for its failures: asking a dead one costs a refused connection, while two
+    # errors of the application could rest every one at once.
     lines = [
-        f"        server {host}:{number} max_fails=2 fail_timeout=1s;"
+        f"        server {host}:{number} max_fails=0;"
         for host, number in zip(hosts, upstream_ports, strict=True)
     ]
     return TEMPLATE.format(

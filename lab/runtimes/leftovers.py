@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import psutil
+
 from lab.runtimes import pids
 from lab.state import Entry, Lab, NoLab, StateError
 
@@ -19,13 +21,15 @@ def clean(home: Path) -> list[str]:
         (home / "lab.json").unlink(missing_ok=True)
         return ["removed a lab.json that could not be read"]
     told = []
-    left = _alive(lab.entries)
+    data = (home / "data" / "postgres").resolve()
+    left = _alive(lab.entries) | _backends(data)
     if still := pids.end(left):
         names = ", ".join(f"{left[pid]} (pid {pid})" for pid in still)
         raise StateError(f"left by the last lab and cannot be ended: {names}; end them first")
     told += [f"ended {name} (pid {pid}) that the last lab left" for pid, name in left.items()]
-    if _stale_postgres_lock(home / "data" / "postgres" / "postmaster.pid"):
-        told.append("removed PostgreSQL's lock file of a process that is gone")
+    # It names a pid that may be anybody's by now, or a zombie, and then PostgreSQL would not start. What it
+    # guards against, somebody at work on the data, has just been looked for.
+    (data / "postmaster.pid").unlink(missing_ok=True)
     for unfinished in home.glob(".lab.json.*"):
         unfinished.unlink()
     lab.path.unlink(missing_ok=True)
@@ -44,20 +48,13 @@ def _alive(entries: list[Entry]) -> dict[int, str]:
     return {pid: groups[group] for pid, group in pids.members(groups).items()}
 
 
-def _stale_postgres_lock(path: Path) -> bool:
-    """PostgreSQL refuses to start if the pid in its lock file is alive, be it an unrelated process."""
-    try:
-        pid = int(path.read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
-        return False
-    if not pids.identity(pid):
-        return False  # PostgreSQL sees that for itself
-    import psutil
-
-    try:
-        if "postgres" in psutil.Process(pid).name():
-            return False  # a postgres that nobody supervises: its own check decides
-    except psutil.Error:
-        return False
-    path.unlink()
-    return True
+def _backends(data: Path) -> dict[int, str]:
+    """PostgreSQL's processes on `data`: each works in it, and leads a group of its own."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            if process.name() == "postgres" and process.cwd() == str(data):
+                found[process.pid] = "postgres"
+        except (psutil.Error, OSError):
+            continue
+    return found

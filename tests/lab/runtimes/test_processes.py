@@ -1,0 +1,179 @@
+"""The processes runtime on a real lab: kill, pause, scale, heal; what survives and what comes back."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+
+import asyncpg
+import psutil
+import pytest
+
+from lab.runtimes import client
+from lab.runtimes.client import ControlError, UsageError
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import Lab, StateError
+from tests.lab.runtimes.labs import get, process, stub_runtime, wait_until, who
+
+
+def ready_again(lab: ProcessesRuntime, name: str, old_pid: int) -> None:
+    wait_until(
+        lambda: (
+            process(lab, name)["pid"] not in (None, old_pid)
+            and process(lab, name)["state"] == "ready"
+        ),
+        f"{name} ready with another pid",
+    )
+
+
+def test_everything_is_ready_and_counted(stub_lab: ProcessesRuntime) -> None:
+    status = stub_lab.status()
+    assert status["ready"]
+    names = {each["name"] for each in status["processes"]}
+    assert {"front-1", "front-2", "back-1", "postgres", "valkey", "nats", "nginx", "mail"} <= names
+    assert all(each["memory_mb"] > 0.5 for each in status["processes"]), status
+
+
+def test_the_file_with_the_secrets_is_for_the_owner_alone(stub_lab: ProcessesRuntime) -> None:
+    assert (stub_lab.home / "lab.json").stat().st_mode & 0o077 == 0
+
+
+def test_up_again_says_that_it_is_up_already(stub_lab: ProcessesRuntime) -> None:
+    before = process(stub_lab, "back-1")["pid"]
+    done = stub_lab.up()
+    assert (done.already, done.healed) == (True, [])
+    assert process(stub_lab, "back-1")["pid"] == before
+
+
+def test_a_killed_instance_is_back_after_the_restart_delay(stub_lab: ProcessesRuntime) -> None:
+    before = process(stub_lab, "back-1")
+    began = time.monotonic()
+    assert stub_lab.kill("back-1")["killed"] == [{"name": "back-1", "pid": before["pid"]}]
+    ready_again(stub_lab, "back-1", before["pid"])
+    assert time.monotonic() - began >= 0.2
+    after = process(stub_lab, "back-1")
+    assert (after["restarts"], after["last_exit"]) == (before["restarts"] + 1, -signal.SIGKILL)
+
+
+def test_killed_for_good_stays_down_until_up_heals_it(stub_lab: ProcessesRuntime) -> None:
+    stub_lab.kill("front-2", restart=False)
+    wait_until(lambda: process(stub_lab, "front-2")["state"] == "stopped", "stopped")
+    assert not stub_lab.status()["ready"]
+    with pytest.raises(ControlError, match="front-2 is not running"):
+        stub_lab.kill("front-2")
+    assert stub_lab.up().healed == ["front-2"]
+    assert stub_lab.status()["ready"]
+
+
+@pytest.mark.parametrize("name", ["back-1", "postgres", "nginx", "nats"])
+def test_a_paused_process_is_shown_as_paused_and_goes_on(
+    stub_lab: ProcessesRuntime, name: str
+) -> None:
+    pid = process(stub_lab, name)["pid"]
+    stub_lab.kill(name, "STOP")
+    assert process(stub_lab, name)["state"] == "paused"
+    group = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    assert {each.status() for each in group} == {psutil.STATUS_STOPPED}
+    stub_lab.kill(name, "CONT")
+    after = process(stub_lab, name)
+    assert (after["state"], after["pid"]) == ("ready", pid)
+
+
+def test_scaling_the_ingress_service_adds_it_to_nginx_and_takes_it_out(
+    stub_lab: ProcessesRuntime,
+) -> None:
+    assert stub_lab.scale("front", 3)["ready"]
+    wait_until(lambda: who(stub_lab)["instance"] == "front-3", "nginx asks front-3")
+    assert stub_lab.address("front-3") == f"http://127.0.0.1:{stub_lab.port_base + 12}"
+    stub_lab.scale("front", 2)
+    assert {who(stub_lab)["instance"] for _ in range(8)} == {"front-1", "front-2"}
+    with pytest.raises(UsageError):
+        stub_lab.address("front-3")
+
+
+def test_committed_work_survives_a_kill_of_postgres(stub_lab: ProcessesRuntime) -> None:
+    url = stub_lab.lab.databases["back"]
+
+    async def run(sql: str) -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    asyncio.run(run("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS x"))
+    pid = process(stub_lab, "postgres")["pid"]
+    stub_lab.kill("postgres")
+    ready_again(stub_lab, "postgres", pid)
+    assert asyncio.run(run("SELECT x FROM kept")) == 42
+
+
+def test_nginx_is_back_on_its_port_after_a_kill(stub_lab: ProcessesRuntime) -> None:
+    pid = process(stub_lab, "nginx")["pid"]
+    stub_lab.kill("nginx")
+    ready_again(stub_lab, "nginx", pid)
+    assert who(stub_lab)["instance"].startswith("front-")
+
+
+def test_the_zygotes_death_takes_its_children_and_all_come_back(stub_lab: ProcessesRuntime) -> None:
+    old = process(stub_lab, "back-1")["pid"]
+    zygote = next(entry.pid for entry in stub_lab.lab.servers if entry.name == "zygote")
+    os.kill(zygote, signal.SIGKILL)
+    ready_again(stub_lab, "back-1", old)
+    wait_until(lambda: stub_lab.status()["ready"], "all ready")
+
+
+def test_an_instance_is_told_what_its_service_needs_and_no_more(
+    stub_lab: ProcessesRuntime,
+) -> None:
+    told = json.loads(get(stub_lab.address("back") + "/api/settings")[2])
+    assert (told["INSTANCE"], told["LAB_TOKEN"]) == ("back-1", stub_lab.lab.token)
+    assert told["DATABASE_URL"] == stub_lab.lab.databases["back"]
+    front = json.loads(get(stub_lab.address("front-1") + "/api/settings")[2])
+    assert not {"DATABASE_URL", "VALKEY_URL", "NATS_URL", "SMTP_URL"} & set(front)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/kill", {"target": "frnt-1"}, "did you mean 'front-1'"),
+        ("/kill", {"target": "front-1", "signal": "KIL"}, "did you mean 'KILL'"),
+        ("/scale", {"service": "back", "replicas": 11}, "expected 0 to 10"),
+        ("/scale", {"service": "bakc", "replicas": 1}, "did you mean 'back'"),
+        ("/explode", {}, "no /explode here"),
+    ],
+)
+def test_the_control_api_says_what_would_make_sense(
+    stub_lab: ProcessesRuntime, path: str, body: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        client.ask(stub_lab.lab, "POST", path, body)
+
+
+def test_the_control_api_wants_the_token(stub_lab: ProcessesRuntime) -> None:
+    lab = stub_lab.lab
+    lab.token = "guessed"
+    with pytest.raises(StateError, match="Bearer"):
+        client.ask(lab, "POST", "/kill", {"target": "back-1"})
+
+
+def test_log_lines_are_merged_and_filtered(stub_lab: ProcessesRuntime) -> None:
+    lines = list(stub_lab.logs("supervisor", level="warning"))
+    assert lines
+    assert {line.level for line in lines} <= {"warning", "error"}
+    with pytest.raises(UsageError, match="did you mean 'front-1'"):
+        stub_lab.logs("frnt-1")
+
+
+def test_two_labs_run_side_by_side(stub_lab: ProcessesRuntime) -> None:
+    other = stub_runtime()
+    other.up()
+    try:
+        assert other.status()["ready"]
+        assert other.lab.token != stub_lab.lab.token
+    finally:
+        other.down()
+    assert stub_lab.status()["ready"]
+    with pytest.raises(StateError, match="no lab is up"):
+        Lab.load(other.home)
