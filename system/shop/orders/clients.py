@@ -100,12 +100,13 @@ class PaymentsClient:
 
     async def void(self, order: Order) -> None:
         response = await self._move(order, "void")
-        if response.status == 409 and await self._status(order) in (
-            "declined",
-            "voided",
-            "refunded",
-        ):
-            return  # nothing is held
+        if response.status == 409:
+            status = await self._status(order)
+            if status in ("declined", "voided", "refunded"):
+                return  # nothing is held
+            if status == "captured":  # a capture that we gave up on did arrive
+                await self.refund(order)
+                return
         _accept(response, "void")
 
     async def _move(self, order: Order, what: str) -> Response:
