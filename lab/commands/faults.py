@@ -10,7 +10,7 @@ import typer
 from lab.chaos.control import Control, Placed
 from lab.chaos.target import find_lab
 from lab.commands.run import PortBase
-from lab.run.exits import clear_exits
+from lab.run.exits import FAILED, clear_exits
 
 Target = Annotated[str | None, typer.Argument(help="a service or an instance; all if left out")]
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """What is armed now."""
-        with clear_exits():
+        with clear_exits(cannot=FAILED):
             control = Control(find_lab(port_base))
             placed = control.history(target) if history else control.faults(target)
         _show(placed, as_json, "no faults are armed")
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
             "ttl_s": ttl,
             "seed": seed,
         }
-        with clear_exits():
+        with clear_exits(cannot=FAILED):
             placed = Control(find_lab(port_base)).add_fault(target, spec)
         _show(placed, as_json, "nothing to arm it on")
 
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         target: Target = None, port_base: PortBase = None, as_json: AsJson = False
     ) -> None:
         """Disarm all faults, or those of one target."""
-        with clear_exits():
+        with clear_exits(cannot=FAILED):
             removed = Control(find_lab(port_base)).clear(target)
         typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from lab.runtimes.spawn import start
 from lab.topology import PROJECT
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SOURCE_ROOTS = (PROJECT / "system", PROJECT)
 
 
@@ -63,4 +65,5 @@ class Child:
     def said(self, lines: int = 5) -> str:
         """The last lines of its log, for an error message."""
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        text = COLOUR.sub("", text)  # not everybody heeds NO_COLOR
         return "\n".join(line for line in text.splitlines()[-lines:] if line.strip())

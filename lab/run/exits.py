@@ -15,6 +15,7 @@ from lab.load.profiles import ProfileError
 from lab.run.loading import LoadFailed
 from lab.run.recording import NotRecording
 
+FAILED = 1
 USAGE = 2
 INVALID = 3
 ASKED_WRONGLY = (UnknownExperiment, Malformed, ProfileError, UnknownTarget, FaultRefused)
@@ -22,8 +23,11 @@ CANNOT = (StateError, NotRecording, LoadFailed)
 
 
 @contextmanager
-def clear_exits() -> Iterator[None]:
-    """2: what was asked makes no sense. 3: it does, but it cannot be done, or was broken off."""
+def clear_exits(cannot: int = INVALID) -> Iterator[None]:
+    """2: what was asked makes no sense. `cannot`: it does, but it cannot be done.
+
+    Interrupted is 3, as for a run: whatever came out, nothing can be concluded from it.
+    """
     try:
         yield
     except ASKED_WRONGLY as error:
@@ -31,7 +35,7 @@ def clear_exits() -> Iterator[None]:
         raise typer.Exit(USAGE) from None
     except CANNOT as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(INVALID) from None
+        raise typer.Exit(cannot) from None
     except KeyboardInterrupt:
         typer.echo("stopped; faults that are still armed end at their TTL", err=True)
         raise typer.Exit(INVALID) from None
