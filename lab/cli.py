@@ -42,10 +42,10 @@ COMMANDS = (
     Command("load", "load", "Send shoppers: headless with a log, or the Locust UI."),
     Command("faults", "faults", "Faults in force in the running lab; put in, take out."),
     Command("run", "run", "Run an experiment: load, break, record, judge."),
-    Command("runs", "run", "The runs recorded so far."),
-    Command("check", "run", "Judge a run again from its archive."),
-    Command("report", "run", "Write a run's report.html again."),
-    Command("compare", "compare", "Two runs side by side."),
+    Command("runs", "report", "The runs recorded so far."),
+    Command("check", "report", "Judge a run again from its archive."),
+    Command("report", "report", "Write a run's report.html again."),
+    Command("compare", "report", "Two runs side by side."),
     Command("notebook", "notebook", "Execute a notebook on a run."),
     Command("bench", "bench", "Measure the lab itself."),
     Command("render", "render", "Write what is rendered from the topology; --check compares."),
@@ -117,8 +117,8 @@ def overview() -> str:
 def available() -> list[str]:
     """The commands whose modules are there, in the overview's order."""
     modules = _modules()
-    listed = [each.name for each in COMMANDS if each.module in modules]
-    known = {each.module for each in COMMANDS}
+    listed = [each.name for each in COMMANDS if {each.module, each.name} & set(modules)]
+    known = {name for each in COMMANDS for name in (each.module, each.name)}
     return listed + [module for module in modules if module not in known]
 
 
@@ -126,8 +126,9 @@ def application(name: str) -> "typer.Typer | None":
     """The typer application that has the command `name`; imports no other module if it can."""
     modules = _modules()
     first = [each.module for each in COMMANDS if each.name == name]
-    candidates = [module for module in dict.fromkeys([*first, name]) if module in modules]
-    for module in candidates:
+    for module in dict.fromkeys([*first, name]):
+        if module not in modules:
+            continue
         app = _registered(import_module(f"lab.commands.{module}"))
         names = {each.name or _name(each.callback) for each in app.registered_commands}
         names |= {str(group.name) for group in app.registered_groups}

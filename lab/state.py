@@ -20,6 +20,12 @@ class StateError(Exception):
     exit_code = 1
 
 
+class BadPortBase(StateError):
+    """It is no number, or none that leaves room."""
+
+    exit_code = 2
+
+
 class NoLab(StateError):
     """No lab is up where one is needed."""
 
@@ -48,9 +54,9 @@ def chosen_port_base(option: int | None, env: Mapping[str, str] = os.environ) ->
 
 
 def checked_port_base(text: str) -> int:
-    """A port base as typed. Raises StateError."""
+    """A port base as typed. Raises BadPortBase."""
     if not text.isdigit() or not 1024 <= int(text) <= 64000:
-        raise StateError(f"port base {text!r}: expected a number from 1024 to 64000")
+        raise BadPortBase(f"port base {text!r}: expected a number from 1024 to 64000")
     return int(text)
 
 

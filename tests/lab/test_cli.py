@@ -1,0 +1,134 @@
+"""The command line: what is there, what is not, and with which exit code."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from lab import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def lab(*argv: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "lab.cli", *argv],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """No lab is up in this folder."""
+    return {"LAB_DIR": str(tmp_path), "LAB_PORT_BASE": "29000"}
+
+
+def test_the_overview_lists_each_command_that_is_there_once() -> None:
+    text = cli.overview()
+    for name in ("doctor", "up", "down", "status", "logs", "scale", "kill"):
+        assert text.count(f"\n  {name:10} ") == 1
+
+
+def test_the_overview_imports_nothing_slow() -> None:
+    code = "import sys, lab.cli; lab.cli.run(['--help'])\n"
+    code += "print(sorted({'typer', 'rich', 'psutil', 'asyncio', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done
+
+
+@pytest.mark.parametrize("name", [each.name for each in cli.COMMANDS])
+def test_each_listed_command_is_found_in_its_module(name: str) -> None:
+    if name not in cli.available():
+        pytest.skip(f"lab {name} is not here yet")
+    app = cli.application(name)
+    assert app is not None, f"no module of lab/commands has {name}: correct COMMANDS"
+
+
+@pytest.mark.parametrize(
+    "module", sorted(path.stem for path in cli.COMMANDS_FOLDER.glob("[a-z]*.py"))
+)
+def test_each_module_registers_only_what_the_overview_lists(module: str) -> None:
+    app = typer.Typer()
+    importlib.import_module(f"lab.commands.{module}").register(app)
+    names = {
+        str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands
+    }
+    names |= {str(each.name) for each in app.registered_groups}
+    assert names <= {each.name for each in cli.COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["stauts"], "no command 'stauts'; did you mean 'status'?"),
+        (["--stauts"], "no option '--stauts'"),
+        (["up", "--port-base", "80"], "port base '80': expected a number from 1024 to 64000"),
+        (["up", "--set", "RESILIENCE"], "--set RESILIENCE: expected NAME=value"),
+        (["up", "--set", "odrers.ARM=x"], "no service 'odrers'; did you mean 'orders'?"),
+        (["up", "--topology", "none.toml"], "none.toml: cannot be read"),
+        (["scale", "orders"], "'orders': expected SERVICE=N"),
+        (["scale", "orders=many"], "'orders=many': expected SERVICE=N"),
+        (["status", "--jsno"], "No such option: --jsno"),
+        (["logs", "--level", "loud"], "level 'loud'"),
+    ],
+)
+def test_wrong_usage_is_explained_and_ends_with_2(
+    argv: list[str], message: str, nowhere: dict[str, str]
+) -> None:
+    done = lab(*argv, env=nowhere)
+    assert message in done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv", [["status"], ["kill", "orders-1"], ["scale", "orders=2"], ["logs"]]
+)
+def test_without_a_lab_the_way_to_one_is_said(argv: list[str], nowhere: dict[str, str]) -> None:
+    done = lab(*argv, env=nowhere)
+    assert done.returncode == 1
+    assert "lab up" in done.stderr
+
+
+def test_down_without_a_lab_is_no_error(nowhere: dict[str, str]) -> None:
+    done = lab("down", "--json", env=nowhere)
+    assert (done.returncode, json.loads(done.stdout)["was_up"]) == (0, False)
+
+
+def test_doctor_finds_the_servers_and_proves_that_nothing_is_orphaned(
+    nowhere: dict[str, str],
+) -> None:
+    done = lab("doctor", "--json", env=nowhere)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    for server in ("postgres", "valkey", "nats", "nginx"):
+        assert checks[server]["ok"], checks[server]
+        assert "from " in checks[server]["detail"]
+    assert checks["no orphans"]["ok"], checks["no orphans"]
+
+
+def test_doctor_ends_with_1_on_an_unfit_machine(nowhere: dict[str, str]) -> None:
+    done = lab("doctor", "--json", env={**nowhere, "LAB_NATS": "/no/such/nats-server"})
+    facts = json.loads(done.stdout)
+    (nats,) = (check for check in facts["checks"] if check["name"] == "nats")
+    assert (done.returncode, facts["fit"], nats["ok"]) == (1, False, False)
+    assert "LAB_NATS=/no/such/nats-server is not a program" in nats["detail"]
+
+
+def test_help_is_there_at_once() -> None:
+    best = min(_timed("--help") for _ in range(3))
+    assert best < 0.9  # 0.3 s on a machine of its own
+
+
+def _timed(*argv: str) -> float:
+    began = time.monotonic()
+    assert lab(*argv).returncode == 0
+    return time.monotonic() - began
