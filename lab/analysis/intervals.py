@@ -101,8 +101,10 @@ def bootstrap_interval(
     if mean_block is None:
         mean_block = optimal_mean_block(np.log(np.maximum(values, 1e-9)))
     drawn = np.empty(resamples)
+    rank = min(n - 1, math.ceil(q * n) - 1) if n > 1 else 0
     for number in range(resamples):
-        drawn[number] = np.quantile(values[stationary_indices(n, mean_block, rng)], q)
+        # One order statistic: many times faster than an interpolated quantile, and as good here.
+        drawn[number] = np.partition(values[stationary_indices(n, mean_block, rng)], rank)[rank]
     alpha = 1.0 - confidence
     low, high = np.quantile(drawn, [alpha / 2, 1.0 - alpha / 2])
     needed = smallest_n_for_upper_bound(q, confidence)
@@ -162,7 +164,8 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    low = max(0.0, centre - half) if hits else 0.0
+    return Interval(share, low, min(1.0, centre + half) if hits < n else 1.0)
 
 
 def share_interval(

@@ -29,9 +29,12 @@ def failures(run: Run, route: str | None = None, over: str = "all") -> Values:
     return _column(run, "CASE WHEN outcome = 'ok' THEN 0.0 ELSE 1.0 END", route, over)
 
 
-def by_route(run: Run, over: str = "all", seed: int = 0) -> pd.DataFrame:
-    """One row a route: requests, attempts, errors, error_ratio, p50, p95, p99 in ms and the ends
-    of p95's and p99's intervals (stationary block bootstrap; NaN where the data refuse one)."""
+def by_route(run: Run, over: str = "all", *, intervals: bool = True, seed: int = 0) -> pd.DataFrame:
+    """One row a route: requests, attempts, errors, error_ratio, p50_ms, p95_ms, p99_ms.
+
+    With `intervals` also the ends of p95's and p99's (stationary block bootstrap; NaN where the
+    data refuse one).
+    """
     shopper_requests(run)
     start, end = window(run, over)
     table: pd.DataFrame = run.sql(
@@ -47,6 +50,8 @@ def by_route(run: Run, over: str = "all", seed: int = 0) -> pd.DataFrame:
         """,
         [start, end],
     ).df()
+    if not intervals:
+        return table
     rng = np.random.default_rng(seed)
     for name, q in (("p95", 0.95), ("p99", 0.99)):
         found = [

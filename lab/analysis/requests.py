@@ -6,8 +6,8 @@ import duckdb
 
 from lab.archive import Run
 
-_SHOPPER_REQUESTS = """
-    CREATE OR REPLACE TEMP VIEW shopper_requests AS
+_MAKE = """
+    CREATE TEMP TABLE IF NOT EXISTS shopper_requests AS
     WITH attempts AS (
         SELECT *, coalesce(logical_id, 'seq ' || seq) AS id, coalesce(attempt_no, 1) AS n
         FROM requests
@@ -33,7 +33,8 @@ def shopper_requests(run: Run) -> duckdb.DuckDBPyRelation:
     lag_s       actual - intended start: how late the sender was
 
     A request that was never sent (dropped) has no times but its intended start, and counts as an
-    error. Outcome and status are the last attempt's. Also a view of that name in `run.sql`.
+    error. Outcome and status are the last attempt's. Also a table of that name in `run.sql`,
+    made at the first call: a run still being recorded is seen as it was then.
     """
-    run.execute(_SHOPPER_REQUESTS)
+    run.execute(_MAKE)
     return run.sql("SELECT * FROM shopper_requests")

@@ -56,10 +56,10 @@ def _finished(run: Run) -> Check:
     failed = [
         str(each.get("activity", {}).get("name", "?"))
         for each in journal.get("run", [])
-        if each.get("status") == "failed"
+        if each.get("status") == "failed" and each.get("activity", {}).get("type") != "probe"
     ]
     if failed:
-        return Check(name, False, f"the activity {failed[0]!r} failed")
+        return Check(name, False, f"the action {failed[0]!r} failed")
     # `failed` is also how the toolkit calls a hypothesis that was not met: a finding, no fault.
     return Check(name, status in ("completed", "failed"), f"Chaos Toolkit says: {status}")
 
@@ -168,6 +168,16 @@ def _recorded(run: Run) -> Check:
         return Check(name, False, f"shed {lost or 'nothing'}; {counts.get('error') or 'overload'}")
     total = sum(counts.get("rows", {}).values())
     return Check(name, True, f"{total:,} rows, none shed")
+
+
+def missed_probes(run: Run) -> list[str]:
+    """What probes of the method did not see although the experiment says they should."""
+    return [
+        str(each["activity"].get("name", "?"))
+        for each in (run.journal or {}).get("run", [])
+        if each.get("activity", {}).get("type") == "probe"
+        and (each.get("status") == "failed" or each.get("tolerance_met") is False)
+    ]
 
 
 def steady_states(run: Run) -> dict[str, bool]:

@@ -40,14 +40,15 @@ def judge(run: Run) -> dict[str, Any]:
     slis = [evaluate(sli, run) for sli in question.slis]
     expectations = _expectations(run, question)
     conditions = validity.checks(run, question, faults, asked)
-    steady = validity.steady_states(run)
+    steady, missed = validity.steady_states(run), validity.missed_probes(run)
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
     if not reasons:
-        if not (steady or slis or asked or expectations):
+        if not (steady or slis or asked or expectations or missed):
             reasons = ["the experiment claims nothing that could be checked"]
         else:
             reasons = _deviations(steady, slis, asked, expectations)
+            reasons += [f"the probe {name!r} did not see it" for name in missed]
             verdict = DEVIATED if reasons else HELD
     return {
         "verdict": verdict,

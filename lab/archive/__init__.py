@@ -1,6 +1,16 @@
 """A run's directory as typed tables: write it once (`seal`), read it anywhere (`Run`)."""
 
-from lab.archive.run import ArchiveError, Run, latest_run, list_runs
+from lab.archive.run import ArchiveError, Run, find_run, latest_run, list_runs, runs_folder
 from lab.archive.seal import Sealed, replace_table, seal
 
-__all__ = ["ArchiveError", "Run", "Sealed", "latest_run", "list_runs", "replace_table", "seal"]
+__all__ = [
+    "ArchiveError",
+    "Run",
+    "Sealed",
+    "find_run",
+    "latest_run",
+    "list_runs",
+    "replace_table",
+    "runs_folder",
+    "seal",
+]

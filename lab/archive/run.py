@@ -11,13 +11,15 @@ import duckdb
 import pandas as pd
 
 from lab.archive.tables import TABLES, read_table
+from lab.state import labs_folder
 
 ARCHIVE_VERSION = 1
-RUNS = Path(".lab/runs")
 
 
 class ArchiveError(Exception):
     """The archive cannot be read; the text says what is wrong and what to do."""
+
+    exit_code = 2
 
 
 class Run:
@@ -141,7 +143,8 @@ class Run:
         """(start, end) in epoch seconds of a phase of the run, None if it had none."""
         for phase in self.info.get("phases", []):
             if phase["name"] == name:
-                return float(phase["start_s"]), float(phase["end_s"])
+                start_s, end_s = phase["start_s"], phase["end_s"] or self.info.get("ended_s")
+                return float(start_s), float(start_s if end_s is None else end_s)
         return None
 
     def _parquet(self, file: Path) -> duckdb.DuckDBPyRelation:
@@ -153,19 +156,45 @@ class Run:
             ) from None
 
 
-def list_runs(root: Path | str = RUNS) -> list[Path]:
+def runs_folder() -> Path:
+    """Where runs are kept: `runs` in the labs' folder, `.lab` of the checkout or `LAB_DIR`."""
+    return labs_folder() / "runs"
+
+
+def list_runs(root: Path | str | None = None) -> list[Path]:
     """The archives below `root`, oldest first (a run's name starts with its UTC time)."""
-    root = Path(root)
+    root = runs_folder() if root is None else Path(root)
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.is_dir() and _is_archive(path))
 
 
-def latest_run(root: Path | str = RUNS) -> Path:
+def find_run(name: str | None = None) -> Path:
+    """A run's directory by its path, its name or the start of it; None: the newest.
+
+    Raises ArchiveError when none fits, or several do.
+    """
+    if name is None:
+        return latest_run()
+    path = Path(name)
+    if path.exists():
+        return path
+    fitting = [each for each in list_runs() if each.name.startswith(name) or name in each.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(each.name for each in fitting[-5:])
+        raise ArchiveError(f"{len(fitting)} runs are called like {name!r}: say more ({names})")
+    raise ArchiveError(f"there is no run {name!r}: `lab runs` lists those there are")
+
+
+def latest_run(root: Path | str | None = None) -> Path:
     """The newest archive below `root`. Raises ArchiveError if there is none."""
     runs = list_runs(root)
     if not runs:
-        raise ArchiveError(f"no run below {root}: make one with `lab run payments_slow`")
+        raise ArchiveError(
+            f"no run below {root or runs_folder()}: make one with `lab run payments_slow`"
+        )
     return runs[-1]
 
 

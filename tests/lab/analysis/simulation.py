@@ -265,8 +265,8 @@ class Shop:
         mail |= {"created_at": now + 0.05, "sent_at": now + 0.1, "message_id": f"<{event_id}@shop>"}
         self.state["notifications.mails"].append(mail)
         self.state["mail.messages"].append(
-            {"message_id": mail["message_id"], "to": f"{checkout.user_id}@example.com",
-             "subject": kind, "received_at": now + 0.1}
+            {"message_id": mail["message_id"], "recipient": f"{checkout.user_id}@example.com",
+             "subject": kind, "received_s": now + 0.1}
         )  # fmt: skip
 
     def _answer(self, checkout: Checkout, status: int) -> None:

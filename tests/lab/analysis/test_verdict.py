@@ -117,7 +117,7 @@ def test_a_breaker_that_never_spoke_does_not_meet_its_expectation(archive: Archi
         (lambda p: (p / "faults.ndjson").unlink(), "the fault took effect: none was recorded"),
         (lambda p: (p / "state/bank.ledger.parquet").unlink(), "not taken: bank.ledger"),
         (lambda p: edit(p, "journal.json", run=[{"activity": {"name": "make the bank slow"},
-                                                 "status": "failed"}]), "'make the bank slow' failed"),
+                                                 "status": "failed"}]), "the action 'make the bank slow' failed"),
         (lambda p: edit(p, "journal.json",
                         steady_states={"before": {"steady_state_met": False}}), "not met before"),
     ],
@@ -153,6 +153,16 @@ def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -
         "the steady state was not met during the fault",
         "the steady state was not met after the fault",
     ]
+
+
+def test_a_probe_that_did_not_see_it_is_a_deviation(archive: Archive) -> None:
+    path = archive()
+    edit(path, "journal.json", run=[
+        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"},
+        {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
+         "tolerance_met": True},
+    ])  # fmt: skip
+    assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' did not see it"]
 
 
 def test_an_experiment_that_claims_nothing_is_invalid(archive: Archive) -> None:

@@ -1,0 +1,34 @@
+"""Every plot of the report and the notebooks: a question, its answer in the title, units on axes."""
+
+from lab.analysis.plots.breakers import breaker_timeline, breaker_window, predicted_and_measured
+from lab.analysis.plots.limits import sli_chart
+from lab.analysis.plots.orders import orders_over_time, settling_times
+from lab.analysis.plots.overview import overview
+from lab.analysis.plots.shoppers import (
+    answers_over_time,
+    latency_over_time,
+    load_delivered,
+    main_routes,
+    naive_and_intended,
+    spectrum,
+)
+from lab.analysis.plots.style import svg
+from lab.analysis.plots.timeline import timeline
+
+__all__ = [
+    "answers_over_time",
+    "breaker_timeline",
+    "breaker_window",
+    "latency_over_time",
+    "load_delivered",
+    "main_routes",
+    "naive_and_intended",
+    "orders_over_time",
+    "overview",
+    "predicted_and_measured",
+    "settling_times",
+    "sli_chart",
+    "spectrum",
+    "svg",
+    "timeline",
+]

@@ -1,0 +1,91 @@
+"""What became of the orders, and how long they took to come to an end."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lab.analysis import orders
+from lab.analysis.plots.style import SECONDS, STORY, canvas, legend, log_axis, say, shade, styled
+from lab.analysis.windows import fault_bands, load_span
+from lab.archive import Run
+
+
+@styled
+def orders_over_time(run: Run) -> Figure:
+    """Were orders placed, and did they come to an end? Rates above, the unfinished below."""
+    figure, (rates, backlog) = canvas(2, 2.0, sharex=True)
+    table = orders.over_time(run)
+    if table.empty:
+        say(rates, "no order was placed")
+        say(backlog, "")
+        return figure
+    start, _ = load_span(run)
+    at = table["time_s"] - start + 0.5
+    shade(rates, fault_bands(run), start)
+    rates.bar(at, table["confirmed"], width=0.92, color=STORY["confirmed"], label="confirmed")
+    rates.bar(at, table["cancelled"], width=0.92, bottom=table["confirmed"], color=STORY["cancelled"],
+              label="cancelled")  # fmt: skip
+    rates.plot(at, table["placed"], color=STORY["placed"], linewidth=1.2, label="placed")
+    totals = orders.totals(run)
+    ended = totals["confirmed"] + totals["cancelled"]
+    rates.set_title(
+        f"What became of the orders?  {totals['placed']:,} placed, {totals['confirmed']:,}"
+        f" confirmed, {totals['cancelled']:,} cancelled"
+        + (f", {totals['placed'] - ended:,} open" if ended < totals["placed"] else "")
+    )
+    rates.set_ylabel("orders / s")
+    legend(figure, rates)
+    draw_pending(backlog, run)
+    backlog.set_xlabel(SECONDS)
+    return figure
+
+
+def draw_pending(panel: Axes, run: Run) -> None:
+    """The orders that were placed and had not ended, on an axis of seconds since the load began."""
+    table = orders.over_time(run)
+    start, end = load_span(run)
+    shade(panel, fault_bands(run), start, label="")
+    at = table["time_s"] - start + 0.5
+    pending = (table["placed"] - table["confirmed"] - table["cancelled"]).cumsum()
+    panel.fill_between(at, pending, step="mid", color=STORY["pending"], alpha=0.35, linewidth=0)
+    panel.plot(at, pending, color=STORY["pending"], drawstyle="steps-mid", linewidth=1.2)
+    panel.set_title(f"How many orders waited for their end?  At most {int(pending.max()):,}")
+    panel.set_ylabel("orders pending")
+    panel.set_ylim(bottom=0)
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    panel.set_xlim(0, end - start)
+
+
+@styled
+def settling_times(run: Run) -> Figure:
+    """How long until an order was final? From placed to confirmed or cancelled."""
+    figure, (panel,) = canvas(1, 2.6)
+    if "orders.orders" not in run.states:
+        say(panel, "the orders database was not audited")
+        return figure
+    rows = run.state("orders.orders")
+    made, ended = orders.epoch_s(rows, "created_at"), orders.epoch_s(rows, "updated_at")
+    frame = rows.project(f"{made} AS at, {ended} - {made} AS took, status").df()
+    start, end = load_span(run)
+    frame = frame[(frame["at"] >= start - 1) & (frame["status"] != "pending")]
+    if frame.empty:
+        say(panel, "no order came to an end")
+        return figure
+    shade(panel, fault_bands(run), start, label="bottom")
+    for status in ("confirmed", "cancelled"):
+        own = frame[frame["status"] == status]
+        panel.scatter(own["at"] - start, own["took"].clip(lower=1e-3), s=9, color=STORY[status],
+                      alpha=0.7, linewidth=0, label=status)  # fmt: skip
+    slowest = float(frame["took"].max())
+    panel.set_title(
+        f"How long until an order was final?  Half within {frame['took'].median():.2f} s,"
+        f" the slowest after {slowest:.1f} s"
+    )
+    log_axis(panel)
+    panel.set_ylabel("seconds to the end")
+    panel.set_xlabel("placed at, " + SECONDS)
+    panel.set_xlim(0, end - start)
+    legend(figure, panel)
+    return figure

@@ -1,0 +1,53 @@
+"""What was done and when, as one strip: phases, faults, and the method's numbered steps."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from lab.analysis import story
+from lab.analysis.plots.style import BLUE, GRID, INK, ORANGE, RED, SECONDS, canvas, say, styled
+from lab.analysis.windows import fault_bands, load_span
+from lab.archive import Run
+
+
+@styled
+def timeline(run: Run) -> Figure:
+    """What was done, and when?"""
+    phases, bands, steps = story.phases(run), fault_bands(run), story.activities(run)
+    figure, (panel,) = canvas(1, 1.9 + 0.22 * max(0, len(bands) - 1))
+    start, end = load_span(run)
+    if not phases and not bands:
+        say(panel, "the run tells of no phases and no faults")
+        return figure
+    for number, phase in enumerate(phases):
+        left = phase.start_s - start
+        panel.barh(0, phase.duration_s, left=left, height=0.7, color=BLUE,
+                   alpha=0.14 if number % 2 else 0.26)  # fmt: skip
+        if phase.duration_s > 0.05 * (end - start):
+            panel.text(left + phase.duration_s / 2, 0, phase.name, ha="center", va="center",
+                       fontsize=9)  # fmt: skip
+    for row, band in enumerate(bands, start=1):
+        panel.barh(row, max(band.duration_s, 0.15), left=band.start_s - start, height=0.7,
+                   color=ORANGE, alpha=0.75)  # fmt: skip
+        panel.annotate(f"{band.duration_s:.1f} s", (band.end_s - start, row), xytext=(4, 0),
+                       textcoords="offset points", va="center", fontsize=8.5)  # fmt: skip
+    last = len(bands) + 1
+    taken = -1e9
+    for step in steps:
+        colour = RED if step.status not in ("succeeded", "None") else INK
+        panel.plot([step.at_s, step.at_s + step.took_s], [last, last], color=colour, linewidth=3,
+                   solid_capstyle="butt", alpha=0.5)  # fmt: skip
+        # Steps that follow at once would write their numbers over each other.
+        taken = max(step.at_s, taken + 0.016 * (end - start))
+        panel.annotate(str(step.number), (taken, last), xytext=(0, -5), textcoords="offset points",
+                       va="top", ha="center", fontsize=9, color=colour, weight="bold")  # fmt: skip
+    labels = ["phase", *(band.name for band in bands), *(["step"] if steps else [])]
+    panel.set_yticks(range(len(labels)), labels)
+    panel.set_ylim(len(labels) - (0.2 if steps else 0.5), -0.6)
+    panel.grid(axis="y", visible=False)
+    panel.set_xlim(min(0.0, *(phase.start_s - start for phase in phases), 0.0),
+                   max(end, *(phase.end_s for phase in phases), end) - start)  # fmt: skip
+    panel.axvline(0, color=GRID)
+    panel.set_xlabel(SECONDS)
+    panel.set_title("What was done, and when?")
+    return figure

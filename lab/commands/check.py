@@ -1,0 +1,53 @@
+"""`lab check`: judge a run again from its archive."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lab.commands.report import RunName
+from lab.options import AsJson, console, print_json
+
+MARKS = {"ok": "holds", "violated": "VIOLATED", "no_data": "no data"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(check)
+
+
+def check(
+    run: RunName = None,
+    all_invariants: Annotated[
+        bool, typer.Option("--all", help="Also the invariants that the experiment did not ask for.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run again. Exit: 0 held, 1 deviated, 3 invalid; 2 if the archive cannot be read."""
+    from lab.analysis.verdict import write_verdict
+    from lab.archive import find_run
+
+    path = find_run(run)
+    verdict = write_verdict(path)
+    if as_json:
+        import json
+
+        print_json({"run": str(path)} | json.loads((path / "verdict.json").read_text()))
+    else:
+        console().print("\n".join(_lines(str(path), verdict, all_invariants)), markup=False)
+    raise typer.Exit(verdict["exit_code"])
+
+
+def _lines(path: str, verdict: dict[str, Any], all_invariants: bool) -> list[str]:
+    lines = [f"{verdict['verdict'].upper():10}{verdict['claim'] or path}"]
+    lines += [f"          {reason}" for reason in verdict["reasons"]]
+    for each in verdict["validity"]:
+        lines.append(
+            f"{'yes' if each['ok'] else 'NO':10}{each['name']}: {each['detail']}".rstrip(": ")
+        )
+    for each in verdict["invariants"]:
+        if each["asked"] or all_invariants:
+            found = f"{each['checked']:,} checked, {each['violations']} violations"
+            lines.append(f"{MARKS[each['status']]:10}{each['id']} {each['name']}: {found}")
+            lines += [f"            {example}" for example in each["examples"]]
+    return lines

@@ -1,0 +1,80 @@
+"""`lab notebook`: execute a notebook on a run, and put the result beside the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.options import AsJson, console, print_json
+from lab.topology import PROJECT, nearest
+
+NOTEBOOKS = PROJECT / "notebooks"
+
+
+class NotebookError(Exception):
+    """There is no such notebook, or a cell of it failed; the text says which."""
+
+    def __init__(self, text: str, exit_code: int = 2) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(notebook)
+
+
+def notebook(
+    name: Annotated[
+        str, typer.Argument(help="latency, circuit_breakers or consistency; or a file.")
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="A run's directory or name. Default: the newest."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a notebook on a run; the executed copy goes into the run's directory."""
+    from lab.archive import Run, find_run
+
+    source, path = find_notebook(name), find_run(run).resolve()
+    Run(path)  # what is wrong with the archive is said before a kernel starts
+    target = execute(source, path)
+    if as_json:
+        print_json({"run": str(path), "notebook": str(target)})
+    else:
+        console().print(f"notebook  {target}", markup=False)
+
+
+def find_notebook(name: str, folder: Path = NOTEBOOKS) -> Path:
+    """The notebook's file, by name or path. Raises NotebookError with the nearest name."""
+    for path in (folder / f"{name}.ipynb", Path(name)):
+        if path.is_file():
+            return path
+    known = sorted(path.stem for path in folder.glob("*.ipynb"))
+    raise NotebookError(f"no notebook {name!r}{nearest(name, known)}")
+
+
+def execute(source: Path, run_dir: Path) -> Path:
+    """Run the notebook with `run` set to the archive; the executed copy's path."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    target = run_dir / source.name
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters={"run": str(run_dir)},
+            cwd=str(PROJECT),
+            progress_bar=False,
+            log_output=False,
+        )
+    except PapermillExecutionError as error:
+        raise NotebookError(
+            f"cell {error.exec_count} of {source.name} failed: {error.ename}: {error.evalue};"
+            f" look at {target}",
+            exit_code=1,
+        ) from None
+    return target

@@ -1,0 +1,57 @@
+"""`lab runs`: the runs recorded so far."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lab.options import AsJson, console, print_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(runs)
+
+
+def runs(
+    last: Annotated[int, typer.Option(min=1, help="How many, the newest last.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs: name, verdict, size, whether a report is there."""
+    from lab.archive import list_runs, runs_folder
+
+    told = [_about(path) for path in list_runs()[-last:]]
+    if as_json:
+        print_json(told)
+    elif not told:
+        console().print(f"no run below {runs_folder()}: make one with `lab run payments_slow`")
+    else:
+        from rich.table import Table
+
+        table = Table("run", "verdict", "requests", "size", "report", box=None, pad_edge=False)
+        for each in told:
+            size = f"{each['bytes'] / 2**20:.1f} MB"
+            requests = "" if each["requests"] is None else f"{each['requests']:,}"
+            has_report = "yes" if each["report"] else "no"
+            table.add_row(
+                each["run"], each["verdict"] or each["problem"], requests, size, has_report
+            )
+        console().print(table)
+
+
+def _about(path: Any) -> dict[str, Any]:
+    """One run as the list shows it; a damaged one says so instead of ending the list."""
+    from lab.archive import ArchiveError, Run
+
+    about: dict[str, Any] = {"run": path.name, "path": str(path), "verdict": None, "problem": ""}
+    about["bytes"] = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    about["report"] = (path / "report.html").is_file()
+    about["requests"] = None
+    try:
+        run = Run(path)
+        about["verdict"] = (run.verdict or {}).get("verdict")
+        about["requests"] = len(run.requests)
+        about["problem"] = "" if about["verdict"] else "not judged"
+    except ArchiveError as error:
+        about["problem"] = f"damaged: {error}"
+    return about

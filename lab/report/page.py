@@ -1,0 +1,134 @@
+"""Renders report.html from an archive and its verdict; computes nothing of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lab.analysis import latency, orders, plots, story
+from lab.analysis.question import question_of
+from lab.analysis.requests import shopper_requests
+from lab.analysis.slis import SliResult
+from lab.analysis.verdict import write_verdict
+from lab.analysis.windows import load_span
+from lab.archive import Run
+from lab.report import words
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Write `report.html` into the run's directory (judging it first if it is not); its path.
+
+    Raises ArchiveError if the archive cannot be read.
+    """
+    run = Run(run_dir)
+    if run.verdict is None:
+        write_verdict(run_dir)
+    path = run.path / "report.html"
+    half = path.with_suffix(".tmp")
+    half.write_text(render(run), encoding="utf-8")
+    os.replace(half, path)
+    return path
+
+
+def render(run: Run) -> str:
+    """The page as text. The run must be judged."""
+    verdict = run.verdict
+    assert verdict is not None, "judge the run first: lab.analysis.verdict.write_verdict"
+    environment = Environment(
+        loader=PackageLoader("lab.report", "."),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(words, name)
+        for name in ("figure", "ratio", "interval", "example", "duration")
+    }
+    return environment.get_template("template.html").render(
+        run=run,
+        info=run.info,
+        verdict=verdict,
+        question=question_of(run),
+        headline=words.headline(verdict),
+        advice=words.ADVICE[verdict["verdict"]],
+        quantity=words.quantity,
+        when=_when(run),
+        tiles=_tiles(run, verdict),
+        activities=story.activities(run),
+        routes=_routes(run),
+        breakers=[each for each in verdict["breakers"] if each["opened"] or each["rejections"]],
+        quiet_breakers=sum(
+            not (each["opened"] or each["rejections"]) for each in verdict["breakers"]
+        ),
+        figures=_figures(run, verdict),
+    )
+
+
+def _figures(run: Run, verdict: dict[str, Any]) -> dict[str, Markup]:
+    """Inline SVG by name; the plots escape what they are given."""
+    slis = [SliResult(**each) for each in verdict["sli"]]
+    drawn: dict[str, Callable[[], Figure]] = {
+        "overview": lambda: plots.overview(run),
+        "timeline": lambda: plots.timeline(run),
+        "latency": lambda: plots.latency_over_time(run),
+        "answers": lambda: plots.answers_over_time(run),
+        "breakers": lambda: plots.breaker_timeline(run),
+        "orders": lambda: plots.orders_over_time(run),
+        "limits": lambda: plots.sli_chart(slis),
+        "load": lambda: plots.load_delivered(run),
+    }
+    return {name: Markup(plots.svg(draw(), name)) for name, draw in drawn.items()}
+
+
+def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The few figures to take away: (value, what it is, a note)."""
+    total, errors = (
+        shopper_requests(run)
+        .aggregate("count(*), count(*) FILTER (outcome IS DISTINCT FROM 'ok')")
+        .fetchall()[0]
+    )
+    counted = orders.totals(run)
+    asked = [each for each in verdict["invariants"] if each["asked"]]
+    kept = sum(each["status"] == "ok" for each in asked)
+    confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
+    tiles = [
+        (f"{total:,}", "requests", f"{errors:,} without a proper answer"),
+        (f"{counted['placed']:,}", "orders placed",
+         f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
+        (f"{sum(each['ok'] for each in verdict['sli'])}/{len(verdict['sli'])}", "limits kept", ""),
+        (f"{kept}/{len(asked)}", "invariants hold", ""),
+        (f"{confirmed}/{len(verdict['faults'])}", "faults confirmed", ""),
+    ]  # fmt: skip
+    return [tile for tile in tiles if not tile[0].endswith("/0")]
+
+
+def _routes(run: Run) -> list[dict[str, Any]]:
+    """Requests, errors and p95 by route, before, during and after."""
+    tables = {
+        over: latency.by_route(run, over, intervals=False) for over in ("before", "during", "after")
+    }
+    names = list(dict.fromkeys(name for table in tables.values() for name in table["route"]))
+    found = []
+    for name in names:
+        row: dict[str, Any] = {"route": name}
+        for over, table in tables.items():
+            own = table[table["route"] == name].to_dict("records")
+            row[over] = own[0] if own else None
+        found.append(row)
+    return found
+
+
+def _when(run: Run) -> str:
+    try:
+        start, _ = load_span(run)
+    except ValueError:
+        return "at an unknown time"
+    return datetime.fromtimestamp(start, UTC).strftime("%d %B %Y, %H:%M:%S UTC")

@@ -1,0 +1,72 @@
+"""The report as a picture, for a README: a photograph of the page, or its figures where no browser is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+
+from lab.analysis import plots
+from lab.analysis.plots.style import RC
+from lab.archive import Run
+from lab.report.page import write_report
+from lab.report.words import headline
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+WIDTH, HEIGHT = 1000, 1130  # the judgement, the tiles and the picture of the whole run
+BROWSER_S = 60.0
+
+
+def find_browser() -> str | None:
+    """The path of an installed Chromium or Chrome; None if there is none."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def write_picture(run_dir: Path | str, png: Path) -> str:
+    """Write the top of the run's report as a PNG; answers with how it was made.
+
+    By a headless browser if one is installed, else drawn by matplotlib alone.
+    """
+    report = write_report(run_dir)
+    png.parent.mkdir(parents=True, exist_ok=True)
+    browser = find_browser()
+    if browser is not None and photograph(browser, report, png):
+        return f"photographed by {Path(browser).name}"
+    draw(Run(run_dir), png)
+    return "drawn without a browser: install chromium for a picture of the page itself"
+
+
+def photograph(browser: str, page: Path, png: Path) -> bool:
+    """Whether the browser made a picture of the page; it may reach nothing but that file."""
+    with tempfile.TemporaryDirectory() as profile:
+        half = Path(profile) / "picture.png"
+        command = [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}/profile",
+            "--force-device-scale-factor=1.5", f"--window-size={WIDTH},{HEIGHT}",
+            f"--screenshot={half}", page.resolve().as_uri(),
+        ]  # fmt: skip
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=BROWSER_S)
+        except (OSError, subprocess.SubprocessError):
+            return False
+        if not half.is_file():
+            return False
+        shutil.copyfile(half, png.with_suffix(".tmp"))
+        os.replace(png.with_suffix(".tmp"), png)
+    return True
+
+
+def draw(run: Run, png: Path) -> None:
+    """The picture of the whole run under its headline."""
+    figure = plots.overview(run)
+    with mpl.rc_context(RC):
+        figure.suptitle(
+            headline(run.verdict) if run.verdict else "", x=0.01, ha="left", weight="bold"
+        )
+        figure.savefig(png, dpi=150, facecolor="white")
