@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import json
 import re
 from collections.abc import Mapping, Sequence
+from email.header import decode_header, make_header
+from email.parser import BytesHeaderParser
+from email.policy import compat32
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ TYPES = {
 }
 MAIL_COLUMNS = {
     **{"file": "VARCHAR", "received_s": "DOUBLE", "message_id": "VARCHAR", "sender": "VARCHAR"},
-    **{"recipient": "VARCHAR", "subject": "VARCHAR", "headers": "VARCHAR", "body": "VARCHAR"},
+    **{"recipient": "VARCHAR", "subject": "VARCHAR", "order_id": "VARCHAR", "headers": "VARCHAR"},
 }
 
 
@@ -55,17 +56,20 @@ def audit(
     run_dir: Path,
     databases: Mapping[str, str],
     mail: Path | None = None,
+    since_s: float = 0.0,
     services: Path = SERVICES,
 ) -> dict[str, int]:
     """Write state/<service>.<query>.parquet for each; rows by table. Raises AuditError.
 
-    `databases`: URL by service. A service's tables are of one moment (one snapshot).
+    `databases`: URL by service. A service's tables are of one moment (one snapshot). Of the mails
+    only those that arrived after `since_s`: the sink keeps all there ever were.
     """
     state = run_dir / "state"
     state.mkdir(exist_ok=True)
     rows = asyncio.run(_audit_all(state, databases, services))
     if mail is not None:
-        messages = [_message(path) for path in sorted(mail.glob("*.eml"))]
+        paths = (path for path in sorted(mail.glob("*.eml")) if path.stat().st_mtime >= since_s)
+        messages = [_message(path) for path in paths]
         _write(state / "mail.messages.parquet", MAIL_COLUMNS, messages)
         rows["mail.messages"] = len(messages)
     return rows
@@ -129,15 +133,21 @@ def _write(path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, A
 
 
 def _message(path: Path) -> dict[str, Any]:
-    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-    body = message.get_body(preferencelist=("plain", "html"))
+    """Headers alone, by the old policy: the new one takes 6 ms a mail, and runs send thousands."""
+    with path.open("rb") as file:
+        message = BytesHeaderParser(policy=compat32).parse(file)
+    headers = {name: _decoded(str(value)) for name, value in message.items()}
     return {
         "file": path.name,
         "received_s": path.stat().st_mtime,
-        "message_id": message["Message-ID"],
-        "sender": message["From"],
-        "recipient": message["To"],
-        "subject": message["Subject"],
-        "headers": json.dumps({name: str(value) for name, value in message.items()}),
-        "body": body.get_content() if body else "",
+        "message_id": headers.get("Message-ID"),
+        "sender": headers.get("From"),
+        "recipient": headers.get("To"),
+        "subject": headers.get("Subject"),
+        "order_id": headers.get("X-Order-Id"),
+        "headers": json.dumps(headers),
     }
+
+
+def _decoded(value: str) -> str:
+    return str(make_header(decode_header(value))) if "=?" in value else value

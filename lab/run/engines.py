@@ -56,7 +56,8 @@ class LabEngines:
 
     def audit(self) -> None:
         lab = self._lab.state
-        audit(self._run.path, lab.databases, mail=Path(lab.home) / "mail")
+        mail, since_s = Path(lab.home) / "mail", self._run.info["started_s"]
+        audit(self._run.path, lab.databases, mail, since_s)
 
     def seal(self) -> None:
         archive.seal(self._run.path)

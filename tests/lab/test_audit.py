@@ -1,5 +1,6 @@
 """The audit: named queries on real databases become typed Parquet, mails included."""
 
+import os
 from pathlib import Path
 
 import asyncpg
@@ -78,15 +79,25 @@ async def test_a_database_without_audit_queries_is_an_error(tmp_path, services):
 def test_mails_are_audited_beside_the_databases(tmp_path: Path):
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail/1.eml").write_text(
-        "From: shop@example.com\nTo: user001@example.com\nSubject: Your order\nMessage-ID: <1@shop>\n"
-        "X-Order: abc\n\nThank you.\n"
+        "From: shop@example.com\nTo: user001@example.com\nMessage-ID: <1@shop>\n"
+        "Subject: =?utf-8?q?Ihre_Bestellung_=C3=BC?=\n"
+        "X-Order-Id: abc\n\nThank you.\n"
     )
-    assert audit(tmp_path, {}, mail=tmp_path / "mail") == {"mail.messages": 1}
+    assert audit(tmp_path, {}, tmp_path / "mail") == {"mail.messages": 1}
     mails = table(tmp_path / "state/mail.messages.parquet")
-    assert mails.project("recipient, subject, message_id").fetchall() == [
-        ("user001@example.com", "Your order", "<1@shop>")
+    assert mails.project("recipient, subject, message_id, order_id").fetchall() == [
+        ("user001@example.com", "Ihre Bestellung ü", "<1@shop>", "abc")
     ]
-    assert '"X-Order": "abc"' in mails.project("headers").fetchall()[0][0]
+
+
+def test_mails_from_before_the_run_are_left_out(tmp_path: Path):
+    (tmp_path / "mail").mkdir()
+    for name, arrived_s in (("old", 100.0), ("new", 200.0)):
+        (tmp_path / f"mail/{name}.eml").write_text("Subject: x\n\n")
+        os.utime(tmp_path / f"mail/{name}.eml", (arrived_s, arrived_s))
+    audit(tmp_path, {}, tmp_path / "mail", since_s=150.0)
+    mails = table(tmp_path / "state/mail.messages.parquet")
+    assert mails.project("file").fetchall() == [("new.eml",)]
 
 
 @pytest.mark.parametrize(
