@@ -64,12 +64,7 @@ def run(argv: list[str]) -> int:
         print(overview())
         return 0
     if argv[0] in ("--version", "-V"):
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"breakwater {version('breakwater')}")
-        except PackageNotFoundError:
-            print("breakwater, from a checkout that is not installed")
+        print(f"breakwater {_version()}")
         return 0
     name = argv[0]
     app = None if name.startswith("-") else application(name)
@@ -135,6 +130,17 @@ def application(name: str) -> "typer.Typer | None":
         if name in names:
             return app
     return None
+
+
+def _version() -> str:
+    import tomllib
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("breakwater")
+    except PackageNotFoundError:  # a checkout
+        project = COMMANDS_FOLDER.parents[1] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text())["project"]["version"])
 
 
 def _registered(module: ModuleType) -> "typer.Typer":

@@ -1,0 +1,27 @@
+# Thin: each target is one command a person could type.
+.PHONY: setup demo test lint bench clean
+.DEFAULT_GOAL := setup
+unexport PYTHONDONTWRITEBYTECODE
+BIN := .venv/bin
+
+setup:  ## .venv by the newest fitting Python (PYTHON=... names another), once
+	@.ci/setup
+
+demo: setup  ## from nothing to a report: lab up, one experiment, ten lines of summary
+	@$(BIN)/lab demo
+
+test: setup lint  ## everything, on real servers
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## the lab's own figures as JSON
+	@$(BIN)/lab bench --json
+
+clean:  ## ends the labs of this checkout and removes .venv and .lab
+	-@if [ -x $(BIN)/lab ]; then for home in .lab/[0-9]*; do $(BIN)/lab down --port-base $${home##*/}; done; fi
+	rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
