@@ -58,6 +58,7 @@ def serve(name: str) -> int:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
         server_header=False,
+        proxy_headers=False,
     )
     server = Server(config, app)
     gc.collect()
