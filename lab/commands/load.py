@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Annotated
 
@@ -15,9 +14,10 @@ from lab.load.profiles import find_profile
 from lab.run.child import child_environment
 from lab.run.exits import clear_exits
 from lab.run.loading import PROFILES
-from lab.run.play import play_load
+from lab.run.play import play_load, stoppable
 from lab.run.summary import summary_lines, summary_of
 from lab.run.telling import make_teller
+from lab.runtimes.spawn import start
 from lab.topology import PROJECT
 
 
@@ -68,9 +68,12 @@ def open_page(port_base: int | None, seed: int) -> int:
         *("--host", lab.ingress_url, "--seed", str(seed)),
         *("--web-host", "127.0.0.1", "--web-port", page.rpartition(":")[2]),
     ]
-    process = subprocess.Popen(command, cwd=PROJECT, env=child_environment())
-    while True:
+    with stoppable():
+        # a process group of its own: it ends when we say so, or, whatever ends us, with us
+        process = start(command, output=sys.stderr.fileno(), cwd=PROJECT, env=child_environment())
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # Locust got it too: let it end in its own order
+            process.terminate()
+            process.wait()
+            return 0

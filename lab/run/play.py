@@ -92,7 +92,7 @@ def _play(
     tell: Teller,
 ) -> Played:
     port_base = chosen_port_base(chosen)
-    with _stoppable(), a_lab(port_base, tell, keep_up=keep_up):
+    with stoppable(), a_lab(port_base, tell, keep_up=keep_up):
         run = RunDir.make(stem, seed, experiment=experiment)
         tell.say(f"run {run.path}")
         run.update(profile=profile.name, **facts(find_lab(port_base).state))
@@ -108,7 +108,7 @@ def _play(
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM means the same as Ctrl-C: wind up, leave nothing behind."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,58 @@
+"""Whole runs on a real lab: the archive, the exit code, and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.archive import Run
+from lab.chaos.control import Control
+from lab.chaos.target import find_lab
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+
+
+def lab_command(lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`lab ...` against the fixture's lab."""
+    return subprocess.run(
+        [sys.executable, "-m", "lab.cli", *arguments, "--port-base", str(lab.port_base), "--json"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'system'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab):
+    done = lab_command(lab, "load", "light", "--duration", "5", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    run = Run(told["run"])
+    assert told["load"]["planned"] == told["load"]["sent"] > 0
+    orders = run.sql("SELECT count(*) FROM requests WHERE route = 'POST /api/orders'").fetchall()
+    assert orders[0][0] > 0
+    assert run.info["quiescence"]["reached"]
+    assert "orders.orders" in run.states
+
+
+@pytest.mark.parametrize("experiment", ["payments_slow", "orders_crash"])
+def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str):
+    done = lab_command(lab, "run", experiment, "--seed", "7", "--profile", "light")
+    told = json.loads(done.stdout)
+    run = Run(told["run"])
+    verdict = run.verdict
+    assert verdict is not None, done.stderr
+    # latency on a busy machine may deviate; what the shop promises at any speed may not
+    assert done.returncode == verdict["exit_code"] in (0, 1), verdict["reasons"]
+    assert [each["status"] for each in verdict["invariants"] if each["asked"]] == ["ok"] * 5
+    assert [each["status"] for each in verdict["faults"]] == ["confirmed"]
+    assert all(each["ok"] for each in verdict["validity"]), verdict["validity"]
+    names = [phase["name"] for phase in run.info["phases"]]
+    assert names == ["warmup", "before", "method", "recovery", "after", "drain"]
+    assert run.info["residue"] == []
+    assert Control(find_lab(lab.port_base)).faults() == []
+    assert (run.path / "report.html").is_file()
