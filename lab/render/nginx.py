@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from lab.topology import Topology, load
+
 BODY_MAX = "64k"
 
 # $request_id is 32 hexadecimal digits: a trace id as it stands, and its first half a span id.
 TEMPLATE = """\
-# Rendered by lab/render/nginx.py; edit that.
+# Rendered by `python -m lab.render.nginx`; edit lab/render/nginx.py.
 daemon off;
 worker_processes 1;
 {user}pid {run}/nginx.pid;
@@ -163,3 +165,20 @@ def _problem(status: int, name: str, title: str, detail: str) -> str:
         f'{{"type":"urn:breakwater:problem:{name}","title":"{title}","status":{status},'
         f'"detail":"{detail}","instance":"$plain_path","trace_id":"$request_id"}}'
     )
+
+
+def sample(topology: Topology, port_base: int = 8080) -> str:
+    """The configuration of a lab at `port_base`, as committed in system/deploy/nginx.conf."""
+    service = topology.services[topology.ingress.balances]
+    numbers = topology.ports(port_base)
+    return render(
+        port=numbers["nginx"],
+        balances=service.name,
+        upstream_ports=[numbers[f"{service.name}-{n + 1}"] for n in range(service.replicas)],
+        run=f".lab/{port_base}/run/nginx",
+        logs=f".lab/{port_base}/logs",
+    )
+
+
+if __name__ == "__main__":
+    print(sample(load()), end="")

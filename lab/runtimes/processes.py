@@ -72,7 +72,7 @@ class ProcessesRuntime:
         _check_settings(settings or {}, topology)
         with self._folder() as lock:
             if lock is None:
-                return self._heal(began, fresh)
+                return self._heal(began, fresh, dict(settings or {}))
             cleaned = leftovers.clean(self.home)
             if busy := ports.taken(
                 {k: p for k, p in topology.ports(self.port_base).items() if k != NOT_OURS}
@@ -269,13 +269,18 @@ class ProcessesRuntime:
             supervisor.stdout.close()
             supervisor.stdin.close()
 
-    def _heal(self, began: float, fresh: bool) -> Up:
+    def _heal(self, began: float, fresh: bool, settings: dict[str, str]) -> Up:
         """A supervisor has the lock: wait until it is up, start what is stopped."""
         if fresh:
             raise StateError("a lab is up here: `lab down` first, then `lab up --fresh`")
         while True:
             try:
                 lab = self.lab
+                if settings and settings != lab.settings:
+                    raise StateError(
+                        f"a lab is up with {lab.settings or 'no settings of its own'}: "
+                        "`lab down` first, then `lab up` with the new ones"
+                    )
                 if client.ask(lab, "GET", "/status")["up"]:
                     answer = client.ask(lab, "POST", "/heal", {})
                     break

@@ -107,8 +107,11 @@ def start(
 
 
 def can_fork() -> bool:
-    """Whether a prepared process may be forked and go on (macOS' own libraries do not survive it)."""
-    return LINUX
+    """Whether a prepared process may be forked and go on (macOS' own libraries do not survive it).
+
+    LAB_FORK=off says no, e.g. to run a service under a debugger.
+    """
+    return LINUX and os.environ.get("LAB_FORK") != "off"
 
 
 _leash: tuple[int, int] | None = None

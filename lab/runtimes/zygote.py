@@ -134,6 +134,7 @@ def _import_all(modules: list[str]) -> dict[str, str]:
         except Exception as error:
             # The child will fail on it too, with the traceback in its own log.
             failed[module] = f"{type(error).__name__}: {error}"
+            print(f"{module} cannot be imported: {failed[module]}", file=sys.stderr)
     return failed
 
 

@@ -20,9 +20,9 @@ TOPOLOGY = Path(__file__).parents[2] / "fixtures" / "stub_topology.toml"
 WAIT_S = 15.0
 
 
-def free_port_base() -> int:
-    """A port base where nobody listens on any port of the stub topology."""
-    topology = topologies.load(TOPOLOGY)
+def free_port_base(path: Path = TOPOLOGY) -> int:
+    """A port base where nobody listens on any port of the topology."""
+    topology = topologies.load(path)
     for base in random.sample(range(21000, 29000, 200), 40):
         if not ports.taken(topology.ports(base)):
             return base

@@ -261,6 +261,36 @@ def test_up_waits_for_a_lab_that_somebody_else_is_bringing_up() -> None:
         runtime.down()
 
 
+def test_where_forking_is_not_safe_each_program_has_its_own_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_FORK", "off")
+    runtime = stub_runtime()
+    runtime.up(restart_delay_s=0.1)
+    processes = family(runtime.lab)
+    try:
+        status = runtime.status()
+        assert status["ready"]
+        assert "zygote" not in {each["name"] for each in status["processes"]}
+        old = process(runtime, "back-1")["pid"]
+        runtime.kill("back-1")
+        wait_until(lambda: process(runtime, "back-1")["pid"] not in (None, old), "restarted")
+    finally:
+        runtime.down()
+    assert_nothing_left(runtime, processes)
+
+
+def test_other_settings_for_a_lab_that_is_up_are_refused_not_ignored() -> None:
+    runtime = stub_runtime()
+    runtime.up({"ARM": "control"})
+    try:
+        assert runtime.up({"ARM": "control"}).already
+        with pytest.raises(StateError, match=r"up with .*control.*lab down"):
+            runtime.up({"ARM": "treatment"})
+    finally:
+        runtime.down()
+
+
 def test_every_port_is_of_the_topology() -> None:
     numbers = topologies.load(TOPOLOGY).ports(20000)
     assert (numbers["front-2"], numbers["back-1"], numbers["control"]) == (20011, 20020, 20097)

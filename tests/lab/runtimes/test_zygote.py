@@ -83,6 +83,8 @@ def test_a_thread_started_by_an_import_is_refused_by_name(tmp_path: Path) -> Non
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        done = subprocess.run(command, env=env, stdin=theirs.fileno(), capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=env, stdin=theirs.fileno(), capture_output=True, text=True
+        )
     assert done.returncode != 0
     assert "an import started a thread, forking is not safe: MainThread, sneaky" in done.stderr

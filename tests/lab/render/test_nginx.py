@@ -1,0 +1,51 @@
+"""The rendered nginx.conf: what is committed is what is rendered, and nginx itself accepts it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.render import nginx
+from lab.runtimes.binaries import resolve
+from lab.topology import load
+
+COMMITTED = Path(__file__).parents[3] / "system" / "deploy" / "nginx.conf"
+
+
+def test_the_committed_file_is_what_the_topology_says() -> None:
+    advice = "run `python -m lab.render.nginx > system/deploy/nginx.conf`"
+    assert COMMITTED.read_text() == nginx.sample(load()), advice
+
+
+@pytest.mark.parametrize("upstream_ports", [[], [18090], [18090, 18091]])
+def test_nginx_accepts_it(upstream_ports: list[int], tmp_path: Path) -> None:
+    text = nginx.render(
+        port=18080,
+        balances="gateway",
+        upstream_ports=upstream_ports,
+        run=str(tmp_path),
+        logs=str(tmp_path),
+    )
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(text)
+    command = [
+        str(resolve("nginx").path),
+        "-t",
+        "-p",
+        str(tmp_path),
+        "-c",
+        str(conf),
+        "-e",
+        "stderr",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "test is successful" in done.stderr, done.stderr
+
+
+def test_a_post_is_never_sent_twice_by_configuration() -> None:
+    assert "non_idempotent" not in [
+        word
+        for line in nginx.sample(load()).splitlines()
+        if "proxy_next_upstream" in line and "#" not in line
+        for word in line.replace(";", "").split()
+    ]

@@ -1,0 +1,45 @@
+"""One real lab for the whole session: every service, every server, on ports and in a folder of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.runtimes.processes import ProcessesRuntime
+from lab.topology import DEFAULT_PATH
+from tests.lab.runtimes.labs import free_port_base
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("system")
+
+
+@pytest.fixture(scope="session")
+def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
+    """Up once; `lab` hands it to each test. LAB_DIR and LAB_PORT_BASE point at it for commands too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
+        runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
+        patch.setenv("LAB_PORT_BASE", str(runtime.port_base))
+        runtime.up()
+        try:
+            yield runtime
+        finally:
+            runtime.down()
+
+
+@pytest.fixture
+def lab(session_lab: ProcessesRuntime) -> Iterator[ProcessesRuntime]:
+    """The running lab, all ready, with the topology's replicas; what a test stopped is started again."""
+    yield session_lab
+    session_lab.up()
+
+
+@pytest.fixture
+def shop(lab: ProcessesRuntime) -> str:
+    """The public API's base URL."""
+    return lab.address("ingress") + "/api"
