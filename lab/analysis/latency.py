@@ -91,17 +91,17 @@ def spectra(
 
     naive counts from the actual send, as a tester that was held up does; intended counts from when
     the shopper came. The gap is coordinated omission: none if requests left when they were due.
+    Quantiles rarer than one request of this many are left out.
     """
     columns = {
         "naive_ms": _column(run, "naive_s", route, over),
         "intended_ms": response_times(run, route, over),
     }
+    told = len(columns["intended_ms"])
+    at = [q for q in at if told * (1.0 - q) >= 1.0 - 1e-9]
     return pd.DataFrame(
-        {"quantile": list(at)}
-        | {
-            name: 1000 * np.quantile(values, at) if len(values) else np.full(len(at), np.nan)
-            for name, values in columns.items()
-        }
+        {"quantile": at}
+        | {name: 1000 * np.quantile(values, at) if at else [] for name, values in columns.items()}
     )
 
 

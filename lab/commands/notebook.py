@@ -60,6 +60,7 @@ def execute(source: Path, run_dir: Path) -> Path:
     """Run the notebook with `run` set to the archive; the executed copy's path."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     target = run_dir / source.name
     try:
@@ -70,6 +71,8 @@ def execute(source: Path, run_dir: Path) -> Path:
             cwd=str(PROJECT),
             progress_bar=False,
             log_output=False,
+            # Sockets in a private folder: no port is opened for the kernel.
+            config=Config({"KernelManager": {"transport": "ipc"}}),
         )
     except PapermillExecutionError as error:
         raise NotebookError(

@@ -12,7 +12,7 @@ from lab.analysis.plots.shoppers import (
     naive_and_intended,
     spectrum,
 )
-from lab.analysis.plots.style import svg
+from lab.analysis.plots.style import svg, use_style
 from lab.analysis.plots.timeline import timeline
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "spectrum",
     "svg",
     "timeline",
+    "use_style",
 ]

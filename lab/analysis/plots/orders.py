@@ -11,6 +11,8 @@ from lab.analysis.plots.style import SECONDS, STORY, canvas, legend, log_axis, s
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
+CUSTOMER = "customer"  # orders.reason of an order that its customer cancelled
+
 
 @styled
 def orders_over_time(run: Run) -> Figure:
@@ -60,16 +62,20 @@ def draw_pending(panel: Axes, run: Run) -> None:
 
 @styled
 def settling_times(run: Run) -> Figure:
-    """How long until an order was final? From placed to confirmed or cancelled."""
+    """How long until an order was final? From placed to confirmed or cancelled by the shop.
+
+    An order that its customer cancelled ended when the customer wished: it is left out.
+    """
     figure, (panel,) = canvas(1, 2.6)
     if "orders.orders" not in run.states:
         say(panel, "the orders database was not audited")
         return figure
     rows = run.state("orders.orders")
     made, ended = orders.epoch_s(rows, "created_at"), orders.epoch_s(rows, "updated_at")
-    frame = rows.project(f"{made} AS at, {ended} - {made} AS took, status").df()
+    frame = rows.project(f"{made} AS at, {ended} - {made} AS took, status, reason").df()
     start, end = load_span(run)
     frame = frame[(frame["at"] >= start - 1) & (frame["status"] != "pending")]
+    frame = frame[frame["reason"] != CUSTOMER]
     if frame.empty:
         say(panel, "no order came to an end")
         return figure

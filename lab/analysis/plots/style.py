@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -42,8 +43,9 @@ RC: Any = {
     **{"axes.titleweight": "bold", "axes.titlepad": 8, "axes.spines.top": False},
     **{"axes.spines.right": False, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.6},
     **{"axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 9},
-    **{"figure.constrained_layout.use": True, "figure.dpi": 96, "figure.facecolor": "none"},
-    **{"axes.facecolor": "none", "savefig.facecolor": "none", "lines.linewidth": 1.6},
+    **{"figure.constrained_layout.use": True, "figure.dpi": 96, "figure.facecolor": "white"},
+    **{"axes.facecolor": "none", "lines.linewidth": 1.6},
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PINK]),
 }
 
 
@@ -56,6 +58,11 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
             return plot(*args, **kwargs)
 
     return draw
+
+
+def use_style() -> None:
+    """Give every plot of this process the project's looks, a notebook's own ones too."""
+    mpl.rcParams.update(RC)
 
 
 def canvas(
@@ -121,7 +128,7 @@ def svg(figure: Figure, name: str) -> str:
     """
     text = io.StringIO()
     with mpl.rc_context({**RC, "svg.hashsalt": name}):
-        figure.savefig(text, format="svg", metadata={"Date": None}, dpi=144)
+        figure.savefig(text, format="svg", metadata={"Date": None}, dpi=144, facecolor="none")
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     # Ids are only unique within a figure: two figures would take each other's clip paths.
