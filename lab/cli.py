@@ -41,14 +41,13 @@ COMMANDS = (
     Command("kill", "control", "Kill, stop or pause an instance: lab kill orders-1."),
     Command("load", "load", "Send shoppers: headless with a log, or the Locust UI."),
     Command("faults", "faults", "Faults in force in the running lab; put in, take out."),
+    Command("resilience", "resilience", "Breakers, budgets, bulkheads of every edge; switch them."),
     Command("run", "run", "Run an experiment: load, break, record, judge."),
     Command("runs", "report", "The runs recorded so far."),
     Command("check", "report", "Judge a run again from its archive."),
     Command("report", "report", "Write a run's report.html again."),
-    Command("compare", "report", "Two runs side by side."),
     Command("notebook", "notebook", "Execute a notebook on a run."),
     Command("bench", "bench", "Measure the lab itself."),
-    Command("render", "render", "Write what is rendered from the topology; --check compares."),
     Command("demo", "demo", "From nothing to a report: up, one experiment, ten lines of summary."),
 )
 

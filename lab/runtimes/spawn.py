@@ -1,8 +1,8 @@
 """Starts a child that cannot outlive us: by the kernel's parent-death signal, else on a leash."""
 
 import ctypes
+import functools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,23 +45,31 @@ def must_drop_root() -> bool:
 
 
 def uid_for(drop_root: bool) -> int | None:
-    """The uid that subprocess must change to itself: where `unprivileged` has no setpriv."""
-    by_setpriv = LINUX and shutil.which("setpriv") is not None
-    return NOBODY if drop_root and must_drop_root() and not by_setpriv else None
+    """The uid that subprocess must change to itself: where `unprivileged` cannot."""
+    return NOBODY if drop_root and must_drop_root() and not _setpriv() else None
 
 
 def unprivileged(command: Sequence[str | Path]) -> list[str]:
-    """`command` as nobody who may still read a checkout under root's own folders.
-
-    As is when we are not root. Linux: setpriv keeps the one capability that passes closed folders
-    (CAP_DAC_OVERRIDE); it changes the uid, which clears the parent-death signal, so it sets it again.
-    """
-    setpriv = shutil.which("setpriv")
-    if not must_drop_root() or not LINUX or setpriv is None:
-        return [str(part) for part in command]
-    drop = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    drop += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig", "KILL"]
+    """`command` as nobody who may still read a checkout under root's own folders; as is without root."""
+    drop = _setpriv() if must_drop_root() else []
     return [*drop, *(str(part) for part in command)]
+
+
+@functools.cache
+def _setpriv() -> list[str]:
+    """The start of a command line that drops all of root but CAP_DAC_OVERRIDE; [] where it does not work.
+
+    Changing the uid clears the parent-death signal, so it is set again after that.
+    """
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    drop += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig", "KILL"]
+    # or access(2), by which PostgreSQL looks at its own programs, would ignore the capability
+    drop += ["--securebits=+no_setuid_fixup"]
+    try:
+        works = subprocess.run([*drop, "true"], capture_output=True).returncode == 0
+    except OSError:
+        works = False
+    return drop if works else []
 
 
 def start(

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -121,14 +120,3 @@ def test_doctor_ends_with_1_on_an_unfit_machine(nowhere: dict[str, str]) -> None
     (nats,) = (check for check in facts["checks"] if check["name"] == "nats")
     assert (done.returncode, facts["fit"], nats["ok"]) == (1, False, False)
     assert "LAB_NATS=/no/such/nats-server is not a program" in nats["detail"]
-
-
-def test_help_is_there_at_once() -> None:
-    best = min(_timed("--help") for _ in range(3))
-    assert best < 0.9  # 0.3 s on a machine of its own
-
-
-def _timed(*argv: str) -> float:
-    began = time.monotonic()
-    assert lab(*argv).returncode == 0
-    return time.monotonic() - began

@@ -77,7 +77,7 @@ def test_down_ends_everything_and_what_was_stored_stays() -> None:
     assert runtime.down()
     took_s = time.monotonic() - began
     assert_nothing_left(runtime, processes)
-    assert took_s < 4.0  # the figure to reach is 2 s on a machine of its own
+    assert took_s < 6.0  # 2 s is the figure for a machine of its own; tests share theirs
     assert [each.get("ALL") for each in told.values()] == ["1", "1", "1"]
     assert [each.get("ONLY") for each in told.values()] == [None, None, "2"]
     assert [each.get("ARM") for each in told.values()] == [None, "treatment", None]
