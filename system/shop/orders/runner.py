@@ -22,7 +22,7 @@ PENDING = Gauge("saga_pending", "Sagas of all instances that have not ended")
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
 RESUME_EACH_S = 0.25
-RESUME_AT_ONCE = 20
+RESUME_AT_ONCE = 6  # a recovered neighbour must not be overrun by all that waited for it
 STOP_S = 1.0
 
 
@@ -155,14 +155,13 @@ class SagaRunner:
                 self._record(
                     "saga", order_id=progress.order.id, step=name, phase=phase, error=str(error)
                 )
-                await self._park(progress)
+                await self._park(progress, error.retry_after_s or 0.0)
                 return None
         self._record("saga", order_id=progress.order.id, step=name, phase="done")
         return progress.done()
 
-    async def _park(self, progress: Progress) -> None:
-        """Give the lease back and try again later, with full jitter."""
+    async def _park(self, progress: Progress, asked_s: float = 0.0) -> None:
+        """Give the lease back and try again later, with full jitter, not before we are asked to."""
         ceiling = min(PARK_CAP_S, PARK_BASE_S * 2.0 ** min(progress.attempts, 10))
-        await self._store.persist(
-            progress.again(), park_s=PARK_BASE_S + self._rng.random() * ceiling
-        )
+        wait_s = max(PARK_BASE_S, min(asked_s, PARK_CAP_S)) + self._rng.random() * ceiling
+        await self._store.persist(progress.again(), park_s=wait_s)
