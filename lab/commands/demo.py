@@ -31,4 +31,5 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"The shop is still up at http://127.0.0.1:{base}; `lab down` ends it")
         else:
             typer.echo("`lab up` starts the shop again; `lab run orders_crash` kills an instance")
-        raise typer.Exit(played.exit_code)
+        # a shop that deviates is a finding, and the demo has shown it; a run that proves nothing has failed
+        raise typer.Exit(0 if played.exit_code == 1 else played.exit_code)
