@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.runtimes import pids, probes
+from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.children import OnExit
 from lab.runtimes.probes import Probe
 
@@ -145,7 +146,7 @@ class Keeper:
             began = time.monotonic()
             try:
                 await self._run(began)
-            except OSError as error:
+            except (OSError, ServerMissing) as error:
                 self.problem = str(error)
             self.pid, self.identity, self.paused = 0, "", False
             if not self._wanted:

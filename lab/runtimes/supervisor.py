@@ -23,7 +23,7 @@ from lab.runtimes import httpd, pids
 from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.children import Children
 from lab.runtimes.control import Control
-from lab.runtimes.keeper import Keeper, State
+from lab.runtimes.keeper import Keeper, Plan, State
 from lab.runtimes.logs import explain
 from lab.runtimes.plans import Plans, preload
 from lab.runtimes.programs import Forked, programs
@@ -180,7 +180,7 @@ class Supervisor:
 
     # -- book-keeping -----------------------------------------------------------------------
 
-    def _add(self, plan: Any) -> Keeper:
+    def _add(self, plan: Plan) -> Keeper:
         keeper = Keeper(plan, self._changed, self._restart_delay_s)
         self.keepers[plan.name] = keeper
         return keeper

@@ -180,6 +180,17 @@ def test_a_service_that_crashes_at_its_start_fails_the_whole_up_with_its_own_wor
     assert_nothing_left(runtime, {})
 
 
+@pytest.mark.parametrize("server", ["nats", "postgres", "nginx"])
+def test_a_server_that_is_not_there_fails_the_up_at_once(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"LAB_{server.upper()}", "/no/such/program")
+    runtime = stub_runtime()
+    with pytest.raises(UpFailed, match=f"LAB_{server.upper()}=/no/such/program is not a program"):
+        runtime.up()
+    assert_nothing_left(runtime, {})
+
+
 def test_a_crash_loop_waits_longer_each_time() -> None:
     runtime = stub_runtime()
     runtime.up(restart_delay_s=0.05)
