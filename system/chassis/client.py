@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -18,6 +18,7 @@ from chassis.protection import Protection
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailed
+from chassis.resilience.hedge import Hedge
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
 
@@ -29,14 +30,25 @@ TOTAL_S = 30.0
 
 
 class Response:
-    """An answer below 500; `body` is the parsed JSON."""
+    """An answer below 500; `body` is the parsed JSON.
 
-    __slots__ = ("_body", "content", "headers", "status")
+    `stale_s` is None, or the age of an answer that a fallback gave in place of a fresh one.
+    """
 
-    def __init__(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    __slots__ = ("_body", "content", "headers", "received_at", "stale_s", "status")
+
+    def __init__(
+        self,
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str],
+        stale_s: float | None = None,
+    ) -> None:
         self.status = status
         self.content = content
         self.headers = headers
+        self.stale_s = stale_s
+        self.received_at = time.monotonic()
         self._body: Any = None
 
     @property
@@ -116,10 +128,13 @@ class ServiceClient:
         timeout_s: float | None = None,
         idempotent: bool | None = None,
         priority: int = 0,
+        stale_key: str = "",
     ) -> Response:
         """One logical call. `route` is the low-cardinality name; `timeout_s` tightens the deadline.
 
-        Returns answers below 500 other than 429; raises CallError for the rest.
+        `stale_key` names what is asked for, all parameters included: where the edge has a fallback,
+        the last good answer to it stands in for a failed call. Returns answers below 500 other than
+        429; raises CallError for the rest.
         """
         sent = dict(headers or {})
         sent["authorization"] = f"Bearer {token or self._tokens.mint(self.callee)}"
@@ -145,19 +160,25 @@ class ServiceClient:
             else method in SAFE_METHODS or key is not None,
             deadline=deadline,
             priority=priority,
+            key=stale_key,
             disabled=disabled,
         )
         tried: list[str] = []
+        started = time.monotonic()
 
         async def attempt(call: Call) -> Response:
             return await self._attempt(call, method, path, params, content, sent, tried)
 
-        return await self.protection.chain.run(attempt, call)
+        answer = await self.protection.run(attempt, call)
+        if answer.received_at < started:  # remembered from an earlier call
+            age_s = started - answer.received_at
+            return Response(answer.status, answer.content, answer.headers, stale_s=age_s)
+        return answer
 
-    def _choose(self, tried: list[str], disabled: frozenset[str] | None) -> Instance:
+    def _choose(self, tried: list[str], call: Call) -> Instance:
         """The less busy of two by chance; not an ejected or already tried one if there is another."""
         alive = self._instances(self.callee)
-        usable = set(self.protection.usable([instance.name for instance in alive], disabled))
+        usable = set(self.protection.usable([instance.name for instance in alive], call))
         usable = usable - set(tried) or usable
         fresh = [instance for instance in alive if instance.name in usable]
         if not fresh:
@@ -177,16 +198,18 @@ class ServiceClient:
         headers: dict[str, str],
         tried: list[str],
     ) -> Response:
-        instance = self._choose(tried, call.disabled)
+        instance = self._choose(tried, call)
         tried.append(instance.name)
         started = time.perf_counter()
         status, error_type = 0, ""
+        breaker = self.protection.breaker
         span = telemetry.tracer().start_span(
             f"{method} {call.operation}",
             kind=SpanKind.CLIENT,
             attributes={
                 "http.request.method": method, "url.template": call.operation, "peer.service": self.callee,
                 "breakwater.peer.instance": instance.name, "breakwater.attempt": call.attempt,
+                "breakwater.breaker.state": breaker.state.value if breaker else "none",
             },
         )  # fmt: skip
         self._in_flight[instance.name] = self._in_flight.get(instance.name, 0) + 1
@@ -210,11 +233,21 @@ class ServiceClient:
                 span.set_attribute("http.response.status_code", status)
             span.end()
             seconds = time.perf_counter() - started
-            if error_type != "CancelledError":  # a cancelled call says nothing of the instance
-                self.protection.ejection.record(instance.name, not error_type, seconds)
+            self._judge(instance, error_type, seconds)
             telemetry.CLIENT_SECONDS.labels(
                 self.edge, method, call.operation, str(status or ""), error_type
             ).observe(seconds)
+
+    def _judge(self, instance: Instance, error_type: str, seconds: float) -> None:
+        """Tell the ejection how the instance did."""
+        if error_type != "CancelledError":
+            self.protection.ejection.record(instance.name, not error_type, seconds)
+            return
+        # A cancelled call says nothing of its instance, unless a hedge was faster: then it says "slow",
+        # and without that the hedging would hide a slow instance from the ejection for ever.
+        hedge = self.protection.chain.get("hedge")
+        if isinstance(hedge, Hedge) and hedge.enabled and seconds >= hedge.delay_s:
+            self.protection.ejection.record(instance.name, True, seconds)
 
     def _error_type(self, error: BaseException, seconds: float) -> str:
         """The error's name; a cancellation by our own timeout is TimedOut, so that it counts."""
@@ -235,20 +268,17 @@ class ServiceClient:
     ) -> Response:
         url = f"http://{instance.address}{path}"
 
-        async def proceed(discard: bool = False) -> Response:
+        async def ask(sent: dict[str, str]) -> Response:
             async with self._session.request(
-                method, url, params=params, data=content, headers=headers, allow_redirects=False
+                method, url, params=params, data=content, headers=sent, allow_redirects=False
             ) as answer:
                 return Response(answer.status, await answer.read(), answer.headers)
 
         try:
             if self._injector.active:
-                exchange = Exchange(
-                    "outbound", method, path, caller=self._caller, callee=self.callee
-                )
-                response: Response = await self._injector.run(exchange, proceed)
+                response = await self._disturbed(method, path, headers, ask)
             else:
-                response = await proceed()
+                response = await ask(headers)
         except FaultAborted as abort:
             raise CallFailed(
                 f"{self.callee}: injected {abort.status}",
@@ -266,6 +296,27 @@ class ServiceClient:
         if response.status < 500 and response.status != 429:
             return response
         raise _failure(self.callee, response)
+
+    async def _disturbed(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        ask: Callable[[dict[str, str]], Awaitable[Response]],
+    ) -> Response:
+        """The request with the lab's faults around it. Raises FaultAborted."""
+        # a copy: what a fault does to the headers is over with this attempt
+        exchange = Exchange(
+            "outbound", method, path, self._caller, self.callee, headers=dict(headers)
+        )
+
+        async def proceed(discard: bool) -> Response:
+            answer = await ask(exchange.headers)
+            answer.content = exchange.changed(answer.content)
+            return answer
+
+        response: Response = await self._injector.run(exchange, proceed)
+        return response
 
 
 def _failure(callee: str, response: Response) -> CallFailed:

@@ -92,8 +92,12 @@ async def clear_faults(injector: Faults) -> dict[str, Any]:
 @router.get("/resilience")
 async def resilience(request: Request) -> dict[str, Any]:
     """The live state of every policy, by edge."""
-    clients = request.app.state.service.clients
-    return {"edges": {client.edge: client.protection.snapshot() for client in clients.values()}}
+    boards = request.app.state.service.switchboards
+    return {
+        "edges": {
+            edge: {**board.snapshot(), "kinds": board.kinds()} for edge, board in boards.items()
+        }
+    }
 
 
 @router.put("/resilience")
@@ -101,9 +105,8 @@ async def change_resilience(
     request: Request, wanted: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """Move edges along the ladder, or switch single policies."""
-    clients = request.app.state.service.clients
     try:
-        protection.change({client.edge: client.protection for client in clients.values()}, wanted)
+        protection.change(request.app.state.service.switchboards, wanted)
     except ProfileError as error:
         raise BadResilience(str(error)) from None
     return await resilience(request)

@@ -1,21 +1,24 @@
-"""Which policies protect which edge (resilience.toml), and where their decisions go: log, metrics, spans."""
+"""Which policies protect which edge (resilience.toml), and the switches that the lab has on them."""
 
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
-
-from opentelemetry import trace
+from typing import Any, Protocol, TypeVar
 
 from chassis import telemetry
-from chassis.resilience.events import Event
+from chassis.decisions import tell
+from chassis.resilience.breaker import Breaker
+from chassis.resilience.fallback import Fallback, StaleFallback
 from chassis.resilience.outlier import OutlierEjection
+from chassis.resilience.policy import Attempt, Call, T
 from chassis.resilience.profile import PROFILES, EdgePolicies, ProfileError, build, off_for
+from chassis.resilience.shed import LoadShedder
 
 RESILIENCE = Path(__file__).parents[1] / "resilience.toml"
-OUTLIER = OutlierEjection.kind
-_STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 2}
+OUTLIER, FALLBACK, SHED = OutlierEjection.kind, Fallback.kind, LoadShedder.kind
+FULL_ONLY = frozenset({OUTLIER, FALLBACK, SHED})  # beside the chain, in no lower profile
+P = TypeVar("P")
 
 
 @cache
@@ -27,46 +30,102 @@ def tables(path: Path = RESILIENCE) -> Mapping[str, Mapping[str, Any]]:
         raise ProfileError(f"{path.name}: {error}") from None
 
 
+class Switchboard(Protocol):
+    """One edge's policies as the lab sees them: a step of the ladder, and single switches."""
+
+    def use(self, profile: str) -> None: ...
+    def switch(self, kind: str, on: bool) -> None: ...
+    def kinds(self) -> tuple[str, ...]: ...
+    def snapshot(self) -> dict[str, object]: ...
+
+
 class Protection:
-    """One edge's policies around its calls, and the ejection of its bad instances beside them."""
+    """One edge's policies around its calls, the ejection of its bad instances, its stale answers.
+
+    A stale answer is given only where resilience.toml has a `fallback` table for the edge, and only
+    to calls with a key. Raises ProfileError.
+    """
 
     def __init__(self, edge: str, profile: str) -> None:
-        spec = {**tables().get("default", {}), **tables().get(edge, {})}
-        outlier = spec.pop("outlier", {})
+        spec = table_of(edge)
+        outlier, fallback = spec.pop(OUTLIER, {}), spec.pop(FALLBACK, False)
         self.chain: EdgePolicies = build(edge, spec, listener=tell)
-        try:
-            self.ejection = OutlierEjection(edge, **(outlier or {}), listener=tell)
-        except (TypeError, ValueError) as error:
-            raise ProfileError(f"{edge}: outlier: {error}") from None
+        self.ejection = make(edge, OUTLIER, partial(OutlierEjection, edge), outlier)
         self.ejection.enabled = outlier is not False
-        self.use(profile)
-        if self.chain.get("breaker") is not None:
+        self.stale: StaleFallback | None = None
+        if fallback is not False:
+            self.stale = make(edge, FALLBACK, StaleFallback, fallback)
+        breaker = self.chain.get("breaker")
+        self.breaker = breaker if isinstance(breaker, Breaker) else None
+        if self.breaker is not None:
             telemetry.BREAKER_STATE.labels(edge).set(0)
+        self.use(profile)
+
+    async def run(self, attempt: Attempt[T], call: Call) -> T:
+        """The call inside its policies. Raises CallError."""
+        stale = self.stale
+        if stale is None or not stale.enabled or not self._includes(FALLBACK, call):
+            return await self.chain.run(attempt, call)
+        return await stale.run(partial(self.chain.run, attempt), call)
+
+    def usable(self, names: list[str], call: Call) -> list[str]:
+        """The instances that are not ejected; all of them where ejection is off for this call."""
+        return self.ejection.available(names) if self._includes(OUTLIER, call) else names
 
     def use(self, profile: str) -> None:
         """Move to another step of the ladder. Raises ProfileError."""
+        off = left_out(profile)
         self.chain.use(profile)
+        self.chain.off = off
 
     def switch(self, kind: str, on: bool) -> None:
         """Turn one policy on or off. Raises ProfileError if this edge has none of the kind."""
         if kind == OUTLIER:
             self.ejection.enabled = on
+        elif kind == FALLBACK and self.stale is not None:
+            self.stale.enabled = on
         else:
             self.chain.switch(kind, on)
 
     def kinds(self) -> tuple[str, ...]:
-        return (*self.chain.kinds(), OUTLIER)
-
-    def usable(self, names: list[str], disabled: frozenset[str] | None) -> list[str]:
-        """The instances that are not ejected; all of them where ejection is off for this call."""
-        off = self.chain.profile != "full" if disabled is None else OUTLIER in disabled
-        return names if off else self.ejection.available(names)
+        return (*self.chain.kinds(), OUTLIER, *((FALLBACK,) if self.stale is not None else ()))
 
     def snapshot(self) -> dict[str, object]:
-        return {**self.chain.snapshot(), OUTLIER: self.ejection.snapshot()}
+        view = {**self.chain.snapshot(), OUTLIER: self.ejection.snapshot()}
+        if self.stale is not None:
+            view[FALLBACK] = self.stale.snapshot()
+        if self.chain.budgets:
+            retries = self.chain.budgets[0]
+            view["budget"] = {
+                "kind": "budget",
+                "enabled": retries.enabled,
+                "tokens": round(retries.tokens, 3),
+            }
+        return view
+
+    def _includes(self, kind: str, call: Call) -> bool:
+        return kind not in (self.chain.off if call.disabled is None else call.disabled)
 
 
-def change(edges: Mapping[str, Protection], wanted: Mapping[str, Any]) -> None:
+def table_of(edge: str) -> dict[str, Any]:
+    """An edge's own tables over the defaults, by kind."""
+    return {**tables().get("default", {}), **tables().get(edge, {})}
+
+
+def make(edge: str, kind: str, maker: Callable[..., P], table: Any) -> P:
+    """A policy beside the chain, from its table. Raises ProfileError."""
+    try:
+        return maker(**(table if isinstance(table, Mapping) else {}), listener=tell)
+    except (TypeError, ValueError) as error:
+        raise ProfileError(f"{edge}: {kind}: {error}") from None
+
+
+def left_out(profile: str) -> frozenset[str]:
+    """The kinds that a step of the ladder leaves out, those beside the chain too. Raises ProfileError."""
+    return off_for(profile) | (frozenset() if profile == "full" else FULL_ONLY)
+
+
+def change(edges: Mapping[str, Switchboard], wanted: Mapping[str, Any]) -> None:
     """`{"edge"?, "profile"?, "switches"?: {kind: bool}}`; without an edge, all. Raises ProfileError."""
     unknown = sorted(set(wanted) - {"edge", "profile", "switches"})
     if unknown:
@@ -99,30 +158,4 @@ def disabled_by(lab_options: Mapping[str, str]) -> frozenset[str] | None:
     profile = lab_options.get("resilience", "")
     if profile not in PROFILES:
         return None
-    return off_for(profile) | (frozenset() if profile == "full" else {OUTLIER})
-
-
-def tell(event: Event) -> None:
-    """Log, count and trace one decision."""
-    telemetry.POLICY_EVENTS.labels(event.edge, event.policy, event.kind, event.reason).inc()
-    state, previous = str(event.state), str(event.previous)
-    if event.kind == "transition":
-        telemetry.BREAKER_STATE.labels(event.edge).set(_STATES.get(state, 0))
-    telemetry.record(
-        "breaker",
-        edge=event.edge,
-        policy=event.policy,
-        kind=event.kind,
-        state=state,
-        previous=previous,
-        reason=event.reason,
-        n=event.n,
-        failures=event.failures,
-        slow=event.slow,
-        attempt=event.attempt,
-        host=event.host,
-        wait_s=event.wait_s,
-    )
-    if event.kind != "evaluation":
-        attributes = {"edge": event.edge, "reason": event.reason, "state": state}
-        trace.get_current_span().add_event(f"{event.policy}.{event.kind}", attributes)
+    return left_out(profile)

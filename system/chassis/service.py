@@ -27,7 +27,7 @@ from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.problems import RESPONSES
 from chassis.problems import install as install_problems
-from chassis.protection import Protection, disabled_by
+from chassis.protection import Protection, Switchboard, disabled_by
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
 
@@ -49,6 +49,7 @@ class Service:
         self.log = logging.getLogger(settings.service)
         self.injector = faults.Injector(settings.arm)
         self.clients: dict[str, ServiceClient] = {}
+        self.switchboards: dict[str, Switchboard] = {}  # by edge: what the lab can switch here
         self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
         self.stopping = False
         self._home = home
@@ -99,12 +100,15 @@ class Service:
         """The client of one edge; asked for twice, it is the same one."""
         if callee not in self.clients:
             caller = self.settings.service
+            edge = f"{caller}->{callee}"
+            protection = Protection(edge, self.settings.resilience)
+            self.switchboards[edge] = protection
             self.clients[callee] = ServiceClient(
                 caller,
                 callee,
                 self._session,
                 self.instances,
-                Protection(f"{caller}->{callee}", self.settings.resilience),
+                protection,
                 self._tokens,
                 self.injector,
                 lambda header: disabled_by(lab_options(header)),

@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from typing import Any
+import time
+from typing import Any, TextIO
 
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
@@ -36,7 +37,7 @@ POLICY_EVENTS = Counter(
 BREAKER_STATE = Gauge("breaker_state", "0 closed, 1 half_open, 2 open", ("edge",))
 
 propagator = TraceContextTextMapPropagator()
-_record = logging.getLogger("chassis.record")
+_encode = json.JSONEncoder(default=str).encode  # json.dumps would make a new one for each line
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
 
@@ -70,27 +71,48 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {"time": record.created, "level": record.levelname.lower()}
         line |= self._static
         line["message"] = record.getMessage()
-        span = trace.get_current_span().get_span_context()
-        if span.is_valid:
-            line["trace_id"] = f"{span.trace_id:032x}"
-            line["span_id"] = f"{span.span_id:016x}"
+        line |= _trace_ids()
         for key, value in record.__dict__.items():
             if key not in _STANDARD_FIELDS:
                 line[key] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
+
+    def record(self, event: str, fields: dict[str, Any]) -> str:
+        """The line of an event for the archive."""
+        line: dict[str, Any] = {"time": time.time(), "level": "info", **self._static}
+        line["message"] = event
+        return _encode(line | _trace_ids() | {"event": event} | fields)
+
+
+def _trace_ids() -> dict[str, str]:
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid:
+        return {}
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+
+
+_formatter: JsonFormatter | None = None
+_stream: TextIO = sys.stdout
 
 
 def record(event: str, **fields: Any) -> None:
-    """An event line for the run's archive (docs/architecture.md, "What a service tells")."""
-    _record.info(event, extra={"event": event, **fields})
+    """An event line for the run's archive (docs/architecture.md, "What a service tells").
+
+    Written at once and not by way of logging, which costs twice the time: breakers tell one a call.
+    """
+    if _formatter is not None:
+        _stream.write(_formatter.record(event, fields) + "\n")
+        _stream.flush()
 
 
 def start(settings: Settings) -> TracerProvider:
     """Logging to stdout and tracing to the OTLP endpoint, if there is one."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter(settings))
+    global _formatter, _stream, _tracer
+    _formatter, _stream = JsonFormatter(settings), sys.stdout
+    handler.setFormatter(_formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -121,7 +143,6 @@ def start(settings: Settings) -> TracerProvider:
             BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=500)
         )
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-    global _tracer
     _tracer = provider.get_tracer("breakwater.chassis")
     propagate.set_global_textmap(propagator)
     return provider

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from chassis import protection
+from chassis.clock import SystemClock
 from chassis.resilience.profile import ProfileError
+from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
 
 
 def test_every_edge_named_in_the_file_can_be_built() -> None:
-    for edge in protection.tables():
+    for edge in set(protection.tables()) - {EDGE}:
         protection.Protection(edge, "full")
+    Door("full", SystemClock())
 
 
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path) -> None:

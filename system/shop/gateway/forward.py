@@ -9,12 +9,16 @@ from fastapi import Request, Response
 from chassis import client, context
 from chassis.problems import Problem
 from chassis.service import Service
+from shop.gateway.door import Door
 from shop.gateway.routes import Route
 
 # lists of what passes: hop-by-hop headers, cookies and server banners stay out by not being named
 ANSWER_HEADERS = (
     "content-type", "retry-after", "www-authenticate", "idempotency-replayed", "cache-control", "etag",
 )  # fmt: skip
+STALE_HEADER = (
+    "breakwater-stale"  # seconds since this answer was true, where no fresh one could be had
+)
 PATH_VALUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -46,6 +50,8 @@ def set_deadline(seconds: float) -> None:
 def passed_back(answer: client.Response) -> Response:
     """The inner answer as the public one."""
     headers = {name: answer.headers[name] for name in ANSWER_HEADERS if name in answer.headers}
+    if answer.stale_s is not None:
+        headers[STALE_HEADER] = f"{answer.stale_s:.1f}"
     return Response(answer.content, answer.status, headers)
 
 
@@ -69,9 +75,10 @@ class Forwarder:
         if route.method != "GET":
             content = await request.body() or None  # at most 64 KiB: the chassis refuses more
             headers = {"content-type": request.headers.get("content-type", "application/json")}
+        path = route.inner.format(**values) if values else route.inner
         answer = await self._clients[route.service].request(
             route.method,
-            route.inner.format(**values) if values else route.inner,
+            path,
             params=request.query_params.multi_items() or None,
             content=content,
             headers=headers,
@@ -79,6 +86,7 @@ class Forwarder:
             token=getattr(request.state, "token", None),
             route=route.inner,
             idempotent=route.repeatable,
+            stale_key=f"{path}?{request.url.query}" if route.public else "",
         )
         return passed_back(answer)
 
@@ -88,6 +96,7 @@ def endpoint(route: Route) -> Endpoint:
 
     async def forward(request: Request) -> Response:
         forwarder: Forwarder = request.app.state.forwarder
-        return await forwarder.forward(route, request)
+        door: Door = request.app.state.door
+        return await door.let_in(route.priority, lambda: forwarder.forward(route, request))
 
     return forward

@@ -112,13 +112,13 @@ async def test_a_passing_failure_inside_is_not_seen_outside(
 async def test_a_service_that_is_away_is_503_and_one_too_slow_is_504(
     gateway_before: Before, inner: Inner
 ) -> None:
-    gateway = await gateway_before("products", DEADLINE_LIST_CATEGORIES_S="0.2")
+    gateway = await gateway_before("products", DEADLINE_GET_PRODUCT_S="0.2")
     status, problem, headers = await call(gateway, "GET", "/api/orders", "ann")
     assert (status, problem["status"]) == (503, 503)
     assert problem["definite"] is True
     assert int(headers["Retry-After"]) >= 1
     inner.answers["products"] = after(5, always(200, {}))
-    status, problem, headers = await call(gateway, "GET", "/api/categories")
+    status, problem, headers = await call(gateway, "GET", "/api/products/SKU-0001")
     assert (status, problem["status"]) == (504, 504)
     assert int(headers["Retry-After"]) >= 1
 
