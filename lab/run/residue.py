@@ -54,10 +54,11 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _journalled(journal: Path) -> list[dict[str, Any]]:
-    """What actions of the method answered that are faults themselves (kill_instance)."""
+    """What actions of the method answered that are faults themselves: one (kill_instance) or several."""
     try:
         run = json.loads(journal.read_bytes()).get("run", [])
     except (FileNotFoundError, ValueError):
         return []
     outputs = [activity.get("output") for activity in run]
-    return [output for output in outputs if isinstance(output, dict)]
+    several = [output if isinstance(output, list) else [output] for output in outputs]
+    return [row for rows in several for row in rows if isinstance(row, dict)]
