@@ -1,4 +1,4 @@
-"""Chaos Toolkit actions: faults inside the services, and killed instances.
+"""Chaos Toolkit actions: faults inside the services; instances killed, taken away, paused.
 
 Every fault has a TTL that the service itself enforces: whoever dies, it ends. A wait between activities
 belongs into the *next* activity's `pauses.before`; an abort would sit out a `pauses.after`.
@@ -16,6 +16,7 @@ from lab.chaos.control import Control
 from lab.chaos.probes import Configuration, NotObserved, the_lab
 from lab.chaos.target import Instance, find_lab
 from lab.runtimes import pids
+from lab.runtimes.client import ask
 
 LOOK_INTERVAL_S = 0.02
 WHEN = ("now", "in the middle of sagas")
@@ -70,23 +71,83 @@ def kill_instance(
     victim, sagas = _victim(Control(lab), target, when, within_s)
     if not pids.same(victim.pid, victim.identity):
         raise NotObserved(f"{victim.name} is not running")  # its number may be another's by now
-    commanded_s = time.time()
+    row = _row("kill", victim, {"signal": signal, "when": when})
     os.kill(victim.pid, number)
     effective_s = _gone(victim)
     removed_s = _back(victim, lab.port_base, back_within_s) if back_within_s else None
     return {
-        "fault_id": f"kill-{victim.name}-{uuid.uuid4().hex[:8]}",
-        "kind": "kill",
-        "target": victim.name,
-        "point": "process",
-        "scope": {},
-        "attributes": {"signal": signal, "when": when},
-        "commanded_s": commanded_s,
+        **row,
         "effective_s": effective_s,
         "removed_s": removed_s,
         "hits": int(effective_s is not None),
         "evidence": {"pid": victim.pid, "sagas_under_way": sagas},
     }
+
+
+def take_away(
+    target: str, for_s: float, configuration: Configuration | None = None
+) -> list[dict[str, Any]]:
+    """Kill a service (or one instance) and keep it down for `for_s` seconds; back when it is ready.
+
+    Answers with the run's fault rows. It is started again whatever interrupts the wait.
+    """
+    lab = the_lab(configuration)
+    victims = Control(lab).targets(target)
+    rows = [_row("kill", victim, {"signal": "SIGKILL", "for_s": for_s}) for victim in victims]
+    try:
+        ask(lab.state, "POST", "/kill", {"target": target, "signal": "KILL", "restart": False})
+        for victim, row in zip(victims, rows, strict=True):
+            row["effective_s"] = _gone(victim)
+            row["hits"] = int(row["effective_s"] is not None)
+        time.sleep(max(0.0, rows[0]["commanded_s"] + for_s - time.time()))
+    finally:
+        ask(lab.state, "POST", "/restart", {"target": target})
+    return _removed(rows)
+
+
+def pause(
+    target: str, for_s: float, configuration: Configuration | None = None
+) -> list[dict[str, Any]]:
+    """Stop a service (or one instance) in its tracks for `for_s` seconds: SIGSTOP, then SIGCONT.
+
+    Its connections stay open and fill up. Answers with the run's fault rows. It goes on whatever
+    interrupts the wait.
+    """
+    lab = the_lab(configuration)
+    rows = [_row("stop", victim, {"for_s": for_s}) for victim in Control(lab).targets(target)]
+    try:
+        ask(lab.state, "POST", "/signal", {"target": target, "signal": "STOP"})
+        for row in rows:
+            row |= {"effective_s": time.time(), "hits": 1}
+        time.sleep(for_s)
+    finally:
+        ask(lab.state, "POST", "/signal", {"target": target, "signal": "CONT"})
+    return _removed(rows)
+
+
+def heal(configuration: Configuration | None = None) -> bool:
+    """Start what is stopped and let go on what is paused; whether all is ready then."""
+    return bool(ask(the_lab(configuration).state, "POST", "/heal", {})["ready"])
+
+
+def _row(kind: str, victim: Instance, attributes: dict[str, Any]) -> dict[str, Any]:
+    """A fault row of docs/archive.md, commanded now."""
+    return {
+        "fault_id": f"{kind}-{victim.name}-{uuid.uuid4().hex[:8]}",
+        "kind": kind,
+        "target": victim.name,
+        "point": "process",
+        "scope": {},
+        "attributes": attributes,
+        "commanded_s": time.time(),
+        "hits": 0,
+        "evidence": {"pid": victim.pid},
+    }
+
+
+def _removed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    now = time.time()
+    return [{**row, "removed_s": now} for row in rows]
 
 
 def _victim(

@@ -7,6 +7,8 @@ import itertools
 import math
 import secrets
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from lab.chaos.wire import NoReply, Reply, exchange
 
@@ -43,20 +45,22 @@ class Customer:
             "payment": {"card_number": card},
         }
         headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
-        for fresh in (False, True):
-            reply = exchange(
-                "POST", f"{self._url}/api/orders", body=body, headers=headers,
-                token=self._session(fresh), timeout_s=PATIENCE_S,
-            )  # fmt: skip
-            if reply.status != 401:
-                break
+        reply = self._signed_in("POST", body=body, headers=headers)
         return self._served(reply, refusals=(402, 409))
+
+    def own_orders(self) -> Reply:
+        """Look at the list of one's orders."""
+        return self._served(self._signed_in("GET"))
+
+    def visit(self, journey: str) -> Callable[[], Reply]:
+        """What makes one visit of that kind. Raises ValueError."""
+        if journey not in JOURNEYS:
+            raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
+        return self.browse if journey == "browse" else self.order
 
     def sample(self, journey: str, count: int) -> tuple[list[float], int]:
         """(seconds of the served, number of the unserved) of `count` visits, one after the other."""
-        if journey not in JOURNEYS:
-            raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
-        visit = self.browse if journey == "browse" else self.order
+        visit = self.visit(journey)
         seconds: list[float] = []
         for _ in range(count):
             with contextlib.suppress(Unserved, NoReply):
@@ -65,6 +69,16 @@ class Customer:
 
     def _sku(self) -> str:
         return f"SKU-{1 + next(self._skus) % 1000:04d}"
+
+    def _signed_in(self, method: str, **content: Any) -> Reply:
+        for fresh in (False, True):
+            reply = exchange(
+                method, f"{self._url}/api/orders", token=self._session(fresh),
+                timeout_s=PATIENCE_S, **content,
+            )  # fmt: skip
+            if reply.status != 401:
+                break
+        return reply
 
     def _session(self, fresh: bool) -> str:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.chaos.control import Control
 from lab.chaos.customer import Customer, Unserved, quantile
+from lab.chaos.policies import Policies
 from lab.chaos.target import RunningLab, find_lab
 from lab.chaos.wire import NoReply
 
@@ -52,6 +53,11 @@ def place_order(
 def browse_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until a product's page was there; raises if it was not."""
     return float(browse(configuration)["seconds"])
+
+
+def account_seconds(configuration: Configuration | None = None) -> float:
+    """Seconds until a customer saw the list of her orders; raises if she did not."""
+    return _customer(the_lab(configuration).ingress_url).own_orders().seconds
 
 
 def order_seconds(configuration: Configuration | None = None) -> float:
@@ -156,6 +162,62 @@ def orders_get_through(within_s: float = 15, configuration: Configuration | None
             return False
 
     return _until(confirmed, within_s, "no order was confirmed at once", interval_s=0.5)
+
+
+def served_again(
+    within_s: float,
+    journey: str = "browse",
+    in_a_row: int = 8,
+    seconds_max: float = 0.5,
+    configuration: Configuration | None = None,
+) -> float:
+    """Seconds until `in_a_row` visits, a quarter of a second apart, were each served within `seconds_max`.
+
+    Raises after `within_s`, also in the middle of a good row.
+    """
+    customer = _customer(the_lab(configuration).ingress_url)
+    visit = customer.visit(journey)
+    good = 0
+
+    def served() -> bool:
+        nonlocal good
+        try:
+            good = good + 1 if visit().seconds <= seconds_max else 0
+        except (Unserved, NoReply):
+            good = 0
+        return good >= in_a_row
+
+    complaint = f"{in_a_row} visits to {journey} in a row were not served"
+    return _until(served, within_s, complaint, interval_s=0.25)
+
+
+def instance_ejected(
+    edge: str, instance: str, within_s: float, configuration: Configuration | None = None
+) -> float:
+    """Seconds until a caller's instance had left `instance` out of its balancing; raises after `within_s`."""
+    return _until(
+        lambda: instance in _ejected(edge, configuration),
+        within_s,
+        f"nobody ejected {instance} from {edge}",
+    )
+
+
+def instance_readmitted(
+    edge: str, instance: str, within_s: float, configuration: Configuration | None = None
+) -> float:
+    """Seconds until no caller's instance left `instance` out any more; raises after `within_s`."""
+    return _until(
+        lambda: instance not in _ejected(edge, configuration),
+        within_s,
+        f"{instance} is still ejected from {edge}",
+    )
+
+
+def _ejected(edge: str, configuration: Configuration | None) -> set[str]:
+    held, silent = Policies(the_lab(configuration)).read(edge)
+    if not held:
+        raise NotObserved(f"no instance tells of edge {edge}{''.join(silent.values())}")
+    return {name for each in held for name in each.ejected}
 
 
 def _until(condition: Any, within_s: float, complaint: str, interval_s: float = 0.1) -> float:
