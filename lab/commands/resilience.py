@@ -1,0 +1,163 @@
+"""`lab resilience` and `lab resilience set`: the policies of every edge, as each instance holds them now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from lab.chaos.policies import PROFILES, Held, Policies, UnknownSwitch, Wish
+from lab.chaos.target import find_lab
+from lab.options import AsJson, PortBase, console
+from lab.run.exits import FAILED, USAGE, clear_exits
+
+COLOURS = {"open": "red", "forced_open": "red", "half_open": "yellow", "closed": "green"}
+COLUMNS = (
+    *("edge", "instance", "profile", "breaker", "failed", "slow"),
+    *("retry budget", "bulkhead", "ejected", "switched off"),
+)
+ON_OFF = {"on": True, "off": False}
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="The resilience policies of every edge: live states, switches.")
+    app.add_typer(group, name="resilience")
+
+    @group.callback(invoke_without_command=True)
+    def show(
+        context: typer.Context,
+        edge: Annotated[str, typer.Option(help="only this edge, e.g. 'payments->bank'")] = "",
+        port_base: PortBase = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Every edge of every instance. Exit 1 if an instance could not be asked."""
+        if context.invoked_subcommand:
+            return
+        with _exits():
+            held, silent = Policies(find_lab(port_base)).read(edge or None)
+            if edge and not held and not silent:
+                raise UnknownSwitch(f"no edge {edge!r}; `lab resilience` lists them")
+        if as_json:
+            items = [{"instance": h.instance.name, **h.view, "edge": h.edge} for h in held]
+            typer.echo(json.dumps({"items": items, "failed": silent}))
+        else:
+            _show(held)
+        _end(silent, quiet=as_json)
+
+    @group.command("set")
+    def change(
+        words: Annotated[
+            list[str],
+            typer.Argument(
+                metavar="[EDGE] NAME=VALUE...",
+                help=f"profile=STEP ({', '.join(PROFILES)}) or POLICY=on|off; all edges if none is named",
+            ),
+        ],
+        port_base: PortBase = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """E.g. set "payments->bank" breaker=off, or set profile=retries.
+
+        On every running instance that has the edge, until it restarts: then RESILIENCE counts again.
+        """
+        with _exits():
+            edge, wish = parse(words)
+            outcome = Policies(find_lab(port_base)).set(wish, edge)
+        if as_json:
+            pairs = [{"instance": name, "edge": edge} for name, edge in outcome.changed]
+            typer.echo(json.dumps({"changed": pairs, "failed": outcome.failed}))
+        else:
+            names = sorted({name for name, _ in outcome.changed})
+            typer.echo(f"{len(outcome.changed)} edges of {len(names)} instances changed")
+        _end(outcome.failed, quiet=as_json)
+
+
+def parse(words: list[str]) -> tuple[str | None, Wish]:
+    """(edge or None, wish) of the words of `set`. Raises UnknownSwitch."""
+    edge: str | None = None
+    profile: str | None = None
+    switches: dict[str, bool] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            if edge is not None:
+                raise UnknownSwitch(
+                    f"two edges, {edge!r} and {word!r}: expected one, or none for all"
+                )
+            edge = word
+        elif name == "profile":
+            profile = value
+        elif value in ON_OFF:
+            switches[name] = ON_OFF[value]
+        else:
+            raise UnknownSwitch(f"{word!r}: expected {name}=on or {name}=off")
+    if profile is None and not switches:
+        raise UnknownSwitch("nothing to set: expected profile=STEP or POLICY=on|off")
+    return edge, Wish(profile, switches)
+
+
+@contextmanager
+def _exits() -> Iterator[None]:
+    with clear_exits(cannot=FAILED):
+        try:
+            yield
+        except UnknownSwitch as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(USAGE) from None
+
+
+def _end(failed: dict[str, str], *, quiet: bool) -> None:
+    for why in () if quiet else failed.values():
+        typer.echo(why, err=True)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _show(held: list[Held]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column)
+    for each in sorted(held, key=lambda each: (each.edge, each.instance.name)):
+        table.add_row(*cells(each))
+    console().print(table)
+
+
+def cells(held: Held) -> list[str]:
+    """One line of the table; "-" where the edge has no such policy."""
+    off = set(held.view["off"])
+    breaker, retry = held.policy("breaker"), held.policy("retry")
+    bulkhead, shed = held.policy("bulkhead"), held.policy("shed")
+    state = breaker["state"] if breaker and "breaker" not in off else "-"
+    tokens = (retry or {}).get("budget_tokens")
+    room = "-"
+    if bulkhead and "bulkhead" not in off:
+        room = f"{bulkhead['in_flight']} of {bulkhead['permits']}"
+    elif shed and "shed" not in off:
+        room = f"{shed['in_flight']} of {shed['capacity']} (door)"
+    return [
+        held.edge,
+        held.instance.name,
+        str(held.view["profile"]),
+        f"[{COLOURS.get(state, 'default')}]{state}[/]",
+        _share(breaker, "failures", off),
+        _share(breaker, "slow", off),
+        "-" if tokens is None or "budget" in off else f"{tokens:.1f}",
+        room,
+        ", ".join(held.ejected) or "-",
+        ", ".join(_switched_off(held)) or "-",
+    ]
+
+
+def _share(breaker: Any, what: str, off: set[str]) -> str:
+    """`3 of 20`, of the breaker's window."""
+    return "-" if not breaker or "breaker" in off else f"{breaker[what]} of {breaker['n']}"
+
+
+def _switched_off(held: Held) -> list[str]:
+    views = [held.policy(kind) for kind in held.view["kinds"]]
+    return [str(view["kind"]) for view in views if view and not view["enabled"]]
