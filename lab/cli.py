@@ -41,6 +41,7 @@ COMMANDS = (
     Command("kill", "control", "Kill, stop or pause an instance: lab kill orders-1."),
     Command("load", "load", "Send shoppers: headless with a log, or the Locust UI."),
     Command("faults", "faults", "Faults in force in the running lab; put in, take out."),
+    Command("resilience", "resilience", "The policies of every edge: live states, switches."),
     Command("run", "run", "Run an experiment: load, break, record, judge."),
     Command("runs", "runs", "The runs recorded so far."),
     Command("check", "check", "Judge a run again from its archive."),
