@@ -152,6 +152,9 @@ def spectrum(run: Run, route: str) -> Figure:
 def naive_and_intended(spectra: pd.DataFrame) -> Figure:
     """What hides a tester that waits? Naive percentiles beside those from the intended start."""
     figure, (panel,) = canvas(1, 3.0)
+    if spectra.empty:
+        say(panel, "no request was sent")
+        return figure
     at = 1.0 / (1.0 - spectra["quantile"])
     for name, colour, label in (
         ("naive_ms", ORANGE, "from the actual send (naive)"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -68,35 +69,46 @@ def simulated(seed: int) -> Shop:
 
 def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
     """Write a raw (unsealed) archive with this planted bug, or a clean one."""
-    shop = simulated(seed)
-    state = copy.deepcopy(shop.state)
-    tables = {name: list(rows) for name, rows in shop.tables.items()}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "state").mkdir()
+    for name, content in _clean_files(seed).items():
+        (path / name).write_bytes(content)
     if mutant:
+        clean, state = simulated(seed).state, copy.deepcopy(simulated(seed).state)
         MUTANTS[mutant][1](state, confirmed(state))
-    (path / "state").mkdir(parents=True)
-    tables["faults"] = [
+        for name, rows in state.items():
+            if rows != clean[name]:
+                (path / "state" / f"{name}.parquet").write_bytes(_parquet(rows))
+    return path
+
+
+@cache
+def _clean_files(seed: int) -> dict[str, bytes]:
+    """The clean archive's files by name; made once, because a test session writes it often."""
+    shop = simulated(seed)
+    faults = [
         LATENCY_FAULT | {"commanded_s": START_S + 20.0},
         {"fault_id": "f-1", "effective_s": START_S + FAULT[0], "hits": 1},
         {"fault_id": "f-1", "removed_s": START_S + FAULT[1], "hits": 40},
     ]
-    for name, rows in tables.items():
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (path / f"{name}.ndjson").write_text(lines)
-    for name, rows in state.items():
-        _write_state(path / "state" / f"{name}.parquet", rows)
-    requests = len(tables["requests"])
-    write_json(path / "run.json", run_info(requests, seed))
-    write_json(path / "recorder.json", {"rows": {"spans": len(tables["spans"])}, "shed": {}})
     met = {"steady_state_met": True}
-    write_json(
-        path / "journal.json",
-        {
-            **{"status": "completed", "deviated": False, "experiment": {}, "run": []},
-            "steady_states": {"before": met, "after": met, "during": []},
-        },
-    )
-    (path / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
-    return path
+    journal = {
+        **{"status": "completed", "deviated": False, "experiment": {}, "run": []},
+        "steady_states": {"before": met, "after": met, "during": []},
+    }
+    files = {
+        f"{name}.ndjson": "".join(json.dumps(row) + "\n" for row in rows).encode()
+        for name, rows in (*shop.tables.items(), ("faults", faults))
+    }
+    files |= {f"state/{name}.parquet": _parquet(rows) for name, rows in shop.state.items()}
+    counts = {"rows": {"spans": len(shop.tables["spans"])}, "shed": {}}
+    for name, content in (
+        ("run.json", run_info(len(shop.tables["requests"]), seed)),
+        ("recorder.json", counts),
+        ("journal.json", journal),
+    ):
+        files[name] = json.dumps(content, indent=2).encode()
+    return files | {"experiment.yaml": yaml.safe_dump(EXPERIMENT, sort_keys=False).encode()}
 
 
 def run_info(requests: int, seed: int) -> Row:
@@ -122,17 +134,16 @@ def run_info(requests: int, seed: int) -> Row:
     }
 
 
-def write_json(path: Path, content: Row) -> None:
-    path.write_text(json.dumps(content, indent=2))
-
-
-def _write_state(path: Path, rows: list[Row]) -> None:
+def _parquet(rows: list[Row]) -> bytes:
+    """An audit table as the lab writes it, its times as timestamps."""
     frame = pd.DataFrame(rows)
-    with duckdb.connect() as connection:
-        times = [name for name in frame.columns if name == "at" or name.endswith("_at")]
-        casts = ", ".join(f'to_timestamp("{name}") AS "{name}"' for name in times)
+    times = [name for name in frame.columns if name == "at" or name.endswith("_at")]
+    casts = ", ".join(f'to_timestamp("{name}") AS "{name}"' for name in times)
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        file = Path(folder) / "table.parquet"
         relation = connection.from_df(frame)
-        relation.project(f"* REPLACE ({casts})" if times else "*").write_parquet(str(path))
+        relation.project(f"* REPLACE ({casts})" if times else "*").write_parquet(str(file))
+        return file.read_bytes()
 
 
 def confirmed(state: State) -> Row:

@@ -1,0 +1,82 @@
+"""Every plot draws what the run holds, says its answer in its title, and survives an empty run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from lab.analysis import latency, plots
+from lab.analysis.question import question_of
+from lab.analysis.slis import evaluate
+from lab.archive import Run
+
+EDGE, ORDERS = "payments->bank", "POST /api/orders"
+PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
+    "overview": (plots.overview, "p95 31 ms before, 2,50\\d ms during, 3\\d ms after"),
+    "timeline": (plots.timeline, "What was done"),
+    "latency": (plots.latency_over_time, "GET /api/products:  p95 1\\d ms before"),
+    "answers": (plots.answers_over_time, "Yes, all 1,645 requests"),
+    "breakers": (plots.breaker_timeline, "1 opened, 1,073 calls rejected"),
+    "window": (lambda run: plots.breaker_window(run, EDGE), "payments → bank"),
+    "predicted": (lambda run: plots.predicted_and_measured(run, EDGE), "what arithmetic says"),
+    "orders": (plots.orders_over_time, "468 placed, 431 confirmed, 37 cancelled"),
+    "settling": (plots.settling_times, "the slowest after 16.\\d s"),
+    "spectrum": (lambda run: plots.spectrum(run, ORDERS), "the unlucky ones"),
+    "naive": (lambda run: plots.naive_and_intended(latency.spectra(run)), "waits its turn"),
+    "load": (plots.load_delivered, "1,645 of 1,645 sent"),
+    "limits": (
+        lambda run: plots.sli_chart([evaluate(sli, run) for sli in question_of(run).slis]),
+        "",
+    ),
+}
+
+
+def said(figure: Figure) -> str:
+    """All that the figure's axes say in words."""
+    words = [axes.get_title(loc="left") for axes in figure.axes]
+    words += [text.get_text() for axes in figure.axes for text in axes.texts]
+    return " | ".join(words)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_says_its_answer_and_names_its_axes(clean: Run, name: str) -> None:
+    draw, answer = PLOTS[name]
+    figure = draw(clean)
+    assert re.search(answer, said(figure)), said(figure)
+    assert figure.axes[-1].get_xlabel()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_run_that_holds_nothing_is_drawn_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"started_s": 0.0, "ended_s": 10.0}))
+    draw, _ = PLOTS[name]
+    figure = draw(Run(tmp_path))
+    if name != "spectrum":
+        assert re.search(r"no |not |nothing", said(figure)), said(figure)
+    assert plots.svg(figure, name).startswith("<svg")
+
+
+def test_failed_requests_are_counted_in_the_title(archive: Callable[..., Path]) -> None:
+    path = archive()
+    rows = [json.loads(line) for line in (path / "requests.ndjson").read_text().splitlines()]
+    for row, outcome in zip(rows, ("fail", "fail", "unknown"), strict=False):
+        row["outcome"] = outcome
+    rows[3] |= {"dropped": True, "outcome": "fail", "end_s": None, "actual_start_s": None}
+    (path / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    title = said(plots.answers_over_time(Run(path)))
+    assert "2 failed, 1 ended unknown, 1 were never sent" in title
+
+
+def test_svg_takes_the_pages_ink_and_keeps_its_ids_to_itself(clean: Run) -> None:
+    drawn = {name: plots.svg(plots.breaker_timeline(clean), name) for name in ("one", "two")}
+    for name, text in drawn.items():
+        assert "var(--ink, #24292f)" in text
+        ids = re.findall(r'id="([^"]+)"', text)
+        assert all(each.startswith(f"{name}-") for each in ids)
+        used = set(re.findall(r'xlink:href="#([^"]+)"|url\(#([^)]+)\)', text))
+        assert {a or b for a, b in used} <= set(ids)

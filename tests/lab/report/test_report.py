@@ -1,0 +1,134 @@
+"""The report is one page that needs nothing else, says the verdict in words, and escapes its input."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.archive import ArchiveError, Run, seal
+from lab.report import picture, words, write_report
+from tests.lab.analysis.archives import write_archive
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = write_archive(tmp_path_factory.mktemp("report") / "run")
+    return write_report(path).read_text()
+
+
+class Links(HTMLParser):
+    """Collects everything that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                self.found.append(value or "")
+
+
+def test_the_page_fetches_nothing(page: str) -> None:
+    links = Links()
+    links.feed(page)
+    assert all(link.startswith(("#", "data:")) for link in links.found), links.found
+    assert "script" not in links.tags
+    assert not re.search(r"@import|url\((?!['\"]?(#|data:))", page)
+
+
+def test_the_page_tells_the_whole_story(page: str) -> None:
+    for said in (
+        "Held. The shop did what was claimed.",
+        "The claim: While the bank is slow",
+        "latency on bank-1",
+        "40 hits; 25 spans lasted 2 s or more",
+        "the breaker payments-&gt;bank opens within 5 s: after 1.",
+        "every saga has ended",
+        "468 placed, 431 confirmed, 37 cancelled",
+        "the recording is whole",
+        "simulated-1",
+    ):
+        assert said in page, said
+
+
+def test_a_deviation_is_said_first_and_shown_with_its_examples(tmp_path: Path) -> None:
+    page = write_report(write_archive(tmp_path / "run", "double_capture")).read_text()
+    top = page[: page.index("What was asked")]
+    assert "Deviated. The shop did not do all that was claimed." in top
+    assert "invariant 1 (an order is captured at most once): 1 violations" in top
+    assert re.search(r"order_id order-\d+, captures 2", page)
+
+
+def test_what_the_archive_says_is_escaped(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "run")
+    file = path / "experiment.yaml"
+    experiment = yaml.safe_load(file.read_text())
+    nasty = '<script>alert("x")</script>'
+    experiment["title"] = nasty
+    experiment["extensions"][0]["claim"] = nasty
+    experiment["extensions"][0]["slis"][0]["name"] = nasty
+    file.write_text(yaml.safe_dump(experiment))
+    page = write_report(path).read_text()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 3
+
+
+def test_a_run_of_load_alone_has_a_report(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "run")
+    for name in ("experiment.yaml", "journal.json", "faults.ndjson", "breakers.ndjson"):
+        (path / name).unlink()
+    seal(path)
+    page = write_report(path).read_text()
+    assert "the experiment claims nothing that could be checked" in page
+    assert "No fault was recorded." in page
+
+
+def test_an_empty_run_has_a_report_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"started_s": 1.0, "ended_s": 2.0}')
+    page = write_report(tmp_path).read_text()
+    assert "Invalid. This run proves nothing about the shop." in page
+    assert "no request was recorded" in page
+
+
+def test_the_picture_is_drawn_where_no_browser_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "find_browser", lambda: None)
+    path = write_archive(tmp_path / "run")
+    how = picture.write_picture(path, tmp_path / "img" / "report.png")
+    assert "install chromium" in how
+    assert (tmp_path / "img" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_browser_that_fails_leaves_nothing_and_the_picture_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "find_browser", lambda: "/bin/false")
+    path = write_archive(tmp_path / "run")
+    assert picture.write_picture(path, tmp_path / "report.png").startswith("drawn")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.png", "run"]
+
+
+def test_a_damaged_run_leaves_no_report(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "run")
+    (path / "requests.ndjson").write_text("garbage\n")
+    with pytest.raises(ArchiveError, match="damaged"):
+        write_report(path)
+    assert not (path / "report.html").exists()
+    assert Run(write_archive(tmp_path / "good")).verdict is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(2505.4, "ms", "2,505 ms"), (31.25, "ms", "31.2 ms"), (None, "ms", "\N{EN DASH}"),
+     (float("nan"), "s", "\N{EN DASH}"), (0.0123, "", "1.2%")],
+)  # fmt: skip
+def test_figures_read_as_a_person_writes_them(value: float, unit: str, text: str) -> None:
+    assert words.figure(value, unit) == text
