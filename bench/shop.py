@@ -94,7 +94,9 @@ def product_read(port_base: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seconds", type=int, default=60, help="length of the load")
     parser.add_argument("--port-base", type=int, default=21080)
     options = parser.parse_args()
@@ -102,7 +104,7 @@ def main() -> None:
     figures: dict[str, Any] = {"up_s": round(timed("up", *base), 2)}
     try:
         status = lab("status", *base)
-        figures["memory_mb"] = round(status["memory_bytes"] / 1e6)
+        figures["memory_mb"] = round(sum(process["memory_mb"] for process in status["processes"]))
         figures["product_read"] = product_read(options.port_base)
         figures["orders"] = orders(options.port_base, options.seconds)
     finally:
