@@ -28,7 +28,7 @@ def bench(
     for name in wanted:
         if name not in known:
             typer.echo(
-                f"lab bench: no benchmark {name!r}{nearest(name, known)}; there are {', '.join(known)}",
+                f"lab bench: no benchmark {name!r}{nearest(name, known)}",
                 err=True,
             )
             raise typer.Exit(2)
