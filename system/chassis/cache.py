@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,9 +21,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chassis.faults import DROPPED, Exchange, armed
+
 log = logging.getLogger("chassis.cache")
 LOOKUPS = Counter("cache_lookups", "Cache look-ups", ("result",))
 HITS, MISSES, DOWN, EARLY = (LOOKUPS.labels(r) for r in ("hit", "miss", "down", "early"))
+ANSWER_S = 0.2
 LOCK_S = 2.0
 LOCK_POLL_S = 0.02
 REST_S = 1.0  # how long a dead Valkey is left alone
@@ -72,9 +76,18 @@ class Cache:
     async def delete(self, *keys: str) -> None:
         """Forget these keys; a Valkey that is down forgets them by their TTL."""
         try:
-            await self._client.delete(*(self._prefix + key for key in keys))
+            command = partial(self._client.delete, *(self._prefix + key for key in keys))
+            await _ask("DELETE", " ".join(keys), command)
         except UNREACHABLE as error:
             self._rest(error)
+
+    async def flush(self) -> int:
+        """Delete all keys of this service; how many. Raises RedisError."""
+        pattern = self._prefix + "*"
+        keys = [key async for key in self._client.scan_iter(match=pattern, count=1000)]
+        if keys:
+            await self._client.delete(*keys)
+        return len(keys)
 
     def _start(self, key: str, work: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
         task = asyncio.create_task(work)
@@ -128,12 +141,12 @@ class Cache:
             DOWN.inc()
             return None
         try:
-            raw: bytes | None = await self._client.get(self._prefix + key)  # type: ignore[assignment]
+            raw = await _ask("GET", key, partial(self._client.get, self._prefix + key))
         except UNREACHABLE as error:
             self._rest(error)
             DOWN.inc()
             return None
-        if raw is None:
+        if raw is None or raw is DROPPED:
             return None
         try:
             expires, load_s, value = raw.split(b" ", 2)
@@ -149,7 +162,7 @@ class Cache:
             pipe = self._client.pipeline(transaction=False)
             pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
             pipe.delete(f"{self._prefix}{key}:lock")
-            await pipe.execute()
+            await _ask("SET", key, pipe.execute)
         except UNREACHABLE as error:
             self._rest(error)
 
@@ -158,22 +171,38 @@ class Cache:
         if self._resting:
             return None
         try:
-            return bool(
-                await self._client.set(
-                    f"{self._prefix}{key}:lock", b"1", nx=True, px=int(LOCK_S * 1000)
-                )
-            )
+            lock = f"{self._prefix}{key}:lock"
+            command = partial(self._client.set, lock, b"1", nx=True, px=int(LOCK_S * 1000))
+            locked = await _ask("LOCK", key, command)
+            return None if locked is DROPPED else bool(locked)
         except UNREACHABLE as error:
             self._rest(error)
             return None
 
 
+async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
+    """One command to Valkey, with the lab's faults around it; they get no longer than a slow Valkey."""
+    injector = armed()
+    if injector is None:
+        return await command()
+
+    async def proceed(discard: bool) -> Any:
+        return await command()
+
+    async with asyncio.timeout(ANSWER_S):
+        return await injector.run(Exchange("cache", method, key, fail=_unreachable), proceed)
+
+
+async def _unreachable(_: str) -> None:
+    raise ConnectionError("injected: Valkey cannot be reached")
+
+
 def open_cache(url: str, prefix: str) -> Cache:
-    """A cache on the Valkey at `url`; connects when first used, gives up on an answer after 200 ms."""
+    """A cache on the Valkey at `url`; connects when first used, gives up on an answer after ANSWER_S."""
     client = redis.Redis.from_url(
         url,
-        socket_timeout=0.2,
-        socket_connect_timeout=0.2,
+        socket_timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
         max_connections=64,
         retry=Retry(NoBackoff(), 0),  # the source is at hand: better it than a second wait
     )

@@ -1,5 +1,6 @@
 """Time as the services see it: passed in, so that tests and faults can move it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -13,9 +14,14 @@ class Clock(resilience_clock.Clock, Protocol):
 
 
 class SystemClock(resilience_clock.SystemClock):
-    """The machine's clock; its wall time is shifted by `skew_s` seconds (a lab fault sets it)."""
+    """The machine's clock; its wall time is shifted by the sum of `skews` in seconds (lab faults set them)."""
 
-    skew_s: float = 0.0
+    skews: tuple[Callable[[], float], ...] = ()
+
+    @property
+    def skew_s(self) -> float:
+        return sum(skew() for skew in self.skews)
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.skew_s)
+        now = datetime.now(UTC)
+        return now + timedelta(seconds=self.skew_s) if self.skews else now

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import context, telemetry
 from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.faults.altering import altered
 from chassis.problems import problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
 
@@ -111,18 +112,20 @@ class Edge:
             await response(scope, receive, send)
             return
 
-        async def proceed(discard: bool = False) -> None:
-            await self.app(scope, receive, _nowhere if discard else send)
-
         if not injector.active:
-            await proceed()
+            await self.app(scope, receive, send)
             return
         exchange = Exchange(
             point="inbound",
             method=scope["method"],
             route=scope["path"],
             caller=request_context.caller,
+            callee=scope["app"].state.service.settings.service,
         )
+
+        async def proceed(discard: bool) -> None:
+            await self.app(scope, receive, _nowhere if discard else altered(send, exchange))
+
         try:
             await injector.run(exchange, proceed)
         except FaultAborted as abort:

@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 
 from chassis import protection
 from chassis.auth import Unauthenticated
-from chassis.faults import CATALOGUE, FaultError, Injector
+from chassis.faults import FaultError, Injector
+from chassis.faults.catalogue import entries
+from chassis.faults.residue import residue
 from chassis.problems import Problem
 from chassis.resilience.profile import ProfileError
 
@@ -50,7 +52,7 @@ Faults = Annotated[Injector, Depends(_injector)]
 @router.get("/faults")
 async def list_faults(injector: Faults) -> dict[str, Any]:
     """The active faults."""
-    return {"items": [active.view() for active in injector.history if active.removed_s is None]}
+    return {"items": [active.view() for active in injector.armed]}
 
 
 @router.get("/faults/history")
@@ -61,17 +63,26 @@ async def fault_history(injector: Faults) -> dict[str, Any]:
 
 @router.get("/faults/catalogue")
 async def catalogue() -> dict[str, Any]:
-    return {
-        "items": [
-            {"kind": kind, "doc": getattr(make, "doc", "")} for kind, make in CATALOGUE.items()
-        ]
-    }
+    return {"items": [entry.as_dict() for entry in entries()]}
+
+
+@router.get("/residue")
+async def left_behind(request: Request) -> dict[str, Any]:
+    """What faults have left in this process; `left` is empty when there is nothing."""
+    service = request.app.state.service
+    return residue(service.injector, service.baseline)
+
+
+@router.get("/time")
+async def time_here(request: Request) -> dict[str, float]:
+    """The service's clock, to hold against the host's: seconds since the epoch."""
+    return {"now_s": request.app.state.service.clock.now().timestamp()}
 
 
 @router.post("/faults")
 async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -> JSONResponse:
     try:
-        active = injector.add(spec)
+        active = await injector.add(spec)
     except FaultError as error:
         raise BadFault(str(error)) from None
     return JSONResponse(active.view(), 201)
@@ -79,14 +90,14 @@ async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -
 
 @router.delete("/faults/{fault_id}")
 async def remove_fault(injector: Faults, fault_id: str) -> Response:
-    if not injector.remove(fault_id):
+    if not await injector.remove(fault_id):
         raise UnknownFault(f"no active fault {fault_id}")
     return Response(status_code=204)
 
 
 @router.delete("/faults")
 async def clear_faults(injector: Faults) -> dict[str, Any]:
-    return {"removed": injector.clear()}
+    return {"removed": await injector.clear()}
 
 
 @router.get("/resilience")

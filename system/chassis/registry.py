@@ -7,12 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
+
+from chassis.faults import Exchange, armed
 
 log = logging.getLogger("chassis.registry")
 BUCKET = "registry"
@@ -108,7 +111,15 @@ class Registry:
     async def _beat(self) -> None:
         assert self._kv is not None
         assert self._own is not None
-        await self._kv.put(self._own.name, json.dumps(asdict(self._own)).encode())
+        kv, own = self._kv, self._own
+
+        async def put(discard: bool) -> None:
+            await kv.put(own.name, json.dumps(asdict(own)).encode())
+
+        if injector := armed():
+            await injector.run(Exchange("registry", "HEARTBEAT", own.name, fail=_unreachable), put)
+        else:
+            await put(False)
 
     async def _heartbeat(self) -> None:
         while True:
@@ -124,12 +135,23 @@ class Registry:
                 if entry is None:  # all that was there when we began to watch
                     self._synced.set()
                     continue
-                if entry.operation in ("DEL", "PURGE") or not entry.value:
-                    self._view.leave(entry.key, time.monotonic())
+                if injector := armed():
+                    exchange = Exchange("registry", "WATCH", entry.key, fail=_unreachable)
+                    await injector.run(exchange, partial(self._disturbed, entry))
                 else:
-                    self._hear(entry.value)
+                    self._see(entry)
         finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+            with suppress(*UNREACHABLE):  # a closed connection has nothing left to stop
+                await watcher.stop()  # type: ignore[no-untyped-call]
+
+    async def _disturbed(self, entry: KeyValue.Entry, discard: bool) -> None:
+        self._see(entry)
+
+    def _see(self, entry: KeyValue.Entry) -> None:
+        if entry.operation in ("DEL", "PURGE") or not entry.value:
+            self._view.leave(entry.key, time.monotonic())
+        else:
+            self._hear(entry.value)
 
     def _hear(self, value: bytes) -> None:
         try:
@@ -146,3 +168,7 @@ class Registry:
             except (*UNREACHABLE, KeyNotFoundError) as error:
                 log.warning("registry %s: %s", what, error or type(error).__name__)
             await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _unreachable(_: str) -> None:
+    raise ConnectionError("injected: the registry cannot be reached")

@@ -21,6 +21,7 @@ from chassis.client import ServiceClient, open_session
 from chassis.clock import SystemClock
 from chassis.context import lab_options
 from chassis.edge import Edge
+from chassis.faults.residue import Baseline
 from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
@@ -47,7 +48,8 @@ class Service:
         self.state = app.state
         self.clock = SystemClock()
         self.log = logging.getLogger(settings.service)
-        self.injector = faults.Injector(settings.arm)
+        self.injector = faults.Injector(host=_host(settings, self.clock), keep=_keep(settings))
+        self.baseline = Baseline()
         self.clients: dict[str, ServiceClient] = {}
         self.switchboards: dict[str, Switchboard] = {}  # by edge: what the lab can switch here
         self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -70,6 +72,7 @@ class Service:
             clock_s=self.clock.monotonic,
         )
         self._on_close(_terminate(pool))
+        self.injector.host.pools.append(pool)
         await store.apply_schema(
             pool, self._home / "schema.sql", seed if self.settings.lab else None
         )
@@ -77,7 +80,9 @@ class Service:
         return pool
 
     async def cache(self) -> Cache:
-        return open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
+        opened = open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
+        self.injector.host.caches.append(opened)
+        return opened
 
     async def bus(self) -> bus.Bus:
         """The broker, with its streams made."""
@@ -137,6 +142,9 @@ class Service:
 
     async def run(self, start: Start) -> None:
         """Open everything, then be found."""
+        await self.injector.restore()
+        if self.injector.active:
+            await self.injector.run(faults.Exchange("start"), _nothing)
         self._session = open_session()
         self._on_close(self._session.close)
         nats = await self._broker()
@@ -176,6 +184,7 @@ class Service:
 
     async def close(self) -> None:
         self.stopping = True
+        await self.injector.close()  # first: it may hold what the others wait for
         await self._stack.aclose()
 
     def _on_close(self, close: Close) -> None:
@@ -212,6 +221,20 @@ class Service:
         response = await self.client("users").get("/.well-known/jwks.json")
         body: dict[str, Any] = response.body
         return body
+
+
+def _host(settings: Settings, clock: SystemClock) -> faults.Host:
+    return faults.Host(settings.arm, settings.version, settings.database_url, clock)
+
+
+def _keep(settings: Settings) -> Path | None:
+    """Where this instance's faults outlive a restart: a lab's setting."""
+    folder = settings.env.get("LAB_FAULTS", "") if settings.lab else ""
+    return Path(folder) / f"{settings.instance}.json" if folder else None
+
+
+async def _nothing(discard: bool) -> None:
+    return None
 
 
 def _terminate(pool: asyncpg.Pool) -> Close:

@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 from prometheus_client import Gauge
 
+from chassis.connection import STATEMENT_S, Connection
 from chassis.idempotency import Conn
 
 log = logging.getLogger("chassis.store")
 CONNECT_S = 30.0
-STATEMENT_S = 5.0
 CHASSIS_SCHEMA = Path(__file__).with_name("schema.sql")
 POOL_IN_USE = Gauge("db_pool_in_use", "Connections of the pool that are lent out")
 POOL_SIZE = Gauge("db_pool_size", "Connections of the pool")
@@ -37,6 +37,7 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
                 max_inactive_connection_lifetime=60,
                 server_settings={"jit": "off"},
                 reset=_keep,
+                connection_class=Connection,
             )
         except UNREACHABLE as error:
             if clock_s() > give_up:

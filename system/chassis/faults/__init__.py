@@ -1,26 +1,72 @@
 """Faults inside the process, at the chassis' boundary: one file each, one registration, undone by themselves.
 
-A new fault copies `noop.py`, says what it does in `run`, and is named in `CATALOGUE`.
+A new fault copies `noop.py`, says what it does in `run`, and is named in `REGISTERED`. One that is no
+exchange but a state of the process copies `skew.py` and says it in `hold`. docs/adding_a_fault.md.
 """
 
 from chassis.faults.abort import Abort
+from chassis.faults.bad_release import BadRelease
+from chassis.faults.block_loop import BlockLoop
+from chassis.faults.burn_cpu import BurnCpu
 from chassis.faults.concurrency import Concurrency
+from chassis.faults.corrupt import Corrupt
 from chassis.faults.crash import Crash
-from chassis.faults.fault import CATALOGUE, Exchange, Fault, FaultAborted, FaultError, register
-from chassis.faults.injector import Injector, failpoint, install
+from chassis.faults.crash_loop import CrashLoop
+from chassis.faults.down import Down
+from chassis.faults.drop import Drop
+from chassis.faults.drop_header import DropHeader
+from chassis.faults.duplicate import Duplicate
+from chassis.faults.fault import (
+    CATALOGUE,
+    DROPPED,
+    AckLost,
+    Exchange,
+    Fault,
+    FaultAborted,
+    FaultError,
+    Postponed,
+    register,
+)
+from chassis.faults.fd_limit import FdLimit
+from chassis.faults.flush import Flush
+from chassis.faults.gray_failure import GrayFailure
+from chassis.faults.host import Host
+from chassis.faults.injector import Injector, armed, failpoint, install
 from chassis.faults.latency import Latency
+from chassis.faults.lock import Lock
+from chassis.faults.lost_ack import LostAck
+from chassis.faults.memory import Memory
 from chassis.faults.noop import Noop
+from chassis.faults.poison import Poison
+from chassis.faults.pool_hold import PoolHold
+from chassis.faults.read_only import ReadOnly
+from chassis.faults.reorder import Reorder
+from chassis.faults.skew import Skew
+from chassis.faults.slow_start import SlowStart
+from chassis.faults.sql_error import SqlError
+from chassis.faults.stall import Stall
+from chassis.faults.truncate import Truncate
 
-for fault in (Noop, Latency, Concurrency, Abort, Crash):
+REGISTERED = (
+    Noop, Latency, Stall, Concurrency, Abort, Corrupt, Truncate, DropHeader, GrayFailure, BadRelease,
+    SqlError, ReadOnly, Lock, PoolHold, Down, Drop, Duplicate, Reorder, LostAck, Poison, Flush,
+    Crash, CrashLoop, SlowStart, BlockLoop, BurnCpu, Memory, FdLimit, Skew,
+)  # fmt: skip
+for fault in REGISTERED:
     register(fault)
 
 __all__ = [
     "CATALOGUE",
+    "DROPPED",
+    "AckLost",
     "Exchange",
     "Fault",
     "FaultAborted",
     "FaultError",
+    "Host",
     "Injector",
+    "Postponed",
+    "armed",
     "failpoint",
     "install",
 ]

@@ -12,7 +12,8 @@ class Abort:
     """`when`: `before` leaves the work undone, `after` does it and loses the reply (indefinite)."""
 
     kind: ClassVar[str] = "abort"
-    doc: ClassVar[str] = "answers with `status` before or after the handler ran"
+    doc: ClassVar[str] = "answers with `status`; `when` is before or after the handler ran"
+    points: ClassVar[tuple[str, ...]] = ("inbound", "outbound")
     status: int = 503
     when: str = "before"
 

@@ -1,94 +1,126 @@
 """The injector: which faults are active, whom they hit, and that each of them ends by itself."""
 
 import asyncio
-import math
+import contextlib
+import logging
 import time
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from chassis import telemetry
-from chassis.faults.fault import Exchange, Fault, FaultAborted, FaultError, Proceed, build
+from chassis.faults import scope as scopes
+from chassis.faults.active import ActiveFault
+from chassis.faults.fault import (
+    POINTS,
+    PROCESS,
+    Act,
+    Exchange,
+    FaultAborted,
+    FaultError,
+    Proceed,
+    build,
+    nearest,
+    points_of,
+)
+from chassis.faults.host import Host, Tenure
+from chassis.faults.kept import KeptFaults
 from chassis.ids import new_id
 
+log = logging.getLogger("chassis.faults")
 TTL_S_MAX = 3600.0
-POINTS = ("inbound", "outbound", "failpoint")
 HISTORY_MAX = 1000
-_SCOPE = {
-    "route": str, "method": str, "caller": str, "callee": str, "failpoint": str, "arm": str,
-    "share": float, "first_n": int, "every_k": int,
-}  # fmt: skip
-
-
-@dataclass
-class ActiveFault:
-    """One commanded fault; times are seconds since the epoch, None until they happen."""
-
-    id: str
-    fault: Fault
-    point: str
-    scope: dict[str, Any]
-    attributes: dict[str, Any]
-    seed: int
-    ttl_s: float
-    commanded_s: float
-    rng: Random
-    effective_s: float | None = None
-    removed_s: float | None = None
-    hits: int = 0
-    seen: int = 0
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
-
-    def matches(self, exchange: Exchange) -> bool:
-        """Whether this exchange is hit; counts what it saw and draws its share from its own seed."""
-        scope = self.scope
-        if exchange.point != self.point or exchange.name != scope.get("failpoint", ""):
-            return False
-        for key in ("method", "caller", "callee"):
-            if key in scope and scope[key] != getattr(exchange, key):
-                return False
-        if "route" in scope and not exchange.route.startswith(scope["route"]):
-            return False
-        self.seen += 1
-        if self.hits >= scope.get("first_n", math.inf):
-            return False
-        if self.seen % scope.get("every_k", 1):
-            return False
-        return "share" not in scope or self.rng.random() < scope["share"]
-
-    def view(self) -> dict[str, Any]:
-        return {
-            "id": self.id, "kind": self.fault.kind, "point": self.point, "scope": self.scope,
-            "attributes": self.attributes, "seed": self.seed, "ttl_s": self.ttl_s,
-            "commanded_s": self.commanded_s, "effective_s": self.effective_s,
-            "removed_s": self.removed_s, "hits": self.hits, "seen": self.seen,
-        }  # fmt: skip
+HOLD_S = 5.0  # a standing fault that is not in force by then is refused
+UNDO_S = 5.0
 
 
 class Injector:
-    """Holds the active faults of one process. A TTL is enforced here, whoever asked for the fault."""
+    """Holds the active faults of one process. A TTL is enforced here, whoever asked for the fault.
 
-    def __init__(self, arm: str = "control") -> None:
-        self.arm = arm
-        self.active: list[ActiveFault] = []
+    `keep` is the file in which faults that outlive a restart are kept; without it they are refused.
+    """
+
+    def __init__(
+        self, arm: str = "control", host: Host | None = None, keep: Path | None = None
+    ) -> None:
+        self.host = host or Host(arm=arm)
+        self.active: list[ActiveFault] = []  # those that exchanges are matched with: nothing else
         self.history: list[ActiveFault] = []
+        self._kept = KeptFaults(keep)
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def add(self, spec: dict[str, Any]) -> ActiveFault:
-        """Arm a fault from its JSON form (docs/architecture.md). Raises FaultError."""
-        unknown = sorted(
-            set(spec) - {"id", "kind", "attributes", "point", "scope", "ttl_s", "seed"}
-        )
-        if unknown:
-            raise FaultError(f"unknown field {unknown[0]!r}")
-        fault_id = spec.get("id") or new_id()
-        if any(active.id == fault_id for active in self.active):
-            raise FaultError(f"a fault with the id {fault_id!r} is active already")
+    @property
+    def armed(self) -> list[ActiveFault]:
+        """All that is not over, the standing faults too."""
+        return [each for each in self.history if each.removed_s is None]
+
+    async def add(self, spec: dict[str, Any]) -> ActiveFault:
+        """Arm a fault from its JSON form (docs/architecture.md); a standing one is in force on return.
+
+        Raises FaultError, and then nothing has changed.
+        """
+        active = self._read(spec)
+        await self._arm(active)
+        return active
+
+    async def restore(self) -> None:
+        """Arm again what the instance's earlier process kept, for what is left of each TTL."""
+        for row in self._kept.read():
+            try:
+                active = self._read(row["spec"])
+            except FaultError as error:
+                log.error("a kept fault is forgotten: %s", error)
+                continue
+            active.commanded_s = float(row["commanded_s"])
+            active.hits = active.scope.hits = int(row.get("hits", 0))
+            if active.expires_s > time.time():
+                await self._arm(active)
+                continue
+            active.removed_s = active.expires_s  # it was over while nobody was here to say so
+            self._remember(active)
+            self._tell(active, "removed")
+        self._keep()
+
+    async def remove(self, fault_id: str) -> bool:
+        """Disarm one fault and undo it; False if no active one has this id."""
+        for active in self.armed:
+            if active.id == fault_id:
+                await self._end(active)
+                return True
+        return False
+
+    async def clear(self) -> int:
+        """Disarm all; returns how many there were."""
+        armed = self.armed
+        await asyncio.gather(*(self._end(each) for each in armed))
+        return len(armed)
+
+    async def close(self) -> None:
+        """The process ends: undo all, but what shall outlive a restart stays kept."""
+        self._kept = KeptFaults(None)
+        await self.clear()
+
+    async def run(self, exchange: Exchange, act: Act) -> Any:
+        """Run the exchange through every fault that hits it, the oldest outermost."""
+        for active in reversed(self.active):
+            if active.scope.takes(exchange, active.rng):
+                act = self._around(active, exchange, act)
+        return await act(False)
+
+    # -- one fault's life -------------------------------------------------------------------
+
+    def _read(self, spec: dict[str, Any]) -> ActiveFault:
+        fields = ("id", "kind", "attributes", "point", "scope", "ttl_s", "seed")
+        for name in spec:
+            if name not in fields:
+                raise FaultError(f"unknown field {name!r}{nearest(name, fields)}")
         attributes = spec.get("attributes", {})
         if not isinstance(attributes, dict):
             raise FaultError("attributes: expected an object")
-        point = spec.get("point", "inbound")
-        if point not in POINTS:
-            raise FaultError(f"point: expected one of {', '.join(POINTS)}, got {point!r}")
+        point = spec.get("point")
+        if point is not None and point not in POINTS:
+            raise FaultError(f"point: unknown {point!r}{nearest(str(point), POINTS)}")
         ttl_s = spec.get("ttl_s")
         if (
             isinstance(ttl_s, bool)
@@ -101,101 +133,172 @@ class Injector:
         seed = spec.get("seed", 0)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise FaultError(f"seed: expected a whole number, got {seed!r}")
-        scope = _checked_scope(spec.get("scope", {}), point)
-        active = ActiveFault(
-            str(fault_id), build(str(spec.get("kind")), attributes), point, scope, attributes, seed,
+        fault = build(str(spec.get("kind")), attributes)
+        point = point or points_of(fault)[0]
+        if point not in points_of(fault):
+            allowed = ", ".join(points_of(fault))
+            raise FaultError(f"{fault.kind} cannot be at point {point}, only at: {allowed}")
+        keys = scopes.checked(spec.get("scope", {}), point)
+        needed = getattr(fault, "needs_any", ())
+        if needed and not any(key in keys for key in needed):
+            raise FaultError(f"{fault.kind} needs scope.{' or scope.'.join(needed)}")
+        fault_id = spec.get("id") or new_id()
+        self._check_free(fault_id, fault)
+        return ActiveFault(
+            str(fault_id), fault, point, _scope(fault, point, keys), attributes, seed,
             float(ttl_s), time.time(), Random(seed),
         )  # fmt: skip
-        if scope.get("arm", self.arm) == self.arm:
-            self.active.append(active)
-        active.timer = asyncio.get_running_loop().call_later(ttl_s, self.remove, active.id)
-        self.history = [*self.history[-HISTORY_MAX:], active]
+
+    def _check_free(self, fault_id: Any, fault: Any) -> None:
+        for other in self.armed:
+            if other.id == str(fault_id):
+                raise FaultError(f"a fault with the id {fault_id!r} is active already")
+            if other.fault.kind == fault.kind and getattr(fault, "single", False):
+                raise FaultError(
+                    f"only one {fault.kind} at a time: {other.id} is active, remove it first"
+                )
+        if getattr(fault, "survives", False) and not self._kept.possible:
+            raise FaultError(
+                f"{fault.kind} must outlive a restart: start the instance with LAB_FAULTS, "
+                "a folder to keep such faults in"
+            )
+
+    async def _arm(self, active: ActiveFault) -> None:
+        self._remember(active)
         self._tell(active, "commanded")
-        return active
+        left_s = max(0.0, active.expires_s - time.time())
+        active.timer = asyncio.get_running_loop().call_later(left_s, self._expire, active)
+        keys, host = active.scope.keys, self.host
+        meant = keys.get("arm", host.arm) == host.arm
+        meant = meant and keys.get("version", host.version) == host.version
+        if meant and active.point == PROCESS:
+            await self._stand(active)
+        elif meant:
+            self.active.append(active)
+        self._keep()
 
-    def remove(self, fault_id: str) -> bool:
-        """Disarm one fault; False if no active one has this id."""
-        for active in self.history:
-            if active.id == fault_id and active.removed_s is None:
-                self.active = [other for other in self.active if other is not active]
-                active.removed_s = time.time()
-                if active.timer:
-                    active.timer.cancel()
-                self._tell(active, "removed")
-                return True
-        return False
+    def _remember(self, active: ActiveFault) -> None:
+        over = [each for each in self.history if each.removed_s is not None]
+        if len(over) > HISTORY_MAX:
+            self.history.remove(over[0])
+        self.history.append(active)
 
-    def clear(self) -> int:
-        """Disarm all; returns how many there were."""
-        return sum(self.remove(active.id) for active in self.history if active.removed_s is None)
+    async def _stand(self, active: ActiveFault) -> None:
+        """Put a standing fault in force, or take it back and say why not."""
+        in_force: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        active.holder = asyncio.create_task(self._hold(active, in_force), name=active.id)
+        try:
+            await asyncio.wait_for(asyncio.shield(in_force), HOLD_S)
+        except BaseException as error:
+            active.holder.cancel()
+            await asyncio.wait([active.holder])
+            self._over(active)
+            if isinstance(error, TimeoutError):
+                raise FaultError(
+                    f"{active.fault.kind} was not in force after {HOLD_S:g} s"
+                ) from None
+            raise
 
-    async def run(self, exchange: Exchange, proceed: Proceed) -> Any:
-        """Run the exchange through every fault that hits it, the oldest outermost."""
-        for active in reversed(self.active):
-            if active.matches(exchange):
-                proceed = self._around(active, proceed)
-        return await proceed()
+    async def _hold(self, active: ActiveFault, in_force: asyncio.Future[None]) -> None:
+        ends_at = time.monotonic() + active.expires_s - time.time()
+        tenure = Tenure(self.host, ends_at, active.ended, lambda: self._hit(active))
+        try:
+            async with active.fault.hold(tenure):
+                in_force.set_result(None)
+                await active.ended.wait()
+        except Exception as error:
+            if in_force.done():
+                log.exception("fault %s was not undone cleanly", active.id)
+            else:
+                in_force.set_exception(error)
 
-    def _around(self, active: ActiveFault, inner: Proceed) -> Proceed:
-        async def proceed(discard: bool = False) -> Any:
-            active.hits += 1
-            if active.effective_s is None:
-                active.effective_s = time.time()
-                self._tell(active, "effective")
+    def _around(self, active: ActiveFault, exchange: Exchange, inner: Act) -> Act:
+        async def act(discard: bool) -> Any:
+            self._hit(active)
 
-            async def onward(discard: bool = discard) -> Any:
-                return await inner(discard)
+            async def onward(further: bool) -> Any:
+                return await inner(discard or further)
 
             try:
-                return await active.fault.run(onward, active.rng)
+                proceed = Proceed(onward, exchange, active.ended)
+                return await active.fault.run(proceed, active.rng)
             except FaultAborted as abort:
                 raise FaultAborted(abort.status, abort.fault_id or active.id) from None
 
-        return proceed
+        return act
+
+    def _hit(self, active: ActiveFault) -> None:
+        active.hits += 1
+        if active.effective_s is None:
+            active.effective_s = time.time()
+            self._tell(active, "effective")
+        if getattr(active.fault, "survives", False):
+            self._keep()
+
+    def _expire(self, active: ActiveFault) -> None:
+        self._spawn(self._end(active))
+
+    async def _end(self, active: ActiveFault) -> None:
+        """Undo it; whoever asks second waits for the first."""
+        if not active.ended.is_set():
+            active.ended.set()
+            self.active = [other for other in self.active if other is not active]
+            if active.holder is not None:
+                _, late = await asyncio.wait([active.holder], timeout=UNDO_S)
+                for task in late:
+                    log.error("fault %s is slow to be undone: cancelled", active.id)
+                    task.cancel()
+            self._over(active)
+        await active.gone.wait()
+
+    def _over(self, active: ActiveFault) -> None:
+        if active.gone.is_set():
+            return
+        active.ended.set()
+        active.removed_s = time.time()
+        if active.timer:
+            active.timer.cancel()
+        active.gone.set()
+        self._keep()
+        self._tell(active, "removed")
+
+    def _keep(self) -> None:
+        with contextlib.suppress(OSError):
+            self._kept.write(each for each in self.armed if getattr(each.fault, "survives", False))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _tell(self, active: ActiveFault, phase: str) -> None:
         view = active.view()
         telemetry.record("fault", phase=phase, fault_id=view.pop("id"), **view)
 
 
-_current: Injector | None = None
+_current = Injector()
 
 
 def install(injector: Injector) -> None:
-    """Make this the process's injector, the one that failpoints ask."""
+    """Make this the process's injector, the one that the chassis' hooks ask."""
     global _current
     _current = injector
 
 
+def armed() -> Injector | None:
+    """The process's injector if any exchange could be hit, else None: what a hook costs at rest."""
+    return _current if _current.active else None
+
+
 async def failpoint(name: str) -> None:
     """A named place where the lab may crash or delay the process; nothing otherwise."""
-    if _current is not None and _current.active:
-        await _current.run(Exchange(point="failpoint", name=name), _nothing)
+    if injector := armed():
+        await injector.run(Exchange(point="failpoint", name=name), _nothing)
 
 
-async def _nothing(discard: bool = False) -> None:
+def _scope(fault: Any, point: str, keys: dict[str, Any]) -> scopes.Scope:
+    return scopes.Scope(point, keys, sticky=set() if getattr(fault, "sticky", False) else None)
+
+
+async def _nothing(discard: bool) -> None:
     return None
-
-
-def _checked_scope(scope: Any, point: str) -> dict[str, Any]:
-    if not isinstance(scope, dict):
-        raise FaultError("scope: expected an object")
-    for key, value in scope.items():
-        expected = _SCOPE.get(key)
-        if expected is None:
-            raise FaultError(f"scope: unknown key {key!r}; expected one of {', '.join(_SCOPE)}")
-        if expected is str:
-            if not isinstance(value, str):
-                raise FaultError(f"scope.{key}: expected text, got {value!r}")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise FaultError(f"scope.{key}: expected a number, got {value!r}")
-    if not 0 <= scope.get("share", 1) <= 1:
-        raise FaultError(f"scope.share: expected 0 to 1, got {scope['share']!r}")
-    for key in ("first_n", "every_k"):
-        if key in scope and (scope[key] < 1 or scope[key] != int(scope[key])):
-            raise FaultError(
-                f"scope.{key}: expected a whole number of 1 or more, got {scope[key]!r}"
-            )
-    if (point == "failpoint") != ("failpoint" in scope):
-        raise FaultError("point 'failpoint' goes with scope.failpoint, the name of the point")
-    return dict(scope)

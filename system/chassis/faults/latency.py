@@ -1,11 +1,11 @@
-"""latency: the request waits before it is handled."""
+"""latency: what passes waits first; a slow request, statement, broker, cache or registry."""
 
 import asyncio
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import EXCHANGES, Proceed
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Latency:
     """Waits uniformly in [latency_ms - jitter_ms, latency_ms + jitter_ms], never below 0."""
 
     kind: ClassVar[str] = "latency"
-    doc: ClassVar[str] = "each request waits latency_ms +- jitter_ms before it is handled"
+    doc: ClassVar[str] = "each exchange waits latency_ms +- jitter_ms before it goes on"
+    points: ClassVar[tuple[str, ...]] = EXCHANGES
     latency_ms: float
     jitter_ms: float = 0.0
 

@@ -9,8 +9,11 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 
+from chassis.faults import Exchange, Injector, armed
+
 log = logging.getLogger("chassis.bus")
 CONNECT_S = 30.0
+PUBLISH_S = 2.0
 EVENTS = "EVENTS"
 DEAD = "DEAD"
 DEDUPLICATE_S = 120.0
@@ -72,7 +75,7 @@ class Bus:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.js = client.jetstream(timeout=2)
+        self.js = client.jetstream(timeout=PUBLISH_S)
 
     @property
     def connected(self) -> bool:
@@ -82,6 +85,37 @@ class Bus:
         self, subject: str, payload: bytes, message_id: str, headers: Mapping[str, str]
     ) -> None:
         """Store one message; the same `message_id` within two minutes is stored once."""
-        await self.js.publish(
-            subject, payload, timeout=2, headers={"Nats-Msg-Id": message_id, **headers}
+        headers = {"Nats-Msg-Id": message_id, **headers}
+        if injector := armed():
+            await self._disturbed(injector, subject, payload, message_id, headers)
+        else:
+            await self.js.publish(subject, payload, timeout=PUBLISH_S, headers=headers)
+
+    async def _disturbed(
+        self,
+        injector: Injector,
+        subject: str,
+        payload: bytes,
+        message_id: str,
+        headers: dict[str, str],
+    ) -> None:
+        """The message with the lab's faults around it."""
+        exchange = Exchange(
+            "publish", route=subject, key=message_id, headers=headers, fail=_unreachable
         )
+
+        async def proceed(discard: bool) -> None:
+            await self.js.publish(
+                subject,
+                exchange.changed(payload),
+                timeout=PUBLISH_S,
+                headers=exchange.headers,
+            )
+            if discard:
+                raise TimeoutError("injected: the acknowledgement was lost")
+
+        await injector.run(exchange, proceed)
+
+
+async def _unreachable(_: str) -> None:
+    raise ConnectionError("injected: the broker cannot be reached")

@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from chassis import telemetry
+from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, armed
 from chassis.idempotency import Conn
 from chassis.messaging.bus import EVENTS, Bus
 from chassis.messaging.event import Event
@@ -96,10 +97,18 @@ class Inbox:
                 await self._bury(message, kind, f"not a {kind}: {error.error_count()} errors")
                 return
             try:
-                result = await self._handle(event, handler)
+                if injector := armed():
+                    result = await self._disturbed(injector, message, event, handler)
+                else:
+                    result = await self._handle(event, handler)
             except STORE_DOWN as error:
                 log.warning("event %s waits for the store: %s", event.event_id, error)
                 await message.nak(delay=1)
+                return
+            except AckLost:
+                return
+            except Postponed as postponed:
+                await message.nak(delay=postponed.delay_s)
                 return
             except Exception as error:
                 await self._failed(message, kind, event, error)
@@ -118,6 +127,25 @@ class Inbox:
                 return "duplicate"
             await handler(conn, event)
             return "handled"
+
+    async def _disturbed(
+        self, injector: Injector, message: Msg, event: Event, handler: Handler
+    ) -> str:
+        """The event's handling with the lab's faults around it. Raises AckLost, Postponed."""
+        sequence = str(message.metadata.sequence.stream)
+        exchange = Exchange("consume", route=message.subject, key=sequence)
+
+        async def proceed(discard: bool) -> str:
+            taken = event
+            if exchange.changes:  # what cannot be read any more fails like any other handling
+                taken = type(event).model_validate_json(exchange.changed(message.data))
+            result = await self._handle(taken, handler)
+            if discard:
+                raise AckLost
+            return result
+
+        result = await injector.run(exchange, proceed)
+        return "dropped" if result is DROPPED else str(result)
 
     async def _failed(self, message: Msg, kind: str, event: Event, error: Exception) -> None:
         count = self._failures[event.event_id] = self._failures.get(event.event_id, 0) + 1

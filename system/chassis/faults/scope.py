@@ -1,0 +1,90 @@
+"""Whom a fault hits: the keys of its scope, which of them mean something where, and the matching."""
+
+import math
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from chassis.faults.fault import PROCESS, START, Exchange, FaultError, nearest
+
+KEYS = {
+    "route": str, "method": str, "caller": str, "callee": str, "failpoint": str, "arm": str,
+    "version": str, "share": float, "first_n": int, "every_k": int,
+}  # fmt: skip
+COUNTED = ("share", "first_n", "every_k")
+WHO = ("arm", "version")  # of the instance: elsewhere the fault is armed and does nothing
+AT = {
+    "inbound": ("route", "method", "caller", "callee"),
+    "outbound": ("route", "method", "caller", "callee"),
+    "database": ("route", "method"),
+    "publish": ("route",),
+    "consume": ("route",),
+    "cache": ("route", "method"),
+    "registry": ("route", "method"),
+    "failpoint": ("failpoint",),
+}
+
+
+@dataclass
+class Scope:
+    """Counts what it saw (`seen`) and what it chose (`hits`); shares are drawn from the fault's seed."""
+
+    point: str
+    keys: dict[str, Any]
+    seen: int = 0
+    hits: int = 0
+    sticky: set[str] | None = None  # messages chosen before, where a fault keeps to its choice
+
+    def takes(self, exchange: Exchange, rng: Random) -> bool:
+        """Whether this exchange is hit; counts it."""
+        keys = self.keys
+        if exchange.point != self.point or exchange.name != keys.get("failpoint", ""):
+            return False
+        for key in ("method", "caller", "callee"):
+            if key in keys and keys[key] != getattr(exchange, key):
+                return False
+        if "route" in keys and not exchange.route.startswith(keys["route"]):
+            return False
+        if self.sticky is not None and exchange.key in self.sticky:
+            return True
+        self.seen += 1
+        if self.hits >= keys.get("first_n", math.inf):
+            return False
+        if self.seen % keys.get("every_k", 1):
+            return False
+        if "share" in keys and rng.random() >= keys["share"]:
+            return False
+        self.hits += 1
+        if self.sticky is not None:
+            self.sticky.add(exchange.key)
+        return True
+
+
+def checked(keys: Any, point: str) -> dict[str, Any]:
+    """The scope's keys if they fit together and to the point. Raises FaultError."""
+    if not isinstance(keys, dict):
+        raise FaultError("scope: expected an object")
+    for key, value in keys.items():
+        expected = KEYS.get(key)
+        if expected is None:
+            raise FaultError(f"scope: unknown key {key!r}{nearest(key, KEYS)}")
+        if expected is str:
+            if not isinstance(value, str):
+                raise FaultError(f"scope.{key}: expected text, got {value!r}")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise FaultError(f"scope.{key}: expected a number, got {value!r}")
+    if (point == "failpoint") != ("failpoint" in keys):
+        raise FaultError("point 'failpoint' goes with scope.failpoint, the name of the point")
+    usable = WHO if point in (PROCESS, START) else (*AT[point], *COUNTED, *WHO)
+    for key in keys:
+        if key not in usable:
+            raise FaultError(f"scope.{key} means nothing at {point}: use {', '.join(usable)}")
+    if not 0 <= keys.get("share", 1) <= 1:
+        raise FaultError(f"scope.share: expected 0 to 1, got {keys['share']!r}")
+    for key in ("first_n", "every_k"):
+        # written so that a NaN is refused too
+        if key in keys and not (keys[key] >= 1 and keys[key] % 1 == 0):
+            raise FaultError(
+                f"scope.{key}: expected a whole number of 1 or more, got {keys[key]!r}"
+            )
+    return dict(keys)
