@@ -1,8 +1,10 @@
 """The echo service on real servers, in process, on a free port."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,10 @@ import uvicorn
 from chassis.auth import ISSUER, USER_AUDIENCE, ServiceTokens
 from chassis.service import Service
 from chassis.settings import Settings
+from lab.runtimes import databases, servers
 from tests.chassis import echo_app
-from tests.fixtures.servers import free_port
+from tests.chassis.subject import Subject
+from tests.fixtures.servers import free_port, run_apart
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 LAB_TOKEN = "lab-token"
@@ -73,3 +77,45 @@ async def echo(
     finally:
         server.should_exit = True
         await serving
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def new_subject(
+    postgres: str, nats: str, valkey: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Subject]]:
+    """`new_subject(**env)`: an instance of its own database, not started yet; ended with the module."""
+    made: list[Subject] = []
+    port = int(postgres.rpartition(":")[2].partition("/")[0])
+    names: list[str] = []
+
+    def make(**env: str) -> Subject:
+        name, password = f"subject_{next(_numbers)}", secrets.token_hex(16)
+        run_apart(databases.ensure(postgres, {name: password}))
+        names.append(name)
+        url = servers.postgres_url(port, name, password, name)
+        made.append(Subject(tmp_path_factory.mktemp("subject"), url, nats, valkey, **env))
+        return made[-1]
+
+    yield make
+    for subject in made:
+        subject.end()
+    for name in names:
+        run_apart(databases.drop(postgres, name))
+
+
+@pytest.fixture(scope="module")
+def shared_subject(new_subject: Callable[..., Subject]) -> Subject:
+    subject = new_subject()
+    subject.start()
+    return subject
+
+
+@pytest.fixture
+def subject(shared_subject: Subject) -> Iterator[Subject]:
+    """One process for the whole module; after each test it is as if no fault had ever been."""
+    yield shared_subject
+    shared_subject.clear()
+    assert shared_subject.left() == []

@@ -1,0 +1,124 @@
+"""The subject of fault tests: a real process on real servers, asked and measured from outside."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab.chaos.wire import NoReply, Reply, exchange
+from lab.runtimes import spawn
+from tests.fixtures.servers import free_port
+
+ROOT = Path(__file__).parents[2]
+SECRET, TOKEN = "a-secret-of-at-least-thirty-two-bytes", "lab-token"
+SERVE = (
+    "from chassis import run; run.APP = 'tests.chassis.{name}_app'; "
+    "raise SystemExit(run.serve('subject'))"
+)
+READY_S = 20.0
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], what: str, within_s: float = 10.0) -> T:
+    """Wait for something that has no event to wait on. Fails by name."""
+    give_up = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < give_up, f"not within {within_s} s: {what}"
+        time.sleep(0.01)
+    return found
+
+
+class Subject:
+    """One instance; `start` again after a death is another process of the same instance."""
+
+    def __init__(self, folder: Path, database: str, nats: str, valkey: str, **env: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.database = database
+        self.log = folder / "subject.jsonl"
+        self._env = {
+            **os.environ, "PYTHONPATH": f"{ROOT / 'system'}:{ROOT}", "SERVICE": "subject",
+            "INSTANCE": "subject-1", "PORT": str(self.port), "SERVICE_SECRET": SECRET,
+            "LAB_TOKEN": TOKEN, "DATABASE_URL": database, "NATS_URL": nats, "VALKEY_URL": valkey,
+            "RESILIENCE": "none", "LAB_FAULTS": str(folder / "kept"), **env,
+        }  # fmt: skip
+        self.process: Any = None
+
+    def start(self) -> float:
+        """Seconds until it was ready."""
+        began = time.monotonic()
+        with self.log.open("ab") as output:
+            self.process = spawn.start(
+                [sys.executable, "-c", SERVE], output=output.fileno(), env=self._env, cwd=ROOT
+            )
+        until(self._ready, f"subject ready, see {self.log}", READY_S)
+        return time.monotonic() - began
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+    def end(self) -> None:
+        """Whatever state it is in."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        with contextlib.suppress(NoReply):
+            return exchange("GET", self.url + "/ready", timeout_s=1).status == 200
+        return False
+
+    def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:
+        return exchange(method, self.url + path, body=body, **options)
+
+    def lab(self, method: str, path: str, body: Any = None) -> Reply:
+        return self.ask(method, f"/_lab/{path}", body, token=TOKEN)
+
+    def add(self, kind: str, **spec: Any) -> dict[str, Any]:
+        """The armed fault."""
+        reply = self.lab("POST", "faults", {"ttl_s": 30, "kind": kind, **spec})
+        assert reply.status == 201, reply.body
+        return dict(reply.body)
+
+    def refuse(self, kind: str, **spec: Any) -> str:
+        """Why the fault cannot be; nothing has changed by asking."""
+        before = self.lab("GET", "faults").body
+        reply = self.lab("POST", "faults", {"ttl_s": 30, "kind": kind, **spec})
+        assert reply.status == 400, reply.body
+        assert self.lab("GET", "faults").body == before
+        return str(reply.body["detail"])
+
+    def clear(self) -> None:
+        assert self.lab("DELETE", "faults").status == 200
+
+    def armed(self) -> list[dict[str, Any]]:
+        return list(self.lab("GET", "faults").body["items"])
+
+    def fault(self, fault_id: str) -> dict[str, Any]:
+        """What became of it."""
+        items = self.lab("GET", "faults/history").body["items"]
+        return next(item for item in items if item["id"] == fault_id)
+
+    def left(self) -> list[str]:
+        return list(self.lab("GET", "residue").body["left"])
+
+    def metric(self, name: str) -> float:
+        for line in str(self.ask("GET", "/metrics").body).splitlines():
+            if line.startswith(name):
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no metric {name}")
+
+    def lines(self, event: str) -> Iterator[dict[str, Any]]:
+        """What it has told for the archive."""
+        for line in self.log.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                told = json.loads(line)
+                if told.get("event") == event:
+                    yield told

@@ -1,0 +1,107 @@
+"""A service that touches everything the chassis offers, so that faults can be seen from outside."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Request
+
+from chassis.idempotency import Conn
+from chassis.messaging.event import Event
+from chassis.service import Service, create_app
+
+
+class ThingHappened(Event):
+    number: int
+
+
+@asynccontextmanager
+async def start(service: Service) -> AsyncIterator[None]:
+    state = service.state
+    state.pool = await service.database()
+    state.cache = await service.cache()
+    state.outbox = await service.outbox(state.pool)
+    state.itself = service.client("subject")
+    state.source, state.loads, state.seen = "first", 0, []
+    await service.consume(state.pool, {ThingHappened: _handle})
+    yield
+
+
+app = create_app("subject", start=start)
+
+
+async def _handle(conn: Conn, event: ThingHappened) -> None:
+    await conn.execute("INSERT INTO handled (number) VALUES ($1)", event.number)
+
+
+@app.get("/plain")
+async def plain() -> dict[str, str]:
+    return {"text": "x" * 200}
+
+
+@app.get("/one")
+async def one(request: Request) -> int:
+    return int(await request.app.state.pool.fetchval("SELECT 1"))
+
+
+@app.post("/rows/{number}", status_code=201)
+async def add_row(request: Request, number: int) -> None:
+    async with request.app.state.pool.acquire() as conn, conn.transaction():
+        await conn.execute("INSERT INTO rows (number) VALUES ($1)", number)
+
+
+@app.get("/rows")
+async def rows(request: Request) -> list[int]:
+    return [r["number"] for r in await request.app.state.pool.fetch("SELECT number FROM rows")]
+
+
+@app.get("/cached")
+async def cached(request: Request) -> dict[str, Any]:
+    state = request.app.state
+
+    async def load() -> str:
+        state.loads += 1
+        return str(state.source)
+
+    return {"value": await state.cache.get_or_load("thing", 60, load), "loads": state.loads}
+
+
+@app.put("/cached/{value}")
+async def change(request: Request, value: str) -> None:
+    request.app.state.source = value
+    await request.app.state.cache.delete("thing")
+
+
+@app.post("/events/{number}")
+async def happen(request: Request, number: int) -> None:
+    state = request.app.state
+    async with state.pool.acquire() as conn, conn.transaction():
+        await state.outbox.put(conn, ThingHappened(aggregate_id="a", number=number))
+
+
+@app.get("/handled")
+async def handled(request: Request) -> list[int]:
+    query = "SELECT number FROM handled ORDER BY id"
+    return [row["number"] for row in await request.app.state.pool.fetch(query)]
+
+
+@app.post("/seen")
+async def see(request: Request) -> dict[str, Any]:
+    request.app.state.seen.append(dict(request.headers))
+    return {"text": "y" * 100}
+
+
+@app.get("/seen")
+async def seen(request: Request) -> list[dict[str, str]]:
+    return list(request.app.state.seen)
+
+
+@app.post("/call")
+async def call(request: Request) -> Any:
+    answer = await request.app.state.itself.post("/seen", json={}, key="one-key")
+    return {"content": answer.content.decode("latin-1")}
+
+
+@app.get("/instances/{service}")
+async def instances(request: Request, service: str) -> list[str]:
+    return [each.name for each in request.app.state.service.instances(service)]
