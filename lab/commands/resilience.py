@@ -19,6 +19,7 @@ COLUMNS = (
     *("edge", "instance", "profile", "breaker", "failed", "slow"),
     *("retry budget", "bulkhead", "ejected", "switched off"),
 )
+WIDTH = 140
 ON_OFF = {"on": True, "off": False}
 
 
@@ -121,10 +122,12 @@ def _show(held: list[Held]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for each in sorted(held, key=lambda each: (each.edge, each.instance.name)):
         table.add_row(*cells(each))
-    console().print(table)
+    out = console()
+    out.width = max(out.width, WIDTH)  # a pipe has no width: a line stays a line
+    out.print(table)
 
 
 def cells(held: Held) -> list[str]:

@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 import time
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any
 
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
@@ -94,7 +95,6 @@ def _trace_ids() -> dict[str, str]:
 
 
 _formatter: JsonFormatter | None = None
-_stream: TextIO = sys.stdout
 
 
 def record(event: str, **fields: Any) -> None:
@@ -103,15 +103,17 @@ def record(event: str, **fields: Any) -> None:
     Written at once and not by way of logging, which costs twice the time: breakers tell one a call.
     """
     if _formatter is not None:
-        _stream.write(_formatter.record(event, fields) + "\n")
-        _stream.flush()
+        # nobody may fail because nobody reads: logging thinks the same
+        with suppress(OSError, ValueError):
+            sys.stdout.write(_formatter.record(event, fields) + "\n")
+            sys.stdout.flush()
 
 
 def start(settings: Settings) -> TracerProvider:
     """Logging to stdout and tracing to the OTLP endpoint, if there is one."""
     handler = logging.StreamHandler(sys.stdout)
-    global _formatter, _stream, _tracer
-    _formatter, _stream = JsonFormatter(settings), sys.stdout
+    global _formatter, _tracer
+    _formatter = JsonFormatter(settings)
     handler.setFormatter(_formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -1,15 +1,29 @@
 """The policies of the edges: read from resilience.toml, switched at run time, told to the outside."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
 
-from chassis import protection
+from chassis import protection, telemetry
 from chassis.clock import SystemClock
-from chassis.resilience.profile import ProfileError
+from chassis.decisions import tell
+from chassis.protection import Protection
+from chassis.resilience.errors import CallFailed
+from chassis.resilience.events import Event
+from chassis.resilience.policy import Call
+from chassis.resilience.profile import PROFILES, ProfileError
+from chassis.settings import Settings
+from lab.recorder.loglines import row_of
 from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
+
+SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}
 
 
 def test_every_edge_named_in_the_file_can_be_built() -> None:
@@ -65,3 +79,123 @@ async def test_a_switch_that_is_not_there_changes_nothing(echo: Echo, body: dict
 def _switches(echo: Echo) -> tuple[str, list[bool]]:
     chain = echo.service.clients["echo"].protection.chain
     return chain.profile, [policy.enabled for policy in chain]
+
+
+def _fails(times: int) -> Any:
+    """An attempt that fails the first `times` times it is made, then answers how often it was."""
+    made = 0
+
+    async def attempt(_: Call) -> int:
+        nonlocal made
+        made += 1
+        if made <= times:
+            raise CallFailed("no", retryable=True)
+        return made
+
+    return attempt
+
+
+@pytest.fixture
+def stale_edge(monkeypatch: pytest.MonkeyPatch) -> str:
+    quick = {"max_attempts": 3, "backoff_base_s": 0.0}
+    table = {"a->b": {"fallback": {"age_s_max": 60.0}, "retry": quick, "breaker": False}}
+    monkeypatch.setattr(protection, "tables", lambda: table)
+    return "a->b"
+
+
+async def test_a_failed_call_gets_the_last_good_answer_to_the_same_key(stale_edge: str) -> None:
+    edge = Protection(stale_edge, "full")
+    assert await edge.run(_fails(0), Call(stale_edge, idempotent=True, key="p1")) == 1
+    assert await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1")) == 1
+    with pytest.raises(CallFailed):
+        await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p2"))
+    with pytest.raises(CallFailed):
+        await edge.run(_fails(99), Call(stale_edge, idempotent=True))
+
+
+@pytest.mark.parametrize("profile", [name for name in PROFILES if name != "full"])
+async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
+    stale_edge: str, profile: str
+) -> None:
+    edge = Protection(stale_edge, profile)
+    call = Call(stale_edge, idempotent=True, key="p1")
+    await edge.run(_fails(0), call)
+    with pytest.raises(CallFailed):
+        await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1"))
+    edge.ejection.available(["b-1", "b-2"])
+    for _ in range(5):
+        edge.ejection.record("b-1", False, 0.1)
+    after = Call(stale_edge)
+    assert edge.usable(["b-1", "b-2"], after) == ["b-1", "b-2"]
+    edge.use("full")
+    assert edge.usable(["b-1", "b-2"], after) == ["b-2"]
+
+
+async def test_retries_alone_have_no_budget_and_full_has_one(stale_edge: str) -> None:
+    for profile, retried in (("retries", 40), ("full", 10)):
+        edge = Protection(stale_edge, profile)
+        for _ in range(20):
+            with pytest.raises(CallFailed):
+                await edge.run(_fails(99), Call(stale_edge, idempotent=True))
+        retry = edge.chain.get("retry")
+        assert retry is not None
+        assert retry.snapshot()["retried"] == retried
+
+
+def test_a_bad_table_beside_the_chain_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, table in (("fallback", {"age": 1}), ("outlier", {"share_max": 2.0})):
+        monkeypatch.setattr(
+            protection, "tables", lambda kind=kind, table=table: {"a->b": {kind: table}}
+        )
+        with pytest.raises(ProfileError, match=f"a->b: {kind}: "):
+            Protection("a->b", "full")
+
+
+def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    labels = {"edge": "payments->bank", "policy": "outlier", "kind": "ejection", "reason": "slow"}
+    before = REGISTRY.get_sample_value("resilience_events_total", labels) or 0.0
+    event = Event(
+        1.0, "payments->bank", "outlier", "ejection",
+        reason="slow", n=2, failures=1, wait_s=5.0, host="bank-2",
+    )  # fmt: skip
+    tell(event)
+    assert REGISTRY.get_sample_value("resilience_events_total", labels) == before + 1
+    table, row = row_of(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
+    told = json.loads(row)
+    assert table == "breakers"
+    assert {name: told[name] for name in ("service", "instance", "edge", "policy", "kind")} == {
+        "service": "payments", "instance": "payments-1", "edge": "payments->bank",
+        "policy": "outlier", "kind": "ejection",
+    }  # fmt: skip
+    assert (told["reason"], told["n"], told["failures"], told["slow"]) == ("slow", 2, 1, 0)
+    assert told["details"] == {"arm": "control", "wait_s": 5.0, "host": "bank-2"}
+
+
+def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> None:
+    seen = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(seen))
+    with provider.get_tracer("test").start_as_current_span("GET /x"):
+        tell(Event(1.0, "a->b", "breaker", "evaluation", state="closed", n=3))
+        tell(Event(1.0, "a->b", "breaker", "rejection", state="open", reason="open", wait_s=2.0))
+    (span,) = seen.get_finished_spans()
+    assert span.attributes == {"breakwater.breaker.rejection": "open"}
+    (told,) = span.events
+    assert told.name == "breaker.rejection"
+    assert told.attributes is not None
+    assert told.attributes["wait_s"] == 2.0
+    assert told.attributes["edge"] == "a->b"
+
+
+@pytest.mark.parametrize(
+    ("echo", "seen"),
+    [({"lab_token": "lab-token"}, "resilience=none"), ({"lab_token": ""}, "")],
+    indirect=["echo"],
+)
+async def test_the_lab_header_counts_and_travels_in_a_lab_only(echo: Echo, seen: str) -> None:
+    headers = {"Breakwater-Lab": "resilience=none"}
+    status, body, _ = await echo.call("GET", "/echo", headers=headers)
+    assert (status, body["lab"]) == (200, seen)
