@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class Subject:
             "LAB_TOKEN": TOKEN, "DATABASE_URL": database, "NATS_URL": nats, "VALKEY_URL": valkey,
             "RESILIENCE": "none", "LAB_FAULTS": str(folder / "kept"), **env,
         }  # fmt: skip
-        self.process: Any = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
         """Seconds until it was ready."""
@@ -59,9 +60,19 @@ class Subject:
         until(self._ready, f"subject ready, see {self.log}", READY_S)
         return time.monotonic() - began
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def wait(self, within_s: float = 10.0) -> int:
+        """The exit status, or minus the signal that ended it."""
+        assert self.process is not None
+        return self.process.wait(within_s)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(10)
+        os.kill(self.pid, number)
+        return self.wait()
 
     def end(self) -> None:
         """Whatever state it is in."""
@@ -70,6 +81,7 @@ class Subject:
             self.process.wait()
 
     def _ready(self) -> bool:
+        assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         with contextlib.suppress(NoReply):
             return exchange("GET", self.url + "/ready", timeout_s=1).status == 200

@@ -27,7 +27,8 @@ def read_raw(subject: Subject, path: str) -> bytes:
 
 
 def seconds(subject: Subject, path: str) -> float:
-    assert (reply := subject.ask("GET", path)).status == 200
+    reply = subject.ask("GET", path)
+    assert reply.status == 200
     return reply.seconds
 
 

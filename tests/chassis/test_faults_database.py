@@ -1,0 +1,167 @@
+"""Faults at the database: what PostgreSQL's own statistics and the pool's gauge say of them."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.chassis.subject import Subject, until
+from tests.fixtures.servers import run_apart
+
+Query = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def query(postgres: str, subject: Subject) -> Query:
+    """Ask the server as its administrator, in the subject's database."""
+    url = postgres.rpartition("/")[0] + "/" + subject.database.rpartition("/")[2]
+
+    def ask(sql: str, *args: Any) -> list[Any]:
+        async def asked() -> list[Any]:
+            conn = await asyncpg.connect(url)
+            try:
+                return [tuple(row) for row in await conn.fetch(sql, *args)]
+            finally:
+                await conn.close()
+
+        return run_apart(asked())
+
+    return ask
+
+
+def rolled_back(query: Query) -> int:
+    (count,) = query(
+        "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+    )[0]
+    return int(count)
+
+
+def test_a_delayed_commit_keeps_its_transaction_open(subject: Subject, query: Query) -> None:
+    subject.add(
+        "latency", attributes={"latency_ms": 600}, point="database",
+        scope={"method": "COMMIT", "first_n": 1},
+    )  # fmt: skip
+    answered: list[Any] = []
+    asking = threading.Thread(target=lambda: answered.append(subject.ask("POST", "/rows/1")))
+    asking.start()
+    open_for_s = until(
+        lambda: query(
+            "SELECT extract(epoch FROM now() - xact_start) FROM pg_stat_activity "
+            "WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO rows%' "
+            "AND now() - xact_start > interval '200 ms'"
+        ),
+        "an open transaction",
+    )
+    asking.join()
+    assert float(open_for_s[0][0]) >= 0.2
+    assert answered[0].status == 201
+    assert answered[0].seconds >= 0.6
+    assert subject.ask("POST", "/rows/1").seconds < 0.3
+
+
+def test_a_delay_counts_against_the_statements_timeout(subject: Subject) -> None:
+    subject.add("stall", point="database", scope={"route": "SELECT 1", "first_n": 1})
+    reply = subject.ask("GET", "/one", timeout_s=8)
+    assert reply.status >= 500
+    assert 1.4 <= reply.seconds < 3
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "error"), [("40P01", "DeadlockDetected"), ("40001", "SerializationError")]
+)
+def test_an_sql_error_is_raised_by_the_server_and_undoes_the_transaction(
+    subject: Subject, query: Query, sqlstate: str, error: str
+) -> None:
+    before, told = rolled_back(query), len(subject.log.read_text())
+    subject.add(
+        "sql_error", attributes={"sqlstate": sqlstate},
+        scope={"method": "COMMIT", "first_n": 1},
+    )  # fmt: skip
+    assert subject.ask("POST", "/rows/77").status >= 500
+    assert query("SELECT count(*) FROM rows WHERE number = 77") == [(0,)]
+    assert error in subject.log.read_text()[told:]
+    # a backend reports its counts when it is idle for a second, or with its next statements
+    until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
+          "PostgreSQL to count the rollback")  # fmt: skip
+    (count,) = query("SELECT count(*) FROM rows WHERE number = 78")[0]
+    assert subject.ask("POST", "/rows/78").status == 201
+    assert query("SELECT count(*) FROM rows WHERE number = 78") == [(count + 1,)]
+
+
+def test_a_read_only_database_refuses_writes_and_answers_reads(
+    subject: Subject, query: Query
+) -> None:
+    fault = subject.add("read_only")
+    assert subject.ask("POST", "/rows/5").status >= 500
+    assert "ReadOnlySQLTransactionError" in subject.log.read_text()
+    assert subject.ask("GET", "/rows").status == 200
+    assert query("SELECT count(*) FROM rows WHERE number = 5") == [(0,)]
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    # every connection of the pool writes again: nothing is left in their sessions
+    assert {subject.ask("POST", "/rows/6").status for _ in range(15)} == {201}
+
+
+def test_a_lost_commit_is_done_though_the_caller_saw_an_error(
+    subject: Subject, query: Query
+) -> None:
+    subject.add("lost_ack", point="database", scope={"method": "COMMIT", "first_n": 1})
+    assert subject.ask("POST", "/rows/88").status >= 500
+    assert query("SELECT count(*) FROM rows WHERE number = 88") == [(1,)]
+
+
+def test_a_database_that_is_down_loses_the_connections(subject: Subject, query: Query) -> None:
+    mine = "SELECT pid FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid()"
+    user = subject.database.rpartition("/")[2]
+    before = set(query(mine, user))
+    fault = subject.add("down", point="database")
+    assert subject.ask("GET", "/one").status >= 500
+    assert subject.ask("GET", "/ready").status == 503
+    assert subject.ask("GET", "/health").status == 200
+    until(lambda: not before & set(query(mine, user)), "the old connections to be gone")
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    until(lambda: subject.ask("GET", "/ready").status == 200, "ready again")
+    assert subject.ask("GET", "/one").status == 200
+
+
+def test_a_held_lock_makes_writers_wait_until_it_is_gone(subject: Subject, query: Query) -> None:
+    locks = (
+        "SELECT mode FROM pg_locks JOIN pg_class ON oid = relation "
+        "WHERE relname = 'rows' AND granted AND mode = 'ExclusiveLock'"
+    )
+    began = time.monotonic()
+    subject.add("lock", attributes={"table": "rows"}, ttl_s=0.6)
+    assert query(locks) == [("ExclusiveLock",)]
+    assert subject.ask("GET", "/rows").seconds < 0.4
+    assert subject.ask("POST", "/rows/9").status == 201
+    assert time.monotonic() - began >= 0.55
+    assert query(locks) == []
+    assert "no table 'rowz'" in subject.refuse("lock", attributes={"table": "rowz"})
+
+
+def test_held_connections_are_missing_from_the_pool(subject: Subject) -> None:
+    at_rest = subject.metric("db_pool_in_use")
+    fault = subject.add("pool_hold", attributes={"connections": 10}, ttl_s=20)
+    assert subject.metric("db_pool_in_use") == 10
+    reply: list[Any] = []
+    asking = threading.Thread(target=lambda: reply.append(subject.ask("GET", "/one", timeout_s=9)))
+    asking.start()
+    asking.join(0.3)
+    assert asking.is_alive()  # it waits in the pool's line
+    assert subject.lab("DELETE", f"faults/{fault['id']}").status == 204
+    asking.join()
+    assert reply[0].status == 200
+    until(lambda: subject.metric("db_pool_in_use") <= at_rest + 1, "the pool to be free")
+    assert "the pool has 10" in subject.refuse("pool_hold", attributes={"connections": 11})
+
+
+def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None:
+    first = subject.add("pool_hold", attributes={"connections": 3})
+    second = subject.add("pool_hold", attributes={"connections": 4})
+    in_use = subject.metric("db_pool_in_use")
+    assert in_use >= 7
+    subject.lab("DELETE", f"faults/{first['id']}")
+    until(lambda: 4 <= subject.metric("db_pool_in_use") <= in_use - 2, "three to be given back")
+    assert [each["id"] for each in subject.armed()] == [second["id"]]
