@@ -114,3 +114,42 @@ async def once(
             "UPDATE idempotency SET status = $3, body = $4 WHERE scope = $1 AND key = $2",
             scope, key, attempt.recorded.status, json.dumps(attempt.recorded.body),
         )  # fmt: skip
+
+
+async def recall(
+    conn: Conn, *, scope: str, key: str, body: BaseModel | dict[str, Any] | None
+) -> Stored | None:
+    """The answer kept with this key, for work that is idempotent by its own state. Raises KeyReused."""
+    if not enabled:
+        return None
+    row = await conn.fetchrow(
+        "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2",
+        scope,
+        key,
+    )
+    if row is None or row["status"] is None:
+        return None
+    if row["fingerprint"] != fingerprint(body):
+        raise KeyReused("this Idempotency-Key was used with another body")
+    return Stored(row["status"], json.loads(row["body"]), replayed=True)
+
+
+async def keep(
+    conn: Conn,
+    *,
+    scope: str,
+    key: str,
+    body: BaseModel | dict[str, Any] | None,
+    status: int,
+    answer: BaseModel,
+) -> Stored:
+    """Keep this answer with its key; if a twin was faster, its answer is the one. Raises KeyReused."""
+    stored = Stored(status, answer.model_dump(mode="json"))
+    if not enabled:
+        return stored
+    kept = await conn.fetchval(
+        "INSERT INTO idempotency (scope, key, fingerprint, status, body) VALUES ($1, $2, $3, $4, $5) "
+        "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
+        scope, key, fingerprint(body), status, json.dumps(stored.body),
+    )  # fmt: skip
+    return stored if kept else await recall(conn, scope=scope, key=key, body=body) or stored

@@ -15,13 +15,12 @@ from chassis import telemetry
 from chassis.idempotency import Conn
 from chassis.messaging.bus import Bus
 from chassis.messaging.event import Event
-from chassis.store import execute_count
 
 log = logging.getLogger("chassis.outbox")
 PENDING = Gauge("outbox_pending", "Committed events not yet published")
 BATCH = 100
 IDLE_S = 1.0  # how soon another instance's leftovers are found
-HINT_S = 0.005  # from put() to the first look: the transaction still has to commit
+HINT_S = 0.03  # from put() to the first look: its transaction has to commit, others may join
 RETRY_S = 0.25
 UNREACHABLE = (NatsError, OSError, TimeoutError)
 
@@ -29,6 +28,16 @@ _INSERT = (
     "INSERT INTO outbox (event_id, type, aggregate_id, payload, traceparent) "
     "VALUES ($1, $2, $3, $4, $5)"
 )
+_COUNT = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_TAKE = """
+SELECT lock.locked, pending.*
+FROM (SELECT pg_try_advisory_xact_lock(hashtext('outbox')) AS locked) AS lock
+LEFT JOIN LATERAL (
+    SELECT id, event_id, type, payload, traceparent FROM outbox
+    WHERE lock.locked AND published_at IS NULL ORDER BY id LIMIT $1
+) AS pending ON true
+"""
+_PUBLISHED = "UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[])"
 
 
 class Outbox:
@@ -58,57 +67,53 @@ class Outbox:
             _INSERT, event.event_id, event.type, event.aggregate_id, event.model_dump_json(),
             headers.get("traceparent", ""),
         )  # fmt: skip
+        PENDING.inc()
         self._hint.set()
 
     async def relay(self) -> None:
         """Publish what is pending, in order, for ever; whoever holds the lock publishes for all."""
         while True:
             try:
-                moved = await self._relay_batch()
-                if moved < BATCH:
-                    await self._wait()
+                await self._count()
+                while await self._relay_batch() or await self._hinted():
+                    pass
             except UNREACHABLE as error:
                 log.warning("outbox waits: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    async def _wait(self) -> None:
+    async def _hinted(self) -> bool:
+        """Wait for an event of our own; False after a while without one."""
         try:
             await asyncio.wait_for(self._hint.wait(), IDLE_S)
         except TimeoutError:
-            return
+            return False
         self._hint.clear()
         await asyncio.sleep(HINT_S)
+        return True
 
-    async def _relay_batch(self) -> int:
-        async with self._pool.acquire() as conn:
-            pending: int = await conn.fetchval(
-                "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-            )
-            PENDING.set(pending)
-            if not pending:
-                return 0
-            if not self._bus.connected:
-                raise ConnectionError("broker not connected")
-            async with conn.transaction():
-                # one relay at a time, or two could publish one aggregate's events out of order
-                if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('outbox'))"):
-                    self._hint.set()  # the holder may have read before our commit: look again
-                    return 0
-                rows = await conn.fetch(
-                    "SELECT id, event_id, type, payload, traceparent FROM outbox "
-                    "WHERE published_at IS NULL ORDER BY id LIMIT $1",
-                    BATCH,
+    async def _count(self) -> None:
+        PENDING.set(await self._pool.fetchval(_COUNT))
+        if not self._bus.connected:
+            raise ConnectionError("broker not connected")
+
+    async def _relay_batch(self) -> bool:
+        """Publish up to BATCH events; whether there may be more."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            # one relay at a time, or two could publish one aggregate's events out of order
+            taken = await conn.fetch(_TAKE, BATCH)
+            if not taken[0]["locked"]:
+                self._hint.set()  # the holder may have read before our commit: look again
+                return False
+            rows = [row for row in taken if row["id"] is not None]
+            for row in rows:
+                await self._publish(
+                    row["type"], row["event_id"], row["payload"], row["traceparent"]
                 )
-                for row in rows:
-                    await self._publish(
-                        row["type"], row["event_id"], row["payload"], row["traceparent"]
-                    )
-                tag = await conn.execute(
-                    "UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[])",
-                    [row["id"] for row in rows],
-                )
-            PENDING.set(max(0, pending - len(rows)))
-            return execute_count(tag)
+            if rows:
+                await conn.execute(_PUBLISHED, [row["id"] for row in rows])
+        if len(rows) < BATCH:
+            PENDING.set(0)
+        return len(rows) == BATCH
 
     async def _publish(self, kind: str, event_id: str, payload: str, traceparent: str) -> None:
         parent = telemetry.propagator.extract({"traceparent": traceparent})

@@ -21,6 +21,7 @@ log = logging.getLogger("notifications.sender")
 PENDING = Gauge("mails_pending", "Mails written down and not sent yet")
 BATCH = 20
 IDLE_S = 0.2
+COUNT_EACH_S = 0.5
 CLAIM = timedelta(seconds=10)  # after a crash, how long until another sender tries
 PUT_OFF_S_MAX = 60.0
 
@@ -41,9 +42,12 @@ class Sender:
         self._down = 0  # rounds in a row that the server was down
 
     async def run(self) -> None:
+        counted_at = 0.0
         while True:
             busy = await self.round()
-            PENDING.set(await self._store.pending())
+            if self._clock.monotonic() >= counted_at + COUNT_EACH_S:
+                PENDING.set(await self._store.pending())
+                counted_at = self._clock.monotonic()
             if self._down:
                 await self._clock.sleep(backoff_s(self._down, self._rng))
             elif not busy:

@@ -21,7 +21,8 @@ ACTIVE = Gauge("saga_active", "Sagas that this instance is running")
 PENDING = Gauge("saga_pending", "Sagas of all instances that have not ended")
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
-RESUME_EACH_S = 0.25
+RESUME_EACH_S = 0.3
+COUNT_EACH_S = 1.0
 RESUME_AT_ONCE = 6  # a recovered neighbour must not be overrun by all that waited for it
 STOP_S = 1.0
 
@@ -65,13 +66,16 @@ class SagaRunner:
 
     async def resume(self) -> None:
         """For ever: take over sagas that are due and that nobody holds."""
+        counted_at = 0.0
         while True:
             free = RESUME_AT_ONCE - len(self._running)
             for order_id, traceparent in await self._store.claim(free) if free > 0 else ():
                 progress = await self._store.load(order_id)
                 if progress is not None:
                     self.start(progress, traceparent)
-            PENDING.set(await self._store.pending())
+            if self._clock.monotonic() >= counted_at + COUNT_EACH_S:
+                PENDING.set(await self._store.pending())
+                counted_at = self._clock.monotonic()
             await self._clock.sleep(RESUME_EACH_S)
 
     async def stop(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncpg import Pool, Record
 
-from chassis.idempotency import Conn, fingerprint
+from chassis.idempotency import fingerprint
 from chassis.messaging.outbox import Outbox
 from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
 from shop.orders.domain import Line, Order
@@ -39,7 +39,7 @@ SELECT created_at FROM fresh
 _PERSIST = """
 WITH moved AS (
     UPDATE sagas SET at = $3, direction = $4, started = $5, attempts = $6, reason = $7,
-        lease_until = now() + $8, next_at = now() + $9, updated_at = now()
+        lease_until = now() + $8, next_at = now() + $9, updated_at = now(), state = $12
     WHERE order_id = $1 AND owner = $2 AND state = 'running'
     RETURNING order_id, cancel_requested
 ), logged AS (
@@ -166,47 +166,44 @@ class OrderStore:
             return None
         return replace(progress, log=(), cancel_requested=row["cancel_requested"])
 
-    def _row(self, progress: Progress, park_s: float | None = None) -> tuple[Any, ...]:
+    def _row(
+        self, progress: Progress, park_s: float | None = None, state: str = "running"
+    ) -> tuple[Any, ...]:
         lease = LEASE if park_s is None else timedelta(0)
         return (
             progress.order.id, self._owner, progress.at, progress.direction, progress.started,
             progress.attempts, progress.reason, lease, timedelta(seconds=park_s or 0),
-            [step for step, _ in progress.log], [phase for _, phase in progress.log],
+            [step for step, _ in progress.log], [phase for _, phase in progress.log], state,
         )  # fmt: skip
 
     async def finish(self, progress: Progress) -> Progress | None:
         """End the saga and its order in one transaction; a cancellation may begin right there."""
+        order = progress.order
+        confirmed = progress.kind == "checkout" and progress.direction == "forward"
+        reason = "" if confirmed else progress.reason or "customer"
+        event: OrderConfirmed | OrderCancelled
+        if confirmed:
+            event = OrderConfirmed(
+                aggregate_id=order.id, user_id=order.user_id, email=order.email,
+                total_cents=order.total_cents,
+            )  # fmt: skip
+        else:
+            event = OrderCancelled(
+                aggregate_id=order.id, user_id=order.user_id, email=order.email, reason=reason
+            )
+        state = "done" if confirmed else "compensated"
         async with self._pool.acquire() as conn, conn.transaction():
-            row = await conn.fetchrow(_PERSIST, *self._row(progress))
+            row = await conn.fetchrow(_PERSIST, *self._row(progress, state=state))
             if row is None:
                 return None
-            order = progress.order
-            if progress.kind == "checkout" and progress.direction == "forward":
-                await self._end(conn, order, "confirmed", "")
-                confirmed = OrderConfirmed(
-                    aggregate_id=order.id, user_id=order.user_id, email=order.email,
-                    total_cents=order.total_cents,
-                )  # fmt: skip
-                await self._outbox.put(conn, confirmed)
-                await conn.execute("UPDATE sagas SET state = 'done' WHERE order_id = $1", order.id)
-                if row["cancel_requested"]:
-                    # the customer asked too late to turn back: undo what was just done
-                    await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
-            else:
-                reason = progress.reason or "customer"
-                await self._end(conn, order, "cancelled", reason)
-                cancelled = OrderCancelled(
-                    aggregate_id=order.id, user_id=order.user_id, email=order.email, reason=reason
-                )
-                await self._outbox.put(conn, cancelled)
-                await conn.execute(
-                    "UPDATE sagas SET state = 'compensated' WHERE order_id = $1", order.id
-                )
-                return None
-        return await self.load(order.id) if row["cancel_requested"] else None
-
-    async def _end(self, conn: Conn, order: Order, status: str, reason: str) -> None:
-        await conn.execute(_END_ORDER, order.id, status, reason)
+            await conn.execute(
+                _END_ORDER, order.id, "confirmed" if confirmed else "cancelled", reason
+            )
+            await self._outbox.put(conn, event)
+            if confirmed and row["cancel_requested"]:
+                # the customer asked too late to turn back: undo what was just done
+                await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
+        return await self.load(order.id) if confirmed and row["cancel_requested"] else None
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
         """Take the lease of up to `limit` due sagas that nobody holds: (order id, traceparent)."""

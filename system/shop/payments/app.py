@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.auth import Caller, CallingService, User
-from chassis.idempotency import IdempotencyKey, once
+from chassis.idempotency import IdempotencyKey, keep, recall
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.payments.clients import BankClient
@@ -189,9 +189,10 @@ async def answer(
     The key's row is not held while the bank is asked: a connection of the pool would wait with it.
     """
     scope = f"payments.{operation}"
-    async with pool.acquire() as conn, once(conn, scope=scope, key=key, body=body) as attempt:
-        if attempt.stored:
-            return attempt.stored.response()
-    view = PaymentView.of(await ask())
-    async with pool.acquire() as conn, once(conn, scope=scope, key=key, body=body) as attempt:
-        return (attempt.stored or attempt.record(status, view)).response()
+    async with pool.acquire() as conn:
+        stored = await recall(conn, scope=scope, key=key, body=body)
+    if stored is None:
+        view = PaymentView.of(await ask())
+        async with pool.acquire() as conn:
+            stored = await keep(conn, scope=scope, key=key, body=body, status=status, answer=view)
+    return stored.response()
