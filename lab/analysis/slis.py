@@ -47,6 +47,18 @@ class SliResult:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def said(self) -> str:
+        """The result in words."""
+        if self.value is None:
+            return f"{self.name}: {self.note}"
+        return (
+            f"{self.name}: {_figure(self.value, self.unit)}, limit {_figure(self.limit, self.unit)}"
+        )
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:,.0f} {unit}".strip()
+
 
 def evaluate(sli: Mapping[str, Any], run: Run) -> SliResult:
     """Measure one SLI {name, route, window, measure, limit} on a run.

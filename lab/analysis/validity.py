@@ -10,6 +10,7 @@ from lab.analysis.consistency import INVARIANTS, Result
 from lab.analysis.faults import LASTING, Judged
 from lab.analysis.latency import send_lag
 from lab.analysis.question import Question
+from lab.analysis.slis import SliResult
 from lab.archive import Run
 
 DROPPED_SHARE_MAX = 0.01
@@ -29,12 +30,16 @@ class Check:
 
 
 def checks(
-    run: Run, question: Question, faults: Sequence[Judged], invariants: Sequence[Result]
+    run: Run,
+    question: Question,
+    slis: Sequence[SliResult],
+    faults: Sequence[Judged],
+    invariants: Sequence[Result],
 ) -> list[Check]:
     """Every condition, in the order a reader asks for them."""
     return [
         _finished(run),
-        _steady_before(run),
+        _steady_before(run, slis),
         _load_delivered(run),
         _load_on_time(run),
         _fault_effective(question, faults),
@@ -64,12 +69,15 @@ def _finished(run: Run) -> Check:
     return Check(name, status in ("completed", "failed"), f"Chaos Toolkit says: {status}")
 
 
-def _steady_before(run: Run) -> Check:
+def _steady_before(run: Run, slis: Sequence[SliResult]) -> Check:
+    """A shop that was unwell before the fault says nothing of the fault."""
     name = "the shop was steady before"
-    met = steady_states(run).get("before")
-    if met is None:
-        return Check(name, True, "no hypothesis was stated")
-    return Check(name, met, "" if met else "the steady state was not met before the method began")
+    if steady_states(run).get("before") is False:
+        return Check(name, False, "the steady state was not met before the method began")
+    missed = [sli.said() for sli in slis if sli.window == "before" and not sli.ok]
+    if missed:
+        return Check(name, False, "; ".join(missed) + " (is the machine busy with something else?)")
+    return Check(name, True, "")
 
 
 def _load_delivered(run: Run) -> Check:

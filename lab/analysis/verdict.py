@@ -39,7 +39,7 @@ def judge(run: Run) -> dict[str, Any]:
     asked = [each for each in invariants if each.id in question.invariants]
     slis = [evaluate(sli, run) for sli in question.slis]
     expectations = _expectations(run, question)
-    conditions = validity.checks(run, question, faults, asked)
+    conditions = validity.checks(run, question, slis, faults, asked)
     steady, missed = validity.steady_states(run), validity.missed_probes(run)
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
@@ -97,13 +97,7 @@ def _deviations(
         for when in ("during", "after")
         if steady.get(when) is False
     ]
-    for sli in slis:
-        if sli.value is None:
-            found.append(f"{sli.name}: {sli.note}")
-        elif not sli.ok:
-            found.append(
-                f"{sli.name}: {_figure(sli.value, sli.unit)}, limit {_figure(sli.limit, sli.unit)}"
-            )
+    found += [sli.said() for sli in slis if not sli.ok]
     for each in asked:
         if each.status == "violated":
             found.append(f"invariant {each.id} ({each.name}): {each.violations} violations")
@@ -146,10 +140,6 @@ def _expectations(run: Run, question: Question) -> list[dict[str, Any]]:
 def _breakers(run: Run) -> list[dict[str, Any]]:
     table = breakers.measures(run)
     return [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy(dtype=object)]
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:,.0f} {unit}".strip()
 
 
 def _plain(value: Any) -> Any:
