@@ -1,5 +1,6 @@
 """A service that touches everything the chassis offers, so that faults can be seen from outside."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,6 +45,16 @@ async def _handle(conn: Conn, event: ThingHappened) -> None:
 @app.get("/plain")
 async def plain() -> dict[str, str]:
     return {"text": "x" * 200}
+
+
+@app.get("/open")
+async def open_files() -> int:
+    """The errno of opening a file, 0 if it can be opened."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno or -1
+    return 0
 
 
 @app.get("/one")

@@ -1,0 +1,168 @@
+"""Faults of the whole process: limits, memory, processors, clock and loop, as the kernel shows them."""
+
+import errno
+import http.client
+import json
+import socket
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.chassis.subject import TOKEN, Subject, until
+
+MB = 1_000_000
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/<pid>/limits")
+
+
+def resident_mb(subject: Subject) -> float:
+    return float(psutil.Process(subject.pid).memory_info().rss) / MB
+
+
+def children(subject: Subject) -> list[psutil.Process]:
+    return list(psutil.Process(subject.pid).children(recursive=True))
+
+
+def fd_limit(subject: Subject) -> int:
+    return int(psutil.Process(subject.pid).rlimit(psutil.RLIMIT_NOFILE)[0])
+
+
+def test_memory_grows_to_its_size_and_is_given_back(subject: Subject) -> None:
+    before = resident_mb(subject)
+    target = before + 150
+    fault = subject.add("memory", attributes={"to_mb": target})
+    assert abs(resident_mb(subject) - target) < 8
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert resident_mb(subject) < before + 10
+    assert "already" in subject.refuse("memory", attributes={"to_mb": 1})
+    assert "available" in subject.refuse("memory", attributes={"to_mb": 1e9})
+    assert resident_mb(subject) < before + 10
+
+
+def test_a_second_memory_fault_is_refused_while_one_is_active(subject: Subject) -> None:
+    subject.add("memory", attributes={"to_mb": resident_mb(subject) + 50})
+    assert "only one memory at a time" in subject.refuse("memory", attributes={"to_mb": 9000})
+
+
+def test_burning_takes_its_duty_of_a_processor_and_no_worker_stays(subject: Subject) -> None:
+    fault = subject.add("burn_cpu", attributes={"duty_percent": 40, "workers": 1})
+    (worker,) = children(subject)
+    time.sleep(0.2)  # its own start is over
+    used, began = sum(worker.cpu_times()[:2]), time.monotonic()
+    time.sleep(1.5)
+    duty = (sum(worker.cpu_times()[:2]) - used) / (time.monotonic() - began)
+    assert 0.35 <= duty <= 0.45
+    assert subject.lab("GET", "residue").body["children"] in ([worker.pid], [])
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert children(subject) == []
+
+
+def test_burners_end_at_their_ttl(subject: Subject) -> None:
+    subject.add("burn_cpu", attributes={"duty_percent": 5, "workers": 3}, ttl_s=0.5)
+    assert len(children(subject)) == 3
+    until(lambda: children(subject) == [], "the workers to be gone", 1.5)
+
+
+@linux_only
+def test_a_lowered_fd_limit_is_the_kernels_and_refuses_connections(subject: Subject) -> None:
+    before = fd_limit(subject)
+    kept = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=5)
+    kept.request("GET", "/health")
+    kept.getresponse().read()
+    open_now = psutil.Process(subject.pid).num_fds()
+    # `kept` is open; the fault is asked for over it, as new connections will not be had
+    spec = {"kind": "fd_limit", "attributes": {"limit": open_now}, "ttl_s": 1.0}
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    kept.request("POST", "/_lab/faults", json.dumps(spec), headers)
+    assert kept.getresponse().read()
+    assert fd_limit(subject) == open_now
+    kept.request("GET", "/open")
+    assert json.load(kept.getresponse()) == errno.EMFILE
+    with socket.create_connection(("127.0.0.1", subject.port), 2) as refused:
+        refused.settimeout(0.3)
+        refused.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises((TimeoutError, ConnectionError)):
+            assert refused.recv(100)
+            raise ConnectionError
+    kept.close()
+    until(lambda: fd_limit(subject) == before, "the limit to be back at the TTL", 2.5)
+    assert subject.ask("GET", "/open", timeout_s=5).body == 0
+
+
+@linux_only
+def test_a_limit_that_is_none_is_refused(subject: Subject) -> None:
+    before = fd_limit(subject)
+    assert "expected 8 up to" in subject.refuse("fd_limit", attributes={"limit": 3})
+    assert "expected 8 up to" in subject.refuse("fd_limit", attributes={"limit": before})
+    assert fd_limit(subject) == before
+
+
+def off_by_s(subject: Subject) -> float:
+    """The service's clock against the host's, half a round trip uncertain; the best of some."""
+    measured: list[tuple[float, float]] = []
+    for _ in range(5):
+        asked = time.time()
+        now_s: float = subject.lab("GET", "time").body["now_s"]
+        answered = time.time()
+        measured.append((answered - asked, now_s - (asked + answered) / 2))
+    return min(measured)[1]
+
+
+def test_the_clock_jumps_by_its_offset_and_back(subject: Subject) -> None:
+    assert abs(off_by_s(subject)) < 0.005
+    first = subject.add("skew", attributes={"offset_ms": -3_600_000})
+    assert abs(off_by_s(subject) + 3600) < 0.005
+    subject.add("skew", attributes={"offset_ms": 5000})
+    assert abs(off_by_s(subject) + 3595) < 0.005
+    subject.lab("DELETE", f"faults/{first['id']}")
+    assert abs(off_by_s(subject) - 5) < 0.005
+    subject.clear()
+    assert abs(off_by_s(subject)) < 0.005
+
+
+def test_the_clock_drifts_at_its_rate(subject: Subject) -> None:
+    subject.add("skew", attributes={"drift_ms_per_s": 1000})
+    first, at = off_by_s(subject), time.monotonic()
+    time.sleep(0.5)
+    drifted, lasted = off_by_s(subject) - first, time.monotonic() - at
+    assert 0.9 * 0.5 <= drifted <= 1.1 * lasted
+
+
+def test_a_blocked_loop_stops_everything_for_as_long_as_asked(subject: Subject) -> None:
+    control = max(subject.ask("GET", "/health").seconds for _ in range(20))
+    fault = subject.add("block_loop", attributes={"block_ms": 300, "every_ms": 100}, ttl_s=5)
+    slowest, began = 0.0, time.monotonic()
+    while time.monotonic() - began < 0.9:
+        slowest = max(slowest, subject.ask("GET", "/health").seconds)
+    assert 0.2 <= slowest < 0.9
+    assert slowest > control + 0.1
+    assert subject.lab("DELETE", f"faults/{fault['id']}").status == 204
+    assert min(subject.ask("GET", "/health").seconds for _ in range(5)) < 0.1
+    assert subject.fault(fault["id"])["hits"] >= 1
+
+
+def test_a_block_longer_than_the_ttl_is_cut_to_it(subject: Subject) -> None:
+    fault = subject.add("block_loop", attributes={"block_ms": 60_000, "every_ms": 10}, ttl_s=0.5)
+    assert subject.ask("GET", "/health", timeout_s=5).status == 200
+    until(lambda: subject.fault(fault["id"])["removed_s"], "its end", 1)
+    row = subject.fault(fault["id"])
+    assert row["removed_s"] - row["commanded_s"] < 1.5
+
+
+def test_faults_of_all_kinds_at_once_leave_nothing(subject: Subject) -> None:
+    before = resident_mb(subject)
+    subject.add("skew", attributes={"offset_ms": 1000})
+    subject.add("burn_cpu", attributes={"duty_percent": 5})
+    subject.add("memory", attributes={"to_mb": before + 50})
+    subject.add("lock", attributes={"table": "rows"})
+    subject.add("pool_hold", attributes={"connections": 2})
+    subject.add("latency", attributes={"latency_ms": 1})
+    left = subject.left()
+    assert len([each for each in left if each.startswith("fault ")]) == 6
+    assert any("clock off" in each for each in left)
+    assert any("ballast" in each for each in left)
+    subject.clear()
+    assert subject.left() == []
+    assert children(subject) == []
+    assert resident_mb(subject) < before + 15

@@ -1,0 +1,158 @@
+"""Faults around the life of a process: crashes, crash loops, slow starts, and what a death leaves."""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab.chaos.wire import NoReply
+from tests.chassis.subject import Subject, until
+
+NewSubject = Callable[..., Subject]
+
+
+@pytest.fixture(scope="module")
+def own(new_subject: NewSubject) -> Subject:
+    """An instance that dies now and then."""
+    return new_subject()
+
+
+@pytest.fixture
+def mortal(own: Subject) -> Iterator[Subject]:
+    if own.process is None or own.process.poll() is not None:
+        own.start()
+    yield own
+    if own.process is not None and own.process.poll() is None:
+        own.clear()
+        assert own.left() == []
+
+
+def kept(subject: Subject) -> Path:
+    return subject.log.parent / "kept" / "subject-1.json"
+
+
+@pytest.mark.parametrize(
+    ("point", "scope", "done"),
+    [("database", {"method": "COMMIT"}, False), ("publish", {}, True)],
+)
+def test_a_crash_happens_at_its_point_and_is_told_first(
+    mortal: Subject, point: str, scope: dict[str, str], done: bool
+) -> None:
+    """Before the commit nothing is done; before the publish the event is committed and comes later."""
+    number = 500 + done
+    fault = mortal.add("crash", point=point, scope=scope)
+    path = f"/events/{number}"
+    if done:
+        mortal.ask("POST", path)
+    else:
+        with pytest.raises(NoReply):
+            mortal.ask("POST", path)
+    assert mortal.wait() == -signal.SIGKILL
+    told = [line["phase"] for line in mortal.lines("fault") if line["fault_id"] == fault["id"]]
+    assert told == ["commanded", "effective"]
+    mortal.start()
+    assert mortal.armed() == []
+    mortal.ask("POST", "/events/599")
+    until(lambda: 599 in mortal.ask("GET", "/handled").body, "a later event")
+    assert (number in mortal.ask("GET", "/handled").body) is done
+
+
+def test_a_crash_loop_kills_each_process_after_its_time_until_the_ttl(mortal: Subject) -> None:
+    began = time.monotonic()
+    fault = mortal.add("crash_loop", attributes={"after_s": 0.3}, ttl_s=300)
+    assert mortal.wait() == -signal.SIGKILL
+    assert 0.25 <= time.monotonic() - began < 1.5
+    # each next process dies by itself, whether it gets ready in its time or not
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            mortal.start()
+        assert mortal.wait() == -signal.SIGKILL
+    (row,) = json.loads(kept(mortal).read_text())
+    assert (row["hits"], row["commanded_s"]) == (3, fault["commanded_s"])
+    # as if the rest of the TTL passed while no process was there to see its end
+    kept(mortal).write_text(json.dumps([{**row, "commanded_s": row["commanded_s"] - 300}]))
+    mortal.start()
+    assert mortal.armed() == []
+    assert not kept(mortal).exists()
+    over = mortal.fault(fault["id"])
+    assert (over["hits"], over["removed_s"]) == (3, pytest.approx(fault["commanded_s"]))
+
+
+def test_a_crash_loop_that_is_removed_is_over(mortal: Subject) -> None:
+    fault = mortal.add("crash_loop", attributes={"after_s": 0.8})
+    assert "only one crash_loop" in mortal.refuse("crash_loop")
+    mortal.lab("DELETE", f"faults/{fault['id']}")
+    assert not kept(mortal).exists()
+    pid = mortal.pid
+    time.sleep(1.0)
+    assert psutil.Process(pid).is_running()
+    assert mortal.ask("GET", "/health").status == 200
+
+
+def test_a_slow_start_takes_that_much_longer_to_be_ready(mortal: Subject) -> None:
+    mortal.stop()
+    control_s = mortal.start()
+    mortal.add("slow_start", attributes={"delay_s": 2}, ttl_s=60)
+    mortal.stop()  # a graceful end does not end it either
+    assert mortal.start() >= max(2.0, control_s + 1.0)
+    (row,) = mortal.armed()
+    assert (row["kind"], row["hits"]) == ("slow_start", 1)
+    mortal.clear()
+    mortal.stop()
+    assert mortal.start() < control_s + 1.5
+
+
+def test_a_killed_process_takes_its_burners_along(mortal: Subject) -> None:
+    mortal.add("burn_cpu", attributes={"duty_percent": 10, "workers": 2}, ttl_s=60)
+    workers = psutil.Process(mortal.pid).children()
+    assert len(workers) == 2
+    mortal.stop(signal.SIGKILL)
+    until(lambda: not any(map(burning, workers)), "the workers to be gone", 1)
+
+
+def burning(worker: psutil.Process) -> bool:
+    """Alive; where nobody reaps orphans the dead stay on the list as zombies."""
+    try:
+        return bool(worker.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_graceful_end_does_not_wait_for_what_a_fault_holds(mortal: Subject) -> None:
+    mortal.add("pool_hold", attributes={"connections": 10}, ttl_s=60)
+    mortal.add("lock", attributes={"table": "rows"}, ttl_s=60)
+    began = time.monotonic()
+    assert mortal.stop() in (0, -signal.SIGTERM)
+    assert time.monotonic() - began < 2
+
+
+def test_an_unreadable_file_of_kept_faults_is_reported_and_forgotten(mortal: Subject) -> None:
+    mortal.stop()
+    kept(mortal).parent.mkdir(exist_ok=True)
+    kept(mortal).write_text("{")
+    mortal.start()
+    assert mortal.armed() == []
+    assert "cannot be read and is forgotten" in mortal.log.read_text()
+
+
+def test_without_a_folder_what_must_outlive_a_restart_is_refused(new_subject: NewSubject) -> None:
+    subject = new_subject(LAB_FAULTS="")
+    subject.start()
+    assert "LAB_FAULTS" in subject.refuse("slow_start", attributes={"delay_s": 1})
+
+
+def test_outside_a_lab_a_kept_fault_is_not_looked_at(new_subject: NewSubject) -> None:
+    subject = new_subject(LAB_TOKEN="")
+    row = {
+        "spec": {"kind": "abort", "ttl_s": 60}, "commanded_s": time.time(), "hits": 0,
+    }  # fmt: skip
+    kept(subject).parent.mkdir()
+    kept(subject).write_text(json.dumps([row]))
+    subject.start()
+    assert subject.ask("GET", "/plain").status == 200
+    assert subject.lab("GET", "faults").status == 404
