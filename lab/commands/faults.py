@@ -1,8 +1,9 @@
-"""`lab faults list|add|clear`: the faults inside the services of the running lab, by hand."""
+"""`lab faults list|add|clear|audit`: the faults inside the services of the running lab, by hand."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -24,10 +25,14 @@ def register(app: typer.Typer) -> None:
     def list_faults(
         target: Target = None,
         history: Annotated[bool, typer.Option(help="also those that have ended")] = False,
+        doc: Annotated[bool, typer.Option("--doc", help="the catalogue: what there is")] = False,
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """What is armed now."""
+        """What is armed now; with --doc what can be."""
+        if doc:
+            _document(as_json)
+            return
         with clear_exits(cannot=FAILED):
             control = Control(find_lab(port_base))
             placed = control.history(target) if history else control.faults(target)
@@ -36,12 +41,12 @@ def register(app: typer.Typer) -> None:
     @faults.command("add")
     def add_fault(
         target: Annotated[str, typer.Argument(help="a service (all its instances) or an instance")],
-        kind: Annotated[str, typer.Argument(help="latency, abort, crash, noop")],
+        kind: Annotated[str, typer.Argument(help="as `lab faults list --doc` names it")],
         attribute: Annotated[
             list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
         ] = None,
         ttl: Annotated[float, typer.Option(help="seconds; it ends then, whoever dies")] = 60.0,
-        point: Annotated[str, typer.Option(help="inbound, outbound or failpoint")] = "inbound",
+        point: Annotated[str, typer.Option(help="where; default: the kind's usual place")] = "",
         scope: Annotated[
             list[str] | None, typer.Option(help="whom it hits, e.g. route=/authorizations")
         ] = None,
@@ -53,10 +58,10 @@ def register(app: typer.Typer) -> None:
         spec = {
             "kind": kind,
             "attributes": _pairs(attribute, "attribute"),
-            "point": point,
             "scope": _pairs(scope, "--scope"),
             "ttl_s": ttl,
             "seed": seed,
+            **({"point": point} if point else {}),
         }
         with clear_exits(cannot=FAILED):
             placed = Control(find_lab(port_base)).add_fault(target, spec)
@@ -70,6 +75,43 @@ def register(app: typer.Typer) -> None:
         with clear_exits(cannot=FAILED):
             removed = Control(find_lab(port_base)).clear(target)
         typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
+
+    @faults.command("audit")
+    def audit_faults(
+        target: Target = None, port_base: PortBase = None, as_json: AsJson = False
+    ) -> None:
+        """Prove that no fault has left anything; ends with 1 if one has, or if it cannot be proven."""
+        from lab.commands._fault_audit import audit
+
+        with clear_exits(cannot=FAILED):
+            audited = audit(Control(find_lab(port_base)), target)
+        clean = bool(audited) and not any(each.left for each in audited)
+        if as_json:
+            instances = [asdict(each) for each in audited]
+            typer.echo(json.dumps({"clean": clean, "instances": instances}))
+        else:
+            for each in audited:
+                typer.echo(f"{each.name:<16} {'; '.join(each.left) or 'nothing left'}")
+            typer.echo(_sentence(len(audited), sum(bool(each.left) for each in audited)))
+        if not clean:
+            raise typer.Exit(FAILED)
+
+
+def _sentence(instances: int, unclean: int) -> str:
+    if not instances:
+        return "no instance is running: nothing is proven"
+    if unclean:
+        return f"{unclean} of {instances} instances are not clean: `lab faults clear`, or wait for the TTL"
+    return f"{instances} instances: no fault, limit, child process, skew or ballast left"
+
+
+def _document(as_json: bool) -> None:
+    from chassis.faults import catalogue
+
+    if as_json:
+        typer.echo(json.dumps({"items": [each.as_dict() for each in catalogue.entries()]}))
+    else:
+        typer.echo(catalogue.page(), nl=False)
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:
@@ -97,6 +139,6 @@ def _show(placed: list[Placed], as_json: bool, nothing: str) -> None:
         state = "ended" if view["removed_s"] else f"ttl {view['ttl_s']:g} s"
         about = " ".join(f"{k}={v}" for k, v in {**view["attributes"], **view["scope"]}.items())
         typer.echo(
-            f"{each.instance.name:<16} {view['kind']:<8} {view['point']:<9} {state:<10}"
+            f"{each.instance.name:<16} {view['kind']:<12} {view['point']:<9} {state:<10}"
             f" {view['hits']:>5} hits  {about}  {view['id']}"
         )

@@ -155,12 +155,20 @@ def build(kind: str, attributes: dict[str, Any]) -> Any:
     for name in attributes:
         if name not in known:
             raise FaultError(f"{kind}: unknown attribute {name!r}{nearest(name, known)}")
+    attributes = dict(attributes)
     for name, each in known.items():
         if name in attributes:
+            if each.type in (str, "str"):
+                attributes[name] = as_text(attributes[name])
             _check(f"{kind}.{name}", attributes[name], each.type, make, name)
         elif each.default is MISSING:
             raise FaultError(f"{kind}: attribute {name!r} is required")
     return make(**attributes)
+
+
+def as_text(value: Any) -> Any:
+    """A whole number where text is meant (sqlstate: 40001, version: 2), as YAML and shells read it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _check(label: str, value: Any, wanted: Any, make: Any, name: str) -> None:

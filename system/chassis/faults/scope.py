@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from chassis.faults.fault import PROCESS, START, Exchange, FaultError, nearest
+from chassis.faults.fault import PROCESS, START, Exchange, FaultError, as_text, nearest
 
 KEYS = {
     "route": str, "method": str, "caller": str, "callee": str, "failpoint": str, "arm": str,
@@ -64,6 +64,7 @@ def checked(keys: Any, point: str) -> dict[str, Any]:
     """The scope's keys if they fit together and to the point. Raises FaultError."""
     if not isinstance(keys, dict):
         raise FaultError("scope: expected an object")
+    keys = {key: as_text(value) if KEYS.get(key) is str else value for key, value in keys.items()}
     for key, value in keys.items():
         expected = KEYS.get(key)
         if expected is None:

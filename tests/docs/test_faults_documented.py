@@ -1,0 +1,77 @@
+"""docs/faults.md is what `lab faults list --doc` prints, and says of each fault all that there is to say."""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.faults import CATALOGUE, REGISTERED
+from chassis.faults.catalogue import AT_POINT
+from chassis.faults.fault import POINTS, build, points_of
+from chassis.faults.scope import checked
+from lab import cli
+from lab.commands.faults import _pairs
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "faults.md").read_text()
+ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, flags=re.MULTILINE))
+FOLDER = ROOT / "system" / "chassis" / "faults"
+
+
+def test_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["faults", "list", "--doc"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == PAGE, "write it again: lab faults list --doc > docs/faults.md"
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_a_fault_is_documented_with_its_attributes_and_points(kind: str) -> None:
+    make = CATALOGUE[kind]
+    for attribute in dataclasses.fields(make):
+        if attribute.init:
+            assert f"`{attribute.name}`" in ROWS[kind]
+            # its meaning too, not only its name and default
+            assert re.search(rf"\b{attribute.name}\b", make.doc), attribute.name
+    for point in points_of(make):
+        assert point in ROWS[kind]
+
+
+def test_every_point_is_explained() -> None:
+    assert tuple(AT_POINT) == POINTS
+
+
+def test_a_kind_is_the_name_of_its_file() -> None:
+    for make in REGISTERED:
+        assert Path(inspect.getfile(make)).stem == make.kind
+
+
+def test_the_pages_examples_would_be_accepted() -> None:
+    examples = re.findall(r"^lab faults add \w+ (.*)$", PAGE, flags=re.MULTILINE)
+    assert len(examples) >= 3
+    for example in examples:
+        kind, *words = example.split()
+        attributes: dict[str, Any] = {}
+        scope: dict[str, Any] = {}
+        point = ""
+        while words:
+            word = words.pop(0)
+            if word == "--scope":
+                scope |= _pairs([words.pop(0)], "scope")
+            elif word in ("--point", "--ttl"):
+                point = words.pop(0) if word == "--point" else words.pop(0) and point
+            else:
+                attributes |= _pairs([word], "attribute")
+        fault = build(kind, attributes)
+        checked(scope, point or points_of(fault)[0])
+
+
+def test_the_guides_example_is_noop_as_it_is() -> None:
+    guide = (ROOT / "docs" / "adding_a_fault.md").read_text()
+    block = re.search(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    assert block is not None
+    source = (FOLDER / "noop.py").read_text()
+    for line in block[1].splitlines():
+        assert line.strip() in source
