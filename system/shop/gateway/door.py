@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
-
-from fastapi import Response
+from typing import Any, TypeVar
 
 from chassis import context
 from chassis.clock import Clock
@@ -13,6 +11,7 @@ from chassis.protection import SHED, disabled_by, left_out, make, table_of
 from chassis.resilience.profile import ProfileError
 from chassis.resilience.shed import LoadShedder
 
+T = TypeVar("T")
 EDGE = "ingress->gateway"
 BROWSE, ACCOUNT, CHECKOUT = range(3)  # what is shed first; health and metrics never come this way
 LOOK_S = 0.02
@@ -31,7 +30,7 @@ class Door:
         self._clock = clock
         self.use(profile)
 
-    async def let_in(self, priority: int, answer: Callable[[], Awaitable[Response]]) -> Response:
+    async def let_in(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
         """The answer, made if there is room for its class. Raises Shed: definite, with Retry-After."""
         off = self._off
         request = context.current.get()
