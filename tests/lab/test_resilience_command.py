@@ -1,0 +1,148 @@
+"""`lab resilience`: what it shows of a running instance, what it sets, and how it refuses."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import cli
+from lab.chaos.policies import UnknownSwitch, Wish
+from lab.commands.resilience import parse
+from lab.state import Entry, Lab
+from tests.fixtures.running import Running, RunningService
+
+PORT_BASE = 23080
+
+
+@pytest.fixture
+def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Write a lab.json that knows these instances."""
+
+    def write(*services: RunningService, gone: str = "") -> None:
+        monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
+        monkeypatch.setenv("LAB_PORT_BASE", str(PORT_BASE))
+        home = tmp_path / "labs" / str(PORT_BASE)
+        home.mkdir(parents=True)
+        entries = [
+            Entry(each.settings.instance, each.pid, "", each.settings.service, each.url)
+            for each in services
+        ]
+        if gone:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"http://127.0.0.1:{free.getsockname()[1]}"
+            entries.append(Entry(gone, 1, "", gone.rpartition("-")[0], address))
+        token = services[0].settings.lab_token
+        Lab(PORT_BASE, str(home), "", 0.0, token, "", {}, {}, {}, entries).save()
+
+    return write
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = cli.run(["resilience", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def view_of(capsys: pytest.CaptureFixture[str], edge: str) -> list[dict[str, Any]]:
+    _, out, _ = run(capsys, "--edge", edge, "--json")
+    items: list[dict[str, Any]] = json.loads(out)["items"]
+    return items
+
+
+async def test_it_shows_each_edge_of_each_instance(
+    running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(await running("gateway"), await running("gateway"))
+    code, out, _ = run(capsys)
+    assert code == 0
+    lines = [line.split() for line in out.splitlines() if "gateway->products" in line]
+    assert [line[:4] for line in lines] == [
+        ["gateway->products", "gateway-1", "full", "closed"],
+        ["gateway->products", "gateway-2", "full", "closed"],
+    ]
+    assert "ingress->gateway" in out
+    (one, _) = view_of(capsys, "gateway->products")
+    assert one["instance"] == "gateway-1"
+    assert {"fallback", "retry", "budget", "breaker", "hedge", "outlier"} <= set(one["kinds"])
+
+
+async def test_set_reaches_every_instance_that_has_the_edge(
+    running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(await running("gateway"), await running("gateway"))
+    code, out, _ = run(capsys, "set", "gateway->products", "breaker=off", "profile=breaker")
+    assert (code, out) == (0, "2 edges of 2 instances changed\n")
+    for view in view_of(capsys, "gateway->products"):
+        assert view["profile"] == "breaker"
+        (breaker,) = [each for each in view["policies"] if each["kind"] == "breaker"]
+        assert breaker["enabled"] is False
+    assert {view["profile"] for view in view_of(capsys, "gateway->orders")} == {"full"}
+    code, out, _ = run(capsys, "set", "hedge=off", "--json")
+    assert code == 0
+    assert {each["edge"] for each in json.loads(out)["changed"]} == {"gateway->products"}
+    code, _, _ = run(capsys, "set", "profile=none")
+    assert code == 0
+    assert {view["profile"] for view in view_of(capsys, "ingress->gateway")} == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["gateway->product", "breaker=off"], "did you mean 'gateway->products'?"),
+        (["gateway->products", "braker=off"], "did you mean 'breaker'?"),
+        (["profile=retry"], "did you mean 'retries'?"),
+        (["breaker=aus"], "expected breaker=on or breaker=off"),
+        (["gateway->products"], "nothing to set"),
+        (["a->b", "c->d", "breaker=off"], "two edges"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_and_nothing_changes(
+    running: Running,
+    announce: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    complaint: str,
+) -> None:
+    announce(await running("gateway"))
+    code, _, err = run(capsys, "set", *words)
+    assert code == 2
+    assert complaint in err
+    for view in view_of(capsys, "gateway->products"):
+        assert view["profile"] == "full"
+        assert all(each["enabled"] for each in view["policies"])
+
+
+async def test_an_instance_that_cannot_be_asked_is_named(
+    running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(await running("gateway"), gone="gateway-9")
+    code, out, err = run(capsys, "set", "gateway->products", "breaker=off")
+    assert code == 1
+    assert out == "1 edges of 1 instances changed\n"
+    assert "gateway-9 does not answer" in err
+    code, out, err = run(capsys)
+    assert code == 1
+    assert "gateway-1" in out
+    assert "gateway-9 does not answer" in err
+
+
+def test_without_a_lab_it_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_DIR", str(tmp_path))
+    monkeypatch.setenv("LAB_PORT_BASE", str(PORT_BASE))
+    code, _, err = run(capsys)
+    assert code == 1
+    assert "lab up" in err
+
+
+def test_the_words_of_set_are_read_in_any_order() -> None:
+    wish = Wish("retries", {"breaker": False, "hedge": True})
+    assert parse(["breaker=off", "a->b", "profile=retries", "hedge=on"]) == ("a->b", wish)
+    assert parse(["profile=none"]) == (None, Wish("none", {}))
+    with pytest.raises(UnknownSwitch):
+        parse([])
