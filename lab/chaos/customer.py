@@ -45,12 +45,16 @@ class Customer:
             "payment": {"card_number": card},
         }
         headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
-        reply = self._signed_in("POST", body=body, headers=headers)
+        reply = self._signed_in("POST", "/api/orders", body=body, headers=headers)
         return self._served(reply, refusals=(402, 409))
 
     def own_orders(self) -> Reply:
         """Look at the list of one's orders."""
-        return self._served(self._signed_in("GET"))
+        return self._served(self._signed_in("GET", "/api/orders"))
+
+    def own_order(self, order_id: str) -> Reply:
+        """Look at one of one's orders, with its payment and mails."""
+        return self._served(self._signed_in("GET", f"/api/orders/{order_id}"))
 
     def visit(self, journey: str) -> Callable[[], Reply]:
         """What makes one visit of that kind. Raises ValueError."""
@@ -70,12 +74,10 @@ class Customer:
     def _sku(self) -> str:
         return f"SKU-{1 + next(self._skus) % 1000:04d}"
 
-    def _signed_in(self, method: str, **content: Any) -> Reply:
+    def _signed_in(self, method: str, path: str, **content: Any) -> Reply:
         for fresh in (False, True):
-            reply = exchange(
-                method, f"{self._url}/api/orders", token=self._session(fresh),
-                timeout_s=PATIENCE_S, **content,
-            )  # fmt: skip
+            token = self._session(fresh)
+            reply = exchange(method, self._url + path, token=token, timeout_s=PATIENCE_S, **content)
             if reply.status != 401:
                 break
         return reply
