@@ -1,0 +1,187 @@
+"""The shop with something missing or slow: what goes on, what is said, and that it comes back."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.chaos.control import Control
+from lab.chaos.customer import Customer
+from lab.chaos.policies import Policies
+from lab.chaos.target import RunningLab
+from lab.chaos.wire import Reply, exchange
+from lab.runtimes.client import ask
+from lab.runtimes.processes import ProcessesRuntime
+from lab.topology import DEFAULT_PATH
+from tests.lab.runtimes.labs import free_port_base, wait_until
+
+EDGE = "gateway->products"
+
+
+@contextmanager
+def without(lab: ProcessesRuntime, target: str) -> Iterator[None]:
+    """The service or server is dead inside, and ready again after it."""
+    lab.kill(target, restart=False)
+    try:
+        yield
+    finally:
+        ask(lab.lab, "POST", "/restart", {"target": target})
+
+
+def ingress(lab: ProcessesRuntime) -> str:
+    return lab.address("ingress")
+
+
+def status_of(customer: Customer, order_id: str) -> str:
+    orders = customer.own_orders().body["items"]
+    return next(str(each["status"]) for each in orders if each["id"] == order_id)
+
+
+def page(lab: ProcessesRuntime, sku: str, **headers: str) -> Reply:
+    return exchange("GET", f"{ingress(lab)}/api/products/{sku}", headers=headers, timeout_s=10)
+
+
+def test_one_slow_instance_of_two_is_left_out_and_taken_back(lab: ProcessesRuntime) -> None:
+    running = RunningLab(lab.lab)
+    control, policies = Control(running), Policies(running)
+    customer = Customer(ingress(lab))
+    gateways = {each.name for each in control.targets("gateway")}
+
+    def leaving_it_out() -> set[str]:
+        held, silent = policies.read(EDGE)
+        assert not silent
+        return {each.instance.name for each in held if each.ejected == ["products-2"]}
+
+    def looked_at_enough() -> bool:
+        customer.browse()
+        return leaving_it_out() == gateways
+
+    spec = {"kind": "latency", "attributes": {"latency_ms": 1000}, "point": "inbound"}
+    control.add_fault("products-2", {**spec, "ttl_s": 30})
+    try:
+        wait_until(looked_at_enough, "both gateways leave products-2 out", 25)
+        seconds = [customer.browse().seconds for _ in range(20)]
+        assert max(seconds) < 0.9, f"one waited for the slow instance: {seconds}"
+    finally:
+        control.clear("products-2")
+
+    def taken_back() -> bool:
+        customer.browse()  # an instance is taken back when the next call could use it
+        return not leaving_it_out()
+
+    wait_until(taken_back, "products-2 is asked again", 25)
+    for _ in range(40):
+        customer.browse()
+    assert not leaving_it_out()
+
+
+def test_a_checkout_without_the_bank_is_pending_and_confirmed_when_it_is_back(
+    lab: ProcessesRuntime,
+) -> None:
+    customer = Customer(ingress(lab))
+    with without(lab, "bank"):
+        replies = [customer.order() for _ in range(3)]
+    assert {reply.status for reply in replies} == {202}
+    assert max(reply.seconds for reply in replies) < 3.0
+    assert {reply.body["status"] for reply in replies} == {"pending"}
+    placed = {str(reply.body["id"]) for reply in replies}
+
+    def all_confirmed() -> bool:
+        return {status_of(customer, order_id) for order_id in placed} == {"confirmed"}
+
+    wait_until(all_confirmed, "the orders are confirmed", 25)
+
+
+def test_browsing_and_known_customers_do_without_users(lab: ProcessesRuntime) -> None:
+    customer = Customer(ingress(lab))
+    assert customer.own_orders().status == 200  # logs in
+    with without(lab, "users"):
+        for _ in range(10):
+            assert customer.browse().status == 200
+            assert customer.own_orders().status == 200
+        assert customer.order().status == 201
+        body = {"email": "user499@example.com", "password": "x" * 12}
+        login = exchange("POST", f"{ingress(lab)}/api/login", body=body)
+        assert login.status == 503
+        assert login.body["definite"] is True
+        assert int(login.headers["retry-after"]) >= 1
+
+
+def test_the_catalogue_does_without_valkey(lab: ProcessesRuntime) -> None:
+    customer = Customer(ingress(lab))
+    with without(lab, "valkey"):
+        replies = [customer.browse() for _ in range(30)]
+        listed = exchange("GET", f"{ingress(lab)}/api/products")
+        assert customer.order().status == 201
+    assert {reply.status for reply in replies} == {200}
+    assert not any("breakwater-stale" in reply.headers for reply in replies)
+    assert max(reply.seconds for reply in replies) < 1.0
+    assert len(listed.body["items"]) == 20
+
+
+def test_orders_do_without_notifications(lab: ProcessesRuntime) -> None:
+    customer = Customer(ingress(lab))
+    with without(lab, "notifications"):
+        placed = customer.order()
+        assert placed.status == 201
+        details = customer.own_order(placed.body["id"])
+        assert details.body["degraded"] == ["mails"]
+        assert details.body["payment"]["status"] == "captured"
+
+    def mailed() -> Any:
+        mails = customer.own_order(placed.body["id"]).body["mails"]
+        return [mail for mail in mails if mail["status"] == "sent"]
+
+    wait_until(mailed, "the mail is sent after all", 20)
+
+
+def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntime) -> None:
+    control = Control(RunningLab(lab.lab))
+    spec = {"kind": "latency", "attributes": {"latency_ms": 1500}, "point": "inbound"}
+    control.add_fault("products", {**spec, "scope": {"route": "/products/"}, "ttl_s": 30})
+    try:
+        bare = page(lab, "SKU-0901", **{"Breakwater-Lab": "resilience=none"})
+        full = page(lab, "SKU-0902")
+    finally:
+        control.clear("products")
+    assert bare.status == 200, "without policies the answer is waited for"
+    assert bare.seconds >= 1.5
+    assert full.status in (503, 504), "with them it is given up on"
+
+
+@pytest.fixture
+def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessesRuntime]:
+    """A lab of its own whose checkouts give up after three seconds."""
+    monkeypatch.setenv("LAB_DIR", str(tmp_path))
+    runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
+    runtime.up({"orders.SAGA_DEADLINE_S": "3"})
+    try:
+        yield runtime
+    finally:
+        runtime.down()
+
+
+def test_a_checkout_that_waited_too_long_for_the_bank_is_undone(
+    impatient_lab: ProcessesRuntime,
+) -> None:
+    lab = impatient_lab
+    customer = Customer(ingress(lab))
+    sku = "SKU-0042"
+    inventory = next(each for each in lab.lab.instances if each.service == "inventory")
+
+    def reserved() -> int:
+        return int(exchange("GET", f"{inventory.address}/stock/{sku}").body["reserved"])
+
+    with without(lab, "bank"):
+        started = time.monotonic()
+        placed = customer.order(sku)
+        assert placed.status == 202
+        assert time.monotonic() - started < 3.0
+        assert reserved() == 1
+        order_id = placed.body["id"]
+        wait_until(lambda: status_of(customer, order_id) == "cancelled", "the order is undone", 20)
+        assert reserved() == 0
+    assert customer.own_order(order_id).body["reason"] == "unavailable"
