@@ -46,48 +46,53 @@ def test_a_second_memory_fault_is_refused_while_one_is_active(subject: Subject) 
 
 
 def test_burning_takes_its_duty_of_a_processor_and_no_worker_stays(subject: Subject) -> None:
-    fault = subject.add("burn_cpu", attributes={"duty_percent": 40, "workers": 1})
+    fault = subject.add("burn_cpu", attributes={"duty_percent": 25, "workers": 1})
     (worker,) = children(subject)
     time.sleep(0.2)  # its own start is over
     used, began = sum(worker.cpu_times()[:2]), time.monotonic()
     time.sleep(1.5)
     duty = (sum(worker.cpu_times()[:2]) - used) / (time.monotonic() - began)
-    assert 0.35 <= duty <= 0.45
+    assert 0.20 <= duty <= 0.30
     assert subject.lab("GET", "residue").body["children"] in ([worker.pid], [])
     subject.lab("DELETE", f"faults/{fault['id']}")
     assert children(subject) == []
 
 
 def test_burners_end_at_their_ttl(subject: Subject) -> None:
-    subject.add("burn_cpu", attributes={"duty_percent": 5, "workers": 3}, ttl_s=0.5)
+    subject.add("burn_cpu", attributes={"duty_percent": 5, "workers": 3}, ttl_s=1.5)
     assert len(children(subject)) == 3
-    until(lambda: children(subject) == [], "the workers to be gone", 1.5)
+    until(lambda: children(subject) == [], "the workers to be gone", 2.5)
 
 
 @linux_only
 def test_a_lowered_fd_limit_is_the_kernels_and_refuses_connections(subject: Subject) -> None:
-    before = fd_limit(subject)
+    before, limit = fd_limit(subject), 10  # 0 to 9 are open in any process that serves
+    # new connections will not be had: the fault is asked for, and asked after, over this one
     kept = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=5)
-    kept.request("GET", "/health")
-    kept.getresponse().read()
-    open_now = psutil.Process(subject.pid).num_fds()
-    # `kept` is open; the fault is asked for over it, as new connections will not be had
-    spec = {"kind": "fd_limit", "attributes": {"limit": open_now}, "ttl_s": 1.0}
+    spec = {"kind": "fd_limit", "attributes": {"limit": limit}, "ttl_s": 1.5}
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     kept.request("POST", "/_lab/faults", json.dumps(spec), headers)
-    assert kept.getresponse().read()
-    assert fd_limit(subject) == open_now
-    kept.request("GET", "/open")
-    assert json.load(kept.getresponse()) == errno.EMFILE
-    with socket.create_connection(("127.0.0.1", subject.port), 2) as refused:
-        refused.settimeout(0.3)
-        refused.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        with pytest.raises((TimeoutError, ConnectionError)):
-            assert refused.recv(100)
-            raise ConnectionError
-    kept.close()
-    until(lambda: fd_limit(subject) == before, "the limit to be back at the TTL", 2.5)
+    assert "effective_s" in json.load(kept.getresponse())
+    try:
+        assert fd_limit(subject) == limit
+        kept.request("GET", "/open")
+        assert json.load(kept.getresponse()) == errno.EMFILE
+        assert answer_on_a_new_connection(subject) == b""
+    finally:
+        kept.close()
+        until(lambda: fd_limit(subject) == before, "the limit to be back at the TTL", 3)
     assert subject.ask("GET", "/open", timeout_s=5).body == 0
+
+
+def answer_on_a_new_connection(subject: Subject) -> bytes:
+    """What /health answers within 300 ms."""
+    with socket.create_connection(("127.0.0.1", subject.port), 2) as conn:
+        conn.settimeout(0.3)
+        try:
+            conn.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            return conn.recv(100)
+        except (TimeoutError, ConnectionError):
+            return b""
 
 
 @linux_only
