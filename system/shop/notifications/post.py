@@ -1,6 +1,6 @@
 """The mail server over SMTP: one connection that is kept, and what its refusals mean."""
 
-from email.message import EmailMessage
+from email.message import Message
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -38,7 +38,7 @@ class Post:
             timeout=TIMEOUT_S,
         )
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: Message) -> None:
         """Hand the mail over. Raises ServerDown, Refused."""
         kept = self._smtp.is_connected
         try:
@@ -52,7 +52,7 @@ class Post:
     def close(self) -> None:
         self._smtp.close()
 
-    async def _send(self, message: EmailMessage) -> None:
+    async def _send(self, message: Message) -> None:
         try:
             if not self._smtp.is_connected:
                 await self._smtp.connect()
