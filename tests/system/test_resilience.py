@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lab.chaos import actions
 from lab.chaos.control import Control
 from lab.chaos.customer import Customer
 from lab.chaos.policies import Policies
@@ -150,6 +151,40 @@ def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntim
     assert bare.status == 200, "without policies the answer is waited for"
     assert bare.seconds >= 1.5
     assert full.status in (503, 504), "with them it is given up on"
+
+
+def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRuntime) -> None:
+    (row,) = actions.take_away("users", 1.5, {"port_base": lab.port_base})
+    assert (row["kind"], row["target"], row["hits"]) == ("kill", "users-1", 1)
+    assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
+    assert row["removed_s"] - row["commanded_s"] >= 1.5
+    assert lab.status()["ready"]
+
+
+@pytest.mark.parametrize("action", [actions.take_away, actions.pause])
+def test_an_interruption_leaves_nothing_away_or_paused(
+    lab: ProcessesRuntime, action: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def products() -> dict[str, tuple[str, int]]:
+        listed = lab.status(live=False)["processes"]
+        return {p["name"]: (p["state"], p["pid"]) for p in listed if p["service"] == "products"}
+
+    before = products()
+    seen: list[dict[str, tuple[str, int]]] = []
+
+    def interrupted(_: float) -> None:
+        seen.append(products())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lab.chaos.actions.time.sleep", interrupted)
+        action("products", 60.0, {"port_base": lab.port_base})
+    wait_until(lambda: lab.status()["ready"], "products are back")
+    if action is actions.pause:
+        assert {state for state, _ in seen[0].values()} == {"paused"}
+        assert products() == before
+    else:
+        assert not {pid for _, pid in products().values()} & {pid for _, pid in before.values()}
 
 
 @pytest.fixture
