@@ -10,8 +10,12 @@ setup:  ## .venv by the newest fitting Python (PYTHON=... names another), once
 demo: setup  ## from nothing to a report: lab up, one experiment, ten lines of summary
 	@$(BIN)/lab demo
 
+# What measures time or starts whole labs runs alone; the rest side by side.
+ALONE := tests/lab/proxy tests/lab/runtimes tests/system
+
 test: setup lint  ## everything, on real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest $(ALONE)
 
 lint: setup
 	$(BIN)/ruff check .
