@@ -11,6 +11,8 @@ from lab.chaos.control import Control
 from lab.chaos.target import Instance
 from lab.chaos.wire import NoReply, exchange
 
+ANSWER_S = 2.0
+
 
 @dataclass
 class Audited:
@@ -29,7 +31,9 @@ def audit(control: Control, target: str | None = None) -> list[Audited]:
 def _audit(control: Control, instance: Instance) -> Audited:
     audited = Audited(instance.name)
     try:
-        reply = exchange("GET", f"{instance.url}/_lab/residue", token=control.lab.token)
+        reply = exchange(
+            "GET", f"{instance.url}/_lab/residue", token=control.lab.token, timeout_s=ANSWER_S
+        )
     except NoReply as error:
         audited.left.append(f"nothing proven: {error}")
     else:

@@ -19,6 +19,7 @@ from chassis.settings import Settings
 from lab.runtimes import databases, servers
 from tests.chassis import echo_app
 from tests.chassis.subject import Subject
+from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port, run_apart
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
@@ -84,7 +85,11 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def new_subject(
-    postgres: str, nats: str, valkey: str, tmp_path_factory: pytest.TempPathFactory
+    nursery: Nursery,
+    postgres: str,
+    nats: str,
+    valkey: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Subject]]:
     """`new_subject(**env)`: an instance of its own database, not started yet; ended with the module."""
     made: list[Subject] = []
@@ -96,7 +101,8 @@ def new_subject(
         run_apart(databases.ensure(postgres, {name: password}))
         names.append(name)
         url = servers.postgres_url(port, name, password, name)
-        made.append(Subject(tmp_path_factory.mktemp("subject"), url, nats, valkey, **env))
+        folder = tmp_path_factory.mktemp("subject")
+        made.append(Subject(nursery, folder, url, nats, valkey, **env))
         return made[-1]
 
     yield make

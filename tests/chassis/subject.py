@@ -4,23 +4,16 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.chaos.wire import NoReply, Reply, exchange
-from lab.runtimes import spawn
+from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port
 
-ROOT = Path(__file__).parents[2]
 SECRET, TOKEN = "a-secret-of-at-least-thirty-two-bytes", "lab-token"
-SERVE = (
-    "from chassis import run; run.APP = 'tests.chassis.{name}_app'; "
-    "raise SystemExit(run.serve('subject'))"
-)
 READY_S = 20.0
 T = TypeVar("T")
 
@@ -37,38 +30,39 @@ def until(look: Callable[[], T], what: str, within_s: float = 10.0) -> T:
 class Subject:
     """One instance; `start` again after a death is another process of the same instance."""
 
-    def __init__(self, folder: Path, database: str, nats: str, valkey: str, **env: str) -> None:
+    def __init__(
+        self, nursery: Nursery, folder: Path, database: str, nats: str, valkey: str, **env: str
+    ) -> None:
+        self._nursery = nursery
+        self.pid = 0  # of the latest process
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = database
         self.log = folder / "subject.jsonl"
         self._env = {
-            **os.environ, "PYTHONPATH": f"{ROOT / 'system'}:{ROOT}", "SERVICE": "subject",
-            "INSTANCE": "subject-1", "PORT": str(self.port), "SERVICE_SECRET": SECRET,
+            "PATH": os.environ["PATH"], "SERVICE": "subject", "INSTANCE": "subject-1",
+            "PORT": str(self.port), "SERVICE_SECRET": SECRET,
             "LAB_TOKEN": TOKEN, "DATABASE_URL": database, "NATS_URL": nats, "VALKEY_URL": valkey,
             "RESILIENCE": "none", "LAB_FAULTS": str(folder / "kept"), **env,
         }  # fmt: skip
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
         """Seconds until it was ready."""
         began = time.monotonic()
-        with self.log.open("ab") as output:
-            self.process = spawn.start(
-                [sys.executable, "-c", SERVE], output=output.fileno(), env=self._env, cwd=ROOT
-            )
+        self.pid = self._nursery.start(
+            "subject-1", "tests.chassis.serve_subject", [], self._env, self.log
+        )
         until(self._ready, f"subject ready, see {self.log}", READY_S)
         return time.monotonic() - began
 
     @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
+    def running(self) -> bool:
+        return self.pid != 0 and not self._nursery.exited(self.pid)
 
-    def wait(self, within_s: float = 10.0) -> int:
+    def wait(self) -> int:
         """The exit status, or minus the signal that ended it."""
-        assert self.process is not None
-        return self.process.wait(within_s)
+        until(lambda: not self.running, "the process to end")
+        return self._nursery.stop(self.pid, 0)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         os.kill(self.pid, number)
@@ -76,13 +70,11 @@ class Subject:
 
     def end(self) -> None:
         """Whatever state it is in."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.running:
+            self.stop(signal.SIGKILL)
 
     def _ready(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        assert self.running, self.log.read_text()[-3000:]
         with contextlib.suppress(NoReply):
             return exchange("GET", self.url + "/ready", timeout_s=1).status == 200
         return False
