@@ -55,8 +55,7 @@ class Slicer(Holding[SlicerAttributes]):
     def release(self) -> None:
         if self.queue:
             data, arrived_s = self.queue[0]
-            self.queue[0] = data[self._cut :], arrived_s
-            self.held += self._cut
+            self.queue[0] = data[self._cut :], arrived_s  # what was sent is not held any more
             self._cut = 0
         super().release()
 

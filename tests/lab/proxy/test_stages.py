@@ -113,6 +113,15 @@ def test_what_goes_in_comes_out_in_order_then_the_end(
     assert stage.held == 0
 
 
+def test_a_slicer_removed_in_the_middle_of_a_chunk_holds_nothing_afterwards() -> None:
+    clock = HandClock()
+    stage, collector = stage_of("slicer", clock, 0, average_size=1, size_variation=0, delay=1)
+    stage.feed(b"ab", clock.now_s())
+    assert (collector.data, stage.held) == (b"a", 1)
+    stage.release()
+    assert (collector.data, stage.held) == (b"ab", 0)
+
+
 @pytest.mark.parametrize("word", LOSSLESS)
 @given(data=st.data(), seed=st.integers(0, 2**32), chunks=CHUNKS, ended=st.booleans())
 def test_removal_at_any_instant_loses_nothing_and_does_not_wait(
