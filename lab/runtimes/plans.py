@@ -162,6 +162,7 @@ class Plans:
             "SERVICE_SECRET": self._lab.service_secret,
             "LAB_TOKEN": self._lab.token,
             "OTLP_ENDPOINT": addresses.get("recorder", ""),
+            "LAB_FAULTS": str(self._home / "run" / "faults"),
         }
         if "postgres" in service.stores:
             env["DATABASE_URL"] = self._lab.databases[service.name]
