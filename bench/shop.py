@@ -44,12 +44,22 @@ def timed(*words: str) -> float:
     return time.perf_counter() - started
 
 
+def loop_ns() -> float:
+    """What this machine takes for one turn of an empty Python loop, to judge the others by."""
+    turns = range(2_000_000)
+    started = time.perf_counter_ns()
+    for _ in turns:
+        pass
+    return round((time.perf_counter_ns() - started) / len(turns), 1)
+
+
 def orders(port_base: int, seconds: int) -> dict[str, Any]:
-    """Errors and quantiles (ms, from the intended start) of the load `steady`, by route."""
+    """Errors and quantiles (ms, from the intended start) of the load `steady`, by route; warmed up."""
+    lab("load", "steady", "--duration", "15", "--seed", "6", "--port-base", str(port_base))
     played = lab(
         "load", "steady", "--duration", str(seconds), "--seed", "7", "--port-base", str(port_base)
     )
-    run = Run(Path(played["run_dir"]))
+    run = Run(Path(played["run"]))
     frame = run.frame("requests")
     frame["ms"] = (frame["end_s"] - frame["intended_start_s"]) * 1000
     return {
@@ -109,7 +119,11 @@ def main() -> None:
         figures["orders"] = orders(options.port_base, options.seconds)
     finally:
         figures["down_s"] = round(timed("down", *base), 2)
-    print(json.dumps({"bench": "shop", "cpus": os.cpu_count(), **figures}, indent=2))
+    print(
+        json.dumps(
+            {"bench": "shop", "cpus": os.cpu_count(), "loop_ns": loop_ns(), **figures}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from email import policy
+from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser, BytesParser
 from pathlib import Path
 from typing import Any, cast
@@ -58,17 +59,26 @@ class Mailbox:
 
     def _summary(self, path: Path) -> Mail:
         with path.open("rb") as file:
-            headers = BytesHeaderParser(policy=policy.default).parse(file)
+            headers = BytesHeaderParser().parse(file)  # the modern policy costs ten times as much
         nanoseconds = path.stem.partition("-")[0]
         received_s = int(nanoseconds) / 1e9 if nanoseconds.isdigit() else path.stat().st_mtime
         return Mail(
             id=path.stem,
             received_s=received_s,
-            sender=str(headers.get("From") or headers.get("X-Envelope-From", "")),
-            recipients=str(headers.get("X-Envelope-To") or headers.get("To", "")),
-            subject=str(headers.get("Subject", "")),
-            message_id=str(headers.get("Message-ID", "")),
+            sender=_plain(headers.get("From") or headers.get("X-Envelope-From", "")),
+            recipients=_plain(headers.get("X-Envelope-To") or headers.get("To", "")),
+            subject=_plain(headers.get("Subject", "")),
+            message_id=_plain(headers.get("Message-ID", "")),
         )
+
+
+def _plain(header: object) -> str:
+    """A header's text, its encoded words decoded where they can be."""
+    text = str(header)
+    try:
+        return str(make_header(decode_header(text))) if "=?" in text else text
+    except (LookupError, ValueError):
+        return text
 
 
 def text_of(content: bytes) -> str:
