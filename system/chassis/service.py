@@ -264,6 +264,12 @@ def create_app(
         settings = getattr(app.state, "settings", None) or Settings.from_env(os.environ)
         provider = telemetry.start(settings)
         service = app.state.service = Service(settings, app, home)
+        if not getattr(
+            app.state, "operated", False
+        ):  # last, so that they cost the service's own nothing
+            app.include_router(operations.router)
+            app.include_router(lab.router)
+            app.state.operated = True
         faults.install(service.injector)
         idempotency.enabled = settings.idempotency
         try:
@@ -283,6 +289,4 @@ def create_app(
     )
     app.add_middleware(Edge)
     install_problems(app, problems or {})
-    app.include_router(operations.router)
-    app.include_router(lab.router)
     return app
