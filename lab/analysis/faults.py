@@ -11,7 +11,9 @@ from lab.analysis.windows import run_span
 from lab.archive import Run
 
 REMOVAL_GRACE_S = 1.0  # a fault may outlive its TTL by that much, the injector's promise
-LASTING = frozenset({"crash", "crash_loop", "kill", "stop", "terminate"})  # over at once: nothing to remove
+LASTING = frozenset(
+    {"crash", "crash_loop", "kill", "stop", "terminate"}
+)  # over at once: nothing to remove
 
 
 @dataclass(frozen=True)

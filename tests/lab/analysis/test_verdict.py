@@ -132,10 +132,14 @@ def test_a_run_that_proves_nothing_is_invalid(
     assert says in " | ".join(verdict["reasons"])
 
 
-def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(archive: Archive) -> None:
+def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(
+    archive: Archive,
+) -> None:
     path = archive()
     route = "POST /api/orders"
-    edit_block(path, slis=[{"route": route, "window": "before", "measure": "p95_ms", "limit": 0.001}])
+    edit_block(
+        path, slis=[{"route": route, "window": "before", "measure": "p95_ms", "limit": 0.001}]
+    )
     verdict = judge(Run(path))
     assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
     assert "the shop was steady before" in verdict["reasons"][0]
