@@ -1,5 +1,6 @@
 """`lab up` and `lab down`."""
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,6 +57,7 @@ def up(
             restart_delay_s=restart_delay_s,
             on_progress=waiting.hear,
         )
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: it is up, and that is what we say
     here = urls(lab.lab)
     if as_json:
         facts = {"already": done.already, "took_s": done.took_s, "cleaned": done.cleaned}

@@ -82,8 +82,12 @@ class ProcessesRuntime:
             self._prepare(fresh)
             lab = self._new_lab(topology, dict(settings or {}))
             self._supervise(lab, restart_delay_s, lock, on_progress)
-        (self.home.parent / "current").write_text(f"{self.port_base}\n")
-        return Up(False, round(time.monotonic() - began, 2), cleaned)
+        try:
+            (self.home.parent / "current").write_text(f"{self.port_base}\n")
+            return Up(False, round(time.monotonic() - began, 2), cleaned)
+        except KeyboardInterrupt:
+            self.down()
+            raise
 
     def down(self) -> bool:
         """End everything, in order if it can be had; what was stored stays for the next `up`."""
@@ -258,6 +262,7 @@ class ProcessesRuntime:
             raise UpFailed([f"the supervisor ended before the lab was up:\n{tail}"])
         except BaseException:
             supervisor.stdin.close()
+            supervisor.terminate()  # it may have been released a moment ago: then it does not heed stdin
             try:
                 supervisor.wait(DOWN_S)
             except subprocess.TimeoutExpired:
