@@ -39,10 +39,6 @@ def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab):
     assert "orders.orders" in run.states
 
 
-# what a busy machine can spoil without anything being wrong with the instrument
-OF_THE_MACHINE = {"the shop was steady before", "requests left when they were due"}
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("experiment", ["payments_slow", "orders_crash"])
 def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str):
@@ -51,12 +47,11 @@ def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str):
     run = Run(told["run"])
     verdict = run.verdict
     assert verdict is not None, done.stderr
-    # latency on a busy machine may deviate, or be no base to judge by; all else holds at any speed
-    assert done.returncode == verdict["exit_code"], done.stderr
+    # latency on a busy machine may deviate; what the shop promises at any speed may not
+    assert done.returncode == verdict["exit_code"] in (0, 1), verdict["reasons"]
     assert [each["status"] for each in verdict["invariants"] if each["asked"]] == ["ok"] * 5
     assert [each["status"] for each in verdict["faults"]] == ["confirmed"]
-    broken = [each for each in verdict["validity"] if not each["ok"]]
-    assert [each for each in broken if each["name"] not in OF_THE_MACHINE] == []
+    assert all(each["ok"] for each in verdict["validity"]), verdict["validity"]
     names = [phase["name"] for phase in run.info["phases"]]
     assert names == ["warmup", "before", "method", "recovery", "after", "drain"]
     assert run.info["residue"] == []
