@@ -94,6 +94,7 @@ class Topology:
 
 
 LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui")
+OBSERVERS = ("jaeger", "jaeger_otlp")  # a topology may do without
 TABLES = ("ingress", "services", "servers", "lab", "code")
 
 
@@ -129,7 +130,7 @@ class _Reader:
                 raise self._error("", "", f"expected a table [{table}]")
         services = {name: self._service(name, table) for name, table in data["services"].items()}
         servers = self._listeners(data["servers"], "servers", STORES)
-        lab = self._listeners(data["lab"], "lab", LAB_LISTENERS)
+        lab = self._listeners(data["lab"], "lab", LAB_LISTENERS, OBSERVERS)
         topology = Topology(
             self._path,
             self._section(Ingress, data["ingress"], "ingress"),
@@ -156,9 +157,13 @@ class _Reader:
         return service
 
     def _listeners(
-        self, data: dict[str, Any], table: str, expected: Collection[str]
+        self,
+        data: dict[str, Any],
+        table: str,
+        expected: Collection[str],
+        optional: Collection[str] = (),
     ) -> dict[str, Listener]:
-        self._known(data, expected, table)
+        self._known(data, [*expected, *optional], table)
         for name in expected:
             if name not in data:
                 raise self._error(table, "", f"expected {name} = {{ offset = ... }}")

@@ -93,12 +93,14 @@ def down(port_base: PortBase = None, as_json: AsJson = False) -> None:
 def urls(lab: Lab) -> dict[str, str]:
     """What a person may open."""
     ingress = lab.addresses["ingress"]
+    traces = {"traces": lab.addresses["jaeger"] + "/"} if "jaeger" in lab.addresses else {}
     return {
         "shop": f"{ingress}/api/products",
         "API to try out": f"{ingress}/api/docs",
         "mails": lab.addresses["mail_page"] + "/",
         "broker": lab.addresses["nats_monitoring"] + "/",
         "load (when on)": lab.addresses["locust_ui"] + "/",
+        **traces,
     }
 
 

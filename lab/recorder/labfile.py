@@ -1,4 +1,4 @@
-"""The running lab's `lab.json`: its token and the instances to scrape, re-read when it changes."""
+"""The running lab's `lab.json`: its token, Jaeger, the instances to scrape; re-read when it changes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ class Target(NamedTuple):
 
 
 class LabFile:
-    """`token` ("" while there is none) and `targets`, always of the newest readable file."""
+    """`token`, `jaeger` ("" while there is none) and `targets`, of the newest readable file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._token = ""
+        self._jaeger = ""
         self._targets: list[Target] = []
 
     @property
     def token(self) -> str:
         self._refresh()
         return self._token
+
+    @property
+    def jaeger(self) -> str:
+        """Where Jaeger takes OTLP/HTTP, "" without one."""
+        self._refresh()
+        return self._jaeger
 
     @property
     def targets(self) -> list[Target]:
@@ -44,6 +51,7 @@ class LabFile:
                 return
             lab = json.loads(self._path.read_bytes())
             self._token = str(lab.get("token", ""))
+            self._jaeger = str(lab.get("addresses", {}).get("jaeger_otlp", ""))
             self._targets = [_target(each) for each in lab.get("instances", [])]
             self._seen = seen
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from lab.recorder.forward import HEADERS, Forwarder
 from lab.recorder.labfile import LabFile
 from lab.recorder.otlp import BadTraces, lines_from_json, lines_from_protobuf
 from lab.recorder.recording import Recording
@@ -36,11 +37,12 @@ class Refused(Exception):
 class RecorderApp:
     """The recorder as an ASGI application.
 
-    POST /v1/traces      OTLP protobuf or JSON, gzip or plain; while nothing records it is dropped
+    POST /v1/traces      OTLP protobuf or JSON, gzip or plain; while nothing records it is dropped.
+                         Jaeger, if the lab has one, gets a copy either way
     POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
     GET /recording       {"recording": bool, counts...}
     DELETE /recording    stop, write the rest, the final counts; 404 when none runs
-    GET /health          200
+    GET /health          200, and what went on to Jaeger
     The three of /recording want `Authorization: Bearer <token of lab.json>`.
     """
 
@@ -48,6 +50,7 @@ class RecorderApp:
         self._lab_dir = lab_dir
         self._lab = LabFile(lab_dir / "lab.json")
         self._recording: Recording | None = None
+        self._jaeger = Forwarder(lambda: self._lab.jaeger)
         self._changing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +69,7 @@ class RecorderApp:
             _only(method, "POST")
             return await self._take_traces(scope, receive)
         if path == "/health":
-            return _json(200, {"status": "ok"})
+            return _json(200, {"status": "ok", "jaeger": self._jaeger.counts()})
         if path == "/recording":
             _only(method, "GET", "POST", "DELETE")
             self._authorize(scope)
@@ -83,6 +86,7 @@ class RecorderApp:
         kind = _header(scope, b"content-type").split(";")[0].strip()
         if kind not in ("application/x-protobuf", "application/json"):
             raise Refused(415, "send OTLP as application/x-protobuf or application/json")
+        self._pass_on(scope, body)
         recording = self._recording
         if recording is None:
             return 200, b"" if kind.endswith("protobuf") else b"{}", kind  # dropped unread
@@ -96,6 +100,10 @@ class RecorderApp:
             # 503 makes an exporter come back; by then the disk may have caught up.
             raise Refused(503, f"shed {rows} spans: the disk does not keep up")
         return 200, b"" if kind.endswith("protobuf") else b"{}", kind
+
+    def _pass_on(self, scope: Scope, body: bytes) -> None:
+        headers = {name: _header(scope, name.encode()) for name in HEADERS}
+        self._jaeger.offer(body, {name: value for name, value in headers.items() if value})
 
     def _start(self, body: bytes) -> dict[str, Any]:
         try:
@@ -138,8 +146,10 @@ class RecorderApp:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
-            if message["type"] == "lifespan.shutdown" and self._recording is not None:
-                await self._stop()
+            if message["type"] == "lifespan.shutdown":
+                await self._jaeger.close()
+                if self._recording is not None:
+                    await self._stop()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return

@@ -36,7 +36,7 @@ class Plan:
     """One process: how to start it, how to see that it is ready, how to stop it."""
 
     name: str
-    kind: str  # service, server or tool
+    kind: str  # service, server, tool or observer
     port: int
     log: Path
     start: Callable[[OnExit], Awaitable[int]]

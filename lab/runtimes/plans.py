@@ -1,5 +1,6 @@
 """What a lab consists of: from the topology, the plan of each process and the settings it is given."""
 
+import functools
 import json
 import os
 import pwd
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lab.render import nginx as nginx_conf
-from lab.runtimes import probes, servers
+from lab.runtimes import observers, probes, servers
 from lab.runtimes.children import Children, OnExit
 from lab.runtimes.keeper import Plan
 from lab.runtimes.programs import Program, Programs
@@ -128,6 +129,14 @@ class Plans:
             plans.append(self._tool("recorder", RECORDER, argv, port, "/health"))
         return plans
 
+    def observers(self) -> list[Plan]:
+        """Those that were found when the lab began (`lab.json` has their addresses)."""
+        if "jaeger" not in self._lab.addresses:
+            return []
+        page, otlp = self._ports["jaeger"], self._ports["jaeger_otlp"]
+        command = functools.partial(observers.jaeger, page, otlp)
+        return [self._server("jaeger", command, probes.http(page, "/"), kind="observer")]
+
     def instance(self, service: Service, number: int) -> Plan:
         """The plan of `orders-2`."""
         port = self.port_of(service, number)
@@ -194,6 +203,7 @@ class Plans:
         command: Callable[[], Command],
         ready: probes.Probe,
         stop_signal: signal.Signals = signal.SIGTERM,
+        kind: str = "server",
     ) -> Plan:
         log = self._log(name, "log")
 
@@ -201,7 +211,7 @@ class Plans:
             return self._children.start(command(), log, on_exit)
 
         port = self._ports[name]
-        return Plan(name, "server", port, log, start, ready, stop_signal=stop_signal)
+        return Plan(name, kind, port, log, start, ready, stop_signal=stop_signal)
 
     def _tool(self, name: str, module: str, argv: list[str], port: int, path: str) -> Plan:
         program = Program(module, argv, {}, self._log(name))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
-from lab.runtimes import client, leftovers, memory, pids, ports
+from lab.runtimes import client, leftovers, memory, observers, pids, ports
 from lab.runtimes import logs as log_files
 from lab.runtimes.client import ControlError, UsageError
 from lab.runtimes.keeper import RESTART_DELAY_S
@@ -204,6 +204,8 @@ class ProcessesRuntime:
         http = {"ingress": "nginx"} | {
             name: name for name in ("mail_page", "recorder", "control", "locust_ui")
         }
+        if "jaeger" in numbers and observers.find("jaeger"):
+            http |= {name: name for name in ("jaeger", "jaeger_otlp")}
         addresses = {name: f"http://127.0.0.1:{numbers[port]}" for name, port in http.items()}
         # it was set when the cluster was made, so it lives as long as the cluster
         admin = kept_secret(self.home / "data" / "postgres.secret")

@@ -77,7 +77,9 @@ class Supervisor:
         self._plans.write_nginx_conf(self._gateway_ports())
         tools = [self._add(plan) for plan in (self._plans.nginx(), *self._plans.tools())]
         stores = [self._add(plan) for plan in (self._plans.valkey(), self._plans.nats())]
-        for keeper in (*stores, *tools):
+        # nobody waits for those: a lab without its observers is a lab
+        watchers = [self._add(plan) for plan in self._plans.observers()]
+        for keeper in (*stores, *tools, *watchers):
             keeper.start()
         try:
             await _first_failure(self._start_postgres(), *(self._ready(each) for each in stores))
@@ -91,7 +93,8 @@ class Supervisor:
     async def shut_down(self) -> None:
         """In order: nobody asks, services leave, tools hear the last of them, stores close."""
         self.up = False
-        kinds = {"service": SERVICE_STOP_S, "tool": STORE_STOP_S, "server": STORE_STOP_S}
+        kinds = {"service": SERVICE_STOP_S, "tool": STORE_STOP_S}
+        kinds |= {"observer": STORE_STOP_S, "server": STORE_STOP_S}
         front = [each for name, each in self.keepers.items() if name == "nginx"]
         for kind, timeout_s in kinds.items():
             group = [each for each in self.keepers.values() if each.plan.kind == kind]
