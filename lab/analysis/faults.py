@@ -7,12 +7,13 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lab.analysis import process_evidence
 from lab.analysis.windows import run_span
 from lab.archive import Run
 
 REMOVAL_GRACE_S = 1.0  # a fault may outlive its TTL by that much, the injector's promise
 LASTING = frozenset(
-    {"crash", "crash_loop", "kill", "stop", "terminate"}
+    {"crash", "crash_loop", "kill", "stop", "terminate", "away"}
 )  # over at once: nothing to remove
 
 
@@ -49,7 +50,14 @@ def judge_faults(run: Run) -> list[Judged]:
 
 def _judge(run: Run, fault: dict[str, Any]) -> Judged:
     evidence = _evidence(run, fault)
-    status, why = _decide(fault, evidence)
+    seen = process_evidence.told(fault)
+    if seen is None or _overstayed(fault):
+        status, why = _decide(fault, evidence)
+    else:
+        status, why = process_evidence.decide(fault, seen, _begun_in(run, fault))
+        # the supervisor saw it itself; the scrapes only each second
+        evidence |= seen | {"down_s": (fault["effective_s"] or 0.0) - fault["commanded_s"]}
+        evidence["back_s"] = seen.get("back_s")
     known = {
         name: fault[name]
         for name in (
@@ -150,6 +158,19 @@ def _spans(
         [int(start_s * 1e9), int(end_s * 1e9), target, target, target, _service(target)],
     ).fetchall()
     return [duration for duration, _ in found], sum(bool(error) for _, error in found)
+
+
+def _begun_in(run: Run, fault: dict[str, Any]) -> int | None:
+    """Spans that the instance began while it was stopped; None for what tells no spans."""
+    if fault["effective_s"] is None or fault["removed_s"] is None:
+        return None
+    margin_s = process_evidence.PAUSE_MARGIN_S
+    start_s, end_s = fault["effective_s"] + margin_s, fault["removed_s"] - margin_s
+    count, known = run.sql(
+        "SELECT count(*) FILTER (start_ns BETWEEN ? AND ?), count(*) FROM spans WHERE instance = ?",
+        [int(start_s * 1e9), int(end_s * 1e9), str(fault["target"])],
+    ).fetchall()[0]
+    return int(count) if known else None
 
 
 def _absence(run: Run, instance: str, start_s: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lab.runtimes import pids
 from lab.runtimes.client import ask
 
 LOOK_INTERVAL_S = 0.02
+BACK_S = 60.0
 WHEN = ("now", "in the middle of sagas")
 
 
@@ -28,18 +29,22 @@ def add_fault(
     ttl_s: float,
     attributes: dict[str, Any] | None = None,
     scope: dict[str, Any] | None = None,
-    point: str = "inbound",
+    point: str | None = None,
     seed: int = 0,
     configuration: Configuration | None = None,
 ) -> list[dict[str, Any]]:
-    """Arm a fault on a service (all its instances) or one instance; the faults as they hold them."""
+    """Arm a fault on a service (all its instances), one instance or, of the kinds that hit whole
+    processes, a server (postgres, valkey, nats); the faults as they hold them.
+
+    It returns at once and the fault ends by itself. Without `point` it is the kind's usual place.
+    """
     spec: dict[str, Any] = {
         "kind": kind,
         "attributes": attributes or {},
-        "point": point,
         "scope": scope or {},
         "ttl_s": ttl_s,
         "seed": seed,
+        **({"point": point} if point else {}),
     }
     placed = Control(the_lab(configuration)).add_fault(target, spec)
     return [{"target": each.instance.name, **each.view} for each in placed]
@@ -58,7 +63,8 @@ def kill_instance(
     back_within_s: float | None = None,
     configuration: Configuration | None = None,
 ) -> dict[str, Any]:
-    """Send a signal to one instance: the named one, or the first of a service that fits `when`.
+    """Send a signal to one instance: the named one, or the first of a service that fits `when`; or
+    to a server (SIGKILL or SIGTERM), by the supervisor.
 
     `when: in the middle of sagas` waits (up to `within_s`) until an instance has sagas under way.
     With `back_within_s` it returns only when the instance is ready again. Answers with the run's
@@ -68,6 +74,8 @@ def kill_instance(
         raise ValueError(f"when: {when!r} is none of {', '.join(WHEN)}")
     number = signals.Signals[signal]
     lab = the_lab(configuration)
+    if target in {each.name for each in lab.servers}:
+        return _kill_server(Control(lab), target, number, back_within_s)
     victim, sagas = _victim(Control(lab), target, when, within_s)
     if not pids.same(victim.pid, victim.identity):
         raise NotObserved(f"{victim.name} is not running")  # its number may be another's by now
@@ -84,45 +92,38 @@ def kill_instance(
     }
 
 
+def _kill_server(
+    control: Control, name: str, number: signals.Signals, back_within_s: float | None
+) -> dict[str, Any]:
+    kinds = {signals.SIGKILL: "kill", signals.SIGTERM: "terminate"}
+    if number not in kinds:
+        raise ValueError(f"signal: {number.name} to {name}: expected SIGKILL or SIGTERM")
+    (placed,) = control.add_fault(name, {"kind": kinds[number]})
+    if back_within_s:
+        _await_ready(control, {name}, back_within_s)
+    now = next(each for each in control.history(name) if each.view["id"] == placed.view["id"])
+    return {**now.view, "fault_id": now.view["id"]}
+
+
 def take_away(
     target: str, for_s: float, configuration: Configuration | None = None
 ) -> list[dict[str, Any]]:
-    """Kill a service (or one instance) and keep it down for `for_s` seconds; back when it is ready.
+    """Kill a service, an instance or a server and keep it down for `for_s` seconds; back when ready.
 
-    Answers with the run's fault rows. It is started again whatever interrupts the wait.
+    The supervisor starts it again whatever becomes of us. Answers with the run's fault rows.
     """
-    lab = the_lab(configuration)
-    victims = Control(lab).targets(target)
-    rows = [_row("kill", victim, {"signal": "SIGKILL", "for_s": for_s}) for victim in victims]
-    try:
-        ask(lab.state, "POST", "/kill", {"target": target, "signal": "KILL", "restart": False})
-        for victim, row in zip(victims, rows, strict=True):
-            row["effective_s"] = _gone(victim)
-            row["hits"] = int(row["effective_s"] is not None)
-        time.sleep(max(0.0, rows[0]["commanded_s"] + for_s - time.time()))
-    finally:
-        ask(lab.state, "POST", "/restart", {"target": target})
-    return _removed(rows)
+    return _held("away", target, for_s, configuration)
 
 
 def pause(
     target: str, for_s: float, configuration: Configuration | None = None
 ) -> list[dict[str, Any]]:
-    """Stop a service (or one instance) in its tracks for `for_s` seconds: SIGSTOP, then SIGCONT.
+    """Stop a service, an instance or a server in its tracks for `for_s` seconds: SIGSTOP, then SIGCONT.
 
-    Its connections stay open and fill up. Answers with the run's fault rows. It goes on whatever
-    interrupts the wait.
+    Its connections stay open and fill up. The supervisor lets it go on whatever becomes of us.
+    Answers with the run's fault rows.
     """
-    lab = the_lab(configuration)
-    rows = [_row("stop", victim, {"for_s": for_s}) for victim in Control(lab).targets(target)]
-    try:
-        ask(lab.state, "POST", "/signal", {"target": target, "signal": "STOP"})
-        for row in rows:
-            row |= {"effective_s": time.time(), "hits": 1}
-        time.sleep(for_s)
-    finally:
-        ask(lab.state, "POST", "/signal", {"target": target, "signal": "CONT"})
-    return _removed(rows)
+    return _held("pause", target, for_s, configuration)
 
 
 def heal(configuration: Configuration | None = None) -> bool:
@@ -145,9 +146,37 @@ def _row(kind: str, victim: Instance, attributes: dict[str, Any]) -> dict[str, A
     }
 
 
-def _removed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    now = time.time()
-    return [{**row, "removed_s": now} for row in rows]
+def _held(
+    kind: str, target: str, for_s: float, configuration: Configuration | None
+) -> list[dict[str, Any]]:
+    """A supervisor's fault, waited for until it is over and the processes are ready again."""
+    control = Control(the_lab(configuration))
+    placed = control.add_fault(target, {"kind": kind, "ttl_s": for_s})
+    ids = {each.view["id"] for each in placed}
+    commanded_s = min(each.view["commanded_s"] for each in placed)
+    try:
+        time.sleep(max(0.0, commanded_s + for_s - time.time()))
+    finally:
+        control.clear(target)
+    _await_ready(control, {each.instance.name for each in placed})
+    return [
+        {**each.view, "fault_id": each.view["id"]}
+        for each in control.history(target)
+        if each.view["id"] in ids
+    ]
+
+
+def _await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> None:
+    """Raises NotObserved."""
+    deadline = time.monotonic() + within_s
+    while True:
+        listed = ask(control.lab.state, "GET", "/status?live=1")["processes"]
+        waited = [p["name"] for p in listed if p["name"] in names and p["state"] != "ready"]
+        if not waited:
+            return
+        if time.monotonic() > deadline:
+            raise NotObserved(f"not ready again within {within_s:g} s: {', '.join(waited)}")
+        time.sleep(LOOK_INTERVAL_S * 5)
 
 
 def _victim(

@@ -8,19 +8,15 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from lab.chaos.held import FaultRefused, Held, UnknownTarget
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, Reply, exchange
+from lab.runtimes.process_kinds import KINDS
+
+__all__ = ["Control", "FaultRefused", "Placed", "UnknownTarget"]
 
 SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-
-
-class UnknownTarget(Exception):
-    """No such service or instance in the running lab; the text lists those there are."""
-
-
-class FaultRefused(Exception):
-    """An instance did not take the order; the text has its reason."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,8 @@ class Control:
             return instances
         found = [each for each in instances if target in (each.service, each.name)]
         if not found:
-            names = sorted({each.service for each in instances} | {each.name for each in instances})
+            known = (*instances, *self.lab.servers)
+            names = sorted({each.service for each in instances} | {each.name for each in known})
             near = difflib.get_close_matches(target, names, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise UnknownTarget(
@@ -55,8 +52,12 @@ class Control:
     def add_fault(self, target: str, spec: dict[str, Any]) -> list[Placed]:
         """Arm `spec` on every instance of the target; all of them or none. Raises FaultRefused.
 
-        Each instance's fault has an id of its own, so that its hits are counted on their own.
+        Each instance's fault has an id of its own, so that its hits are counted on their own. A fault
+        of whole processes is the supervisor's (lab.chaos.held), and may hit a server too.
         """
+        if spec["kind"] in KINDS:
+            return self._placed(self._held.add(target, spec))
+        self._refuse_server(target, spec["kind"])
         placed: list[Placed] = []
         stem = uuid.uuid4().hex[:8]
         try:
@@ -70,6 +71,11 @@ class Control:
             raise
         return placed
 
+    def processes(self, target: str) -> list[Instance]:
+        """As `targets`, servers and tools by their name too. Raises UnknownTarget."""
+        found = [each for each in self.lab.servers if each.name == target]
+        return found or self.targets(target)
+
     def remove(self, placed: Placed) -> None:
         """Disarm one fault; one that has already ended is fine. Raises FaultRefused."""
         path = f"/_lab/faults/{placed.view['id']}"
@@ -77,19 +83,41 @@ class Control:
 
     def faults(self, target: str | None = None) -> list[Placed]:
         """The faults that are armed now. An instance that is down holds none."""
-        return self._views("/_lab/faults", target)
+        return self._views("/_lab/faults", target) + self._of(target, self._held.armed())
 
     def history(self, target: str | None = None) -> list[Placed]:
         """Every fault since each instance's start, the removed ones too."""
-        return self._views("/_lab/faults/history", target)
+        return self._views("/_lab/faults/history", target) + self._of(target, self._held.history())
 
     def clear(self, target: str | None = None) -> int:
         """Disarm everything; how many faults that were. Raises FaultRefused."""
-        armed = self.faults(target)
-        for name in {placed.instance.name for placed in armed}:
-            (instance,) = self.targets(name)
+        armed = self._views("/_lab/faults", target)
+        for instance in {placed.instance.name: placed.instance for placed in armed}.values():
             self._ask("DELETE", instance, "/_lab/faults")
-        return len(armed)
+        return len(armed) + self._held.clear(target)
+
+    @property
+    def _held(self) -> Held:
+        return Held(self.lab.state)
+
+    def _placed(self, views: list[dict[str, Any]]) -> list[Placed]:
+        """Views of faults of processes, with the process each is on."""
+        known = {each.name: each for each in (*self.lab.servers, *self.lab.instances)}
+        return [
+            Placed(known.get(view["target"], Instance(view["target"], "", "", 0, "")), view)
+            for view in views
+        ]
+
+    def _of(self, target: str | None, views: list[dict[str, Any]]) -> list[Placed]:
+        names = None if target is None else {each.name for each in self.processes(target)}
+        return self._placed([each for each in views if names is None or each["target"] in names])
+
+    def _refuse_server(self, target: str, kind: str) -> None:
+        if target in {each.name for each in self.lab.servers}:
+            raise FaultRefused(
+                f"{kind} is a fault inside a service and {target} is none;"
+                f" what it can have is {', '.join(KINDS)}"
+            )
 
     def ready(self, instance: Instance) -> bool:
         try:
@@ -112,6 +140,8 @@ class Control:
 
     def _views(self, path: str, target: str | None) -> list[Placed]:
         placed: list[Placed] = []
+        if target in {each.name for each in self.lab.servers}:
+            return placed
         for instance in self.targets(target):
             try:
                 body = self._ask("GET", instance, path).body

@@ -8,6 +8,8 @@ from lab.state import Lab, NoLab, StateError, chosen_port_base, home_of
 
 __all__ = ["Instance", "NoLab", "RunningLab", "StateError", "find_lab"]
 
+KEEPERS = ("supervisor", "zygote")  # they hold the faults: no target themselves
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -37,6 +39,15 @@ class RunningLab:
     @property
     def ingress_url(self) -> str:
         return self.state.addresses["ingress"]
+
+    @property
+    def servers(self) -> list[Instance]:
+        """What the shop stands on, and the lab's own tools: processes that have no lab controls."""
+        return [
+            Instance(each.name, "", each.address, each.pid, each.identity)
+            for each in self.state.servers
+            if each.name not in KEEPERS
+        ]
 
     @property
     def instances(self) -> list[Instance]:

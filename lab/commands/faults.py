@@ -40,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
     @faults.command("add")
     def add_fault(
-        target: Annotated[str, typer.Argument(help="a service (all its instances) or an instance")],
+        target: Annotated[
+            str, typer.Argument(help="a service (all its instances), an instance, or a server")
+        ],
         kind: Annotated[str, typer.Argument(help="as `lab faults list --doc` names it")],
         attribute: Annotated[
             list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
@@ -107,11 +109,13 @@ def _sentence(instances: int, unclean: int) -> str:
 
 def _document(as_json: bool) -> None:
     from chassis.faults import catalogue
+    from lab.runtimes import process_kinds
 
     if as_json:
-        typer.echo(json.dumps({"items": [each.as_dict() for each in catalogue.entries()]}))
+        items = [each.as_dict() for each in catalogue.entries()]
+        typer.echo(json.dumps({"items": items + process_kinds.entries()}))
     else:
-        typer.echo(catalogue.page(), nl=False)
+        typer.echo("\n".join([catalogue.page(), *process_kinds.page()]))
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:
@@ -136,7 +140,8 @@ def _show(placed: list[Placed], as_json: bool, nothing: str) -> None:
         typer.echo(nothing)
     for each in () if as_json else placed:
         view = each.view
-        state = "ended" if view["removed_s"] else f"ttl {view['ttl_s']:g} s"
+        ttl = f"ttl {view['ttl_s']:g} s" if view["ttl_s"] else "once"
+        state = "ended" if view["removed_s"] else ttl
         about = " ".join(f"{k}={v}" for k, v in {**view["attributes"], **view["scope"]}.items())
         typer.echo(
             f"{each.instance.name:<16} {view['kind']:<12} {view['point']:<9} {state:<10}"

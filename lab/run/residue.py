@@ -22,6 +22,7 @@ def fault_rows(control: Control, journal: Path, since_s: float) -> list[dict[str
             "fault_id": placed.view["id"],
             "target": placed.instance.name,
             **{name: placed.view[name] for name in COLUMNS},
+            **{name: placed.view[name] for name in ("evidence",) if name in placed.view},
         }
         for placed in control.history()
         if placed.view["commanded_s"] >= since_s

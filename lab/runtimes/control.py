@@ -9,6 +9,9 @@ Every request needs `Authorization: Bearer <token of lab.json>`. A target is an 
     POST /restart  {"target"}                                    stops in good order and starts again
     POST /scale    {"service", "replicas": 0..10}
     POST /heal     {}                                            starts what is stopped
+    GET  /faults?history=1                                       {"items": [faults of processes]}
+    POST /faults   {"target", "kind", "ttl_s"}                   in force on return; undone at the TTL
+    DELETE /faults?target=                                       {"removed": n}
 """
 
 import signal
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lab.runtimes import ports
 from lab.runtimes.httpd import HttpError, Request, Response, json_response
 from lab.runtimes.keeper import Keeper, State
+from lab.runtimes.process_faults import Refused
 from lab.topology import REPLICAS_MAX, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ class Control:
         if (request.method, request.path) == ("GET", "/status"):
             live = request.query.get("live", "") == "1"
             return json_response(await self._supervisor.status(live=live))
+        if request.path == "/faults":
+            return await self._faults(request)
         actions = {
             "/kill": self._kill,
             "/signal": self._kill,
@@ -44,7 +50,8 @@ class Control:
             "/heal": self._heal,
         }
         if request.path not in actions:
-            raise HttpError(404, f"no {request.path} here: GET /status, POST {' '.join(actions)}")
+            known = f"GET /status, GET /faults, POST {' '.join(actions)} /faults"
+            raise HttpError(404, f"no {request.path} here: {known}")
         if request.method != "POST":
             raise HttpError(405, f"use POST for {request.path}")
         return json_response(await actions[request.path](request.json()))
@@ -78,7 +85,26 @@ class Control:
         self._check_ports(name, replicas)
         return _result(await self._supervisor.scale(name, replicas))
 
+    async def _faults(self, request: Request) -> Response:
+        faults = self._supervisor.faults
+        if request.method == "GET":
+            shown = faults.history if request.query.get("history") == "1" else faults.armed
+            return json_response({"items": [each.view() for each in shown]})
+        if request.method == "DELETE":
+            target = request.query.get("target", "")
+            names = [k.plan.name for k in self._targets({"target": target})] if target else None
+            return json_response({"removed": await faults.clear(names)})
+        if request.method != "POST":
+            raise HttpError(405, "use GET, POST or DELETE for /faults")
+        spec = request.json()
+        try:
+            added = await faults.add(spec, self._targets(spec))
+        except Refused as refused:
+            raise HttpError(400, str(refused)) from None
+        return json_response({"items": [each.view() for each in added]}, 201)
+
     async def _heal(self, _body: dict[str, Any]) -> dict[str, Any]:
+        await self._supervisor.faults.clear()
         down = (State.STOPPED, State.BACKOFF)
         keepers = [each for each in self._supervisor.keepers.values() if each.state in down]
         for keeper in keepers:

@@ -43,20 +43,38 @@ def members(groups: Collection[int]) -> dict[int, int]:
 def send(pid: int, number: signal.Signals) -> None:
     """Signal a process of ours, which leads its group; no error if it is gone.
 
-    SIGKILL goes to the group; a pause to all its children too, or PostgreSQL's and nginx's would go on.
+    SIGKILL and a pause go to all its children too: PostgreSQL's and nginx's would go on, or, paused, stay.
     """
     with suppress(ProcessLookupError):
+        if number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT):
+            if number is signal.SIGSTOP:
+                os.kill(pid, number)  # first, or it would start another child meanwhile
+            _send_children(pid, number)
         if number is signal.SIGKILL:
             os.killpg(pid, number)
-        elif number in (signal.SIGSTOP, signal.SIGCONT):
-            import psutil
+        elif number is not signal.SIGSTOP:
+            os.kill(pid, number)
 
+
+def _send_children(pid: int, number: signal.Signals) -> None:
+    import psutil
+
+    with suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.Error):
-                for child in psutil.Process(pid).children(recursive=True):
-                    child.send_signal(number)
-            os.kill(pid, number)
-        else:
-            os.kill(pid, number)
+                child.send_signal(number)
+
+
+def stopped(pid: int) -> bool:
+    """Whether the process and all its children are stopped, as the kernel says."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return all(each.status() == psutil.STATUS_STOPPED for each in family)
+    except psutil.Error:
+        return False
 
 
 def end(pids: Iterable[int], timeout_s: float = 2.0) -> list[int]:

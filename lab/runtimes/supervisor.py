@@ -26,6 +26,7 @@ from lab.runtimes.control import Control
 from lab.runtimes.keeper import Keeper, Plan, State
 from lab.runtimes.logs import explain
 from lab.runtimes.plans import Plans, preload
+from lab.runtimes.process_faults import ProcessFault, ProcessFaults
 from lab.runtimes.programs import Forked, programs
 from lab.runtimes.servers import ServerFailed
 from lab.state import Entry, Lab
@@ -51,6 +52,7 @@ class Supervisor:
         self.lab = lab
         self.topology = topology
         self.keepers: dict[str, Keeper] = {}
+        self.faults = ProcessFaults(self._tell_fault)
         self.up = False
         self.stop = asyncio.Event()
         self._restart_delay_s = restart_delay_s
@@ -216,6 +218,14 @@ class Supervisor:
             self.lab.save()
         except OSError as error:
             self.log("error", f"lab.json could not be written: {error}")
+
+    def _tell_fault(self, fault: ProcessFault, phase: str) -> None:
+        view = fault.view()
+        fault_id, name = view.pop("id"), view["target"]
+        self.log(
+            *("warning", f"{fault.kind} of {name}: {phase}"),
+            **{"event": "fault", "phase": phase, "fault_id": fault_id, **view},
+        )
 
     def _entry(self, name: str, pid: int) -> Entry:
         return Entry(name, pid, pids.identity(pid))

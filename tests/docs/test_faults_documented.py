@@ -14,6 +14,7 @@ from chassis.faults.fault import POINTS, build, points_of
 from chassis.faults.scope import checked
 from lab import cli
 from lab.commands.faults import _pairs
+from lab.runtimes.process_kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text()
@@ -39,6 +40,12 @@ def test_a_fault_is_documented_with_its_attributes_and_points(kind: str) -> None
         assert point in ROWS[kind]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_of_processes_is_documented_with_its_end(kind: str) -> None:
+    assert KINDS[kind].doc in ROWS[kind]
+    assert ("at its TTL" in ROWS[kind]) == KINDS[kind].lasts
+
+
 def test_every_point_is_explained() -> None:
     assert tuple(AT_POINT) == POINTS
 
@@ -53,6 +60,9 @@ def test_the_pages_examples_would_be_accepted() -> None:
     assert len(examples) >= 3
     for example in examples:
         kind, *words = example.split()
+        if kind in KINDS:
+            assert words == [] or (words[0] == "--ttl" and KINDS[kind].lasts)
+            continue
         attributes: dict[str, Any] = {}
         scope: dict[str, Any] = {}
         point = ""

@@ -1,0 +1,182 @@
+"""Faults of whole processes, held by the supervisor: each is undone at its TTL, whoever asked and died since."""
+
+import asyncio
+import math
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.runtimes import pids
+from lab.runtimes.keeper import READY_S, Keeper, State
+from lab.runtimes.process_kinds import KINDS, TTL_S_MAX
+
+GONE_S = 5.0
+LOOK_S = 0.005
+HISTORY_MAX = 1000
+FIELDS = ("id", "kind", "target", "ttl_s", "attributes", "scope", "point", "seed")
+
+
+class Refused(ValueError):
+    """The fault cannot be as asked; the message says what is expected. Nothing has changed."""
+
+
+@dataclass
+class ProcessFault:
+    """One fault on one process. Times are seconds since the epoch, None until they happen."""
+
+    id: str
+    kind: str
+    keeper: Keeper
+    ttl_s: float | None
+    commanded_s: float
+    effective_s: float | None = None
+    removed_s: float | None = None
+    hits: int = 0
+    evidence: dict[str, Any] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    def view(self) -> dict[str, Any]:
+        """In the form of the services' own faults, and which process it is."""
+        return {
+            "id": self.id, "kind": self.kind, "point": "process", "scope": {}, "attributes": {},
+            "seed": 0, "ttl_s": self.ttl_s, "commanded_s": self.commanded_s,
+            "effective_s": self.effective_s, "removed_s": self.removed_s, "hits": self.hits,
+            "seen": self.hits, "target": self.keeper.plan.name, "pid": self.keeper.pid,
+            "evidence": self.evidence,
+        }  # fmt: skip
+
+
+class ProcessFaults:
+    """Puts them in force and undoes them; needs a running event loop. `tell` writes a log record."""
+
+    def __init__(self, tell: Callable[[ProcessFault, str], None]) -> None:
+        self.history: list[ProcessFault] = []
+        self._tell = tell
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def armed(self) -> list[ProcessFault]:
+        """All that is not over."""
+        return [each for each in self.history if each.removed_s is None]
+
+    async def add(self, spec: dict[str, Any], keepers: list[Keeper]) -> list[ProcessFault]:
+        """In force on return, on all of `keepers`. Raises Refused, and then on none of them."""
+        kind, ttl_s = _checked(spec)
+        for keeper in keepers:
+            self._check_free(keeper)
+        stem = str(spec.get("id") or f"{kind}-{uuid.uuid4().hex[:8]}")
+        faults = [
+            ProcessFault(f"{stem}-{keeper.plan.name}", kind, keeper, ttl_s, time.time())
+            for keeper in keepers
+        ]
+        self.history = [*self.history[-HISTORY_MAX:], *faults]
+        for fault in faults:
+            self._tell(fault, "commanded")
+            if ttl_s is not None:
+                fault.timer = asyncio.get_running_loop().call_later(ttl_s, self._undo, fault)
+        await asyncio.gather(*(self._put_in_force(fault) for fault in faults))
+        return faults
+
+    async def clear(self, names: list[str] | None = None) -> int:
+        """Undo all, or those of these processes, now; how many that were."""
+        chosen = [f for f in self.armed if names is None or f.keeper.plan.name in names]
+        for fault in chosen:
+            self._undo(fault)
+        return len(chosen)
+
+    # -- one fault's life -------------------------------------------------------------------
+
+    def _check_free(self, keeper: Keeper) -> None:
+        name = keeper.plan.name
+        if not keeper.pid:
+            raise Refused(f"{name} is not running ({keeper.state}); `lab status` says more")
+        if keeper.paused:
+            raise Refused(f"{name} is paused; let it go on first: `lab kill {name} --signal CONT`")
+        for other in self.armed:
+            if other.keeper is keeper:
+                raise Refused(f"{name} has {other.id} already: wait until it ends, or clear it")
+
+    async def _put_in_force(self, fault: ProcessFault) -> None:
+        keeper, pid, identity = fault.keeper, fault.keeper.pid, fault.keeper.identity
+        number = KINDS[fault.kind].signal
+        fault.evidence = {"pid": pid, "signal": number.name}
+        keeper.send(number, restart=fault.kind != "away")
+        if fault.kind == "pause":
+            in_force = await _until(lambda: pids.stopped(pid))
+        else:
+            in_force = await _until(lambda: not pids.same(pid, identity))
+        if in_force and fault.removed_s is None:
+            fault.effective_s, fault.hits = time.time(), 1
+            self._tell(fault, "effective")
+        if fault.kind != "pause":
+            await _until(lambda: keeper.pid != pid)  # the keeper has heard of it
+            fault.evidence["exit"] = keeper.last_exit
+        if fault.ttl_s is None:
+            self._spawn(self._until_back(fault))
+
+    def _undo(self, fault: ProcessFault) -> None:
+        """What makes an end of it; a kill has its end when the process is ready again."""
+        if fault.removed_s is not None:
+            return
+        if fault.timer is not None:
+            fault.timer.cancel()
+        keeper = fault.keeper
+        if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
+            fault.evidence["stopped_until_the_end"] = pids.stopped(keeper.pid)
+            keeper.send(signal.SIGCONT, restart=True)
+        elif fault.kind == "away":
+            keeper.start()
+            self._spawn(self._when_ready(fault))
+        fault.removed_s = time.time()
+        self._tell(fault, "removed")
+
+    async def _until_back(self, fault: ProcessFault) -> None:
+        await self._when_ready(fault)
+        if fault.removed_s is None:
+            fault.removed_s = time.time()
+            self._tell(fault, "removed")
+
+    async def _when_ready(self, fault: ProcessFault) -> None:
+        """Note after how many seconds the process was ready again."""
+        await _until(lambda: fault.keeper.state is State.READY, READY_S, look_s=0.02)
+        if fault.keeper.state is State.READY:
+            fault.evidence["back_s"] = round(time.time() - fault.commanded_s, 3)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _checked(spec: dict[str, Any]) -> tuple[str, float | None]:
+    for name in spec:
+        if name not in FIELDS:
+            raise Refused(f"unknown field {name!r}: expected one of {', '.join(FIELDS)}")
+    kind = str(spec.get("kind"))
+    if kind not in KINDS:
+        raise Refused(f"unknown fault of processes {kind!r}: expected one of {', '.join(KINDS)}")
+    if spec.get("attributes") or spec.get("scope"):
+        raise Refused(f"{kind} hits a whole process: it takes no attributes and no scope")
+    if spec.get("point") not in (None, "process"):
+        raise Refused(f"{kind} is at point process only, got {spec['point']!r}")
+    if not KINDS[kind].lasts:
+        return kind, None
+    ttl_s = spec.get("ttl_s")
+    number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
+    if not number or not math.isfinite(ttl_s) or not 0 < ttl_s <= TTL_S_MAX:  # type: ignore[arg-type,operator]
+        raise Refused(f"ttl_s: expected seconds above 0 and up to {TTL_S_MAX:g}, got {ttl_s!r}")
+    return kind, float(ttl_s)  # type: ignore[arg-type]
+
+
+async def _until(
+    condition: Callable[[], bool], timeout_s: float = GONE_S, look_s: float = LOOK_S
+) -> bool:
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > give_up:
+            return False
+        await asyncio.sleep(look_s)
+    return True

@@ -1,0 +1,63 @@
+"""The faults of whole processes as data: what each does, for those who ask and those who read the catalogue."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+TTL_S_MAX = 3600.0
+
+
+@dataclass(frozen=True)
+class ProcessKind:
+    """`lasts`: it is in force until its TTL; else it is over when the process is ready again."""
+
+    signal: signal.Signals
+    lasts: bool
+    doc: str
+
+
+KINDS = {
+    "kill": ProcessKind(
+        signal.SIGKILL, False, "SIGKILL to it and its children; it starts again as after any crash"
+    ),
+    "terminate": ProcessKind(
+        signal.SIGTERM, False, "SIGTERM: it ends in good order, and starts again as after a crash"
+    ),
+    "away": ProcessKind(
+        signal.SIGKILL, True, "SIGKILL, and it stays down until the TTL; then it starts again"
+    ),
+    "pause": ProcessKind(
+        signal.SIGSTOP, True, "SIGSTOP to it and its children until the TTL, then SIGCONT: its"
+        " connections stay open and fill up"
+    ),
+}  # fmt: skip
+
+
+def entries() -> list[dict[str, Any]]:
+    """In the form of the services' own catalogue."""
+    return [
+        {"kind": kind, "doc": each.doc, "points": ["process"], "attributes": {}}
+        | {"single": True, "survives": True}
+        for kind, each in KINDS.items()
+    ]
+
+
+def page() -> Iterator[str]:
+    """The lines of docs/faults.md on them."""
+    yield "## Faults of whole processes"
+    yield "Held by the lab's supervisor, on a service, an instance or a server (`postgres`, `valkey`, `nats`,"
+    yield "`nginx`, `mail`). The TTL is the supervisor's own: `kill -9` of whoever asked changes nothing. One at a"
+    yield "time on a process; no attributes, no scope."
+    yield ""
+    yield "```"
+    yield "lab faults add postgres pause --ttl 5"
+    yield "lab faults add notifications away --ttl 20"
+    yield "lab faults add orders-1 kill"
+    yield "```"
+    yield ""
+    yield "| kind | what it does | ends |"
+    yield "|---|---|---|"
+    for kind, each in KINDS.items():
+        ends = "at its TTL" if each.lasts else "when it is ready again"
+        yield f"| `{kind}` | {each.doc} | {ends} |"
