@@ -155,7 +155,7 @@ def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntim
 
 def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRuntime) -> None:
     (row,) = actions.take_away("users", 1.5, {"port_base": lab.port_base})
-    assert (row["kind"], row["target"], row["hits"]) == ("kill", "users-1", 1)
+    assert (row["kind"], row["target"], row["hits"]) == ("away", "users-1", 1)
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
     assert row["removed_s"] - row["commanded_s"] >= 1.5
     assert lab.status()["ready"]
