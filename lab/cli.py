@@ -47,6 +47,7 @@ COMMANDS = (
     Command("check", "check", "Judge a run again from its archive."),
     Command("report", "report", "Write a run's report.html again."),
     Command("notebook", "notebook", "Execute a notebook on a run."),
+    Command("render", "render", "Write what is generated from the topology; --check compares."),
     Command("bench", "bench", "Measure the lab itself."),
     Command("demo", "demo", "From nothing to a report: up, one experiment, ten lines of summary."),
 )

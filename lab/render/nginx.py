@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from lab.topology import Topology, load
+from lab.topology import Topology
 
 BODY_MAX = "64k"
 
 # $request_id is 32 hexadecimal digits: a trace id as it stands, and its first half a span id.
 TEMPLATE = """\
-# Rendered by `python -m lab.render.nginx`; edit lab/render/nginx.py.
+# Rendered by `lab render nginx`; edit lab/render/nginx.py.
 daemon off;
 worker_processes 1;
 {user}pid {run}/nginx.pid;
@@ -180,5 +180,6 @@ def sample(topology: Topology, port_base: int = 8080) -> str:
     )
 
 
-if __name__ == "__main__":
-    print(sample(load()), end="")
+def files(topology: Topology) -> dict[str, str]:
+    """What `lab render` commits: a sample, since a running lab renders its own."""
+    return {"system/deploy/nginx.conf": sample(topology)}
