@@ -86,11 +86,17 @@ class Lab:
     databases: dict[str, str]
     instances: list[Entry] = field(default_factory=list)
     servers: list[Entry] = field(default_factory=list)
+    proxy_token: str = ""  # what the fault proxy's API asks for; empty: nothing
     format: int = FORMAT
 
     @property
     def path(self) -> Path:
         return Path(self.home) / "lab.json"
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the fault proxy stands on every edge."""
+        return "proxy" in self.addresses
 
     @property
     def entries(self) -> list[Entry]:

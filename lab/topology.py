@@ -93,8 +93,8 @@ class Topology:
         return {name: port_base + offset for name, offset in offsets.items()}
 
 
-LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui")
 OBSERVERS = ("jaeger", "jaeger_otlp")  # a topology may do without
+LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui", "proxy")
 TABLES = ("ingress", "services", "servers", "lab", "code")
 
 
@@ -238,6 +238,9 @@ class _Reader:
             if offset in taken:
                 wrong = f"offset {offset} of {name} is taken by {taken[offset]}"
                 wrong += f" (a service takes {REPLICAS_MAX} in a row)"
+                raise self._error(where, key, wrong)
+            if offset > topology.lab["proxy"].offset:
+                wrong = f"offset {offset} of {name}: those behind the proxy's are its edges'"
                 raise self._error(where, key, wrong)
             taken[offset] = name
 

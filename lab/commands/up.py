@@ -33,6 +33,15 @@ def up(
         ),
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Forget what the stores and the mail hold.")] = False,
+    proxied: Annotated[
+        bool, typer.Option("--proxied", help="Put the fault proxy on every edge.")
+    ] = False,
+    open_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--open-proxy", help="Proxied, and Toxiproxy clients need no token for its API."
+        ),
+    ] = False,
     topology: Annotated[
         Path, typer.Option(help="The architecture to start.")
     ] = topologies.DEFAULT_PATH,
@@ -54,6 +63,8 @@ def up(
         done = lab.up(
             _parsed(settings or []),
             fresh=fresh,
+            proxied=proxied,
+            open_proxy=open_proxy,
             restart_delay_s=restart_delay_s,
             on_progress=waiting.hear,
         )
@@ -94,7 +105,7 @@ def urls(lab: Lab) -> dict[str, str]:
     """What a person may open."""
     ingress = lab.addresses["ingress"]
     traces = {"traces": lab.addresses["jaeger"] + "/"} if "jaeger" in lab.addresses else {}
-    return {
+    found = {
         "shop": f"{ingress}/api/products",
         "API to try out": f"{ingress}/api/docs",
         "mails": lab.addresses["mail_page"] + "/",
@@ -102,6 +113,9 @@ def urls(lab: Lab) -> dict[str, str]:
         "load (when on)": lab.addresses["locust_ui"] + "/",
         **traces,
     }
+    if lab.proxied:
+        found["fault proxy"] = lab.addresses["proxy"] + "/version"
+    return found
 
 
 class _Waiting:

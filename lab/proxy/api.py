@@ -29,30 +29,35 @@ class Api:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
-        toxics, toxic = "/proxies/{proxy}/toxics", "/proxies/{proxy}/toxics/{toxic}"
-        app.add_routes(
-            [
-                web.get("/proxies", self.list_proxies),
-                web.post("/proxies", self.create_proxy),
-                web.post("/populate", self.populate),
-                web.post("/reset", self.reset),
-                web.get("/proxies/{proxy}", self.show_proxy),
-                web.post("/proxies/{proxy}", self.change_proxy),
-                web.patch("/proxies/{proxy}", self.change_proxy),
-                web.delete("/proxies/{proxy}", self.remove_proxy),
-                web.get(toxics, self.list_toxics),
-                web.post(toxics, self.add_toxic),
-                web.get(toxic, self.show_toxic),
-                web.post(toxic, self.change_toxic),
-                web.patch(toxic, self.change_toxic),
-                web.delete(toxic, self.remove_toxic),
-                web.get("/version", self.version),
-                web.get("/metrics", self.metrics),
-            ]
-        )
-        if self._deviations.extras:
-            app.add_routes([web.get("/breakwater", self.about)])
+        app.add_routes(self._routes(""))
+        if self._token is not None:  # for clients that are given a URL and know no header
+            app.add_routes(self._routes(f"/{self._token.decode()}"))
         return app
+
+    def _routes(self, prefix: str) -> list[web.RouteDef]:
+        proxies, proxy = f"{prefix}/proxies", f"{prefix}/proxies/{{proxy}}"
+        toxics, toxic = f"{proxy}/toxics", f"{proxy}/toxics/{{toxic}}"
+        routes = [
+            web.get(proxies, self.list_proxies),
+            web.post(proxies, self.create_proxy),
+            web.post(f"{prefix}/populate", self.populate),
+            web.post(f"{prefix}/reset", self.reset),
+            web.get(proxy, self.show_proxy),
+            web.post(proxy, self.change_proxy),
+            web.patch(proxy, self.change_proxy),
+            web.delete(proxy, self.remove_proxy),
+            web.get(toxics, self.list_toxics),
+            web.post(toxics, self.add_toxic),
+            web.get(toxic, self.show_toxic),
+            web.post(toxic, self.change_toxic),
+            web.patch(toxic, self.change_toxic),
+            web.delete(toxic, self.remove_toxic),
+            web.get(f"{prefix}/version", self.version),
+            web.get(f"{prefix}/metrics", self.metrics),
+        ]
+        if self._deviations.extras:
+            routes.append(web.get(f"{prefix}/breakwater", self.about))
+        return routes
 
     async def list_proxies(self, request: web.Request) -> web.Response:
         return _json({proxy.name: proxy.view() for proxy in self._proxies.all()})
@@ -149,9 +154,10 @@ class Api:
         # a web page must not be able to drive the proxy of whoever visits it
         if request.headers.get("User-Agent", "").startswith("Mozilla/"):
             return _plain("User agent not allowed\n", 403)
-        if self._token is not None:
+        if self._token is not None and request.path != "/version":  # that is no secret
             given = request.headers.get("Authorization", "").encode()
-            if not hmac.compare_digest(given, b"Bearer " + self._token):
+            in_path = request.path.encode().startswith(b"/" + self._token + b"/")
+            if not in_path and not hmac.compare_digest(given, b"Bearer " + self._token):
                 raise Unauthorized()
         response: web.Response = await handler(request)
         return response

@@ -113,6 +113,10 @@ def remove(proxy: str, toxic: str) -> Call:
     return Call("DELETE", toxic_path(proxy, toxic))
 
 
+def delete(proxy: str) -> Call:
+    return Call("DELETE", proxy_path(proxy))
+
+
 def enable(proxy: str, enabled: bool, ttl_s: float | None = None) -> Call:
     body: dict[str, Any] = {"enabled": enabled}
     if ttl_s is not None:

@@ -1,11 +1,8 @@
-"""A typed client of the proxy's API, in a plain and an async form."""
+"""A typed client of the proxy's API; lab.proxy.async_client has the same for an event loop."""
 
 import http.client
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import aiohttp
-from yarl import URL
 
 from lab.proxy import calls
 from lab.proxy.calls import Attributes, Call, ProxyError, ProxyUnreachable, ProxyView, ToxicView
@@ -13,7 +10,6 @@ from lab.proxy.calls import Attributes, Call, ProxyError, ProxyUnreachable, Prox
 TIMEOUT_S = 10.0
 
 __all__ = [
-    "AsyncProxyClient",
     "ProxyClient",
     "ProxyError",
     "ProxyUnreachable",
@@ -55,6 +51,10 @@ class ProxyClient:
     def remove(self, proxy: str, toxic: str) -> None:
         self._send(calls.remove(proxy, toxic))
 
+    def delete(self, proxy: str) -> None:
+        """The proxy itself, its connections with it."""
+        self._send(calls.delete(proxy))
+
     def enable(self, proxy: str, enabled: bool, ttl_s: float | None = None) -> ProxyView:
         """Down with `enabled=False`; a TTL brings it up again whoever died."""
         return calls.proxy_view(self._send(calls.enable(proxy, enabled, ttl_s)))
@@ -76,56 +76,3 @@ class ProxyClient:
             raise ProxyUnreachable(f"{self._api}: {error or type(error).__name__}") from error
         finally:
             connection.close()
-
-
-class AsyncProxyClient:
-    """The same calls on a session that the caller owns, opens and closes."""
-
-    def __init__(self, session: aiohttp.ClientSession, api: str, token: str | None = None) -> None:
-        self._session = session
-        self._api = api
-        self._headers = calls.headers(token)
-        self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-
-    async def populate(self, proxies: Iterable[Mapping[str, Any]]) -> tuple[ProxyView, ...]:
-        return calls.populated(await self._send(calls.populate(proxies)))
-
-    async def list(self) -> dict[str, ProxyView]:
-        return calls.listed(await self._send(calls.LIST))
-
-    async def add(
-        self, proxy: str, type: str, attributes: Attributes | None = None, **options: Any
-    ) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.add(proxy, type, attributes, **options)))
-
-    async def change(self, proxy: str, toxic: str, **changes: Any) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.change(proxy, toxic, **changes)))
-
-    async def show(self, proxy: str, toxic: str) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.show(proxy, toxic)))
-
-    async def remove(self, proxy: str, toxic: str) -> None:
-        await self._send(calls.remove(proxy, toxic))
-
-    async def enable(self, proxy: str, enabled: bool, ttl_s: float | None = None) -> ProxyView:
-        return calls.proxy_view(await self._send(calls.enable(proxy, enabled, ttl_s)))
-
-    async def reset(self) -> None:
-        await self._send(calls.RESET)
-
-    async def removed(self) -> tuple[dict[str, Any], ...]:
-        return tuple((await self._send(calls.ABOUT))["removed"])
-
-    async def _send(self, call: Call) -> Any:
-        url = URL(f"http://{self._api}{call.path}", encoded=True)
-        try:
-            async with self._session.request(
-                call.method,
-                url,
-                data=call.encoded(),
-                headers=self._headers,
-                timeout=self._timeout,
-            ) as response:
-                return calls.understand(response.status, await response.read())
-        except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            raise ProxyUnreachable(f"{self._api}: {error or type(error).__name__}") from error

@@ -130,6 +130,8 @@ class Control:
         first = supervisor.lab.port_base + supervisor.topology.services[name].offset
         running = len(supervisor.instances(name))
         new = {f"{name}-{n + 1}": first + n for n in range(running, replicas)}
+        for instance in list(new):
+            new |= supervisor.edge_ports(instance)
         if taken := ports.taken(new):
             raise HttpError(409, "; ".join(map(str, taken)))
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from lab.edges import SMTP, servers_of
 from lab.render import nginx as nginx_conf
 from lab.runtimes import observers, probes, servers
 from lab.runtimes.children import Children, OnExit
 from lab.runtimes.keeper import Plan
 from lab.runtimes.programs import Program, Programs
 from lab.runtimes.servers import Command
+from lab.runtimes.wiring import Wiring
 from lab.state import Lab, write_private
 from lab.topology import Service, Topology
 
@@ -35,15 +37,23 @@ PRELOAD = (
     "importlib.readers",
     "lab.mail.__main__",
 )
+URLS = {
+    "postgres": "DATABASE_URL",
+    "valkey": "VALKEY_URL",
+    "nats": "NATS_URL",
+    SMTP: "SMTP_URL",
+}
 RECORDER = "lab.recorder"
+PROXY = "lab.proxy"
 
 
-def preload(topology: Topology) -> list[str]:
+def preload(topology: Topology, *, proxied: bool) -> list[str]:
     """The modules to import before forking."""
     code = topology.code
     apps = [code.app.format(name=name) for name in topology.services]
     recorder = [f"{RECORDER}.__main__"] if _has(RECORDER) else []
-    return [code.program, *apps, *PRELOAD, *recorder]
+    proxy = [f"{PROXY}.__main__"] if proxied else []
+    return [code.program, *apps, *PRELOAD, *recorder, *proxy]
 
 
 class Plans:
@@ -56,6 +66,7 @@ class Plans:
         self._topology = topology
         self._children = children
         self._programs = programs
+        self.wiring = Wiring(lab, topology)
         self._home = Path(lab.home)
         self._ports = topology.ports(lab.port_base)
 
@@ -137,6 +148,11 @@ class Plans:
         command = functools.partial(observers.jaeger, page, otlp)
         return [self._server("jaeger", command, probes.http(page, "/"), kind="observer")]
 
+    def proxy(self) -> Plan:
+        """The fault proxy of a proxied lab; it needs what `wiring` wrote."""
+        argv = self.wiring.arguments()
+        return self._tool("proxy", PROXY, argv, self._ports["proxy"], "/version")
+
     def instance(self, service: Service, number: int) -> Plan:
         """The plan of `orders-2`."""
         port = self.port_of(service, number)
@@ -173,14 +189,14 @@ class Plans:
             "OTLP_ENDPOINT": addresses.get("recorder", ""),
             "LAB_FAULTS": str(self._home / "run" / "faults"),
         }
-        if "postgres" in service.stores:
-            env["DATABASE_URL"] = self._lab.databases[service.name]
-        if "valkey" in service.stores:
-            env["VALKEY_URL"] = addresses["valkey"]
-        if "nats" in service.stores or service.publishes or service.consumes:
-            env["NATS_URL"] = addresses["nats"]
-        if service.sends == "smtp":
-            env["SMTP_URL"] = addresses["mail_smtp"]
+        urls = {"valkey": addresses["valkey"], "nats": addresses["nats"]}
+        urls |= {
+            "postgres": self._lab.databases.get(service.name, ""),
+            SMTP: addresses["mail_smtp"],
+        }
+        for server in servers_of(service):
+            env[URLS[server]] = self.wiring.through(service.name, server, urls[server])
+        env["EDGES"] = self.wiring.setting(service.name)
         for name, value in self._lab.settings.items():
             target, dot, own = name.rpartition(".")
             if not dot or target in (service.name, instance):

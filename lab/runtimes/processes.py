@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
+from lab.edges import edges_of
 from lab.runtimes import client, leftovers, memory, observers, pids, ports
 from lab.runtimes import logs as log_files
 from lab.runtimes.client import ControlError, UsageError
@@ -59,28 +60,35 @@ class ProcessesRuntime:
         settings: Mapping[str, str] | None = None,
         *,
         fresh: bool = False,
+        proxied: bool = False,
+        open_proxy: bool = False,
         restart_delay_s: float = RESTART_DELAY_S,
         on_progress: Progress = lambda progress: None,
     ) -> Up:
         """Start everything and wait until it is ready, about 4 s; heals what already runs.
 
         `settings` go to every service (`RESILIENCE`), one (`orders.OUTBOX`) or one instance (`orders-1.ARM`);
-        `fresh` forgets the stores' data. Raises TopologyError, UpFailed, StateError.
+        `fresh` forgets the stores' data. `proxied` puts the fault proxy on every edge; `open_proxy` also lets
+        clients use its API that know no token. Raises TopologyError, UpFailed, StateError.
         """
         began = time.monotonic()
         topology = topologies.load(self._topology)
         _check_settings(settings or {}, topology)
+        proxied = proxied or open_proxy
         with self._folder() as lock:
             if lock is None:
-                return self._heal(began, fresh, dict(settings or {}))
+                return self._heal(began, fresh, dict(settings or {}), proxied)
             cleaned = leftovers.clean(self.home)
-            if busy := ports.taken(
-                {k: p for k, p in topology.ports(self.port_base).items() if k != NOT_OURS}
-            ):
+            if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
                 advice = "end it, or choose other ports with `--port-base`"
                 raise UpFailed([*map(str, busy), advice])
             self._prepare(fresh)
             lab = self._new_lab(topology, dict(settings or {}))
+            if proxied:
+                lab.addresses["proxy"] = (
+                    f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
+                )
+                lab.proxy_token = "" if open_proxy else lab.token
             self._supervise(lab, restart_delay_s, lock, on_progress)
         try:
             (self.home.parent / "current").write_text(f"{self.port_base}\n")
@@ -276,7 +284,7 @@ class ProcessesRuntime:
             supervisor.stdout.close()
             supervisor.stdin.close()
 
-    def _heal(self, began: float, fresh: bool, settings: dict[str, str]) -> Up:
+    def _heal(self, began: float, fresh: bool, settings: dict[str, str], proxied: bool) -> Up:
         """A supervisor has the lock: wait until it is up, start what is stopped."""
         if fresh:
             raise StateError("a lab is up here: `lab down` first, then `lab up --fresh`")
@@ -287,6 +295,11 @@ class ProcessesRuntime:
                     raise StateError(
                         f"a lab is up with {lab.settings or 'no settings of its own'}: "
                         "`lab down` first, then `lab up` with the new ones"
+                    )
+                if proxied and not lab.proxied:
+                    raise StateError(
+                        "a lab is up without the fault proxy on its edges: `lab down` first, then "
+                        "`lab up --proxied`"
                     )
                 if client.ask(lab, "GET", "/status")["up"]:
                     answer = client.ask(lab, "POST", "/heal", {})
@@ -328,6 +341,17 @@ def _environment() -> dict[str, str]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(roots)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode the next start is 4x slower
     return env
+
+
+def _ports_at_first(topology: Topology, port_base: int, proxied: bool) -> dict[str, int]:
+    """What `up` opens, by who listens."""
+    not_ours = {NOT_OURS} if proxied else {NOT_OURS, "proxy"}
+    numbers = topology.ports(port_base)
+    opened = {name: port for name, port in numbers.items() if name not in not_ours}
+    if proxied:
+        there = edges_of(topology, numbers)
+        opened |= {edge.name: port_base + edge.offset for edge in there}
+    return opened
 
 
 def _check_settings(settings: Mapping[str, str], topology: Topology) -> None:

@@ -35,6 +35,7 @@ from lab.topology import Topology
 SERVICE_STOP_S = 1.2
 STORE_STOP_S = 3.0
 LIVE_S = 0.5
+PROXY_RESTART_DELAY_S = 0.05
 
 
 class Failed(Exception):
@@ -59,7 +60,9 @@ class Supervisor:
         self._began = time.monotonic()
         self._logs = Path(lab.home) / "logs"
         self._children = Children()
-        self._programs = programs(self._children, preload(topology), self._logs / "zygote.log")
+        self._programs = programs(
+            self._children, preload(topology, proxied=lab.proxied), self._logs / "zygote.log"
+        )
         self._plans = Plans(lab, topology, self._children, self._programs)
         self._told = sys.stdout
 
@@ -78,13 +81,15 @@ class Supervisor:
         ]
         self._plans.write_nginx_conf(self._gateway_ports())
         tools = [self._add(plan) for plan in (self._plans.nginx(), *self._plans.tools())]
+        proxies = [self._add_proxy()] if self.lab.proxied else []
         stores = [self._add(plan) for plan in (self._plans.valkey(), self._plans.nats())]
         # nobody waits for those: a lab without its observers is a lab
         watchers = [self._add(plan) for plan in self._plans.observers()]
-        for keeper in (*stores, *tools, *watchers):
+        for keeper in (*stores, *tools, *proxies, *watchers):
             keeper.start()
         try:
-            await _first_failure(self._start_postgres(), *(self._ready(each) for each in stores))
+            first = (*stores, *proxies)
+            await _first_failure(self._start_postgres(), *(self._ready(each) for each in first))
             for keeper in instances:
                 keeper.start()
             await _first_failure(*(self._ready(each) for each in (*tools, *instances)))
@@ -153,6 +158,9 @@ class Supervisor:
         removed = mine[replicas:]
         for number in range(len(mine) + 1, replicas + 1):
             self._add(self._plans.instance(service, number))
+        await self._plans.wiring.follow(
+            self._names()
+        )  # the new ones' edges, before their first call
         kept = self.instances(name)[:replicas]
         started = [keeper for keeper in kept if keeper.state is State.STOPPED]
         for keeper in started:
@@ -165,6 +173,7 @@ class Supervisor:
             with suppress(ProcessLookupError):  # it will read the new one when it starts
                 self.keepers["nginx"].send(signal.SIGHUP, restart=True)
         await asyncio.gather(*(keeper.stop() for keeper in removed))
+        await self._plans.wiring.follow(self._names())
         self._save()
         return kept
 
@@ -181,12 +190,26 @@ class Supervisor:
         return sorted(found, key=lambda keeper: keeper.plan.port)
 
     def _gateway_ports(self) -> list[int]:
-        return [each.plan.port for each in self.instances(self.topology.ingress.balances)]
+        gateways = [each.plan for each in self.instances(self.topology.ingress.balances)]
+        return [self._plans.wiring.ingress_port(each.name, each.port) for each in gateways]
+
+    def edge_ports(self, instance: str) -> dict[str, int]:
+        """By name, the ports that an instance's edges take; none in a lab that is not proxied."""
+        return self._plans.wiring.ports(instance)
+
+    def _names(self) -> list[str]:
+        return [each.plan.name for each in self.keepers.values() if each.plan.service]
+
+    def _add_proxy(self) -> Keeper:
+        self._plans.wiring.write(self._names())
+        # every call hangs on it: it is back at once, whatever delay the others' crashes are to have
+        return self._add(self._plans.proxy(), min(self._restart_delay_s, PROXY_RESTART_DELAY_S))
 
     # -- book-keeping -----------------------------------------------------------------------
 
-    def _add(self, plan: Plan) -> Keeper:
-        keeper = Keeper(plan, self._changed, self._restart_delay_s)
+    def _add(self, plan: Plan, restart_delay_s: float | None = None) -> Keeper:
+        delay_s = self._restart_delay_s if restart_delay_s is None else restart_delay_s
+        keeper = Keeper(plan, self._changed, delay_s)
         self.keepers[plan.name] = keeper
         return keeper
 

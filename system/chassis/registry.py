@@ -4,9 +4,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from nats.aio.client import Client
@@ -65,10 +65,15 @@ class View:
 
 
 class Registry:
-    """Announces this instance and follows the others."""
+    """Announces this instance and follows the others.
 
-    def __init__(self, nats: Client) -> None:
+    `edges` are the addresses at which this process finds an instance, or else any instance of a service,
+    whatever they announced: a proxy or a sidecar stands there.
+    """
+
+    def __init__(self, nats: Client, edges: Mapping[str, str] | None = None) -> None:
         self._nats = nats
+        self._edges = edges or {}
         self._kv: KeyValue | None = None
         self._view = View()
         self._tasks: list[asyncio.Task[None]] = []
@@ -159,6 +164,9 @@ class Registry:
         except (ValueError, TypeError) as error:
             log.warning("a registry entry cannot be read: %s", error)
             return
+        edge = self._edges.get(instance.name) or self._edges.get(instance.service)
+        if edge:
+            instance = replace(instance, address=edge)
         self._view.heartbeat(instance, time.monotonic())
 
     async def _forever(self, work: Callable[[], Awaitable[None]], what: str) -> None:

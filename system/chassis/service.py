@@ -148,7 +148,7 @@ class Service:
         self._session = open_session()
         self._on_close(self._session.close)
         nats = await self._broker()
-        self._registry = Registry(nats)
+        self._registry = Registry(nats, self.settings.edges)
         await self._registry.open()
         self._on_close(self._registry.close)  # where the start fails before it is announced
         await self._stack.enter_async_context(start(self))

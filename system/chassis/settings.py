@@ -25,6 +25,7 @@ class Settings:
     nats_url: str = ""
     smtp_url: str = ""
     otlp_endpoint: str = ""
+    edges: Mapping[str, str] = field(default_factory=dict)
     lab_token: str = field(default="", repr=False)
     resilience: str = "full"
     outbox: bool = True
@@ -57,6 +58,7 @@ class Settings:
             nats_url=env.get("NATS_URL", ""),
             smtp_url=env.get("SMTP_URL", ""),
             otlp_endpoint=env.get("OTLP_ENDPOINT", ""),
+            edges=_edges(env.get("EDGES", "")),
             lab_token=lab_token,
             resilience=_one_of(env, "RESILIENCE", PROFILES, "full"),
             outbox=_guard(env, "OUTBOX", lab_token),
@@ -94,6 +96,17 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise SettingError(f"PORT: expected a number from 1 to 65535, got {text!r}")
     return int(text)
+
+
+def _edges(text: str) -> dict[str, str]:
+    """`payments-1=127.0.0.1:8395,...`: addresses that stand in for those of the registry."""
+    edges: dict[str, str] = {}
+    for entry in text.split(",") if text else ():
+        name, equals, address = entry.partition("=")
+        if not (name and equals and address.rpartition(":")[2].isdigit()):
+            raise SettingError(f"EDGES: expected NAME=host:port[,...], got {entry!r}")
+        edges[name] = address
+    return edges
 
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:

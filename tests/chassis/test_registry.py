@@ -34,6 +34,28 @@ def test_who_leaves_is_gone_at_once_and_services_are_apart() -> None:
     assert [i.name for i in view.instances("users", 0.2)] == ["users-1"]
 
 
+async def test_edges_stand_in_for_what_instances_announced(nats: str) -> None:
+    """By the instance's name first, then by its service's; the others are left as they are."""
+    client = await bus.connect(nats, "test")
+    stem = f"s{uuid4().hex}"
+    edges = {f"{stem}-1": "127.0.0.1:8401", f"{stem}": "127.0.0.1:8402"}
+    caller = Registry(client, edges)
+    await caller.open()
+    others = [Registry(client) for _ in range(3)]
+    names = [(stem, f"{stem}-1"), (stem, f"{stem}-2"), (f"{stem}x", f"{stem}x-1")]
+    for registry, (service, name) in zip(others, names, strict=True):
+        await registry.open()
+        await registry.announce(Instance(service, name, "127.0.0.1:1"))
+    async with asyncio.timeout(5):
+        while not (len(caller.instances(stem)) == 2 and caller.instances(f"{stem}x")):
+            await asyncio.sleep(0.01)
+    assert [i.address for i in caller.instances(stem)] == ["127.0.0.1:8401", "127.0.0.1:8402"]
+    assert [i.address for i in caller.instances(f"{stem}x")] == ["127.0.0.1:1"]
+    for registry in (*others, caller):
+        await registry.close()
+    await client.close()
+
+
 async def test_instances_find_each_other_and_one_that_leaves_is_forgotten(nats: str) -> None:
     clients = [await bus.connect(nats, f"test-{n}") for n in range(2)]
     one, two = (Registry(client) for client in clients)

@@ -37,6 +37,7 @@ mail_page = { offset = 95 }
 recorder = { offset = 96 }
 control = { offset = 97 }
 locust_ui = { offset = 9 }
+proxy = { offset = 100 }
 """
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from lab.proxy import timerfd
 from lab.proxy.alarms import Alarms
-from lab.proxy.client import AsyncProxyClient, ProxyClient, ProxyError, ProxyUnreachable
+from lab.proxy.async_client import AsyncProxyClient
+from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachable
 from tests.lab.proxy.rig import ProxyProcess, Upstream
 
 

@@ -17,6 +17,7 @@ from lab.runtimes.processes import ProcessesRuntime
 from lab.state import Lab
 
 TOPOLOGY = Path(__file__).parents[2] / "fixtures" / "stub_topology.toml"
+MESH = TOPOLOGY.with_name("mesh_topology.toml")
 WAIT_S = 15.0
 
 

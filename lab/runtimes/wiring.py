@@ -1,0 +1,97 @@
+"""The fault proxy of a lab: its listeners follow the instances, and its callers are told where they are."""
+
+import asyncio
+import json
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lab import edges
+from lab.edges import INGRESS, Edge
+from lab.proxy.client import ProxyClient
+from lab.state import Lab, write_private
+from lab.topology import Topology
+
+
+class Wiring:
+    """One lab's edges; all of it does nothing, and changes no address, in a lab that is not proxied."""
+
+    def __init__(self, lab: Lab, topology: Topology) -> None:
+        self._lab = lab
+        self._topology = topology
+        self._edges = edges.all_edges(topology) if lab.proxied else []
+        self._by_name = {edge.name: edge for edge in self._edges}
+        self._folder = Path(lab.home) / "run" / "proxy"
+
+    def arguments(self) -> list[str]:
+        """The proxy's command line; what it listens on is read anew at each start."""
+        port = self._topology.ports(self._lab.port_base)["proxy"]
+        argv = ["--host", edges.HOST, "--port", str(port), "--config", str(self._config)]
+        if self._lab.proxy_token:
+            argv += ["--token-file", str(self._folder / "token")]
+        return argv
+
+    def write(self, instances: Collection[str]) -> None:
+        """For the proxy's next start: the edges while these instances run."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_private(self._config, json.dumps(self._wanted(instances), indent=1) + "\n")
+        write_private(self._folder / "token", self._lab.proxy_token + "\n")
+
+    async def follow(self, instances: Collection[str]) -> None:
+        """Edges for new instances, none for those that are gone; nothing else is touched.
+
+        Raises ProxyError, ProxyUnreachable.
+        """
+        if self._edges:
+            self.write(instances)
+            await asyncio.to_thread(self._follow, self._wanted(instances))
+
+    def ports(self, instance: str) -> dict[str, int]:
+        """By name, what has to be free before this instance can have its edges."""
+        base = self._lab.port_base
+        return {e.name: base + e.offset for e in self._edges if e.callee == instance}
+
+    def through(self, caller: str, server: str, url: str) -> str:
+        """`url` of a server as this caller is given it."""
+        edge = self._by_name.get(f"{caller}->{server}")
+        if edge is None:
+            return url
+        return url.replace(self._of(urlsplit(url).port), edge.stands_in(self._lab.port_base))
+
+    def setting(self, caller: str) -> str:
+        """EDGES of a service (docs/architecture.md); empty where all is direct."""
+        return edges.setting(self._edges, caller, self._lab.port_base)
+
+    def ingress_port(self, instance: str, port: int) -> int:
+        """Where nginx finds a gateway that listens on `port`."""
+        edge = self._by_name.get(f"{INGRESS}->{instance}")
+        return self._lab.port_base + edge.offset if edge else port
+
+    @property
+    def _config(self) -> Path:
+        return self._folder / "edges.json"
+
+    def _of(self, port: int | None) -> str:
+        return f"{edges.HOST}:{port}"
+
+    def _wanted(self, instances: Collection[str]) -> list[dict[str, str]]:
+        there = edges.edges_of(self._topology, instances)
+        return [self._entry(edge) for edge in there]
+
+    def _entry(self, edge: Edge) -> dict[str, str]:
+        base = self._lab.port_base
+        return {
+            "name": edge.name,
+            "listen": edge.stands_in(base),
+            "upstream": edge.leads_to(base),
+        }
+
+    def _follow(self, wanted: list[dict[str, str]]) -> None:
+        address = urlsplit(self._lab.addresses["proxy"]).netloc
+        client = ProxyClient(address, self._lab.proxy_token or None)
+        there = client.list()
+        missing = [each for each in wanted if each["name"] not in there]
+        if missing:  # the others are left alone, also where one of them is down by command
+            client.populate(missing)
+        for name in there.keys() & (self._by_name.keys() - {each["name"] for each in wanted}):
+            client.delete(name)

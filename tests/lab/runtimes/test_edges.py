@@ -1,0 +1,153 @@
+"""A proxied lab: every call goes over an edge; edges follow the instances and outlive the proxy."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from lab.edges import all_edges
+from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachable
+from lab.runtimes.client import ControlError
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import StateError
+from lab.topology import load
+from tests.lab.runtimes.labs import MESH, free_port_base, get, process, wait_until
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
+        runtime = ProcessesRuntime(free_port_base(MESH), MESH)
+        runtime.up(proxied=True, restart_delay_s=0.2)
+        try:
+            yield runtime
+        finally:
+            runtime.down()
+
+
+@pytest.fixture
+def client(mesh: ProcessesRuntime) -> ProxyClient:
+    return ProxyClient(urlsplit(mesh.lab.addresses["proxy"]).netloc, mesh.lab.proxy_token)
+
+
+def who_answers(address: str) -> str:
+    return str(get(f"http://{address}/api/who")[2])
+
+
+def test_every_caller_has_an_edge_to_every_instance_it_calls_and_every_server_it_uses(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    calls = {f"{a}->{b}-1" for a in "abcd" for b in "abcd" if a != b}
+    servers = {"a->postgres", "a->valkey", "a->nats", "b->smtp"}
+    assert set(client.list()) == calls | servers | {"ingress->a-1"}
+
+
+def test_an_edge_leads_to_its_callee(mesh: ProcessesRuntime, client: ProxyClient) -> None:
+    for name, edge in client.list().items():
+        if name.endswith("-1"):
+            assert name.rpartition("->")[2] in who_answers(edge.listen), name
+
+
+def test_a_service_is_told_of_its_own_edges_alone(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    (settings,) = [get(f"{mesh.address('a-1')}/api/settings")[2].decode()]
+    there = client.list()
+    for name in ("a->postgres", "a->valkey", "a->nats", "a->b-1", "a->d-1"):
+        assert there[name].listen in settings, name
+    for port in ("postgres", "valkey", "nats"):
+        direct = load(MESH).ports(mesh.port_base)[port]
+        assert f":{direct}" not in settings, f"{port} can be reached without its edge"
+    assert there["b->c-1"].listen not in settings
+
+
+def test_the_ingress_reaches_the_front_over_its_edge(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    assert get(mesh.address("ingress") + "/api/who")[0] == 200
+    client.enable("ingress->a-1", False, ttl_s=5)
+    assert get(mesh.address("ingress") + "/api/who")[0] == 502
+    client.enable("ingress->a-1", True)
+    assert get(mesh.address("ingress") + "/api/who")[0] == 200
+
+
+def test_without_the_token_the_proxy_says_its_version_and_no_more(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    address = mesh.lab.addresses["proxy"]
+    assert get(f"{address}/version")[0] == 200
+    assert get(f"{address}/proxies")[0] == 401
+    assert get(f"{address}/{'0' * 32}/proxies")[0] == 401
+    # for clients of Toxiproxy's that take a URL
+    assert get(f"{address}/{mesh.lab.proxy_token}/proxies")[0] == 200
+    with pytest.raises(ProxyError, match="401"):
+        ProxyClient(urlsplit(address).netloc).list()
+
+
+def test_edges_follow_scaling_and_the_others_keep_what_they_have(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    client.add("a->b-1", "noop", name="kept")
+    mesh.scale("b", 2)
+    there = client.list()
+    assert {"a->b-2", "c->b-2", "d->b-2"} <= set(there)
+    assert "b-2" in who_answers(there["a->b-2"].listen)
+    assert [toxic.name for toxic in there["a->b-1"].toxics] == ["kept"]
+    mesh.scale("b", 1)
+    assert not any(name.endswith("b-2") for name in client.list())
+    client.remove("a->b-1", "kept")
+
+
+def test_a_port_that_an_edge_needs_and_somebody_has_is_named(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+
+    edge = next(each for each in all_edges(load(MESH)) if each.name == "a->c-2")
+    taken = socket.create_server(("127.0.0.1", mesh.port_base + edge.offset))
+    with taken, pytest.raises(ControlError, match=r"a->c-2.*taken"):
+        mesh.scale("c", 2)
+    assert "a->c-2" not in client.list()
+
+
+def test_a_killed_proxy_is_back_with_its_edges_and_without_toxics(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    before = client.list()
+    client.add("a->b-1", "latency", {"latency": 5000}, ttl_s=60)
+    pid = process(mesh, "proxy")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(pid), "the proxy's end")
+
+    def back() -> bool:
+        try:
+            return set(client.list()) == set(before)
+        except ProxyUnreachable:
+            return False
+
+    wait_until(back, "the proxy with its edges")
+    after = client.list()
+    assert {name: edge.listen for name, edge in after.items()} == {
+        name: edge.listen for name, edge in before.items()
+    }
+    assert not any(edge.toxics for edge in after.values())
+    assert "b-1" in who_answers(after["a->b-1"].listen)
+    wait_until(lambda: mesh.status()["ready"], "all ready")
+
+
+def test_a_lab_that_is_up_without_edges_says_how_to_get_them(mesh: ProcessesRuntime) -> None:
+    assert mesh.up(proxied=True).already
+    # as if it had been started without
+    lab = mesh.lab
+    address = lab.addresses.pop("proxy")
+    lab.save()
+    try:
+        with pytest.raises(StateError, match="lab up --proxied"):
+            mesh.up(proxied=True)
+    finally:
+        lab.addresses["proxy"] = address
+        lab.save()
