@@ -1,6 +1,7 @@
 """Who is asking: users by Ed25519 tokens checked offline against JWKS, services by short HMAC tokens."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,14 +10,21 @@ from typing import Annotated, Any, ClassVar
 import jwt
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
+from jwt.types import Options
 
 from chassis.problems import Problem
 
 ISSUER = "breakwater"
 USER_AUDIENCE = "shop"
-SERVICE_TOKEN_S = 300
+Now = Callable[[], float]  # seconds since the epoch, by the service's own clock
+# Renewed after five minutes, good for fifteen: so the clocks of two services may be ten minutes apart.
+SERVICE_TOKEN_S = 900
+SERVICE_TOKEN_RENEWED_S = 300
 KNOWN_TOKENS_MAX = 10_000
 JWKS_RETRY_S = 1.0
+# PyJWT reads the machine's clock; expiry is checked by `_expiry` on the service's own. `iat` is no reason to
+# refuse (RFC 7519): a user's fresh token would be "not yet valid" wherever the clock is a second behind.
+_UNTIMED: Options = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False}
 
 
 class Unauthenticated(Problem):
@@ -45,20 +53,21 @@ class User:
 class ServiceTokens:
     """Mints and checks the tokens that services show each other."""
 
-    def __init__(self, service: str, secret: str) -> None:
+    def __init__(self, service: str, secret: str, now: Now = time.time) -> None:
         self.service = service
         self._secret = secret
+        self._now = now
         self._minted: dict[str, tuple[float, str]] = {}
 
     def mint(self, callee: str) -> str:
-        """A token for `callee`, reused until a minute before it expires."""
-        now = time.time()
-        expires, token = self._minted.get(callee, (0.0, ""))
-        if expires - 60 < now:
-            expires = now + SERVICE_TOKEN_S
-            claims = {"iss": ISSUER, "sub": self.service, "aud": callee, "exp": int(expires)}
+        """A token for `callee`, reused for five minutes, and not if our clock was set back since."""
+        now = self._now()
+        minted, token = self._minted.get(callee, (-math.inf, ""))
+        if not 0 <= now - minted < SERVICE_TOKEN_RENEWED_S:
+            expires = int(now + SERVICE_TOKEN_S)
+            claims = {"iss": ISSUER, "sub": self.service, "aud": callee, "exp": expires}
             token = jwt.encode(claims, self._secret, algorithm="HS256")
-            self._minted[callee] = (expires, token)
+            self._minted[callee] = (now, token)
         return token
 
     def check(self, token: str) -> tuple[str, float]:
@@ -66,18 +75,21 @@ class ServiceTokens:
         try:
             claims = jwt.decode(
                 token, self._secret, algorithms=["HS256"], audience=self.service, issuer=ISSUER,
-                options={"require": ["exp", "sub"]},
+                options=_UNTIMED,
             )  # fmt: skip
+            return str(claims["sub"]), _expiry(claims, self._now())
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"service token: {error}") from None
-        return str(claims["sub"]), float(claims["exp"])
 
 
 class UserTokens:
     """Checks user tokens against the public keys of users, fetched once and again for a new key id."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(
+        self, fetch: Callable[[], Awaitable[dict[str, Any]]], now: Now = time.time
+    ) -> None:
         self._fetch = fetch
+        self._now = now
         self._keys: dict[str, Any] = {}
         self._lock = asyncio.Lock()
         self._fetched_at = -JWKS_RETRY_S
@@ -99,15 +111,16 @@ class UserTokens:
         try:
             claims = jwt.decode(
                 token, self._keys[key_id], algorithms=["EdDSA"], audience=USER_AUDIENCE,
-                issuer=ISSUER, options={"require": ["exp", "sub"]},
+                issuer=ISSUER, options=_UNTIMED,
             )  # fmt: skip
+            expires = _expiry(claims, self._now())
             user = User(
                 str(claims["sub"]), str(claims.get("email", "")), str(claims.get("name", "")), token
             )
         except (jwt.PyJWTError, KeyError) as error:
             reason = "unknown key" if isinstance(error, KeyError) else str(error)
             raise Unauthenticated(f"token: {reason}") from None
-        return user, float(claims["exp"])
+        return user, expires
 
     async def _refresh(self, key_id: str) -> None:
         async with self._lock:
@@ -125,9 +138,10 @@ class UserTokens:
 class Authenticator:
     """Both kinds of token, with a bounded memory of those already verified."""
 
-    def __init__(self, services: ServiceTokens, users: UserTokens) -> None:
+    def __init__(self, services: ServiceTokens, users: UserTokens, now: Now = time.time) -> None:
         self.services = services
         self.users = users
+        self._now = now
         self._known: dict[str, tuple[User | str, float]] = {}
 
     async def authenticate(self, authorization: str) -> User | str:
@@ -138,7 +152,7 @@ class Authenticator:
         known = self._known.get(token)
         if known is not None:
             principal, expires = known
-            if expires > time.time():
+            if expires > self._now():
                 return principal
             del self._known[token]
             raise Unauthenticated("token: Signature has expired")
@@ -151,6 +165,17 @@ class Authenticator:
             self._known.clear()
         self._known[token] = checked
         return checked[0]
+
+
+def _expiry(claims: dict[str, Any], now: float) -> float:
+    """When the token expires, seconds since the epoch. Raises a PyJWTError if it has."""
+    try:
+        expires = float(claims["exp"])
+    except (TypeError, ValueError):
+        raise jwt.DecodeError("Expiration Time claim (exp) must be a number") from None
+    if not expires > now:
+        raise jwt.ExpiredSignatureError("Signature has expired")
+    return expires
 
 
 def _algorithm(token: str) -> str:

@@ -1,5 +1,6 @@
 """Time as the services see it: passed in, so that tests and faults can move it."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -25,3 +26,21 @@ class SystemClock(resilience_clock.SystemClock):
     def now(self) -> datetime:
         now = datetime.now(UTC)
         return now + timedelta(seconds=self.skew_s) if self.skews else now
+
+    def time_s(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.skew_s
+
+
+_process: Clock = SystemClock()
+
+
+def install(clock: Clock) -> None:
+    """Make this the process' clock, which dates what nobody hands a clock to: its events."""
+    global _process
+    _process = clock
+
+
+def process_now() -> datetime:
+    """The wall time by the process' clock."""
+    return _process.now()

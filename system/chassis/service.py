@@ -14,7 +14,7 @@ import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
-from chassis import faults, idempotency, lab, operations, store, telemetry
+from chassis import clock, faults, idempotency, lab, operations, store, telemetry
 from chassis.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.cache import Cache, open_cache
 from chassis.client import ServiceClient, open_session
@@ -59,8 +59,9 @@ class Service:
         self._session: aiohttp.ClientSession
         self._nats: NatsClient | None = None
         self._registry: Registry | None = None
-        self._tokens = ServiceTokens(settings.service, settings.service_secret)
-        self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks))
+        now = self.clock.time_s
+        self._tokens = ServiceTokens(settings.service, settings.service_secret, now)
+        self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
 
     # -- what a composition root asks for ---------------------------------------------------
 
@@ -271,6 +272,7 @@ def create_app(
             app.include_router(lab.router)
             app.state.operated = True
         faults.install(service.injector)
+        clock.install(service.clock)
         idempotency.enabled = settings.idempotency
         try:
             await service.run(start)

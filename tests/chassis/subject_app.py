@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from chassis import connection, store
+from chassis.auth import CallingService
 from chassis.idempotency import Conn
 from chassis.messaging import inbox
 from chassis.messaging.event import Event
@@ -112,6 +113,11 @@ async def see(request: Request) -> dict[str, Any]:
 @app.get("/seen")
 async def seen(request: Request) -> list[dict[str, str]]:
     return list(request.app.state.seen)
+
+
+@app.get("/who")
+async def who(caller: CallingService) -> str:
+    return caller
 
 
 @app.post("/call")

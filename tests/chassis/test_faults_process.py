@@ -6,11 +6,16 @@ import json
 import socket
 import sys
 import time
+from datetime import datetime
 
+import jwt
+import nats as nats_py
 import psutil
 import pytest
 
-from tests.chassis.subject import TOKEN, Subject, until
+from chassis.auth import SERVICE_TOKEN_S, ServiceTokens
+from tests.chassis.subject import SECRET, TOKEN, Subject, until
+from tests.fixtures.servers import run_apart
 
 MB = 1_000_000
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/<pid>/limits")
@@ -124,6 +129,47 @@ def test_the_clock_jumps_by_its_offset_and_back(subject: Subject) -> None:
     assert abs(off_by_s(subject) - 5) < 0.005
     subject.clear()
     assert abs(off_by_s(subject)) < 0.005
+
+
+@pytest.mark.parametrize("offset_s", [-400, 400])
+def test_a_wrong_clock_is_in_the_tokens_that_the_service_mints(
+    subject: Subject, offset_s: int
+) -> None:
+    subject.add("skew", attributes={"offset_ms": offset_s * 1000})
+    assert subject.ask("POST", "/call").status == 200
+    shown = subject.ask("GET", "/seen").body[-1]["authorization"].removeprefix("Bearer ")
+    expires = jwt.decode(shown, options={"verify_signature": False})["exp"]
+    assert abs(expires - (time.time() + SERVICE_TOKEN_S + offset_s)) < 5
+
+
+@pytest.mark.parametrize(("offset_s", "status"), [(-800, 200), (0, 200), (800, 200), (1200, 401)])
+def test_a_token_is_judged_by_the_services_own_clock(
+    subject: Subject, offset_s: int, status: int
+) -> None:
+    token = ServiceTokens("tester", SECRET).mint("subject")
+    if offset_s:
+        subject.add("skew", attributes={"offset_ms": offset_s * 1000})
+    answer = subject.ask("GET", "/who", token=token)
+    assert answer.status == status, answer
+
+
+def test_a_wrong_clock_dates_the_events_of_the_service(subject: Subject, nats: str) -> None:
+    async def occurred_at() -> datetime:
+        client = await nats_py.connect(nats)
+        try:
+            subject_name = "events.ThingHappened"
+            last = await client.jetstream().get_last_msg("EVENTS", subject_name)
+        finally:
+            await client.close()
+        assert last.data is not None
+        return datetime.fromisoformat(json.loads(last.data)["occurred_at"])
+
+    subject.add("skew", attributes={"offset_ms": -3_600_000})
+    number = 999_001
+    subject.ask("POST", f"/events/{number}")
+    until(lambda: number in subject.ask("GET", "/handled").body, "the event to be handled")
+    told = run_apart(occurred_at())
+    assert abs(told.timestamp() - (time.time() - 3600)) < 10
 
 
 def test_the_clock_drifts_at_its_rate(subject: Subject) -> None:

@@ -1,9 +1,11 @@
 """The envelope that every event travels in."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.clock import process_now
 
 
 class Event(BaseModel):
@@ -13,7 +15,7 @@ class Event(BaseModel):
 
     aggregate_id: str
     event_id: str = Field(default_factory=lambda: str(uuid4()))
-    occurred_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    occurred_at: datetime = Field(default_factory=process_now)
 
     @property
     def type(self) -> str:

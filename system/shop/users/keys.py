@@ -47,9 +47,10 @@ class SigningKey:
 
 
 def current(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """The newest key that signs already."""
+    """The newest key that signs already; the first of all if the clock is set back before it."""
     started = [key for key in keys if key.signs_from <= now]
-    return max(started, key=lambda key: key.signs_from, default=None)
+    first = min(keys, key=lambda key: key.signs_from, default=None)
+    return max(started, key=lambda key: key.signs_from, default=first)
 
 
 def published(keys: Sequence[SigningKey], now: datetime, token_life: timedelta) -> list[SigningKey]:
