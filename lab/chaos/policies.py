@@ -36,9 +36,9 @@ class Held:
 
     @property
     def ejected(self) -> list[str]:
-        """The callee's instances that this one does not call just now."""
+        """The callee's instances that this one does not call just now, or only to probe them."""
         hosts: dict[str, Any] = (self.policy("outlier") or {}).get("hosts", {})
-        return [name for name, host in hosts.items() if host["ejected_s"] > 0]
+        return [name for name, host in hosts.items() if host["out"]]
 
 
 @dataclass(frozen=True)

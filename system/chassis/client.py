@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,12 +15,12 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from chassis import context, telemetry
 from chassis.auth import ServiceTokens
+from chassis.balancer import Balancer, Copies
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.protection import Protection
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailed
-from chassis.resilience.hedge import Hedge
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
 
@@ -51,10 +53,14 @@ class Response:
         self.received_at = time.monotonic()
         self._body: Any = None
 
+    def parse(self) -> None:
+        """Read the content as JSON. Raises ValueError."""
+        self._body = json.loads(self.content)
+
     @property
     def body(self) -> Any:
         if self._body is None and self.content:
-            self._body = json.loads(self.content)
+            self.parse()
         return self._body
 
 
@@ -101,8 +107,7 @@ class ServiceClient:
         self._tokens = tokens
         self._injector = injector
         self._disabled_by = disabled_by
-        self._rng = rng or Random()
-        self._in_flight: dict[str, int] = {}
+        self._balancer = Balancer(protection.ejection, rng or Random())
 
     async def get(self, path: str, **options: Any) -> Response:
         return await self.request("GET", path, **options)
@@ -163,62 +168,40 @@ class ServiceClient:
             key=stale_key,
             disabled=disabled,
         )
-        tried: list[str] = []
+        sending = _Sending(method, path, params, content, sent, Copies())
         started = time.monotonic()
-
-        async def attempt(call: Call) -> Response:
-            return await self._attempt(call, method, path, params, content, sent, tried)
-
-        answer = await self.protection.run(attempt, call)
+        answer = await self.protection.run(partial(self._attempt, sending), call)
         if answer.received_at < started:  # remembered from an earlier call
             age_s = started - answer.received_at
             return Response(answer.status, answer.content, answer.headers, stale_s=age_s)
         return answer
 
-    def _choose(self, tried: list[str], call: Call) -> Instance:
-        """The less busy of two by chance; not an ejected or already tried one if there is another."""
-        alive = self._instances(self.callee)
-        usable = set(self.protection.usable([instance.name for instance in alive], call))
-        usable = usable - set(tried) or usable
-        fresh = [instance for instance in alive if instance.name in usable]
-        if not fresh:
+    async def _attempt(self, sending: "_Sending", call: Call) -> Response:
+        """One copy of the call, at one instance, with a span of its own. Raises CallError."""
+        alive = {instance.name: instance for instance in self._instances(self.callee)}
+        if not alive:
             raise NoInstance(f"no live instance of {self.callee}")
-        if len(fresh) == 1:
-            return fresh[0]
-        one, other = self._rng.sample(fresh, 2)
-        return min(one, other, key=lambda instance: self._in_flight.get(instance.name, 0))
-
-    async def _attempt(
-        self,
-        call: Call,
-        method: str,
-        path: str,
-        params: Any,
-        content: bytes | None,
-        headers: dict[str, str],
-        tried: list[str],
-    ) -> Response:
-        instance = self._choose(tried, call)
-        tried.append(instance.name)
+        eject = self.protection.ejects(call)
+        turn = self._balancer.begin(list(alive), sending.copies, eject=eject)
         started = time.perf_counter()
         status, error_type = 0, ""
         breaker = self.protection.breaker
         span = telemetry.tracer().start_span(
-            f"{method} {call.operation}",
+            f"{sending.method} {call.operation}",
             kind=SpanKind.CLIENT,
             attributes={
-                "http.request.method": method, "url.template": call.operation, "peer.service": self.callee,
-                "breakwater.peer.instance": instance.name, "breakwater.attempt": call.attempt,
+                "http.request.method": sending.method, "url.template": call.operation,
+                "peer.service": self.callee, "breakwater.peer.instance": turn.name,
+                "breakwater.attempt": call.attempt,
                 "breakwater.breaker.state": breaker.state.value if breaker else "none",
             },
         )  # fmt: skip
-        self._in_flight[instance.name] = self._in_flight.get(instance.name, 0) + 1
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                telemetry.propagator.inject(headers)
+                telemetry.propagator.inject(sending.headers)
                 if call.deadline is not None:
-                    headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
-                response = await self._send(call, instance, method, path, params, content, headers)
+                    sending.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
+                response = await self._send(sending, alive[turn.name])
             status = response.status
             return response
         except BaseException as error:
@@ -228,26 +211,19 @@ class ServiceClient:
             span.set_attribute("error.type", error_type)
             raise
         finally:
-            self._in_flight[instance.name] -= 1
             if status:
                 span.set_attribute("http.response.status_code", status)
             span.end()
             seconds = time.perf_counter() - started
-            self._judge(instance, error_type, seconds)
+            if error_type == "CancelledError":
+                self._balancer.cancelled(turn, sending.copies)
+            elif error_type:
+                self._balancer.failed(turn, seconds)
+            else:
+                self._balancer.answered(turn, sending.copies, seconds)
             telemetry.CLIENT_SECONDS.labels(
-                self.edge, method, call.operation, str(status or ""), error_type
+                self.edge, sending.method, call.operation, str(status or ""), error_type
             ).observe(seconds)
-
-    def _judge(self, instance: Instance, error_type: str, seconds: float) -> None:
-        """Tell the ejection how the instance did."""
-        if error_type != "CancelledError":
-            self.protection.ejection.record(instance.name, not error_type, seconds)
-            return
-        # A cancelled call says nothing of its instance, unless a hedge was faster: then it says "slow",
-        # and without that the hedging would hide a slow instance from the ejection for ever.
-        hedge = self.protection.chain.get("hedge")
-        if isinstance(hedge, Hedge) and hedge.enabled and seconds >= hedge.delay_s:
-            self.protection.ejection.record(instance.name, True, seconds)
 
     def _error_type(self, error: BaseException, seconds: float) -> str:
         """The error's name; a cancellation by our own timeout is TimedOut, so that it counts."""
@@ -256,29 +232,25 @@ class ServiceClient:
             return "TimedOut" if seconds >= timeout.seconds * 0.99 else "CancelledError"
         return type(error).__name__
 
-    async def _send(
-        self,
-        call: Call,
-        instance: Instance,
-        method: str,
-        path: str,
-        params: Any,
-        content: bytes | None,
-        headers: dict[str, str],
-    ) -> Response:
-        url = f"http://{instance.address}{path}"
+    async def _send(self, sending: "_Sending", instance: Instance) -> Response:
+        url = f"http://{instance.address}{sending.path}"
 
-        async def ask(sent: dict[str, str]) -> Response:
+        async def ask(headers: dict[str, str]) -> Response:
             async with self._session.request(
-                method, url, params=params, data=content, headers=sent, allow_redirects=False
+                sending.method,
+                url,
+                params=sending.params,
+                data=sending.content,
+                headers=headers,
+                allow_redirects=False,
             ) as answer:
                 return Response(answer.status, await answer.read(), answer.headers)
 
         try:
             if self._injector.active:
-                response = await self._disturbed(method, path, headers, ask)
+                response = await self._disturbed(sending, ask)
             else:
-                response = await ask(headers)
+                response = await ask(sending.headers)
         except FaultAborted as abort:
             raise CallFailed(
                 f"{self.callee}: injected {abort.status}",
@@ -293,22 +265,21 @@ class ServiceClient:
             raise CallFailed(
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
-        if response.status < 500 and response.status != 429:
-            return response
-        raise _failure(self.callee, response)
+        if response.status >= 500 or response.status == 429:
+            raise _failure(self.callee, response)
+        return _readable(self.callee, response)
 
     async def _disturbed(
         self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
+        sending: "_Sending",
         ask: Callable[[dict[str, str]], Awaitable[Response]],
     ) -> Response:
         """The request with the lab's faults around it. Raises FaultAborted."""
         # a copy: what a fault does to the headers is over with this attempt
         exchange = Exchange(
-            "outbound", method, path, self._caller, self.callee, headers=dict(headers)
-        )
+            "outbound", sending.method, sending.path, self._caller, self.callee,
+            headers=dict(sending.headers),
+        )  # fmt: skip
 
         async def proceed(discard: bool) -> Response:
             answer = await ask(exchange.headers)
@@ -317,6 +288,33 @@ class ServiceClient:
 
         response: Response = await self._injector.run(exchange, proceed)
         return response
+
+
+@dataclass(slots=True)
+class _Sending:
+    """One logical call's request, the same for all its copies."""
+
+    method: str
+    path: str
+    params: Any
+    content: bytes | None
+    headers: dict[str, str]
+    copies: Copies
+
+
+def _readable(callee: str, response: Response) -> Response:
+    """The answer, if what it says is JSON can be read. Raises CallFailed, indefinite: the work was
+    done, or was refused, but what came of it was damaged on its way; asking again may tell."""
+    if "json" in response.headers.get("Content-Type", ""):
+        try:
+            response.parse()
+        except ValueError as error:
+            raise CallFailed(
+                f"{callee} answered {response.status} with a damaged body: {error}",
+                definite=False,
+                retryable=True,
+            ) from None
+    return response
 
 
 def _failure(callee: str, response: Response) -> CallFailed:

@@ -68,9 +68,9 @@ class Protection:
             return await self.chain.run(attempt, call)
         return await stale.run(partial(self.chain.run, attempt), call)
 
-    def usable(self, names: list[str], call: Call) -> list[str]:
-        """The instances that are not ejected; all of them where ejection is off for this call."""
-        return self.ejection.available(names) if self._includes(OUTLIER, call) else names
+    def ejects(self, call: Call) -> bool:
+        """Whether bad instances are left out for this call."""
+        return self._includes(OUTLIER, call)
 
     def use(self, profile: str) -> None:
         """Move to another step of the ladder. Raises ProfileError."""

@@ -122,13 +122,9 @@ async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
     await edge.run(_fails(0), call)
     with pytest.raises(CallFailed):
         await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1"))
-    edge.ejection.available(["b-1", "b-2"])
-    for _ in range(5):
-        edge.ejection.record("b-1", False, 0.1)
-    after = Call(stale_edge)
-    assert edge.usable(["b-1", "b-2"], after) == ["b-1", "b-2"]
+    assert not edge.ejects(Call(stale_edge))
     edge.use("full")
-    assert edge.usable(["b-1", "b-2"], after) == ["b-2"]
+    assert edge.ejects(Call(stale_edge))
 
 
 async def test_retries_alone_have_no_budget_and_full_has_one(stale_edge: str) -> None:

@@ -30,6 +30,7 @@ Kind = Literal[
     "fallback",  # a substitute answered: reason
     "limit",  # an adaptive limit moved: limit
     "ejection",  # a host was taken out for wait_s: host, reason
+    "probation",  # an ejected host gets probes: host
     "readmission",  # a host is back: host
     "shed",  # a server dropped work: priority, reason
 ]

@@ -1,4 +1,4 @@
-"""Outlier ejection: take one bad instance out of the balancing for a while, never all of them."""
+"""Outlier ejection: take one bad instance out of the balancing, probe it before it is trusted again."""
 
 from __future__ import annotations
 
@@ -17,23 +17,43 @@ SMOOTHING = 0.1  # weight of the newest latency in a host's average
 
 @dataclass(slots=True)
 class _Host:
+    """`era` rises at each ejection and probation: an outcome counts only in the era of its start."""
+
+    out: bool = False
+    waits_until: float = 0.0  # after it, while out, the next call puts it on probation
+    on_probation: bool = False
+    probe_out: bool = False
+    era: int = 0
+    calls: int = 0  # answered, well or badly, since it was (re)admitted or put on probation
+    latency_s: float = 0.0  # their average: exponential, on probation plain
     bad_run: int = 0
-    calls: int = 0
-    latency_s: float = 0.0  # exponential average since it was (re)admitted
+    overtaken_run: int = 0
+    answered_run: int = 0
     ejections: int = 0
-    ejected_until: float | None = None
     admitted_at: float = 0.0
 
 
 class OutlierEjection(Switchable):
     """Which of an edge's hosts a balancing client may use. Not a Policy: it runs no call.
 
-    A host leaves after `consecutive` bad calls in a row (failed, or longer than `slow_s`), or when
-    its average latency over at least `slow_calls_min` calls exceeds both `slow_ratio` times the
-    median of the other hosts and that median plus `slow_gap_s`. It stays out for `base_s` times
-    its recent ejections (one is forgotten per `interval_s` spent inside), at most `base_s_max`.
+    A client asks `available`, begins each call with `admit` and ends it with exactly one of
+    `record`, `overtaken`, `release`. A host leaves
+
+    consecutive  after so many bad calls in a row (failed, or longer than `slow_s`)
+    slow         when its average latency over at least `slow_calls_min` calls exceeds both
+                 `slow_ratio` times the median of the others and that median plus `slow_gap_s`
+    overtaken    when a later copy of the same call, sent to another host, was answered first
+                 (hedging) `overtaken` times in a row, while no other host has been overtaken in as
+                 many calls: such a call was cut short, so that its latency is not known
+
+    It stays out for `base_s` times its recent ejections (one is forgotten per `interval_s` spent
+    inside), at most `base_s_max`. Then it is on probation: one call at a time, and it is back after
+    `probes` good ones, out again, for longer, at the first that failed or was overtaken, and as
+    soon as their average must come out slow. So a host that is still bad costs one call a return.
+
     At most a share `share_max` of the hosts is out, yet always one may be, and never the last.
-    After Envoy's outlier detection, whose defaults these are; Envoy does not look at latency.
+    After Envoy's outlier detection, whose defaults these are; Envoy looks neither at latency nor at
+    hedges, and trusts a host at once. The probes are a breaker's, half open.
     """
 
     kind: ClassVar[str] = "outlier"
@@ -51,6 +71,8 @@ class OutlierEjection(Switchable):
         slow_ratio: float | None = None,
         slow_calls_min: int = 20,
         slow_gap_s: float = 0.01,
+        overtaken: int = 4,
+        probes: int = 3,
         clock: Clock = SYSTEM_CLOCK,
         listener: Listener | None = None,
     ) -> None:
@@ -66,12 +88,14 @@ class OutlierEjection(Switchable):
         self.slow_ratio = slow_ratio
         self.slow_calls_min = at_least("slow_calls_min", slow_calls_min, 1)
         self.slow_gap_s = not_negative("slow_gap_s", slow_gap_s)
+        self.overtaken_max = at_least("overtaken", overtaken, 1)
+        self.probes = at_least("probes", probes, 1)
         self.clock = clock
         self.listener = listener
         self._hosts: dict[str, _Host] = {}
 
     def available(self, hosts: Sequence[str]) -> list[str]:
-        """Those of `hosts` in use now, in their order; all of them if none would remain.
+        """Those of `hosts` that may have the next call, in their order; all of them if none would.
 
         `hosts` is the current membership: hosts no longer in it are forgotten.
         """
@@ -81,67 +105,138 @@ class OutlierEjection(Switchable):
                 self._hosts[host] = _Host(admitted_at=now)
         if len(self._hosts) > len(hosts):
             self._hosts = {host: self._hosts[host] for host in hosts}
-        for name, state in self._hosts.items():
-            if state.ejected_until is not None and now >= state.ejected_until:
-                self._readmit(name, state, now)
         if not self.enabled:
             return list(hosts)
-        inside = [host for host in hosts if self._hosts[host].ejected_until is None]
-        return inside or list(hosts)
+        return [host for host in hosts if self._usable(self._hosts[host], now)] or list(hosts)
 
-    def record(self, host: str, ok: bool, latency_s: float) -> None:
-        """Count one call to `host`; may eject it. Unknown and ejected hosts are ignored."""
+    def admit(self, host: str) -> int:
+        """A call to `host` begins; returns the era to hand back at its end."""
         state = self._hosts.get(host)
-        if state is None or state.ejected_until is not None:
+        if state is None:
+            return -1
+        now = self.clock.monotonic()
+        if state.out and self._usable(state, now):
+            if not state.on_probation:
+                self._renew(state)
+                state.on_probation = True
+                self._tell(now, "probation", host, "wait_elapsed", state)
+            state.probe_out = True
+        return state.era
+
+    def record(self, host: str, era: int, ok: bool, latency_s: float) -> None:
+        """The call ended by itself after `latency_s` seconds; may eject or readmit the host."""
+        state = self._ended(host, era)
+        if state is None:
             return
         state.calls += 1
-        weight = max(SMOOTHING, 1 / state.calls)
+        weight = 1 / state.calls if state.out else max(SMOOTHING, 1 / state.calls)
         state.latency_s += (latency_s - state.latency_s) * weight
+        state.overtaken_run = 0
+        state.answered_run += 1
         if ok and (self.slow_s is None or latency_s <= self.slow_s):
             state.bad_run = 0
         else:
             state.bad_run += 1
-        if state.bad_run >= self.consecutive:
+        if state.out:
+            self._judge_probe(host, state)
+        elif state.bad_run >= self.consecutive:
             self._eject(host, state, "consecutive")
-        elif self._is_slow(state):
+        elif state.calls >= self.slow_calls_min and self._is_slow(state, state.latency_s):
             self._eject(host, state, "slow")
 
-    def _is_slow(self, state: _Host) -> bool:
-        if self.slow_ratio is None or state.calls < self.slow_calls_min:
+    def overtaken(self, host: str, era: int) -> None:
+        """The call was cut short: a copy of it that began later got its answer elsewhere."""
+        state = self._ended(host, era)
+        if state is None:
+            return
+        state.answered_run = 0
+        state.overtaken_run += 1
+        others = [other for other in self._hosts.values() if other is not state and not other.out]
+        if state.out:
+            self._eject(host, state, "probe_overtaken")
+        elif state.overtaken_run >= self.overtaken_max and all(
+            other.answered_run >= self.overtaken_max for other in others
+        ):
+            self._eject(host, state, "overtaken")
+
+    def release(self, host: str, era: int) -> None:
+        """The call ended in a way that says nothing of the host."""
+        self._ended(host, era)
+
+    def _usable(self, host: _Host, now: float) -> bool:
+        return not host.out or (now >= host.waits_until and not host.probe_out)
+
+    def _ended(self, name: str, era: int) -> _Host | None:
+        """The host, if the call's outcome counts: it is a member still, in the same era."""
+        host = self._hosts.get(name)
+        if host is None or host.era != era:
+            return None
+        if host.out and not host.probe_out:  # switched off, or nobody else was left
+            return None
+        host.probe_out = False
+        return host
+
+    def _judge_probe(self, name: str, host: _Host) -> None:
+        if host.bad_run:
+            self._eject(name, host, "probe_failed")
+        elif self._is_slow(host, host.latency_s * host.calls / self.probes):
+            # what the first ones took is enough to make the average of all of them slow
+            self._eject(name, host, "probe_slow")
+        elif host.calls >= self.probes:
+            host.out = False
+            now = host.admitted_at = self.clock.monotonic()
+            self._renew(host)
+            self._tell(now, "readmission", name, "probes_passed", host)
+
+    def _is_slow(self, host: _Host, latency_s: float) -> bool:
+        """Whether a host with this average is slow beside the others."""
+        if self.slow_ratio is None:
             return False
         others = [
             other.latency_s
             for other in self._hosts.values()
-            if other is not state
-            and other.ejected_until is None
-            and other.calls >= self.slow_calls_min
+            if other is not host and not other.out and other.calls >= self.slow_calls_min
         ]
         if not others:
             return False
         usual_s = median(others)
-        return state.latency_s > max(self.slow_ratio * usual_s, usual_s + self.slow_gap_s)
+        return latency_s > max(self.slow_ratio * usual_s, usual_s + self.slow_gap_s)
 
     def _eject(self, name: str, host: _Host, reason: str) -> None:
-        out = sum(other.ejected_until is not None for other in self._hosts.values())
-        allowed = min(max(1, int(self.share_max * len(self._hosts))), len(self._hosts) - 1)
-        if not self.enabled or out >= allowed:
+        if not self.enabled:
             return
         now = self.clock.monotonic()
-        forgiven = int((now - host.admitted_at) / self.interval_s)
-        host.ejections = max(0, host.ejections - forgiven) + 1
+        if not host.out:
+            out = sum(other.out for other in self._hosts.values())
+            if out >= min(max(1, int(self.share_max * len(self._hosts))), len(self._hosts) - 1):
+                return
+            forgiven = int((now - host.admitted_at) / self.interval_s)
+            host.ejections = max(0, host.ejections - forgiven)
+        failures = host.bad_run or host.overtaken_run
+        host.ejections += 1
+        host.out = True
         wait_s = min(self.base_s * host.ejections, self.base_s_max)
-        host.ejected_until = now + wait_s
-        self._tell(now, "ejection", name, reason, wait_s, host)
+        host.waits_until = now + wait_s
+        self._renew(host)
+        self._tell(now, "ejection", name, reason, host, wait_s, failures)
 
-    def _readmit(self, name: str, host: _Host, now: float) -> None:
-        host.ejected_until = None
-        host.admitted_at = now
-        host.bad_run = host.calls = 0
+    @staticmethod
+    def _renew(host: _Host) -> None:
+        """Begin an era: what was counted before is over, calls under way count no more."""
+        host.era += 1
+        host.calls = host.bad_run = host.overtaken_run = host.answered_run = 0
         host.latency_s = 0.0
-        self._tell(now, "readmission", name, "wait_elapsed", 0.0, host)
+        host.on_probation = host.probe_out = False
 
     def _tell(
-        self, now: float, kind: Kind, name: str, reason: str, wait_s: float, host: _Host
+        self,
+        now: float,
+        kind: Kind,
+        name: str,
+        reason: str,
+        host: _Host,
+        wait_s: float = 0.0,
+        failures: int = 0,
     ) -> None:
         if self.listener is not None:
             event = Event(
@@ -153,7 +248,7 @@ class OutlierEjection(Switchable):
                 host=name,
                 wait_s=wait_s,
                 n=host.ejections,
-                failures=host.bad_run,
+                failures=failures,
             )
             emit(self.listener, event)
 
@@ -163,7 +258,8 @@ class OutlierEjection(Switchable):
             "edge": self.edge,
             "hosts": {
                 name: {
-                    "ejected_s": round(max(0.0, (host.ejected_until or now) - now), 3),
+                    "out": host.out,
+                    "ejected_s": round(max(0.0, host.waits_until - now), 3) if host.out else 0.0,
                     "ejections": host.ejections,
                     "bad_run": host.bad_run,
                     "latency_s": round(host.latency_s, 6),

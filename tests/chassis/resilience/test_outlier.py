@@ -1,5 +1,6 @@
 """Outlier ejection takes out one bad host, for longer each time, and never the last one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,12 +19,29 @@ def an_ejection(clock: FakeClock, hosts: list[str] = TWO, **knobs: Any) -> Outli
     return ejection
 
 
+def call(ejection: OutlierEjection, host: str, ok: bool = True, latency_s: float = 0.1) -> None:
+    """One call of `host`, begun and ended."""
+    ejection.record(host, ejection.admit(host), ok, latency_s)
+
+
 def bad(ejection: OutlierEjection, host: str, times: int = 5) -> None:
     for _ in range(times):
-        ejection.record(host, False, 0.1)
+        call(ejection, host, ok=False)
 
 
-def test_five_bad_calls_in_a_row_eject_and_time_readmits(
+def good(ejection: OutlierEjection, host: str, times: int = 3) -> None:
+    for _ in range(times):
+        call(ejection, host)
+
+
+def overtaken(ejection: OutlierEjection, host: str, by: str) -> None:
+    """A call of `host`, and a later copy of it that `by` answered first."""
+    era = ejection.admit(host)
+    call(ejection, by)
+    ejection.overtaken(host, era)
+
+
+def test_five_bad_calls_in_a_row_eject_and_three_good_probes_readmit(
     clock: FakeClock, heard: list[Event]
 ) -> None:
     ejection = an_ejection(clock, listener=heard.append)
@@ -34,18 +52,107 @@ def test_five_bad_calls_in_a_row_eject_and_time_readmits(
     clock.tick(29.9)
     assert ejection.available(TWO) == ["two:80"]
     clock.tick(0.1)
-    assert ejection.available(TWO) == TWO
+    for _ in range(3):
+        assert ejection.available(TWO) == TWO
+        good(ejection, "one:80", 1)
     bad(ejection, "one:80", 4)
     assert ejection.available(TWO) == TWO, "it starts afresh"
-    assert kinds(heard) == ["ejection", "readmission"]
+    said = [(event.kind, event.reason) for event in heard]
+    assert said == [
+        ("ejection", "consecutive"),
+        ("probation", "wait_elapsed"),
+        ("readmission", "probes_passed"),
+    ]
     assert heard[0].host == "one:80"
     assert heard[0].wait_s == 30
+
+
+def test_on_probation_a_host_has_one_call_at_a_time(clock: FakeClock) -> None:
+    ejection = an_ejection(clock)
+    bad(ejection, "one:80")
+    clock.tick(30)
+    probe = ejection.admit("one:80")
+    assert ejection.available(TWO) == ["two:80"]
+    ejection.release("one:80", probe)
+    assert ejection.available(TWO) == TWO, "a call that says nothing makes room for another"
+
+
+@pytest.mark.parametrize(
+    ("probe", "reason"),
+    [
+        (lambda e: call(e, "one:80", ok=False), "probe_failed"),
+        (lambda e: overtaken(e, "one:80", by="two:80"), "probe_overtaken"),
+        (lambda e: call(e, "one:80", latency_s=1.0), "probe_slow"),
+    ],
+)
+def test_one_bad_probe_is_enough_to_leave_it_out_for_longer(
+    clock: FakeClock, heard: list[Event], probe: Callable[[OutlierEjection], None], reason: str
+) -> None:
+    ejection = an_ejection(clock, slow_ratio=3, listener=heard.append)
+    bad(ejection, "one:80")
+    good(ejection, "two:80", 20)
+    clock.tick(30)
+    probe(ejection)
+    assert [(e.reason, e.wait_s) for e in heard if e.kind == "ejection"] == [
+        ("consecutive", 30),
+        (reason, 60),
+    ]
+    clock.tick(59)
+    assert ejection.available(TWO) == ["two:80"]
+
+
+def test_one_probe_that_was_a_little_slow_is_outweighed_by_the_others(clock: FakeClock) -> None:
+    ejection = an_ejection(clock, slow_ratio=3)
+    bad(ejection, "one:80")
+    good(ejection, "two:80", 20)
+    clock.tick(30)
+    for latency_s in (0.5, 0.1, 0.1):
+        call(ejection, "one:80", latency_s=latency_s)
+    good(ejection, "one:80", 3)
+    assert ejection.available(TWO) == TWO
+
+
+def test_what_began_before_the_ejection_is_no_probe(clock: FakeClock, heard: list[Event]) -> None:
+    ejection = an_ejection(clock, listener=heard.append)
+    late = [ejection.admit("one:80") for _ in range(5)]
+    bad(ejection, "one:80")
+    clock.tick(30)
+    probe = ejection.admit("one:80")
+    for era in late:
+        ejection.record("one:80", era, False, 31.0)
+    assert kinds(heard) == ["ejection", "probation"]
+    ejection.record("one:80", probe, True, 0.1)
+    assert ejection.available(TWO) == TWO
+
+
+def test_overtaken_four_times_in_a_row_by_one_that_never_is(
+    clock: FakeClock, heard: list[Event]
+) -> None:
+    ejection = an_ejection(clock, listener=heard.append)
+    for _ in range(3):
+        overtaken(ejection, "one:80", by="two:80")
+    good(ejection, "one:80", 1)
+    for _ in range(4):
+        assert ejection.available(TWO) == TWO
+        overtaken(ejection, "one:80", by="two:80")
+    assert ejection.available(TWO) == ["two:80"]
+    assert [(e.reason, e.failures) for e in heard] == [("overtaken", 4)]
+
+
+def test_where_all_are_overtaken_none_is_to_blame(clock: FakeClock) -> None:
+    ejection = an_ejection(clock)
+    for _ in range(20):
+        overtaken(ejection, "one:80", by="two:80")
+        overtaken(ejection, "two:80", by="one:80")
+    for _ in range(3):
+        overtaken(ejection, "one:80", by="two:80")
+    assert ejection.available(TWO) == TWO
 
 
 def test_one_good_call_starts_the_count_again(clock: FakeClock) -> None:
     ejection = an_ejection(clock)
     bad(ejection, "one:80", 4)
-    ejection.record("one:80", True, 0.1)
+    good(ejection, "one:80", 1)
     bad(ejection, "one:80", 4)
     assert ejection.available(TWO) == TWO
 
@@ -57,7 +164,7 @@ def test_each_ejection_lasts_longer_up_to_a_limit_and_good_times_are_remembered(
     for _ in range(4):
         bad(ejection, "one:80")
         clock.tick(70)
-        ejection.available(TWO)
+        good(ejection, "one:80")
     clock.tick(1000)
     bad(ejection, "one:80")
     waits = [e.wait_s for e in heard if e.kind == "ejection"]
@@ -67,30 +174,30 @@ def test_each_ejection_lasts_longer_up_to_a_limit_and_good_times_are_remembered(
 def test_a_slow_host_of_two_is_ejected_and_readmitted(clock: FakeClock, heard: list[Event]) -> None:
     ejection = an_ejection(clock, slow_ratio=3, slow_calls_min=20, listener=heard.append)
     for _ in range(21):
-        ejection.record("one:80", True, 0.5)
-        ejection.record("two:80", True, 0.02)
+        call(ejection, "one:80", latency_s=0.5)
+        call(ejection, "two:80", latency_s=0.02)
     assert ejection.available(TWO) == ["two:80"]
     assert heard[0].reason == "slow"
     clock.tick(30)
     assert ejection.available(TWO) == TWO
     for _ in range(40):
-        ejection.record("one:80", True, 0.02)
-        ejection.record("two:80", True, 0.02)
+        call(ejection, "one:80", latency_s=0.02)
+        call(ejection, "two:80", latency_s=0.02)
     assert ejection.available(TWO) == TWO
 
 
 def test_a_small_difference_is_not_slow(clock: FakeClock) -> None:
     ejection = an_ejection(clock, slow_ratio=3)
     for _ in range(50):
-        ejection.record("one:80", True, 0.004)
-        ejection.record("two:80", True, 0.001)
+        call(ejection, "one:80", latency_s=0.004)
+        call(ejection, "two:80", latency_s=0.001)
     assert ejection.available(TWO) == TWO
 
 
 def test_calls_longer_than_slow_s_are_bad(clock: FakeClock) -> None:
     ejection = an_ejection(clock, slow_s=1)
     for _ in range(5):
-        ejection.record("one:80", True, 1.5)
+        call(ejection, "one:80", latency_s=1.5)
     assert ejection.available(TWO) == ["two:80"]
 
 
@@ -98,7 +205,7 @@ def test_hosts_that_left_are_forgotten(clock: FakeClock) -> None:
     ejection = an_ejection(clock)
     bad(ejection, "one:80")
     assert ejection.available(["two:80", "three:80"]) == ["two:80", "three:80"]
-    ejection.record("one:80", False, 0.1)
+    bad(ejection, "one:80")
     assert ejection.available(["one:80", "two:80"]) == ["one:80", "two:80"]
 
 
@@ -112,24 +219,41 @@ def test_switched_off_it_offers_every_host(clock: FakeClock) -> None:
 @given(
     hosts=st.integers(1, 12),
     share=st.sampled_from([0.1, 0.3, 0.5, 1.0]),
-    steps=st.lists(st.tuples(st.integers(0, 11), st.booleans(), st.integers(0, 9)), max_size=150),
+    steps=st.lists(
+        st.tuples(st.integers(0, 11), st.sampled_from("gbohr"), st.integers(0, 9)), max_size=150
+    ),
 )
-@example(hosts=1, share=1.0, steps=[(0, False, 0)] * 2)
-@example(hosts=3, share=1.0, steps=[(n // 2, False, 0) for n in range(6)])
-def test_never_more_than_the_share_and_never_the_last(
-    hosts: int, share: float, steps: list[tuple[int, bool, int]]
+@example(hosts=1, share=1.0, steps=[(0, "b", 0)] * 2)
+@example(hosts=3, share=1.0, steps=[(n // 2, "b", 0) for n in range(6)])
+@example(hosts=2, share=0.5, steps=[(0, "b", 0)] * 2 + [(0, "h", 9), (0, "h", 9), (0, "h", 9)])
+def test_never_more_than_the_share_never_the_last_and_one_probe_at_a_time(
+    hosts: int, share: float, steps: list[tuple[int, str, int]]
 ) -> None:
+    """g, b: a good, a bad call. o: overtaken. h: begun and held. r: a held one ends well."""
     clock = FakeClock()
     names = [f"host-{number}" for number in range(hosts)]
-    ejection = an_ejection(clock, names, consecutive=2, base_s=5, share_max=share)
-    for number, ok, gap in steps:
+    ejection = an_ejection(clock, names, consecutive=2, overtaken=2, base_s=5, share_max=share)
+    held: list[tuple[str, int]] = []
+    for number, what, gap in steps:
         clock.tick(gap / 3)
-        ejection.record(names[number % hosts], ok, 0.1)
         inside = ejection.available(names)
-        out = [h for h in ejection._hosts.values() if h.ejected_until is not None]
+        name = inside[number % len(inside)]
+        if what == "r":
+            if held:
+                ejection.record(*held.pop(number % len(held)), True, 0.1)
+        else:
+            era = ejection.admit(name)
+            if what == "h":
+                held.append((name, era))
+            elif what == "o":
+                ejection.overtaken(name, era)
+            else:
+                ejection.record(name, era, what == "g", 0.1)
+        out = [name for name, host in ejection._hosts.items() if host.out]
+        probed = [name for name in out if ejection._hosts[name].probe_out]
         assert len(out) < hosts
-        assert len(inside) == hosts - len(out)
-        assert hosts - len(inside) <= max(1, int(share * hosts))
+        assert len(out) <= max(1, int(share * hosts))
+        assert not set(probed) & set(ejection.available(names)), "two probes at once"
 
 
 def test_a_wrong_knob_fails_by_name(clock: FakeClock) -> None:
