@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ class OpenLoop(FastHttpUser):
         shoppers = make_shoppers(profile.sessions, options.seed)
         stop = Event()
         gevent.signal_handler(signal.SIGUSR1, stop.set)
-        flusher = gevent.spawn(flush_each_second, record)
+        flusher = gevent.spawn(each_second, record.flush)
+        teller: Any = None
+        arrivals = {"sent": 0, "dropped": 0}
         status = {
             "profile": profile.name,
             "seed": options.seed,
@@ -103,17 +106,22 @@ class OpenLoop(FastHttpUser):
                 )
 
             def send(arrival: Arrival, intended_s: float) -> None:
+                arrivals["sent"] += 1
                 try:
                     JOURNEYS[arrival.action](errand(arrival, intended_s))
                 except NotLoggedIn as error:
                     unsent(arrival, intended_s, str(error), dropped=False)
 
             def drop(arrival: Arrival, intended_s: float) -> None:
+                arrivals["dropped"] += 1
                 unsent(arrival, intended_s, "dropped: too many requests in flight", dropped=True)
 
             start_s = now_s() + LEAD_S
             if run_dir:
-                write_json(run_dir / "load.json", {**status, "started_s": start_s})
+                path, begun = run_dir / "load.json", {**status, "started_s": start_s}
+                write_json(path, begun)
+                # how many came by now, for whoever watches: requests are written when answered
+                teller = gevent.spawn(each_second, lambda: write_json(path, begun | arrivals))
             told = follow(
                 schedule,
                 start_s,
@@ -129,14 +137,14 @@ class OpenLoop(FastHttpUser):
             log.error("%s: is the lab up, and is this its address?", error)
             self.environment.process_exit_code = 1
         finally:
-            flusher.kill()
+            gevent.killall([each for each in (flusher, teller) if each])
             record.close()
             if run_dir:
                 write_json(run_dir / "load.json", status)
             self.environment.runner.quit()
 
 
-def flush_each_second(record: RequestLog) -> None:
+def each_second(do: Callable[[], None]) -> None:
     while True:
         gevent.sleep(1)
-        record.flush()
+        do()

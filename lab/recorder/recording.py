@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.recorder.exposition import Exposition
 from lab.recorder.labfile import LabFile
 from lab.recorder.loglines import row_of
+from lab.recorder.progress import Progress
 from lab.recorder.scrape import Scraper, scrape_each_second
 from lab.recorder.tail import Tail
 from lab.recorder.writer import FLUSH_INTERVAL_S, Writer
@@ -36,6 +38,8 @@ class Recording:
         self._writer = Writer(run_dir)
         self._tail = Tail(lab_dir / "logs")
         self._scraper = Scraper(clock)
+        self._progress = Progress(run_dir, clock)
+        self._telling = asyncio.Lock()
         self._stopping = False
         self._following = asyncio.create_task(self._follow_logs())
         self._flushing = asyncio.create_task(self._flush_often())
@@ -63,6 +67,8 @@ class Recording:
         await self._read_logs()
         self._tail.close()
         await self._writer.close()
+        async with self._telling:
+            self._progress.close()
         counts = self.counts() | {"stopped_s": self._clock()}
         await asyncio.to_thread(_write_json, self.run_dir / "recorder.json", counts)
         return counts
@@ -77,6 +83,17 @@ class Recording:
             "scrape_failures": self._scraper.failures,
             "error": self._writer.error,
         }
+
+    async def tell(self, to: Exposition) -> None:
+        """What the run has come to and what was recorded of it, as metrics."""
+        for name, counts in (("rows", self._writer.rows), ("shed", self._writer.shed)):
+            to.family(f"recorder_{name}_total", "counter", f"The run's {name}, by table")
+            for table, count in counts.items():
+                to.sample(count, table=table)
+        to.family("recorder_scrape_failures_total", "counter", "Instances that did not answer")
+        to.sample(self._scraper.failures)
+        async with self._telling:  # in a thread: a burst of requests is a lot to read
+            await asyncio.to_thread(self._progress.write, to)
 
     async def _follow_logs(self) -> None:
         while not self._stopping:

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from lab.recorder import exposition
+from lab.recorder.exposition import Exposition
 from lab.recorder.forward import HEADERS, Forwarder
 from lab.recorder.labfile import LabFile
 from lab.recorder.otlp import BadTraces, lines_from_json, lines_from_protobuf
@@ -42,6 +44,7 @@ class RecorderApp:
     POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
     GET /recording       {"recording": bool, counts...}
     DELETE /recording    stop, write the rest, the final counts; 404 when none runs
+    GET /metrics         the run's phase, faults and load, and the recorder's own counts (docs/metrics.md)
     GET /health          200, and what went on to Jaeger
     The three of /recording want `Authorization: Bearer <token of lab.json>`.
     """
@@ -70,6 +73,9 @@ class RecorderApp:
             return await self._take_traces(scope, receive)
         if path == "/health":
             return _json(200, {"status": "ok", "jaeger": self._jaeger.counts()})
+        if path == "/metrics":
+            _only(method, "GET")
+            return 200, (await self._metrics()).encode(), exposition.CONTENT_TYPE
         if path == "/recording":
             _only(method, "GET", "POST", "DELETE")
             self._authorize(scope)
@@ -104,6 +110,14 @@ class RecorderApp:
     def _pass_on(self, scope: Scope, body: bytes) -> None:
         headers = {name: _header(scope, name.encode()) for name in HEADERS}
         self._jaeger.offer(body, {name: value for name, value in headers.items() if value})
+
+    async def _metrics(self) -> str:
+        recording, told = self._recording, Exposition()
+        told.family("recorder_recording", "gauge", "1 while a run is recorded")
+        told.sample(int(recording is not None))
+        if recording is not None:
+            await recording.tell(told)
+        return told.text()
 
     def _start(self, body: bytes) -> dict[str, Any]:
         try:
