@@ -10,12 +10,13 @@ from lab.recorder.server import serve
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.recorder", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="listens on 127.0.0.1:PORT")
+    parser.add_argument("--port", type=int, required=True, help="listens on it")
+    parser.add_argument("--host", default="127.0.0.1", help="and on it (default: loopback)")
     parser.add_argument("--lab-dir", type=Path, required=True, help="holds lab.json and logs/")
     options = parser.parse_args()
     if not options.lab_dir.is_dir():
         parser.error(f"--lab-dir {options.lab_dir} is no directory: start a lab with `lab up`")
-    serve(options.port, options.lab_dir.resolve())
+    serve(options.port, options.lab_dir.resolve(), options.host)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lab.topology import PROJECT, Topology, nearest
 
-RENDERERS = ("nginx",)
+RENDERERS = ("nginx", "compose")
 
 
 class RenderError(ValueError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lab.state import PORT_BASE
 from lab.topology import Topology
 
 BODY_MAX = "64k"
@@ -12,7 +13,7 @@ TEMPLATE = """\
 daemon off;
 worker_processes 1;
 {user}pid {run}/nginx.pid;
-error_log {logs}/nginx-errors.log warn;
+error_log {error_log} warn;
 
 events {{
     worker_connections 4096;
@@ -40,12 +41,9 @@ http {{
         '"path":"$uri","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
         '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
         '"upstream_duration_s":"$upstream_response_time"}}';
-    access_log {logs}/nginx.jsonl lines buffer=16k flush=200ms;
+    access_log {access_log};
 
-    upstream {balances} {{
-{upstream}
-        keepalive 64;
-    }}
+{balancing}
 
     server {{
         listen {listen};
@@ -67,7 +65,7 @@ http {{
         }}
 
         location /api/ {{
-            proxy_pass http://{balances};
+{pass_on}
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
@@ -96,6 +94,21 @@ http {{
     }}
 }}
 """
+
+UPSTREAM = """\
+    upstream {balances} {{
+{servers}
+        keepalive 64;
+    }}"""
+
+PASS_TO_UPSTREAM = "            proxy_pass http://{balances};"
+
+# Through a variable the name is looked up again whenever the answer is a second old; an upstream's is
+# at start alone, and nginx would go on asking the address that a container had before its restart.
+RESOLVER = "    resolver 127.0.0.11 valid=1s ipv6=off;"
+PASS_TO_NAME = """\
+            set $balanced {balances};
+            proxy_pass http://$balanced:{port};"""
 
 PROBLEM = """\
         error_page {status} @problem_{status};
@@ -137,16 +150,38 @@ def render(
         f"        server {host}:{number} max_fails=0;"
         for host, number in zip(hosts, upstream_ports, strict=True)
     ]
-    return TEMPLATE.format(
+    servers = "\n".join(lines) or "        server 127.0.0.1:9 down;"
+    return _filled(
         user=f"user {user};\n" if user else "",
         run=run,
-        logs=logs,
-        balances=balances,
-        upstream="\n".join(lines) or "        server 127.0.0.1:9 down;",
+        error_log=f"{logs}/nginx-errors.log",
+        access_log=f"{logs}/nginx.jsonl lines buffer=16k flush=200ms",
+        balancing=UPSTREAM.format(balances=balances, servers=servers),
+        pass_on=PASS_TO_UPSTREAM.format(balances=balances),
         listen=f"{listen_host}:{port}",
+    )
+
+
+def in_containers(topology: Topology) -> str:
+    """The configuration of docker-compose.yml: balances by the engine's DNS, tells on stdout and stderr."""
+    service = topology.services[topology.ingress.balances]
+    return _filled(
+        user="",
+        run="/tmp",
+        error_log="stderr",
+        access_log="/dev/stdout lines buffer=16k flush=200ms",
+        balancing=RESOLVER,
+        pass_on=PASS_TO_NAME.format(balances=service.name, port=PORT_BASE + service.offset),
+        listen=str(PORT_BASE),
+    )
+
+
+def _filled(**parts: str) -> str:
+    return TEMPLATE.format(
         body_max=BODY_MAX,
         not_found=_problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs."),
         problems="\n".join(_location(*each) for each in PROBLEMS),
+        **parts,
     )
 
 
@@ -181,5 +216,8 @@ def sample(topology: Topology, port_base: int = 8080) -> str:
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """What `lab render` commits: a sample, since a running lab renders its own."""
-    return {"system/deploy/nginx.conf": sample(topology)}
+    """What `lab render` commits: a sample, since a running lab renders its own, and the containers'."""
+    return {
+        "system/deploy/nginx.conf": sample(topology),
+        "system/deploy/nginx.compose.conf": in_containers(topology),
+    }

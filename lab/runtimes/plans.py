@@ -23,6 +23,7 @@ from lab.topology import Service, Topology
 
 # What the services load only once they serve: loaded here, the forked ones share it.
 PRELOAD = (
+    "chassis.cache",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
     "uvicorn.loops.uvloop",

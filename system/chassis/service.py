@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import asyncpg
@@ -16,7 +16,6 @@ from nats.aio.client import Client as NatsClient
 
 from chassis import clock, faults, idempotency, lab, operations, store, telemetry
 from chassis.auth import Authenticator, ServiceTokens, UserTokens
-from chassis.cache import Cache, open_cache
 from chassis.client import ServiceClient, open_session
 from chassis.clock import SystemClock
 from chassis.context import lab_options
@@ -31,6 +30,9 @@ from chassis.problems import install as install_problems
 from chassis.protection import Protection, Switchboard, disabled_by
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
+
+if TYPE_CHECKING:
+    from chassis.cache import Cache
 
 log = logging.getLogger("chassis.service")
 POOL_SIZE_MAX = 10
@@ -80,7 +82,9 @@ class Service:
         self.checks["database"] = lambda: pool.fetchval("SELECT 1", timeout=READY_S)
         return pool
 
-    async def cache(self) -> Cache:
+    async def cache(self) -> "Cache":
+        from chassis.cache import open_cache  # Valkey's driver takes 8 MB: only who uses it has it
+
         opened = open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
         self.injector.host.caches.append(opened)
         return opened

@@ -1,0 +1,117 @@
+"""docker-compose.yml as data: what must be true of it whatever engine runs it."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import topology as topologies
+from lab.render import compose
+from lab.topology import PROJECT
+
+SECRETS = re.compile(r"SECRET|TOKEN|PASSWORD")
+UNITS = {"M": 1, "G": 1024}
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (PROJECT / compose.FILE).read_text()
+
+
+@pytest.fixture(scope="module")
+def services(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    return found
+
+
+def test_every_instance_of_the_topology_is_a_service_with_its_port(
+    services: dict[str, Any],
+) -> None:
+    topology = topologies.load()
+    numbers = topology.ports(8080)
+    for service in topology.services.values():
+        for number in range(1, service.replicas + 1):
+            name = f"{service.name}-{number}"
+            (port,) = services[name]["ports"]
+            assert f":-{numbers[name]}}}:" in port, name
+            assert services[name]["environment"]["INSTANCE"] == name
+
+
+def test_the_rendered_block_is_what_the_topology_says(text: str) -> None:
+    assert compose.replaced(text, topologies.load()) == text
+
+
+def test_a_file_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="no rendered block"):
+        compose.replaced("services: {}", topologies.load())
+
+
+def test_a_database_password_goes_to_postgres_and_to_its_own_service_alone(
+    services: dict[str, Any],
+) -> None:
+    for name, service in services.items():
+        own = str(service.get("environment", {}))
+        found = set(re.findall(r"\$\{DB_PASSWORD_([A-Z]+)", own))
+        if name == "postgres":
+            assert len(found) == 7
+        else:
+            assert found <= {name.partition("-")[0].upper()}, name
+
+
+def test_no_secret_has_a_default(text: str) -> None:
+    secrets = [v for v in re.findall(r"\$\{([A-Z0-9_]+:-[^}]*)\}", text) if SECRETS.search(v)]
+    assert len(secrets) > 5
+    assert all(each.endswith(":-") for each in secrets), secrets
+
+
+def test_everything_is_published_on_loopback(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+    assert len(ports) > 15
+    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+
+
+def test_images_are_pinned_to_a_version(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        tag = service["image"].rpartition(":")[2]
+        assert service["image"].startswith("breakwater/") or re.search(r"\d+\.\d+", tag), name
+
+
+def test_everything_has_limits_and_is_started_again(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert _limit(service), name
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str, Any]) -> None:
+    always = [each for each in services.values() if not each.get("profiles")]
+    full = [each for each in services.values() if each.get("profiles") == ["full"]]
+    assert sum(map(_limit, always)) <= 1.2 * 1024
+    assert sum(map(_limit, always + full)) <= 3 * 1024
+
+
+def test_the_shops_containers_hold_nothing_they_need_not(services: dict[str, Any]) -> None:
+    ours = [each for each in services.values() if each["image"].startswith("breakwater/shop")]
+    assert len(ours) > 10
+    for service in ours:
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["shop", "notebooks"])
+def test_an_images_packages_are_those_of_the_projects_lock(name: str) -> None:
+    known = set(_pins((PROJECT / "requirements.lock").read_text()))
+    used = set(_pins((PROJECT / f"system/deploy/{name}.lock").read_text()))
+    assert len(used) > 40
+    assert used <= known, f"make system/deploy/{name}.lock anew (shop.in says how): {used - known}"
+
+
+def _pins(lock: str) -> list[str]:
+    return re.findall(r"^([a-z0-9._-]+(?:\[[a-z,]+\])?==[^ ;\\]+)", lock, re.MULTILINE)
+
+
+def _limit(service: dict[str, Any]) -> int:
+    """MB of memory."""
+    limit = service["deploy"]["resources"]["limits"]["memory"]
+    return int(limit[:-1]) * UNITS[limit[-1]]
