@@ -2,8 +2,10 @@
 
 from lab.archive.run import ArchiveError, Run, find_run, latest_run, list_runs, runs_folder
 from lab.archive.seal import Sealed, replace_table, seal
+from lab.archive.tables import ARCHIVE_VERSION
 
 __all__ = [
+    "ARCHIVE_VERSION",
     "ArchiveError",
     "Run",
     "Sealed",

@@ -10,10 +10,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from lab.archive.tables import TABLES, read_table
+from lab.archive.tables import ARCHIVE_VERSION, TABLES, parts, read_table, table_of
 from lab.state import labs_folder
-
-ARCHIVE_VERSION = 1
 
 
 class ArchiveError(Exception):
@@ -37,10 +35,10 @@ class Run:
         _check(self.path)
         self.info: dict[str, Any] = _read_json(self.path / "run.json") or {}
         version = self.info.get("archive_version", ARCHIVE_VERSION)
-        if version != ARCHIVE_VERSION:
+        if version not in range(1, ARCHIVE_VERSION + 1):
             raise ArchiveError(
-                f"{self.path} is an archive of version {version}, this Breakwater reads version"
-                f" {ARCHIVE_VERSION}: use the Breakwater that made it"
+                f"{self.path} is an archive of version {version}, this Breakwater reads up to"
+                f" version {ARCHIVE_VERSION}: use the Breakwater that made it"
             )
         self._connection = duckdb.connect(config={"threads": 2})
         for table in TABLES:
@@ -199,11 +197,7 @@ def latest_run(root: Path | str | None = None) -> Path:
 
 
 def _is_archive(path: Path) -> bool:
-    return (path / "run.json").is_file() or any(
-        (path / f"{table}.{suffix}").is_file()
-        for table in TABLES
-        for suffix in ("parquet", "ndjson")
-    )
+    return (path / "run.json").is_file() or any(parts(path, table) for table in TABLES)
 
 
 def _check(path: Path) -> None:
@@ -216,9 +210,8 @@ def _check(path: Path) -> None:
             f"{path} is no run archive (neither run.json nor a table is in it):"
             " `lab runs` lists those there are"
         )
-    for table in TABLES:
-        raw = path / f"{table}.ndjson"
-        if raw.is_file() and not _starts_with_json(raw):
+    for raw in path.glob("*.ndjson"):
+        if table_of(raw) in TABLES and not _starts_with_json(raw):
             raise ArchiveError(
                 f"{raw} is damaged (its first line is no JSON object):"
                 " run the experiment again or remove that file"

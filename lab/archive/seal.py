@@ -11,7 +11,22 @@ from typing import Any
 import duckdb
 
 from lab.archive.run import ArchiveError
-from lab.archive.tables import ANCHOR, TABLES, empty_table, read_raw, read_table
+from lab.archive.tables import (
+    TABLES,
+    empty_table,
+    merged_faults,
+    parts,
+    read_table,
+    table_of,
+    whole_lines,
+)
+
+ROW_GROUP_ROWS = 20_480  # of columns that are held in memory until they are written
+# What compaction beside a running shop may take: about 120 MB in all.
+ONE_CORE: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "256MB",
+}
 
 
 @dataclass(frozen=True)
@@ -34,22 +49,44 @@ def seal(run_dir: Path | str) -> Sealed:
         raise ArchiveError(f"there is no run {run_dir}: `lab runs` lists those there are")
     rows: dict[str, int] = {}
     damaged: dict[str, int] = {}
+    for left_over in run_dir.glob("*.[0-9]*.tmp"):
+        left_over.unlink()
     with duckdb.connect(config={"threads": 2}) as connection:
         for table in TABLES:
-            raw = run_dir / f"{table}.ndjson"
-            sealed = run_dir / f"{table}.parquet"
             try:
-                if raw.is_file():
-                    if torn := _damaged(connection, raw, table):
-                        damaged[table] = torn
-                    _write(read_table(connection, run_dir, table), sealed)
-                    raw.unlink()
-                elif not sealed.is_file():
-                    _write(empty_table(connection, table), sealed)
-                rows[table] = len(connection.read_parquet(str(sealed)))
+                for part in parts(run_dir, table):
+                    if part.suffix == ".ndjson" and (torn := seal_part(connection, part)):
+                        damaged[table] = damaged.get(table, 0) + torn
+                if not (run_dir / f"{table}.parquet").is_file():
+                    _write(empty_table(connection, table), run_dir / f"{table}.parquet")
+                rows[table] = len(read_table(connection, run_dir, table))
             except (OSError, duckdb.Error) as error:
                 raise ArchiveError(f"cannot seal {table} of {run_dir}: {error}") from error
     return Sealed(rows, damaged)
+
+
+def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
+    """One NDJSON file to the Parquet of the same stem, then removed; the number of damaged lines.
+
+    Raises OSError or duckdb.Error, and then the NDJSON is as it was.
+    """
+    table = table_of(part)
+    rows = whole_lines(connection, [part], table)
+    sealed = part.with_suffix(".parquet")
+    if table == "faults":
+        whole = len(rows)
+        _write(merged_faults(rows), sealed)
+    else:
+        _write(rows, sealed)
+        whole = len(connection.read_parquet(str(sealed)))  # its footer says so
+    damaged = _lines(part) - whole
+    part.unlink()
+    return damaged
+
+
+def _lines(part: Path) -> int:
+    with part.open("rb") as file:
+        return sum(1 for line in file if line.strip())
 
 
 def replace_table(run_dir: Path | str, table: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -65,14 +102,9 @@ def replace_table(run_dir: Path | str, table: str, rows: Sequence[dict[str, Any]
 
 
 def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
-    half = path.with_suffix(".tmp")
+    half = path.with_suffix(f".{os.getpid()}.tmp")  # a killed recorder's last compaction may go on
     try:
-        rows.write_parquet(str(half), compression="zstd")
+        rows.write_parquet(str(half), compression="zstd", row_group_size=ROW_GROUP_ROWS)
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
-
-
-def _damaged(connection: duckdb.DuckDBPyConnection, raw: Path, table: str) -> int:
-    lines = read_raw(connection, raw, table).filter(f"{ANCHOR[table]} IS NULL")
-    return len(lines)

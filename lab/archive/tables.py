@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
+
+# 2: spans have `events`; a table may lie in numbered parts. Version 1 is read as well.
+ARCHIVE_VERSION = 2
 
 TEXT, REAL, WHOLE, SMALL, FLAG = "VARCHAR", "DOUBLE", "BIGINT", "INTEGER", "BOOLEAN"
 
@@ -22,7 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
         **{"service": TEXT, "instance": TEXT, "arm": TEXT, "name": TEXT, "kind": TEXT},
         **{"start_ns": WHOLE, "end_ns": WHOLE, "status": TEXT},
         **{"http_method": TEXT, "http_route": TEXT, "http_status": SMALL},
-        **{"peer": TEXT, "attempt": SMALL, "attributes": TEXT},
+        **{"peer": TEXT, "attempt": SMALL, "attributes": TEXT, "events": TEXT},
     },
     "logs": {
         **{"time_s": REAL, "level": TEXT, "service": TEXT, "instance": TEXT, "message": TEXT},
@@ -65,30 +69,71 @@ _MERGE_FAULTS = """
 """
 
 
+def table_of(part: Path) -> str:
+    """The table that a part belongs to: `spans` of `spans.000003.ndjson`."""
+    return part.name.partition(".")[0]
+
+
+def parts(run_dir: Path, table: str) -> list[Path]:
+    """The table's files in the order they were written, NDJSON or Parquet.
+
+    `spans.000001.parquet`, `spans.000002.ndjson`, `spans.ndjson`: numbered are the segments that a
+    long recording put aside. Of one part in both forms the NDJSON counts: the Parquet is only ever
+    made from the whole of it, so both together mean that sealing was cut short.
+    """
+    named = re.compile(rf"{table}(\.\d+)?\.(ndjson|parquet)")
+    found: dict[str, Path] = {}
+    for path in run_dir.iterdir():
+        name = named.fullmatch(path.name)
+        if name and (path.stem not in found or name[2] == "ndjson"):
+            found[path.stem] = path
+    return [found[stem] for stem in sorted(found, key=lambda stem: (stem == table, stem))]
+
+
 def read_table(
     connection: duckdb.DuckDBPyConnection, run_dir: Path, table: str
 ) -> duckdb.DuckDBPyRelation:
     """The table as a lazy relation with its documented columns; empty if no file is there.
 
-    An NDJSON file wins over a Parquet file: the second is only ever made from the whole of the
-    first, so both together mean that sealing was cut short. Raises duckdb.Error on garbage.
+    Raises duckdb.Error on garbage.
     """
-    raw, sealed = run_dir / f"{table}.ndjson", run_dir / f"{table}.parquet"
-    if raw.is_file():
-        rows = read_raw(connection, raw, table).filter(f"{ANCHOR[table]} IS NOT NULL")
-    elif sealed.is_file():
-        rows = _with_all_columns(connection.read_parquet(str(sealed)), table)
-    else:
+    files = parts(run_dir, table)
+    raw = [file for file in files if file.suffix == ".ndjson"]
+    sealed = [file for file in files if file.suffix == ".parquet"]
+    if not files:
         rows = empty_table(connection, table)
-    return rows.aggregate(_MERGE_FAULTS, "fault_id") if table == "faults" else rows
+    elif not raw:
+        rows = _sealed(connection, sealed, table)
+    elif not sealed:
+        rows = whole_lines(connection, raw, table)
+    else:
+        columns = ", ".join(f'"{name}"' for name in TABLES[table])
+        first = _sealed(connection, sealed, table).project(columns)
+        rows = first.union(whole_lines(connection, raw, table))
+    return merged_faults(rows) if table == "faults" else rows
+
+
+def merged_faults(parts_of_rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """One row a fault_id."""
+    return parts_of_rows.aggregate(_MERGE_FAULTS, "fault_id")
+
+
+def whole_lines(
+    connection: duckdb.DuckDBPyConnection, raw: list[Path], table: str
+) -> duckdb.DuckDBPyRelation:
+    """The undamaged lines of NDJSON files."""
+    return read_raw(connection, raw, table).filter(f"{ANCHOR[table]} IS NOT NULL")
 
 
 def read_raw(
-    connection: duckdb.DuckDBPyConnection, raw: Path, table: str
+    connection: duckdb.DuckDBPyConnection, raw: list[Path], table: str
 ) -> duckdb.DuckDBPyRelation:
-    """Every line of an NDJSON file; a damaged line is a row of nulls."""
+    """Every line of NDJSON files; a damaged line is a row of nulls."""
     return connection.read_json(
-        str(raw), format="newline_delimited", columns=TABLES[table], ignore_errors=True
+        [str(file) for file in raw],  # type: ignore[arg-type] # it takes a list; its stub does not
+        format="newline_delimited",
+        columns=TABLES[table],
+        ignore_errors=True,
     )
 
 
@@ -98,8 +143,12 @@ def empty_table(connection: duckdb.DuckDBPyConnection, table: str) -> duckdb.Duc
     return connection.sql("SELECT 1").project(columns).filter("false")
 
 
-def _with_all_columns(rows: duckdb.DuckDBPyRelation, table: str) -> duckdb.DuckDBPyRelation:
+def _sealed(
+    connection: duckdb.DuckDBPyConnection, sealed: list[Path], table: str
+) -> duckdb.DuckDBPyRelation:
     """An archive of another version may lack a column (it reads as null) or have one more."""
+    files = [str(file) for file in sealed]
+    rows = connection.read_parquet(files, union_by_name=True)
     lacking = [
         f'NULL::{kind} AS "{name}"'
         for name, kind in TABLES[table].items()

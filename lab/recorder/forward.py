@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 TIMEOUT_S = 2.0
@@ -68,6 +70,8 @@ class Forwarder:
 
     async def _send_all(self) -> None:
         if self._session is None:
+            import aiohttp  # 15 MB that a recorder without Jaeger does without
+
             timeout = aiohttp.ClientTimeout(total=self._timeout_s)
             self._session = aiohttp.ClientSession(timeout=timeout)
         while self._pending:
@@ -81,6 +85,8 @@ class Forwarder:
     async def _send(
         self, session: aiohttp.ClientSession, body: bytes, headers: dict[str, str]
     ) -> bool:
+        import aiohttp
+
         try:
             url = f"{self._target()}/v1/traces"
             async with session.post(url, data=body, headers=headers) as answer:

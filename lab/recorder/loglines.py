@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
+
+from lab.recorder.jsontext import parse
 
 # The columns of each table as docs/archive.md has them; the rest of a line goes into its JSON.
 LOG_FIELDS = ("time", "level", "service", "instance", "message", "trace_id", "span_id")
@@ -24,18 +27,23 @@ PHASE_COLUMN = {
 
 def row_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes]:
     """(table, the row as one JSON line) of a raw log line of `instance`'s file, read at `now_s`."""
-    text = line.decode("utf-8", "replace")
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
+        record = parse(line)
+    except ValueError:
         record = None
     if not isinstance(record, dict):
         # A traceback, a server's own format: keep the words, the file says who spoke.
-        record = {"message": text}
+        record = {"message": line.decode("utf-8", "replace")}
     record.setdefault("instance", instance)
+    return row_of_record(record, now_s)
+
+
+def row_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes]:
+    """The same of a record that was read already: a line that a log forwarder took apart."""
+    instance = str(record.setdefault("instance", ""))
     record.setdefault("service", instance.rpartition("-")[0] or instance)
     time_s = record.get("time")
-    if isinstance(time_s, bool) or not isinstance(time_s, int | float):
+    if isinstance(time_s, bool) or not isinstance(time_s, int | float) or not isfinite(time_s):
         time_s = now_s
     event = record.get("event")
     if event == "breaker":
@@ -43,6 +51,20 @@ def row_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes]:
     if event == "fault" and record.get("fault_id"):
         return "faults", _dump(_fault(record, time_s))
     return "logs", _dump(_log(record, time_s))
+
+
+def records_of(body: bytes) -> list[dict[str, Any]]:
+    """The records of a log forwarder's request: JSON lines, or one array of objects.
+
+    Raises ValueError if anything in it is no JSON object.
+    """
+    if body.lstrip()[:1] == b"[":
+        records = parse(body)
+    else:
+        records = [parse(line) for line in body.splitlines() if line.strip()]
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError("every record has to be a JSON object")
+    return list(records)
 
 
 def _log(record: dict[str, Any], time_s: float) -> dict[str, Any]:

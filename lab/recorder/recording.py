@@ -11,35 +11,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.recorder.compaction import Compaction
 from lab.recorder.exposition import Exposition
 from lab.recorder.labfile import LabFile
-from lab.recorder.loglines import row_of
+from lab.recorder.loglines import row_of, row_of_record
 from lab.recorder.progress import Progress
 from lab.recorder.scrape import Scraper, scrape_each_second
 from lab.recorder.tail import Tail
-from lab.recorder.writer import FLUSH_INTERVAL_S, Writer
+from lab.recorder.writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, Writer
 
 POLL_INTERVAL_S = 0.2
 LINES_A_TURN = 500  # then the event loop gets a turn, so that intake goes on
 
 
 class Recording:
-    """Tails, scrapes and writes until `stop`; `add_spans` is fed by the intake.
+    """Tails, scrapes, writes and compacts until `stop`; the `add_`s are fed by the intake.
 
     Logs are followed from the moment of construction: earlier lines are not replayed.
     """
 
     def __init__(
-        self, run_dir: Path, lab_dir: Path, lab: LabFile, clock: Callable[[], float] = time.time
+        self,
+        run_dir: Path,
+        lab_dir: Path,
+        lab: LabFile,
+        clock: Callable[[], float] = time.time,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.run_dir = run_dir
         self.started_s = clock()
         self._clock = clock
-        self._writer = Writer(run_dir)
+        self._compaction = Compaction()
+        self._writer = Writer(run_dir, segment_bytes=segment_bytes, on_segment=self._compaction.add)
         self._tail = Tail(lab_dir / "logs")
         self._scraper = Scraper(clock)
         self._progress = Progress(run_dir, clock)
         self._telling = asyncio.Lock()
+        self._refused = {"traces": 0, "logs": 0}
         self._stopping = False
         self._following = asyncio.create_task(self._follow_logs())
         self._flushing = asyncio.create_task(self._flush_often())
@@ -55,6 +64,16 @@ class Recording:
         """False when they were shed because the disk does not keep up."""
         return self._writer.add("spans", lines, rows)
 
+    def add_logs(self, records: list[dict[str, Any]]) -> bool:
+        """False when some were shed."""
+        now_s = self._clock()
+        taken = [self._writer.add(*row_of_record(record, now_s)) for record in records]
+        return all(taken)
+
+    def refuse(self, signal: str) -> None:
+        """Count a request of `traces` or `logs` that was no such thing."""
+        self._refused[signal] += 1
+
     async def stop(self) -> dict[str, Any]:
         """Read the logs to their end, write everything, leave `recorder.json`; the counts."""
         self._scraping.cancel()
@@ -69,17 +88,20 @@ class Recording:
         await self._writer.close()
         async with self._telling:
             self._progress.close()
+        await self._compaction.stop()
         counts = self.counts() | {"stopped_s": self._clock()}
         await asyncio.to_thread(_write_json, self.run_dir / "recorder.json", counts)
         return counts
 
     def counts(self) -> dict[str, Any]:
-        """Rows written and shed by table, failed scrapes, the last write error ("" for none)."""
+        """Rows written and shed by table, requests refused, failed scrapes, the last write error."""
         return {
             "run_dir": str(self.run_dir),
             "started_s": self.started_s,
             "rows": dict(self._writer.rows),
             "shed": dict(self._writer.shed),
+            "refused": dict(self._refused),
+            "segments": {"compacted": self._compaction.done, "failed": self._compaction.failed},
             "scrape_failures": self._scraper.failures,
             "error": self._writer.error,
         }

@@ -16,11 +16,15 @@ from lab.recorder import exposition
 from lab.recorder.exposition import Exposition
 from lab.recorder.forward import HEADERS, Forwarder
 from lab.recorder.labfile import LabFile
-from lab.recorder.otlp import BadTraces, lines_from_json, lines_from_protobuf
+from lab.recorder.loglines import records_of
+from lab.recorder.otlp import lines_from_json, lines_from_protobuf
+from lab.recorder.otlp_logs import records_from_json, records_from_protobuf
 from lab.recorder.recording import Recording
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 UNPACKED_BYTES_MAX = 32 * 1024 * 1024
+IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -39,13 +43,15 @@ class Refused(Exception):
 class RecorderApp:
     """The recorder as an ASGI application.
 
-    POST /v1/traces      OTLP protobuf or JSON, gzip or plain; while nothing records it is dropped.
-                         Jaeger, if the lab has one, gets a copy either way
+    POST /v1/traces      OTLP protobuf or JSON, gzip or plain; Jaeger, if the lab has one, gets a copy
+    POST /v1/logs        the same for log records
+    POST /logs           JSON lines or an array of objects, as Fluentd's http output sends them
     POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
     GET /recording       {"recording": bool, counts...}
     DELETE /recording    stop, write the rest, the final counts; 404 when none runs
     GET /metrics         the run's phase, faults and load, and the recorder's own counts (docs/metrics.md)
     GET /health          200, and what went on to Jaeger
+    While nothing records, signals are dropped unread; one with garbage is refused whole (400).
     The three of /recording want `Authorization: Bearer <token of lab.json>`.
     """
 
@@ -55,6 +61,7 @@ class RecorderApp:
         self._recording: Recording | None = None
         self._jaeger = Forwarder(lambda: self._lab.jaeger)
         self._changing = asyncio.Lock()
+        self._in_flight_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,7 +77,10 @@ class RecorderApp:
         method, path = scope["method"], scope["path"]
         if path == "/v1/traces":
             _only(method, "POST")
-            return await self._take_traces(scope, receive)
+            return await self._take(scope, receive, "traces")
+        if path in ("/v1/logs", "/logs"):
+            _only(method, "POST")
+            return await self._take(scope, receive, "logs")
         if path == "/health":
             return _json(200, {"status": "ok", "jaeger": self._jaeger.counts()})
         if path == "/metrics":
@@ -84,28 +94,43 @@ class RecorderApp:
             async with self._changing:
                 if method == "DELETE":
                     return _json(200, await self._stop())
-                return _json(201, self._start(await _body(scope, receive)))
-        raise Refused(404, f"no {path} here: /v1/traces takes spans, /recording controls")
+                return _json(201, self._start(await self._body(scope, receive)))
+        raise Refused(
+            404, f"no {path} here: /v1/traces, /v1/logs and /logs take, /recording controls"
+        )
 
-    async def _take_traces(self, scope: Scope, receive: Receive) -> Answer:
-        body = await _body(scope, receive)
+    async def _take(self, scope: Scope, receive: Receive, signal: str) -> Answer:
+        body = await self._body(scope, receive)
         kind = _header(scope, b"content-type").split(";")[0].strip()
-        if kind not in ("application/x-protobuf", "application/json"):
-            raise Refused(415, "send OTLP as application/x-protobuf or application/json")
-        self._pass_on(scope, body)
+        plain = scope["path"] == "/logs"
+        if not plain and kind not in (PROTOBUF, JSON):
+            raise Refused(415, f"send OTLP as {PROTOBUF} or {JSON}")
+        if signal == "traces":
+            self._pass_on(scope, body)
+        done = 200, b"" if kind == PROTOBUF else b"{}", kind if kind == PROTOBUF else JSON
         recording = self._recording
         if recording is None:
-            return 200, b"" if kind.endswith("protobuf") else b"{}", kind  # dropped unread
-        body = _unpacked(body, _header(scope, b"content-encoding"))
+            return done  # dropped unread
         try:
-            read = lines_from_protobuf if kind.endswith("protobuf") else lines_from_json
-            lines, rows = read(body)
-        except BadTraces as error:
+            body = _unpacked(body, _header(scope, b"content-encoding"))
+            if signal == "traces":
+                lines, rows = (lines_from_protobuf if kind == PROTOBUF else lines_from_json)(body)
+                taken = not rows or recording.add_spans(lines, rows)
+            elif plain:
+                taken = recording.add_logs(records_of(body))
+            else:
+                read = records_from_protobuf if kind == PROTOBUF else records_from_json
+                taken = recording.add_logs(read(body))
+        except Refused:
+            recording.refuse(signal)
+            raise
+        except ValueError as error:  # BadOtlp is one
+            recording.refuse(signal)
             raise Refused(400, str(error)) from None
-        if rows and not recording.add_spans(lines, rows):
+        if not taken:
             # 503 makes an exporter come back; by then the disk may have caught up.
-            raise Refused(503, f"shed {rows} spans: the disk does not keep up")
-        return 200, b"" if kind.endswith("protobuf") else b"{}", kind
+            raise Refused(503, f"shed {signal}: the disk does not keep up")
+        return done
 
     def _pass_on(self, scope: Scope, body: bytes) -> None:
         headers = {name: _header(scope, name.encode()) for name in HEADERS}
@@ -157,6 +182,28 @@ class RecorderApp:
         if not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise Refused(401, "send `Authorization: Bearer <token of lab.json>`")
 
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The request's body; all bodies together stay within IN_FLIGHT_BYTES_MAX."""
+        chunks, size = [], 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "the body ended early")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                self._in_flight_bytes += len(chunks[-1])
+                if size > BODY_BYTES_MAX:
+                    raise Refused(
+                        413, f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once"
+                    )
+                if self._in_flight_bytes > IN_FLIGHT_BYTES_MAX:
+                    raise Refused(503, "too much arrives at once: send it again later")
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+        finally:
+            self._in_flight_bytes -= size
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -189,20 +236,6 @@ def serve(port: int, lab_dir: Path, host: str = "127.0.0.1") -> None:
     )
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "the body ended early")
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > BODY_BYTES_MAX:
-            raise Refused(413, f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once")
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
 def _unpacked(body: bytes, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return body
@@ -233,7 +266,7 @@ def _only(method: str, *allowed: str) -> None:
 
 
 def _json(status: int, content: dict[str, Any]) -> Answer:
-    return status, json.dumps(content).encode(), "application/json"
+    return status, json.dumps(content).encode(), JSON
 
 
 async def _send(send: Send, status: int, body: bytes, content_type: str) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.archive import ARCHIVE_VERSION
 from lab.load.rows import write_json
 from lab.runtimes import pids
 from lab.state import labs_folder
 
-ARCHIVE_VERSION = 1
 PLAYER = "player.json"  # the process that plays the run, while it does
 
 

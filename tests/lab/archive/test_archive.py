@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from lab.archive import ArchiveError, Run, latest_run, list_runs, replace_table, seal
-from lab.archive.tables import TABLES
+from lab.archive.seal import seal_part
+from lab.archive.tables import TABLES, parts
 
 
 @pytest.fixture
@@ -71,10 +72,35 @@ def test_a_torn_last_line_is_left_out_and_counted(run_dir: Path) -> None:
 
 
 def test_sealing_cut_short_is_done_again(run_dir: Path) -> None:
-    (run_dir / "requests.tmp").write_bytes(b"half a file")
+    (run_dir / "requests.1234.tmp").write_bytes(b"half a file")
     (run_dir / "requests.parquet").write_bytes(b"PAR1 stale")
     assert len(Run(run_dir).requests) == 2
     assert seal(run_dir).rows["requests"] == 2
+    assert not list(run_dir.glob("*.tmp"))
+
+
+def test_an_archive_of_version_1_is_read_and_its_spans_have_no_events(run_dir: Path) -> None:
+    seal(run_dir)
+    path = str(run_dir / "spans.parquet")
+    duckdb.sql("SELECT 'ab' AS trace_id, 'GET /' AS name").write_parquet(path)
+    assert Run(run_dir).info["archive_version"] == 1
+    assert Run(run_dir).spans.project("trace_id, events").fetchall() == [("ab", None)]
+
+
+def test_a_table_may_lie_in_parts_sealed_and_raw(run_dir: Path) -> None:
+    for number, name in enumerate(["logs.000001", "logs.000002", "logs"]):
+        row = {"time_s": number, "message": name}
+        (run_dir / f"{name}.ndjson").write_text(json.dumps(row) + "\n")
+    expected = [("logs.000001",), ("logs.000002",), ("logs",)]
+    assert Run(run_dir).logs.project("message").fetchall() == expected
+    with duckdb.connect() as connection:
+        seal_part(connection, run_dir / "logs.000001.ndjson")
+    assert sorted(path.name for path in parts(run_dir, "logs")) == [
+        "logs.000001.parquet", "logs.000002.ndjson", "logs.ndjson",
+    ]  # fmt: skip
+    assert Run(run_dir).logs.project("message").fetchall() == expected
+    assert seal(run_dir).rows["logs"] == 3
+    assert Run(run_dir).logs.project("message").fetchall() == expected
 
 
 def test_an_older_archive_without_a_column_reads_it_as_null(run_dir: Path) -> None:
@@ -116,7 +142,7 @@ def test_replacing_a_table_keeps_its_types(run_dir: Path) -> None:
         ("requests.ndjson", bytes(range(256)) * 9, "requests.ndjson is damaged"),
         ("spans.parquet", b"garbage", "spans cannot be read"),
         ("run.json", b"{", "run.json is damaged"),
-        ("run.json", b'{"archive_version": 2}', "version 2, this Breakwater reads version 1"),
+        ("run.json", b'{"archive_version": 3}', "version 3, this Breakwater reads up to version 2"),
     ],
 )
 def test_a_damaged_archive_says_what_is_wrong(

@@ -42,6 +42,7 @@ OTLP_JSON: dict[str, Any] = {
                                 {"key": "many", "value": {"arrayValue": {"values": []}}},
                                 {"key": "n", "value": {"intValue": "7"}},
                             ],
+                            "events": [{"timeUnixNano": "1700000000000000002", "name": "half"}],
                         }
                     ]
                 }
@@ -66,6 +67,7 @@ def test_a_span_of_the_real_exporter_arrives_with_every_column(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
     with tracer.start_as_current_span("POST /payments", kind=SpanKind.CLIENT) as parent:
+        parent.add_event("retry.attempt", {"n": 2, "why": 'a "timeout"'}, 1_700_000_000_000_000_003)
         parent.set_attribute("http.request.method", "POST")
         parent.set_attribute("http.response.status_code", 503)
         parent.set_attribute("http.request.resend_count", 2)
@@ -90,6 +92,13 @@ def test_a_span_of_the_real_exporter_arrives_with_every_column(
     assert (span["kind"], span["status"], span["http_method"]) == ("client", "error", "POST")
     assert (span["http_status"], span["attempt"], span["peer"]) == (503, 2, "payments")
     assert child["http_status"] is None
+    assert child["events"] is None
+    assert json.loads(span["events"]) == [
+        {
+            **{"time_ns": 1_700_000_000_000_000_003, "name": "retry.attempt"},
+            "attributes": {"n": 2, "why": 'a "timeout"'},
+        }
+    ]
     assert span["end_ns"] > span["start_ns"] > 1_600_000_000_000_000_000
     assert json.loads(span["attributes"]) == {
         **{"sampled": True, "ratio": "nan", "zero": 0, "text": 'é "q" \\ \x00'}
@@ -113,6 +122,8 @@ def test_otlp_json_is_understood(recorder: RecorderProcess, tmp_path: Path) -> N
     assert span["name"] == 'a "quoted"\n name'
     assert (span["kind"], span["start_ns"]) == ("producer", 1_700_000_000_000_000_001)
     assert json.loads(span["attributes"]) == {"many": [], "n": 7}
+    half = {"time_ns": 1_700_000_000_000_000_002, "name": "half", "attributes": {}}
+    assert json.loads(span["events"]) == [half]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,23 @@ import psutil
 import pytest
 
 from lab.archive import Run, seal
+from lab.archive.tables import parts
+from lab.recorder.labfile import LabFile
+from lab.recorder.otlp import lines_from_json
+from lab.recorder.recording import Recording
 
 from .conftest import RecorderProcess, rows, until
+
+OTLP = {"Content_Type": "application/json"}
+
+
+def spans_body(number: int) -> bytes:
+    """OTLP/JSON with one span, whose name is `number`."""
+    ids = {"traceId": f"{number + 1:032x}", "spanId": f"{number + 1:016x}"}
+    times = {"startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    span = {**ids, **times, "name": str(number)}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+
 
 METRICS = b"""# HELP x text
 # TYPE x counter
@@ -170,6 +187,49 @@ def test_a_killed_recorder_leaves_an_archive_that_opens_and_can_be_continued(
     sealed = seal(run_dir)
     assert sealed.rows["logs"] == 50
     assert sealed.damaged == {"logs": 1}
+
+
+def test_a_recorder_killed_in_a_stream_loses_at_most_the_last_second(
+    recorder: RecorderProcess, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    recorder.start(run_dir)
+    answered: list[float] = []  # when each span was acknowledged
+    began = time.monotonic()
+    while time.monotonic() - began < 1.5:
+        assert recorder.call("POST", "/v1/traces", spans_body(len(answered)), **OTLP)[0] == 200
+        answered.append(time.monotonic())
+    recorder.process.kill()
+    recorder.process.wait()
+    killed = time.monotonic()
+    safe = sum(1 for at in answered if at < killed - 1.0)
+    assert safe > 0
+    assert safe <= len(rows(run_dir, "spans")) <= len(answered)
+    assert seal(run_dir).rows["spans"] >= safe
+
+
+async def test_full_segments_become_parquet_while_the_recording_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    lab = LabFile(tmp_path / "lab.json")
+    recording = Recording(tmp_path, tmp_path, lab, segment_bytes=20_000)
+    sent = 0
+    while recording.counts()["segments"]["compacted"] < 2:
+        lines, count = lines_from_json(spans_body(sent))
+        assert recording.add_spans(lines, count)
+        sent += count
+        assert sent < 100_000, "no segment was compacted"
+        await asyncio.sleep(0.005)
+    opened = len(Run(tmp_path).spans)
+    counts = await recording.stop()
+    assert 0 < opened <= sent
+    assert counts["rows"]["spans"] == sent
+    assert counts["segments"]["failed"] == 0
+    assert not (tmp_path / "spans.000001.ndjson").exists()
+    names = [name for (name,) in Run(tmp_path).spans.project("name").fetchall()]
+    assert names == [str(number) for number in range(sent)]
+    assert seal(tmp_path).rows["spans"] == sent
+    assert [row["name"] for row in rows(tmp_path, "spans")] == names
+    assert {part.suffix for part in parts(tmp_path, "spans")} == {".parquet"}
 
 
 def test_control_wants_the_token(recorder: RecorderProcess, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
+from lab.archive import Run
 from lab.recorder.writer import Writer
 
 
@@ -29,20 +31,55 @@ async def test_a_torn_last_line_is_ended_before_more_is_appended(tmp_path: Path)
     assert (tmp_path / "logs.ndjson").read_bytes() == b'{"time_s": 1}\n{"time\n{"time_s": 2}\n'
 
 
-async def test_a_full_disk_is_counted_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is full")
+async def test_a_full_disk_costs_its_rows_which_are_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (tmp_path / "spans.ndjson").symlink_to("/dev/full")
     writer = Writer(tmp_path)
-    with monkeypatch.context() as broken:
-
-        def no_space(file: int, data: bytes) -> None:
-            raise OSError(28, "No space left on device")
-
-        broken.setattr("lab.recorder.writer._write_all", no_space)
-        writer.add("spans", b"{}\n", rows=1)
+    for _ in range(3):
+        assert writer.add("spans", b"{}\n{}\n", rows=2)
+        assert writer.add("logs", b"{}\n")
         await writer.flush()
-    assert writer.shed["spans"] == 1
+    assert (writer.shed["spans"], writer.rows["spans"]) == (6, 0)
+    assert (writer.shed["logs"], writer.rows["logs"]) == (0, 3)
     assert writer.error == "spans.ndjson: No space left on device"
-    writer.add("spans", b"{}\n", rows=1)
+    assert [record.message for record in caplog.records] == [
+        "spans.ndjson: No space left on device: its rows are shed until it can be written again"
+    ]
     await writer.close()
-    assert writer.rows["spans"] == 1
+
+
+async def test_writing_goes_on_where_a_disk_has_room_again_and_a_cut_line_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a file may grow to 30 bytes: no more
+    writer = Writer(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
+    try:
+        writer.add("logs", b'{"time_s":1}\n')
+        await writer.flush()
+        writer.add("logs", b'{"time_s":2,"message":"too long"}\n')
+        await writer.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "logs.ndjson").stat().st_size == 30
+    writer.add("logs", b'{"time_s":3}\n')
+    await writer.close()
+    assert (writer.rows["logs"], writer.shed["logs"]) == (2, 1)
+    assert [time_s for (time_s,) in Run(tmp_path).logs.project("time_s").fetchall()] == [1, 3]
+
+
+async def test_a_full_file_is_put_aside_under_the_next_number(tmp_path: Path) -> None:
+    (tmp_path / "logs.000007.parquet").touch()
+    told: list[Path] = []
+    writer = Writer(tmp_path, segment_bytes=20, on_segment=told.append)
+    for number in range(5):
+        writer.add("logs", b'{"time_s":%d}\n' % number)
+        writer.add("faults", b'{"fault_id":"%d"}\n' % number)
+        await writer.flush()
+    await writer.close()
+    assert [path.name for path in told] == ["logs.000008.ndjson", "logs.000009.ndjson"]
+    assert told[1].read_bytes() == b'{"time_s":2}\n{"time_s":3}\n'
+    assert (tmp_path / "logs.ndjson").read_bytes() == b'{"time_s":4}\n'
+    assert len((tmp_path / "faults.ndjson").read_bytes().splitlines()) == 5

@@ -1,0 +1,36 @@
+"""JSON of strangers, read so that what is written from it can be read by everyone."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+# What may be half of a surrogate pair: Python reads and writes it, strict readers drop the line.
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse(body: bytes) -> Any:
+    """The value of a JSON text. Raises ValueError for what is none or is nested too deeply.
+
+    Bytes that are no UTF-8 and lone surrogates become replacement characters; a number that is
+    not finite becomes its text.
+    """
+    text = body.decode("utf-8", "replace")
+    try:
+        value = _read(text)
+        if SURROGATE.search(text):
+            whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+            value = _read(whole.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _finite(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+_read = json.JSONDecoder(parse_constant=str, parse_float=_finite).decode

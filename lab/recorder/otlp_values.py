@@ -1,0 +1,78 @@
+"""OTLP's attribute values, protobuf or JSON, as plain Python values, and as JSON text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii as quote
+from typing import Any
+
+
+class BadOtlp(ValueError):
+    """The body is no OTLP request of its kind, or holds garbage; the text says what is wrong."""
+
+
+def from_protobuf(value: Any) -> Any:
+    """What a protobuf AnyValue holds."""
+    which = value.WhichOneof("value")
+    if which is None:
+        return ""
+    if which == "array_value":
+        return [from_protobuf(item) for item in value.array_value.values]
+    if which == "kvlist_value":
+        return {pair.key: from_protobuf(pair.value) for pair in value.kvlist_value.values}
+    if which == "bytes_value":
+        return value.bytes_value.hex()
+    return getattr(value, which)
+
+
+def pairs_from_protobuf(pairs: Iterable[Any]) -> dict[str, Any]:
+    # Most values are non-empty text: look there before asking which it is.
+    return {pair.key: pair.value.string_value or from_protobuf(pair.value) for pair in pairs}
+
+
+def from_json(value: dict[str, Any]) -> Any:
+    """What OTLP/JSON's AnyValue holds: an object of one member, named for its type."""
+    for which, held in value.items():
+        if which == "intValue":
+            return int(held)
+        if which == "arrayValue":
+            return [from_json(item) for item in held.get("values", [])]
+        if which == "kvlistValue":
+            return pairs_from_json(held.get("values", []))
+        return held
+    return ""
+
+
+def pairs_from_json(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {str(pair["key"]): from_json(pair.get("value", {})) for pair in pairs}
+
+
+def object_text(attributes: dict[str, Any]) -> str:
+    """A JSON object, ASCII only. By hand: most values are text, and it runs for every span."""
+    parts = [
+        f"{quote(key)}:{quote(value) if value.__class__ is str else value_text(value)}"
+        for key, value in attributes.items()
+    ]
+    return "{" + ",".join(parts) + "}"
+
+
+def value_text(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return quote(str(value))  # JSON has no NaN and no infinity
+    return json.dumps(value)
+
+
+def checked_id(text: str, digits: int, what: str) -> str:
+    """A trace or span id as lower-case hex. Raises BadOtlp for another length, or all zeros."""
+    if len(text) != digits or text.count("0") == digits:
+        raise BadOtlp(f"{what} {text[:40]!r} is not {digits} hex digits with one that is not 0")
+    return text
+
+
+def checked_ns(nanoseconds: int) -> int:
+    """A time in nanoseconds since the epoch. Raises BadOtlp for one beyond the year 2262."""
+    if not 0 <= nanoseconds < 2**63:
+        raise BadOtlp(f"{nanoseconds} is no time in nanoseconds since 1970")
+    return nanoseconds
