@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.chaos.control import FaultRefused
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, exchange
+from lab.kept_policies import Rows, keep, read
 from lab.topology import nearest
 
 PROFILES = ("none", "timeouts", "retries", "breaker", "full")
@@ -39,6 +41,12 @@ class Held:
         """The callee's instances that this one does not call just now, or only to probe them."""
         hosts: dict[str, Any] = (self.policy("outlier") or {}).get("hosts", {})
         return [name for name, host in hosts.items() if host["out"]]
+
+    @property
+    def switched_off(self) -> list[str]:
+        """The policies whose own switch is off, whatever the profile."""
+        views = [self.policy(kind) for kind in self.view["kinds"]]
+        return [str(view["kind"]) for view in views if view and not view["enabled"]]
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,12 @@ class Policies:
     def set(self, wish: Wish, edge: str | None = None) -> Outcome:
         """Change it on every instance that has the edge (all edges if None), as far as it can be.
 
+        Kept in the lab's file first, so that an instance that starts, now or later, has it too.
         Nothing is changed where the wish makes no sense. Raises UnknownSwitch.
         """
         held, failed = self.read()
         chosen = _checked(held, wish, edge, silent=failed)
+        keep(Path(self._lab.state.home), edge, wish.profile, wish.switches or {})
         if edge is not None:
             caller = edge.partition("->")[0]
             failed = {
@@ -106,6 +116,10 @@ class Policies:
             except FaultRefused as refused:
                 failed[each.instance.name] = str(refused)
         return Outcome(changed, failed)
+
+    def kept(self) -> Rows:
+        """What was set in this lab, by edge or "*"; `lab.kept_policies.of` looks an edge up."""
+        return read(Path(self._lab.state.home))
 
     def _ask(self, method: str, instance: Instance, body: Any = None) -> dict[str, Any]:
         """Raises FaultRefused."""

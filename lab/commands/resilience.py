@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -11,13 +11,14 @@ import typer
 
 from lab.chaos.policies import PROFILES, Held, Policies, UnknownSwitch, Wish
 from lab.chaos.target import find_lab
+from lab.kept_policies import Rows, of
 from lab.options import AsJson, PortBase, console
 from lab.run.exits import FAILED, USAGE, clear_exits
 
 COLOURS = {"open": "red", "forced_open": "red", "half_open": "yellow", "closed": "green"}
 COLUMNS = (
     *("edge", "instance", "profile", "breaker", "failed", "slow"),
-    *("retry budget", "bulkhead", "ejected", "switched off"),
+    *("retry budget", "bulkhead", "ejected", "switched off", "set"),
 )
 WIDTH = 140
 ON_OFF = {"on": True, "off": False}
@@ -38,14 +39,19 @@ def register(app: typer.Typer) -> None:
         if context.invoked_subcommand:
             return
         with _exits():
-            held, silent = Policies(find_lab(port_base)).read(edge or None)
+            policies = Policies(find_lab(port_base))
+            held, silent = policies.read(edge or None)
+            kept = policies.kept()
             if edge and not held and not silent:
                 raise UnknownSwitch(f"no edge {edge!r}; `lab resilience` lists them")
         if as_json:
-            items = [{"instance": h.instance.name, **h.view, "edge": h.edge} for h in held]
+            items = [
+                {"instance": h.instance.name, **h.view, "edge": h.edge, "set": of(kept, h.edge)}
+                for h in held
+            ]
             typer.echo(json.dumps({"items": items, "failed": silent}))
         else:
-            _show(held)
+            _show(held, kept)
         _end(silent, quiet=as_json)
 
     @group.command("set")
@@ -62,7 +68,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """E.g. set "payments->bank" breaker=off, or set profile=retries.
 
-        On every running instance that has the edge, until it restarts: then RESILIENCE counts again.
+        On every instance that has the edge, those that start later too, until the lab ends.
         """
         with _exits():
             edge, wish = parse(words)
@@ -117,21 +123,21 @@ def _end(failed: dict[str, str], *, quiet: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _show(held: list[Held]) -> None:
+def _show(held: list[Held], kept: Rows) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)
     for each in sorted(held, key=lambda each: (each.edge, each.instance.name)):
-        table.add_row(*cells(each))
+        table.add_row(*cells(each), _words(of(kept, each.edge)))
     out = console()
     out.width = max(out.width, WIDTH)  # a pipe has no width: a line stays a line
     out.print(table)
 
 
 def cells(held: Held) -> list[str]:
-    """One line of the table; "-" where the edge has no such policy."""
+    """One line of the table, but for what was set; "-" where the edge has no such policy."""
     off = set(held.view["off"])
     breaker, retry = held.policy("breaker"), held.policy("retry")
     bulkhead, shed = held.policy("bulkhead"), held.policy("shed")
@@ -152,15 +158,19 @@ def cells(held: Held) -> list[str]:
         "-" if tokens is None or "budget" in off else f"{tokens:.1f}",
         room,
         ", ".join(held.ejected) or "-",
-        ", ".join(_switched_off(held)) or "-",
+        ", ".join(held.switched_off) or "-",
     ]
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    """What was set for the edge, as `set` would be told it."""
+    profile = [f"profile={row['profile']}"] if "profile" in row else []
+    switches = row.get("switches", {}).items()
+    return (
+        " ".join([*profile, *(f"{kind}={'on' if on else 'off'}" for kind, on in switches)]) or "-"
+    )
 
 
 def _share(breaker: Any, what: str, off: set[str]) -> str:
     """`3 of 20`, of the breaker's window."""
     return "-" if not breaker or "breaker" in off else f"{breaker[what]} of {breaker['n']}"
-
-
-def _switched_off(held: Held) -> list[str]:
-    views = [held.policy(kind) for kind in held.view["kinds"]]
-    return [str(view["kind"]) for view in views if view and not view["enabled"]]

@@ -11,20 +11,29 @@ from typing import Any
 
 import psutil
 
+from lab.chaos.policies import Policies
+from lab.chaos.target import RunningLab
+from lab.run.protections import profile_of, protections
 from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
-from lab.state import Lab
 
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
 DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
 TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust", "breakwater": "breakwater"}
 
 
-def facts(lab: Lab) -> dict[str, Any]:
-    """topology_hash, config, versions, host."""
+def facts(running: RunningLab) -> dict[str, Any]:
+    """topology_hash, config, versions, host; resilience and breakers as the instances hold them."""
+    lab = running.state
+    held, _ = Policies(running).read()
+    found = protections(held)
+    config = {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES}
+    if found:  # a profile can have been moved since the lab began
+        config["resilience"] = profile_of(found["resilience"])
     return {
+        **found,
         "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
         "port_base": lab.port_base,
-        "config": {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES},
+        "config": config,
         "versions": {
             "python": platform.python_version(),
             **{server: _server(server) for server in SERVERS},

@@ -95,7 +95,7 @@ def _play(
     with stoppable(), a_lab(port_base, tell, keep_up=keep_up):
         run = RunDir.make(stem, seed, experiment=experiment)
         tell.say(f"run {run.path}")
-        run.update(profile=profile.name, **facts(find_lab(port_base).state))
+        run.update(profile=profile.name, **facts(find_lab(port_base)))
         story = Story(script, run, LabEngines(run, port_base, profile, seed), tell)
         try:
             exit_code = story.play()

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lab.edges import SMTP, servers_of
+from lab.kept_policies import kept_file
 from lab.render import nginx as nginx_conf
 from lab.runtimes import observers, probes, servers
 from lab.runtimes.children import Children, OnExit
@@ -189,6 +190,7 @@ class Plans:
             "LAB_TOKEN": self._lab.token,
             "OTLP_ENDPOINT": addresses.get("recorder", ""),
             "LAB_FAULTS": str(self._home / "run" / "faults"),
+            "LAB_RESILIENCE": str(kept_file(self._home)),
         }
         urls = {"valkey": addresses["valkey"], "nats": addresses["nats"]}
         urls |= {

@@ -15,6 +15,7 @@ from typing import Any
 
 from lab import topology as topologies
 from lab.edges import edges_of
+from lab.kept_policies import kept_file
 from lab.runtimes import client, leftovers, memory, observers, pids, ports
 from lab.runtimes import logs as log_files
 from lab.runtimes.client import ControlError, UsageError
@@ -204,6 +205,7 @@ class ProcessesRuntime:
                 logs.rename(previous)
             for name in ("logs", "data", "mail", "run"):
                 (self.home / name).mkdir(exist_ok=True)
+            kept_file(self.home).unlink(missing_ok=True)  # a lab begins as its settings say
         except OSError as error:
             raise StateError(f"{self.home} cannot be written: {error}") from None
 

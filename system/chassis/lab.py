@@ -8,7 +8,6 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from chassis import protection
 from chassis.auth import Unauthenticated
 from chassis.faults import FaultError, Injector
 from chassis.faults.catalogue import entries
@@ -103,12 +102,7 @@ async def clear_faults(injector: Faults) -> dict[str, Any]:
 @router.get("/resilience")
 async def resilience(request: Request) -> dict[str, Any]:
     """The live state of every policy, by edge."""
-    boards = request.app.state.service.switchboards
-    return {
-        "edges": {
-            edge: {**board.snapshot(), "kinds": board.kinds()} for edge, board in boards.items()
-        }
-    }
+    return {"edges": request.app.state.service.switchboards.view()}
 
 
 @router.put("/resilience")
@@ -117,7 +111,7 @@ async def change_resilience(
 ) -> dict[str, Any]:
     """Move edges along the ladder, or switch single policies."""
     try:
-        protection.change(request.app.state.service.switchboards, wanted)
+        request.app.state.service.switchboards.change(wanted)
     except ProfileError as error:
         raise BadResilience(str(error)) from None
     return await resilience(request)

@@ -1,10 +1,10 @@
-"""Which policies protect which edge (resilience.toml), and the switches that the lab has on them."""
+"""Which policies protect which edge (resilience.toml), and in which step of the ladder."""
 
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from chassis import telemetry
 from chassis.decisions import tell
@@ -28,15 +28,6 @@ def tables(path: Path = RESILIENCE) -> Mapping[str, Mapping[str, Any]]:
         return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name}: {error}") from None
-
-
-class Switchboard(Protocol):
-    """One edge's policies as the lab sees them: a step of the ladder, and single switches."""
-
-    def use(self, profile: str) -> None: ...
-    def switch(self, kind: str, on: bool) -> None: ...
-    def kinds(self) -> tuple[str, ...]: ...
-    def snapshot(self) -> dict[str, object]: ...
 
 
 class Protection:
@@ -123,34 +114,6 @@ def make(edge: str, kind: str, maker: Callable[..., P], table: Any) -> P:
 def left_out(profile: str) -> frozenset[str]:
     """The kinds that a step of the ladder leaves out, those beside the chain too. Raises ProfileError."""
     return off_for(profile) | (frozenset() if profile == "full" else FULL_ONLY)
-
-
-def change(edges: Mapping[str, Switchboard], wanted: Mapping[str, Any]) -> None:
-    """`{"edge"?, "profile"?, "switches"?: {kind: bool}}`; without an edge, all. Raises ProfileError."""
-    unknown = sorted(set(wanted) - {"edge", "profile", "switches"})
-    if unknown:
-        raise ProfileError(f"unknown field {unknown[0]!r}; expected edge, profile, switches")
-    edge = wanted.get("edge")
-    if edge is not None and edge not in edges:
-        raise ProfileError(f"no edge {edge!r} here; expected one of {', '.join(sorted(edges))}")
-    switches = wanted.get("switches", {})
-    if not isinstance(switches, dict) or not all(isinstance(on, bool) for on in switches.values()):
-        raise ProfileError("switches: expected an object of kind: true or false")
-    chosen = list(edges.values()) if edge is None else [edges[edge]]
-    # all or nothing: refuse before the first edge has changed
-    if "profile" in wanted:
-        off_for(wanted["profile"])
-    known = {kind for protection in chosen for kind in protection.kinds()}
-    absent = sorted(set(switches) - known)
-    if absent:
-        raise ProfileError(
-            f"no policy {absent[0]!r} here; expected one of {', '.join(sorted(known))}"
-        )
-    for protection in chosen:
-        if "profile" in wanted:
-            protection.use(wanted["profile"])
-        for kind in set(switches) & set(protection.kinds()):
-            protection.switch(kind, switches[kind])
 
 
 def disabled_by(lab_options: Mapping[str, str]) -> frozenset[str] | None:

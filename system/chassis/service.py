@@ -27,9 +27,10 @@ from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.problems import RESPONSES
 from chassis.problems import install as install_problems
-from chassis.protection import Protection, Switchboard, disabled_by
+from chassis.protection import Protection, disabled_by
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
+from chassis.switchboards import Switchboards
 
 if TYPE_CHECKING:
     from chassis.cache import Cache
@@ -53,7 +54,7 @@ class Service:
         self.injector = faults.Injector(host=_host(settings, self.clock), keep=_keep(settings))
         self.baseline = Baseline()
         self.clients: dict[str, ServiceClient] = {}
-        self.switchboards: dict[str, Switchboard] = {}  # by edge: what the lab can switch here
+        self.switchboards = Switchboards(_set_by_the_lab(settings))
         self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
         self.stopping = False
         self._home = home
@@ -112,7 +113,7 @@ class Service:
             caller = self.settings.service
             edge = f"{caller}->{callee}"
             protection = Protection(edge, self.settings.resilience)
-            self.switchboards[edge] = protection
+            self.switchboards.add(edge, protection)
             self.clients[callee] = ServiceClient(
                 caller,
                 callee,
@@ -236,6 +237,12 @@ def _keep(settings: Settings) -> Path | None:
     """Where this instance's faults outlive a restart: a lab's setting."""
     folder = settings.env.get("LAB_FAULTS", "") if settings.lab else ""
     return Path(folder) / f"{settings.instance}.json" if folder else None
+
+
+def _set_by_the_lab(settings: Settings) -> Path | None:
+    """Where a lab keeps what it has set on policies."""
+    path = settings.env.get("LAB_RESILIENCE", "") if settings.lab else ""
+    return Path(path) if path else None
 
 
 async def _nothing(discard: bool) -> None:

@@ -10,8 +10,12 @@ import pytest
 
 from lab import cli
 from lab.chaos.policies import UnknownSwitch, Wish
+from lab.chaos.target import find_lab
 from lab.commands.resilience import parse
+from lab.kept_policies import kept_file
+from lab.run.facts import facts
 from lab.state import Entry, Lab
+from lab.topology import DEFAULT_PATH
 from tests.fixtures.running import Running, RunningService
 
 PORT_BASE = 23080
@@ -25,7 +29,7 @@ def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
         monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
         monkeypatch.setenv("LAB_PORT_BASE", str(PORT_BASE))
         home = tmp_path / "labs" / str(PORT_BASE)
-        home.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
         entries = [
             Entry(each.settings.instance, each.pid, "", each.settings.service, each.url)
             for each in services
@@ -36,7 +40,7 @@ def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
                 address = f"http://127.0.0.1:{free.getsockname()[1]}"
             entries.append(Entry(gone, 1, "", gone.rpartition("-")[0], address))
         token = services[0].settings.lab_token
-        Lab(PORT_BASE, str(home), "", 0.0, token, "", {}, {}, {}, entries).save()
+        Lab(PORT_BASE, str(home), str(DEFAULT_PATH), 0.0, token, "", {}, {}, {}, entries).save()
 
     return write
 
@@ -128,6 +132,66 @@ async def test_an_instance_that_cannot_be_asked_is_named(
     assert code == 1
     assert "gateway-1" in out
     assert "gateway-9 does not answer" in err
+
+
+async def test_what_was_set_outlives_an_instance_and_is_shown(
+    running: Running,
+    announce: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    kept = str(kept_file(tmp_path / "labs" / str(PORT_BASE)))
+    first = await running("gateway", LAB_RESILIENCE=kept)
+    announce(first)
+    assert run(capsys, "set", "profile=breaker", "hedge=off")[0] == 0
+    assert run(capsys, "set", "gateway->products", "profile=full")[0] == 0
+    first.stop()
+    second = await running("gateway", LAB_RESILIENCE=kept)
+    announce(second)
+    views = {view["edge"]: view for view in json.loads(run(capsys, "--json")[1])["items"]}
+    profiles = {edge: view["profile"] for edge, view in views.items()}
+    assert profiles.pop("gateway->products") == "full"
+    assert set(profiles.values()) == {"breaker"}, "the door and the edges that are made late too"
+    assert views["gateway->products"]["set"] == {"profile": "full", "switches": {"hedge": False}}
+    (hedge,) = [each for each in views["gateway->products"]["policies"] if each["kind"] == "hedge"]
+    assert hedge["enabled"] is False
+    _, out, _ = run(capsys, "--edge", "gateway->products")
+    assert "profile=full hedge=off" in out
+
+
+async def test_a_damaged_file_of_what_was_set_is_reported_and_not_heeded(
+    running: Running, tmp_path: Path
+) -> None:
+    kept = tmp_path / "resilience.json"
+    kept.write_text('{"gateway->products": {"profile": "most"}, "*": {"profile": "none"')
+    gateway = await running("gateway", LAB_RESILIENCE=str(kept))
+    assert "cannot be read and is not heeded" in gateway.log.read_text()
+    kept.write_text('{"gateway->products": {"profile": "most"}}')
+    gateway = await running("gateway", LAB_RESILIENCE=str(kept))
+    assert "unknown profile 'most'" in gateway.log.read_text()
+
+
+async def test_a_run_tells_the_policies_as_they_are_and_not_as_the_lab_was_set(
+    running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(await running("gateway"), await running("payments"))
+    told = facts(find_lab(PORT_BASE))
+    assert told["config"]["resilience"] == "full"
+    bank = {"window": "COUNT_BASED", "window_size": 20, "minimum_calls": 10,
+            "failure_rate_threshold": 0.5, "slow_call_rate_threshold": 0.8,
+            "slow_call_duration_s": 0.4, "wait_open_s": 3.0, "permitted_half_open": 3}  # fmt: skip
+    assert told["breakers"]["payments->bank"] == bank
+    run(capsys, "set", "profile=breaker")
+    run(capsys, "set", "payments->bank", "breaker=off", "profile=retries")
+    run(capsys, "set", "gateway->users", "profile=none")
+    told = facts(find_lab(PORT_BASE))
+    assert told["config"]["resilience"] == "mixed"
+    assert told["resilience"]["payments->bank"] == {
+        "profile": "retries",
+        "switched_off": ["breaker"],
+    }
+    assert "gateway->products" in told["breakers"]
+    assert not {"payments->bank", "gateway->users"} & set(told["breakers"]), "they do not act"
 
 
 def test_without_a_lab_it_says_how_to_start_one(

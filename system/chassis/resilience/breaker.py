@@ -258,4 +258,14 @@ class Breaker(Switchable):
             "failures": self._counts.failures,
             "slow": self._counts.slow,
             "rejected": self.rejected,
+            "settings": {
+                "window": self.window,
+                "window_size": self.window_size,
+                "minimum_calls": self.minimum_calls,
+                "failure_rate_threshold": self.failure_rate_threshold,
+                "slow_call_rate_threshold": self.slow_call_rate_threshold,
+                "slow_call_duration_s": self.slow_call_duration_s,
+                "wait_open_s": self.wait_open_s,
+                "permitted_half_open": self.permitted_half_open,
+            },
         }

@@ -35,7 +35,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     rate = number("RATE_LIMIT_PER_S", RATE_LIMIT_PER_S)
     burst = number("RATE_LIMIT_BURST", max(1.0, 2 * rate))
     door = service.state.door = Door(service.settings.resilience, service.clock)
-    service.switchboards[EDGE] = door
+    service.switchboards.add(EDGE, door)
     service.background("watch the queue", door.watch_the_queue)
     service.state.limits = ClientLimits(rate, burst, service.clock)
     service.state.forwarder = Forwarder(service, ROUTES)
