@@ -31,7 +31,7 @@ PRELOAD = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.protocols.websockets.auto",
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.common.trace_encoder",
     "fastapi.telemetry._runtime",
     "charset_normalizer",
     "requests",

@@ -16,15 +16,15 @@ from random import Random
 from typing import Any
 
 import redis.asyncio as redis
-from prometheus_client import Counter
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from chassis.faults import DROPPED, Exchange, armed
+from chassis.metrics import counter, expose
 
 log = logging.getLogger("chassis.cache")
-LOOKUPS = Counter("cache_lookups", "Cache look-ups", ("result",))
+LOOKUPS = counter("cache_lookups", "Cache look-ups", ("result",))
 HITS, MISSES, DOWN, EARLY = (LOOKUPS.labels(r) for r in ("hit", "miss", "down", "early"))
 ANSWER_S = 0.2
 LOCK_S = 2.0
@@ -199,6 +199,7 @@ async def _unreachable(_: str) -> None:
 
 def open_cache(url: str, prefix: str) -> Cache:
     """A cache on the Valkey at `url`; connects when first used, gives up on an answer after ANSWER_S."""
+    expose(LOOKUPS)
     client = redis.Redis.from_url(
         url,
         socket_timeout=ANSWER_S,

@@ -17,6 +17,7 @@ from chassis import context, telemetry
 from chassis.auth import ServiceTokens
 from chassis.balancer import Balancer, Copies
 from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.metrics import kept_trace
 from chassis.protection import Protection
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
@@ -223,7 +224,7 @@ class ServiceClient:
                 self._balancer.answered(turn, sending.copies, seconds)
             telemetry.CLIENT_SECONDS.labels(
                 self.edge, sending.method, call.operation, str(status or ""), error_type
-            ).observe(seconds)
+            ).observe(seconds, kept_trace(span))
 
     def _error_type(self, error: BaseException, seconds: float) -> str:
         """The error's name; a cancellation by our own timeout is TimedOut, so that it counts."""

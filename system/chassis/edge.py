@@ -1,7 +1,6 @@
 """The one ASGI middleware of every service: deadline, body limit, span, RED metrics, inbound faults."""
 
 import time
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -12,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chassis import context, telemetry
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.faults.altering import altered
+from chassis.histogram import Series
+from chassis.metrics import kept_trace
 from chassis.problems import problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
 
@@ -27,7 +28,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._metrics: dict[tuple[str, str, int], Any] = {}
+        self._known: dict[tuple[str, str, int], Series] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -70,7 +71,8 @@ class Edge:
             telemetry.ACTIVE.dec()
             context.current.reset(token)
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._observe(method, route, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._series(method, route, status).observe(seconds, kept_trace(span))
             span.update_name(f"{method} {route}")
             span.set_attribute("http.route", route)
             span.set_attribute("http.response.status_code", status)
@@ -138,12 +140,12 @@ class Edge:
             )
             await response(scope, receive, send)
 
-    def _observe(self, method: str, route: str, status: int, seconds: float) -> None:
+    def _series(self, method: str, route: str, status: int) -> Series:
         key = (method, route, status)
-        child = self._metrics.get(key)
-        if child is None:
-            child = self._metrics[key] = telemetry.SERVER_SECONDS.labels(method, route, str(status))
-        child.observe(seconds)
+        series = self._known.get(key)
+        if series is None:
+            series = self._known[key] = telemetry.SERVER_SECONDS.labels(method, route, str(status))
+        return series
 
 
 def _limited(receive: Receive) -> Receive:

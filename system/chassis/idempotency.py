@@ -14,12 +14,15 @@ from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from chassis.metrics import counter
 from chassis.problems import Problem
 
 if TYPE_CHECKING:
     Conn = Connection[Any] | PoolConnectionProxy[Any]
 else:
     Conn = Connection
+USES = counter("idempotency", "Uses of an Idempotency-Key", ("result",))
+FRESH, REPLAYED, MISMATCH = (USES.labels(each) for each in ("fresh", "replayed", "mismatch"))
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 
@@ -105,11 +108,14 @@ async def once(
         if row is None:
             raise KeyMissing("this Idempotency-Key is being used by another request; try again")
         if row["fingerprint"] != digest:
+            MISMATCH.inc()
             raise KeyReused("this Idempotency-Key was used with another body")
         if row["status"] is not None:
+            REPLAYED.inc()
             attempt.stored = Stored(row["status"], json.loads(row["body"]), replayed=True)
     yield attempt
     if attempt.recorded is not None and attempt.stored is None:
+        FRESH.inc()
         await conn.execute(
             "UPDATE idempotency SET status = $3, body = $4 WHERE scope = $1 AND key = $2",
             scope, key, attempt.recorded.status, json.dumps(attempt.recorded.body),
@@ -130,7 +136,9 @@ async def recall(
     if row is None or row["status"] is None:
         return None
     if row["fingerprint"] != fingerprint(body):
+        MISMATCH.inc()
         raise KeyReused("this Idempotency-Key was used with another body")
+    REPLAYED.inc()
     return Stored(row["status"], json.loads(row["body"]), replayed=True)
 
 
@@ -152,4 +160,6 @@ async def keep(
         "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
         scope, key, fingerprint(body), status, json.dumps(stored.body),
     )  # fmt: skip
+    if kept:
+        FRESH.inc()
     return stored if kept else await recall(conn, scope=scope, key=key, body=body) or stored

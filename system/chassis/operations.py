@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from chassis.metrics import exposition
 from chassis.problems import problem_response
 
 router = APIRouter(include_in_schema=False)
@@ -28,5 +28,7 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/metrics")
-async def metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """Prometheus text, or OpenMetrics with exemplars if that is what is asked for."""
+    text, content_type = exposition(request.headers.get("accept", ""))
+    return Response(text, headers={"content-type": content_type})

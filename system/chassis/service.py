@@ -14,7 +14,7 @@ import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
-from chassis import clock, faults, idempotency, lab, operations, store, telemetry
+from chassis import clock, faults, idempotency, lab, operations, saturation, store, telemetry
 from chassis.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.client import ServiceClient, open_session
 from chassis.clock import SystemClock
@@ -25,6 +25,7 @@ from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
+from chassis.metrics import expose, withdraw
 from chassis.problems import RESPONSES
 from chassis.problems import install as install_problems
 from chassis.protection import Protection, disabled_by
@@ -64,6 +65,7 @@ class Service:
         self._registry: Registry | None = None
         now = self.clock.time_s
         self._tokens = ServiceTokens(settings.service, settings.service_secret, now)
+        self._saturation = saturation.Saturation(self.switchboards, self.instances)
         self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
 
     # -- what a composition root asks for ---------------------------------------------------
@@ -76,6 +78,7 @@ class Service:
             clock_s=self.clock.monotonic,
         )
         self._on_close(_terminate(pool))
+        expose(idempotency.USES)
         self.injector.host.pools.append(pool)
         await store.apply_schema(
             pool, self._home / "schema.sql", seed if self.settings.lab else None
@@ -151,6 +154,7 @@ class Service:
         await self.injector.restore()
         if self.injector.active:
             await self.injector.run(faults.Exchange("start"), _nothing)
+        self._tell_saturation()
         self._session = open_session()
         self._on_close(self._session.close)
         nats = await self._broker()
@@ -190,11 +194,19 @@ class Service:
 
     async def close(self) -> None:
         self.stopping = True
+        withdraw(self._saturation)
         await self.injector.close()  # first: it may hold what the others wait for
         await self._stack.aclose()
 
     def _on_close(self, close: Close) -> None:
         self._stack.push_async_callback(close)
+
+    def _tell_saturation(self) -> None:
+        saturation.CLOCK.set_function(lambda: self.clock.now().timestamp())
+        saturation.CONNECTED.set_function(lambda: bool(self._nats and self._nats.is_connected))
+        expose(saturation.CLOCK, saturation.CONNECTED, saturation.LOOP_LAG_SECONDS)
+        expose(self._saturation)
+        self.background("loop watch", lambda: saturation.watch_the_loop(self.clock))
 
     async def _broker(self) -> NatsClient:
         if self._nats is None:

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from prometheus_client import Gauge
 
 from chassis.connection import STATEMENT_S, Connection
 from chassis.idempotency import Conn
+from chassis.pool import MeasuredPool
 
 log = logging.getLogger("chassis.store")
 CONNECT_S = 30.0
 CHASSIS_SCHEMA = Path(__file__).with_name("schema.sql")
-POOL_IN_USE = Gauge("db_pool_in_use", "Connections of the pool that are lent out")
-POOL_SIZE = Gauge("db_pool_size", "Connections of the pool")
 
 Pool = asyncpg.Pool
 Seed = Callable[[Conn], Awaitable[None]]
@@ -28,10 +26,13 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
     give_up = clock_s() + CONNECT_S
     while True:
         try:
-            pool = await asyncpg.create_pool(
+            pool: Pool = await MeasuredPool(
                 url,
                 min_size=1,
                 max_size=size_max,
+                max_queries=50_000,
+                loop=None,
+                record_class=asyncpg.Record,
                 timeout=2,
                 command_timeout=STATEMENT_S,
                 max_inactive_connection_lifetime=60,
@@ -45,13 +46,7 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
             log.info("waiting for the database: %s", error)
             await asyncio.sleep(0.1)
         else:
-            _measure(pool)
             return pool
-
-
-def _measure(pool: asyncpg.Pool) -> None:
-    POOL_IN_USE.set_function(lambda: pool.get_size() - pool.get_idle_size())
-    POOL_SIZE.set_function(pool.get_size)
 
 
 async def _keep(_: object) -> None:

@@ -4,39 +4,62 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from chassis.export import SpanExport
+from chassis.histogram import Histogram
+from chassis.metrics import counter, expose, gauge
 from chassis.settings import Settings
-
-# From 1 ms to 10 s: an in-process answer to a caller's patience.
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 SERVER_SECONDS = Histogram(
     "http_server_request_duration_seconds",
     "Duration of HTTP server requests",
     ("http_request_method", "http_route", "http_response_status_code"),
-    buckets=BUCKETS_S,
 )
 CLIENT_SECONDS = Histogram(
     "http_client_request_duration_seconds",
     "Duration of HTTP client attempts",
     ("edge", "http_request_method", "http_route", "http_response_status_code", "error_type"),
-    buckets=BUCKETS_S,
 )
-ACTIVE = Gauge("http_server_active_requests", "Requests being handled")
-POLICY_EVENTS = Counter(
+ACTIVE = gauge("http_server_active_requests", "Requests being handled")
+POLICY_EVENTS = counter(
     "resilience_events", "Decisions of resilience policies", ("edge", "policy", "kind", "reason")
 )
-BREAKER_STATE = Gauge("breaker_state", "0 closed, 1 half_open, 2 open", ("edge",))
+BREAKER_STATE = gauge("breaker_state", "0 closed, 1 half_open, 2 open", ("edge",))
+TARGET_INFO = gauge(
+    "target_info",
+    "The OpenTelemetry resource",
+    ("service_name", "service_instance_id", "service_version", "breakwater_arm"),
+)
 
+
+class _ExportCounts(Collector):
+    """What became of the spans, read when asked."""
+
+    export: SpanExport | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        if self.export is None:
+            return
+        spans = CounterMetricFamily("telemetry_spans", "Spans that ended", labels=("result",))
+        for result in ("exported", "dropped", "failed"):
+            spans.add_metric([result], getattr(self.export, result))
+        yield spans
+        yield GaugeMetricFamily(
+            "telemetry_spans_queued", "Spans waiting for export", self.export.queued
+        )
+
+
+_export_counts = _ExportCounts()
 propagator = TraceContextTextMapPropagator()
 _encode = json.JSONEncoder(default=str).encode  # json.dumps would make a new one for each line
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
@@ -125,26 +148,20 @@ def start(settings: Settings) -> TracerProvider:
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
-    provider = TracerProvider(
-        resource=Resource(
-            {
-                "service.name": settings.service,
-                "service.instance.id": settings.instance,
-                "service.version": settings.version,
-                "breakwater.arm": settings.arm,
-            }
-        ),
-        shutdown_on_exit=False,
-    )
+    resource = {
+        "service.name": settings.service,
+        "service.instance.id": settings.instance,
+        "service.version": settings.version,
+        "breakwater.arm": settings.arm,
+    }
+    TARGET_INFO.labels(*resource.values()).set(1)
+    expose(TARGET_INFO, SERVER_SECONDS, ACTIVE, CLIENT_SECONDS, POLICY_EVENTS, BREAKER_STATE)
+    provider = TracerProvider(resource=Resource(resource), shutdown_on_exit=False)
     if settings.otlp_endpoint:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        # a dead or slow collector must not slow the shop: bounded queue, short timeout, drop
-        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces", timeout=2)
-        provider.add_span_processor(
-            BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=500)
-        )
-        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+        export = SpanExport(f"{settings.otlp_endpoint}/v1/traces")
+        provider.add_span_processor(export)
+        _export_counts.export = export
+        expose(_export_counts)
     _tracer = provider.get_tracer("breakwater.chassis")
     propagate.set_global_textmap(propagator)
     return provider

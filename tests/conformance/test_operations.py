@@ -7,10 +7,16 @@ from typing import Any
 from lab import topology
 from tests.conformance.conftest import Conforms
 from tests.conformance.subject import SOME_ID, Subject
+from tests.docs.metrics_page import documented
 
 TOPOLOGY = topology.load()
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SERVER = "http_server_request_duration_seconds"
+DATABASE = "Every service with a database"
+# there once there is an edge or a collector, or on Linux
+CONDITIONAL = re.compile(
+    r"resilience_(in_flight|waiting|limit)|retry_|outlier_|registry_|telemetry_|process_"
+)
 SERVER_LABELS = {"http_request_method", "http_route", "http_response_status_code"}
 
 
@@ -18,7 +24,8 @@ async def test_operations(conforms: Conforms) -> None:
     await conforms(
         it_is_alive_and_ready,
         its_requests_are_counted_by_route_template,
-        its_metrics_have_their_stable_names,
+        its_metrics_are_the_documented_ones,
+        exemplars_come_in_openmetrics_only,
         a_trace_is_continued,
         a_broken_trace_header_starts_a_new_trace,
         its_openapi_document_is_whole,
@@ -54,20 +61,31 @@ async def its_requests_are_counted_by_route_template(subject: Subject) -> None:
     assert SOME_ID not in text, "an id in a label is a series for each request"
 
 
-async def its_metrics_have_their_stable_names(subject: Subject) -> None:
+async def its_metrics_are_the_documented_ones(subject: Subject) -> None:
     text = await metrics(subject)
-    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    service = TOPOLOGY.services[subject.name]
+    served = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    sections = {"Every service", "Every service that calls another"}
+    if "postgres" in TOPOLOGY.services[subject.name].stores:
+        sections.add(DATABASE)
+    page = {each.name: each for each in documented()}
+    assert set(served) <= page.keys(), "docs/metrics.md has them all"
+    for name, type_ in served.items():
+        assert page[name].type in ("", type_), name
+        assert page[name].section in sections or subject.name in page[name].who, name
     expected = {
-        SERVER: "histogram",
-        "http_client_request_duration_seconds": "histogram",
-        "breaker_state": "gauge",
+        each.name for each in page.values() if each.section in sections or subject.name in each.who
     }
-    if "postgres" in service.stores:
-        expected["db_pool_in_use"] = "gauge"
-    if service.publishes:
-        expected["outbox_pending"] = "gauge"
-    assert expected.items() <= types.items()
+    assert {name for name in expected - served.keys() if not CONDITIONAL.match(name)} == set()
+
+
+async def exemplars_come_in_openmetrics_only(subject: Subject) -> None:
+    await subject.ask("GET", "/no/such/path", traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01")
+    assert TRACE_ID not in await metrics(subject)
+    answer = await subject.ask("GET", "/metrics", accept="application/openmetrics-text")
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    text = answer.content.decode()
+    assert f'# {{trace_id="{TRACE_ID}"}}' in text
+    assert text.endswith("# EOF\n")
 
 
 async def a_trace_is_continued(subject: Subject) -> None:

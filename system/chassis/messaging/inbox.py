@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,19 +14,22 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 from opentelemetry.trace import SpanKind
-from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from chassis import telemetry
 from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, armed
+from chassis.histogram import Histogram
 from chassis.idempotency import Conn
 from chassis.messaging.bus import EVENTS, Bus
 from chassis.messaging.event import Event
+from chassis.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.inbox")
 Handler = Callable[[Conn, Any], Awaitable[None]]
-LAG = Gauge("inbox_lag", "Events waiting or in work for this service")
-HANDLED = Counter("inbox_events", "Events taken from the broker", ("type", "result"))
+LAG = gauge("inbox_lag", "Events waiting or in work for this service")
+HANDLED = counter("inbox_events", "Events taken from the broker", ("type", "result"))
+REDELIVERED = counter("inbox_redeliveries", "Deliveries that were not the first", ("type",))
+HANDLING_SECONDS = Histogram("inbox_handling_seconds", "One event's handling", ("type",))
 BATCH = 20
 FETCH_S = 5.0
 LAG_S = 1.0
@@ -47,6 +51,7 @@ class Inbox:
         self._bus = bus
         self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
         self._failures: dict[str, int] = {}
+        expose(LAG, HANDLED, REDELIVERED, HANDLING_SECONDS)
 
     async def run(self) -> None:
         """Consume for ever; a broker that is down is waited for."""
@@ -75,7 +80,10 @@ class Inbox:
             except TimeoutError:
                 continue
             for message in messages:
+                began = time.perf_counter()
                 await self._take(message)
+                kind = message.subject.rpartition(".")[2]
+                HANDLING_SECONDS.labels(kind).observe(time.perf_counter() - began)
 
     async def _watch_lag(self, subscription: JetStreamContext.PullSubscription) -> None:
         while True:
@@ -86,6 +94,8 @@ class Inbox:
     async def _take(self, message: Msg) -> None:
         kind = message.subject.rpartition(".")[2]
         event_class, handler = self._handlers[kind]
+        if message.metadata.num_delivered > 1:
+            REDELIVERED.labels(kind).inc()
         parent = telemetry.propagator.extract(dict(message.headers or {}))
         with telemetry.tracer().start_as_current_span(
             f"process {kind}", parent, SpanKind.CONSUMER,

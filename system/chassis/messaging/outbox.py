@@ -9,15 +9,17 @@ from nats.errors import Error as NatsError
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from prometheus_client import Gauge
 
 from chassis import telemetry
 from chassis.idempotency import Conn
 from chassis.messaging.bus import Bus
 from chassis.messaging.event import Event
+from chassis.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.outbox")
-PENDING = Gauge("outbox_pending", "Committed events not yet published")
+PENDING = gauge("outbox_pending", "Committed events not yet published")
+OLDEST_AGE = gauge("outbox_oldest_age_seconds", "Age of the oldest event not yet published")
+PUBLISHED = counter("outbox_published", "Events the broker has taken", ("type",))
 BATCH = 100
 IDLE_S = 1.0  # how soon another instance's leftovers are found
 HINT_S = 0.03  # from put() to the first look: its transaction has to commit, others may join
@@ -28,7 +30,10 @@ _INSERT = (
     "INSERT INTO outbox (event_id, type, aggregate_id, payload, traceparent) "
     "VALUES ($1, $2, $3, $4, $5)"
 )
-_COUNT = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+_COUNT = """
+SELECT count(*) AS pending, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS oldest_s
+FROM outbox WHERE published_at IS NULL
+"""
 _TAKE = """
 SELECT lock.locked, pending.*
 FROM (SELECT pg_try_advisory_xact_lock(hashtext('outbox')) AS locked) AS lock
@@ -53,6 +58,7 @@ class Outbox:
         self._enabled = enabled
         self._hint = asyncio.Event()
         self._direct: set[asyncio.Task[None]] = set()
+        expose(PENDING, OLDEST_AGE, PUBLISHED)
 
     async def put(self, conn: Conn, event: Event) -> None:
         """Commit `event` with whatever else `conn`'s transaction does."""
@@ -92,7 +98,9 @@ class Outbox:
         return True
 
     async def _count(self) -> None:
-        PENDING.set(await self._pool.fetchval(_COUNT))
+        (row,) = await self._pool.fetch(_COUNT)
+        PENDING.set(row["pending"])
+        OLDEST_AGE.set(max(0.0, row["oldest_s"]))
         if not self._bus.connected:
             raise ConnectionError("broker not connected")
 
@@ -113,6 +121,7 @@ class Outbox:
                 await conn.execute(_PUBLISHED, [row["id"] for row in rows])
         if len(rows) < BATCH:
             PENDING.set(0)
+            OLDEST_AGE.set(0)
         return len(rows) == BATCH
 
     async def _publish(self, kind: str, event_id: str, payload: str, traceparent: str) -> None:
@@ -127,6 +136,7 @@ class Outbox:
             await self._bus.publish(
                 f"events.{kind}", payload.encode(), event_id, telemetry.trace_headers()
             )
+        PUBLISHED.labels(kind).inc()
 
     async def _publish_directly(self, event: Event, headers: dict[str, str]) -> None:
         token = otel_context.attach(telemetry.propagator.extract(headers))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chassis.auth import CallingService
 from chassis.clock import Clock
 from chassis.idempotency import IdempotencyKey, once
+from chassis.metrics import counter, expose
 from chassis.service import Service, create_app
 from shop.bank.domain import (
     Authorization,
@@ -47,6 +48,9 @@ class Cancel(BaseModel):
     reference: Reference
 
 
+DECIDED = counter("bank_requests", "What the bank decided", ("operation", "result"))
+
+
 class Desk:
     """What the routes work with."""
 
@@ -64,12 +68,18 @@ class Desk:
         ):
             if attempt.stored:
                 return attempt.stored.response()
-            after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
+            try:
+                after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
+            except WrongState:
+                DECIDED.labels(kind.value, "refused").inc()
+                raise
+            DECIDED.labels(kind.value, "approved").inc()
             return attempt.record(200, view(after)).response()
 
 
 @asynccontextmanager
 async def start(service: Service) -> AsyncIterator[None]:
+    expose(DECIDED)
     service.state.desk = Desk(await service.database(), service.clock)
     yield
 
@@ -106,7 +116,9 @@ async def authorize(
         if attempt.stored:
             return attempt.stored.response()
         made = await desk.ledger.authorize(conn, **body.model_dump(), key=key, now=desk.clock.now())
-        if made.status is not Status.DECLINED:
+        declined = made.status is Status.DECLINED
+        DECIDED.labels("authorize", "declined" if declined else "approved").inc()
+        if not declined:
             return attempt.record(201, view(made)).response()
     # after the commit: a refusal stays on the books, and the same key is refused again
     raise CardDeclined(made)

@@ -1,12 +1,13 @@
 """Puts back on hand what was reserved and never committed or released."""
 
 from asyncpg import Pool
-from prometheus_client import Gauge
 
 from chassis.clock import Clock
+from chassis.metrics import counter, expose, gauge
 from shop.inventory.store import StockStore
 
-HELD = Gauge("reservations_held", "Reservations that hold goods")
+HELD = gauge("reservations_held", "Reservations that hold goods")
+EXPIRED = counter("reservations_expired", "Reservations swept")
 BATCH = 100
 
 
@@ -20,8 +21,9 @@ class Sweeper:
         self._period_s = period_s
 
     async def run(self) -> None:
+        expose(HELD, EXPIRED)
         while True:
-            await self.sweep()
+            EXPIRED.inc(await self.sweep())
             HELD.set(await self._store.held())
             await self._clock.sleep(self._period_s)
 

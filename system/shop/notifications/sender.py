@@ -10,17 +10,20 @@ from random import Random
 from typing import Protocol
 
 from opentelemetry.trace import SpanKind
-from prometheus_client import Gauge
 
 from chassis import telemetry
 from chassis.clock import Clock
 from chassis.faults import failpoint
+from chassis.histogram import Histogram
+from chassis.metrics import counter, expose, gauge
 from shop.notifications.domain import DOMAIN, backoff_s
 from shop.notifications.post import Refused, ServerDown
 from shop.notifications.store import MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
-PENDING = Gauge("mails_pending", "Mails written down and not sent yet")
+PENDING = gauge("mails_pending", "Mails written down and not sent yet")
+MAILS = counter("mails", "Deliveries that the mail server answered", ("result",))
+DELAY_SECONDS = Histogram("mail_delay_seconds", "From written down to the mail server's yes")
 BATCH = 20
 IDLE_S = 0.2
 COUNT_EACH_S = 0.5
@@ -44,6 +47,7 @@ class Sender:
         self._down = 0  # rounds in a row that the server was down
 
     async def run(self) -> None:
+        expose(PENDING, MAILS, DELAY_SECONDS)
         counted_at = 0.0
         while True:
             busy = await self.round()
@@ -87,11 +91,15 @@ class Sender:
             except Refused as refusal:
                 await self._refused(mail, refusal)
                 return
+            MAILS.labels("sent").inc()
+            delay = self._clock.now() - mail.created_at
+            DELAY_SECONDS.observe(max(0.0, delay.total_seconds()))
             await failpoint("notifications.after_send")
             await self._store.sent(mail.id, now=self._clock.now())
 
     async def _refused(self, mail: Outgoing, refusal: Refused) -> None:
         log.warning("mail refused: %s", refusal, extra={"order_id": mail.order_id})
+        MAILS.labels("failed" if refusal.permanent else "refused").inc()
         if refusal.permanent:
             await self._store.failed(mail.id, str(refusal))
             return

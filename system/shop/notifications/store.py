@@ -21,7 +21,7 @@ UPDATE mails SET due_at = $2 WHERE notification_id IN (
     ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 RETURNING notification_id::text AS id, order_id::text, message_id, recipient, subject, body_text,
-          body_html, traceparent, refusals
+          body_html, traceparent, refusals, created_at
 """
 _OF_ORDER = """
 SELECT notification_id::text AS id, kind, order_id::text, status, created_at, sent_at FROM mails
@@ -42,6 +42,7 @@ class Outgoing:
     body_html: str
     traceparent: str
     refusals: int
+    created_at: datetime
 
 
 class MailStore:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from chassis import context, telemetry
 from chassis.clock import Clock
-from chassis.idempotency import KeyReused, fingerprint
+from chassis.idempotency import FRESH, MISMATCH, REPLAYED, KeyReused, fingerprint
 from chassis.ids import new_id
 from shop.orders.domain import Order, OrderNotFound, price, total_cents
 from shop.orders.runner import SagaRunner
@@ -60,6 +60,7 @@ class Orders:
         """
         known = await self._known(user_id, key, body)
         if known is not None:
+            REPLAYED.inc()
             return known, True
         prices = await self._products.prices([sku for sku, _ in quantities])
         lines = price(quantities, prices)
@@ -69,7 +70,9 @@ class Orders:
         if order is None:  # a twin with the same key was faster
             known = await self._known(user_id, key, body)
             assert known is not None, "the key was taken, so its order exists"
+            REPLAYED.inc()
             return known, True
+        FRESH.inc()
         await self._wait(self._runner.start(Progress(order)))
         return await self._get(order.id), False
 
@@ -84,6 +87,7 @@ class Orders:
                 return None
             order, digest = found
             if digest != fingerprint(body):
+                MISMATCH.inc()
                 raise KeyReused("this Idempotency-Key placed another order")
             if order.status != "pending" or self._clock.monotonic() >= give_up:
                 return order

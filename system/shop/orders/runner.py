@@ -8,17 +8,18 @@ from random import Random
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
-from prometheus_client import Gauge
 
 from chassis import context, telemetry
 from chassis.clock import Clock
 from chassis.faults import failpoint
+from chassis.metrics import counter, expose, gauge
 from chassis.resilience.errors import CallError
 from shop.orders.saga import Ports, Progress, Refused, Step
 
 log = logging.getLogger("orders.saga")
-ACTIVE = Gauge("saga_active", "Sagas that this instance is running")
-PENDING = Gauge("saga_pending", "Sagas of all instances that have not ended")
+ACTIVE = gauge("saga_active", "Sagas that this instance is running")
+PENDING = gauge("saga_pending", "Sagas of all instances that have not ended")
+STEPS = counter("saga_steps", "Steps and compensations tried", ("step", "phase"))
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
 RESUME_EACH_S = 0.3
@@ -66,6 +67,7 @@ class SagaRunner:
 
     async def resume(self) -> None:
         """For ever: take over sagas that are due and that nobody holds."""
+        expose(ACTIVE, PENDING, STEPS)
         counted_at = 0.0
         while True:
             free = RESUME_AT_ONCE - len(self._running)
@@ -133,7 +135,7 @@ class SagaRunner:
         self, progress: Progress, step: Step, action: Callable[[Ports, Any], Awaitable[None]]
     ) -> Progress | None:
         name = action.__name__
-        self._record("saga", order_id=progress.order.id, step=name, phase="started")
+        self._tell(progress, name, "started")
         with telemetry.tracer().start_as_current_span(
             f"saga {name}", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -142,13 +144,7 @@ class SagaRunner:
             try:
                 await action(self._ports, progress.order)
             except Refused as refusal:
-                self._record(
-                    "saga",
-                    order_id=progress.order.id,
-                    step=name,
-                    phase="refused",
-                    reason=refusal.reason,
-                )
+                self._tell(progress, name, "refused", reason=refusal.reason)
                 if progress.direction == "backward":
                     log.error("order %s: %s refused: %s", progress.order.id, name, refusal.reason)
                     await self._park(progress)
@@ -156,13 +152,16 @@ class SagaRunner:
                 return progress.refused(refusal.reason)
             except CallError as error:
                 phase = "failed" if error.definite else "unknown"
-                self._record(
-                    "saga", order_id=progress.order.id, step=name, phase=phase, error=str(error)
-                )
+                self._tell(progress, name, phase, error=str(error))
                 await self._park(progress, error.retry_after_s or 0.0)
                 return None
-        self._record("saga", order_id=progress.order.id, step=name, phase="done")
+        self._tell(progress, name, "done")
         return progress.done()
+
+    def _tell(self, progress: Progress, step: str, phase: str, **more: str) -> None:
+        if phase != "started":
+            STEPS.labels(step, phase).inc()
+        self._record("saga", order_id=progress.order.id, step=step, phase=phase, **more)
 
     async def _park(self, progress: Progress, asked_s: float = 0.0) -> None:
         """Give the lease back and try again later, with full jitter, not before we are asked to."""

@@ -2,17 +2,23 @@
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncpg import Pool, Record
 
+from chassis.histogram import Histogram
 from chassis.idempotency import fingerprint
 from chassis.messaging.outbox import Outbox
+from chassis.metrics import counter, expose
 from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
 from shop.orders.domain import Line, Order
 from shop.orders.saga import Progress
 
+OUTCOMES = counter("saga_outcomes", "Sagas that ended here", ("outcome", "reason"))
+DURATION_SECONDS = Histogram(
+    "saga_duration_seconds", "From an order's arrival to its saga's end", ("outcome",)
+)
 LEASE = timedelta(seconds=3)  # longer than a step may take (clients.STEP_S)
 
 _SELECT = """
@@ -90,6 +96,7 @@ class OrderStore:
         self._owner = owner
         self._deadline = timedelta(seconds=saga_deadline_s)
         self._idempotency = idempotency
+        expose(OUTCOMES, DURATION_SECONDS)
 
     # -- orders -----------------------------------------------------------------------------
 
@@ -191,18 +198,21 @@ class OrderStore:
             event = OrderCancelled(
                 aggregate_id=order.id, user_id=order.user_id, email=order.email, reason=reason
             )
+        outcome = "confirmed" if confirmed else "cancelled"
         state = "done" if confirmed else "compensated"
         async with self._pool.acquire() as conn, conn.transaction():
             row = await conn.fetchrow(_PERSIST, *self._row(progress, state=state))
             if row is None:
                 return None
-            await conn.execute(
-                _END_ORDER, order.id, "confirmed" if confirmed else "cancelled", reason
-            )
+            await conn.execute(_END_ORDER, order.id, outcome, reason)
             await self._outbox.put(conn, event)
             if confirmed and row["cancel_requested"]:
                 # the customer asked too late to turn back: undo what was just done
                 await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
+        OUTCOMES.labels(outcome, reason).inc()
+        if progress.kind == "checkout" and order.created_at is not None:
+            age = datetime.now(UTC) - order.created_at
+            DURATION_SECONDS.labels(outcome).observe(age.total_seconds())
         return await self.load(order.id) if confirmed and row["cancel_requested"] else None
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:

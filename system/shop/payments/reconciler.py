@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from prometheus_client import Gauge
-
 from chassis.clock import Clock
+from chassis.metrics import expose, gauge
 from shop.payments.domain import (
     BankSilent,
     BankUnavailable,
@@ -18,7 +17,7 @@ from shop.payments.domain import (
 from shop.payments.payments import Payments
 
 log = logging.getLogger("payments.reconciler")
-IN_DOUBT = Gauge("payments_in_doubt", "Payments whose last question to the bank has no answer yet")
+IN_DOUBT = gauge("payments_in_doubt", "Payments whose last question to the bank has no answer yet")
 BATCH = 20
 
 
@@ -42,6 +41,7 @@ class Reconciler:
         self._period_s = period_s
 
     async def run(self) -> None:
+        expose(IN_DOUBT)
         while True:
             await self.sweep()
             await self._clock.sleep(self._period_s)

@@ -8,11 +8,13 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from chassis.metrics import expose, gauge
 from shop.users.domain import TooBusy
 
 Result = TypeVar("Result")
 
 # OWASP Password Storage Cheat Sheet: m=19456 KiB (19 MiB), t=2, p=1
+WAITING = gauge("passwords_waiting", "Password hashes in work or in line")
 HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 
 
@@ -23,6 +25,8 @@ class ArgonPasswords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._room = threads + waiting_max
         self._admitted = 0
+        WAITING.set_function(lambda: self._admitted)
+        expose(WAITING)
         # what an unknown address is checked against, so that its answer takes as long
         self._dummy = HASHER.hash("the password of nobody")
 

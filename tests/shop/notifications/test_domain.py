@@ -1,5 +1,6 @@
 """Which event becomes which mail, without a database or a mail server."""
 
+from datetime import UTC, datetime
 from email import message_from_bytes
 from random import Random
 
@@ -66,7 +67,7 @@ def test_a_message_has_both_texts_and_is_tied_to_order_and_trace() -> None:
     mail = confirmed()
     outgoing = Outgoing(
         "n-1", ORDER, mail.message_id, mail.recipient, mail.subject, mail.text, mail.html,
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 0,
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 0, datetime.now(UTC),
     )  # fmt: skip
     sent = message_from_bytes(bytes(message_of(outgoing, "Thu, 01 Jan 2026 00:00:00 +0000")))
     assert sent["X-Order-Id"] == ORDER

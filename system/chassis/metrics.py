@@ -1,0 +1,48 @@
+"""What `/metrics` shows: the registry, what a service has put into it, and its two text formats."""
+
+import prometheus_client
+from opentelemetry.trace import Span
+from prometheus_client import Counter, Gauge
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import REGISTRY, Collector
+
+# when each series began: a constant in every scrape, and a third of its length
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+_shown: set[int] = set()
+
+
+def counter(name: str, says: str, labels: tuple[str, ...] = ()) -> Counter:
+    """Shown once `expose` was called with it: one process imports all services, and is each one's parent."""
+    return Counter(name, says, labels, registry=None)
+
+
+def gauge(name: str, says: str, labels: tuple[str, ...] = ()) -> Gauge:
+    """Shown once `expose` was called with it."""
+    return Gauge(name, says, labels, registry=None)
+
+
+def expose(*metrics: Collector) -> None:
+    """From now on this process has these; again is the same as once."""
+    for metric in metrics:
+        if id(metric) not in _shown:
+            _shown.add(id(metric))
+            REGISTRY.register(metric)
+
+
+def withdraw(collector: Collector) -> None:
+    """Take back what `expose` showed."""
+    if id(collector) in _shown:
+        _shown.remove(id(collector))
+        REGISTRY.unregister(collector)
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """The metrics as text and its content type: OpenMetrics, with exemplars, where `accept` asks for it."""
+    encode, content_type = choose_encoder(accept)
+    return encode(REGISTRY), content_type
+
+
+def kept_trace(span: Span) -> int:
+    """The trace id of `span` for an exemplar; 0 if nobody will find that trace."""
+    context = span.get_span_context()
+    return context.trace_id if context.trace_flags.sampled else 0
