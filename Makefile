@@ -11,7 +11,7 @@ demo: setup  ## from nothing to a report: lab up, one experiment, ten lines of s
 	@$(BIN)/lab demo
 
 # What measures time or starts whole labs runs alone; the rest side by side.
-ALONE := tests/lab/proxy tests/lab/runtimes tests/system
+ALONE := tests/lab/proxy tests/lab/runtimes tests/lab/edges tests/system
 
 test: setup lint  ## everything, on real servers
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(ALONE:%=--ignore=%)

@@ -8,7 +8,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from lab.chaos.edge_faults import EdgeFaults, checked, is_edge
 from lab.chaos.held import FaultRefused, Held, UnknownTarget
+from lab.chaos.partitions import Partition
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, Reply, exchange
 from lab.runtimes.process_kinds import KINDS
@@ -44,6 +46,8 @@ class Control:
             names = sorted({each.service for each in instances} | {each.name for each in known})
             near = difflib.get_close_matches(target, names, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
+            if target.endswith("-"):  # the shell took what came after it for a file
+                hint = f" An edge goes in quotes: '{target}>...'."
             raise UnknownTarget(
                 f"no service or instance {target!r} in the lab.{hint} There are: {', '.join(names)}"
             )
@@ -53,8 +57,11 @@ class Control:
         """Arm `spec` on every instance of the target; all of them or none. Raises FaultRefused.
 
         Each instance's fault has an id of its own, so that its hits are counted on their own. A fault
-        of whole processes is the supervisor's (lab.chaos.held), and may hit a server too.
+        of whole processes is the supervisor's (lab.chaos.held), and may hit a server too; one of an
+        edge (`orders->payments`) is the fault proxy's (lab.chaos.edge_faults).
         """
+        if is_edge(target):
+            return self._placed(self._edges.add(target, spec))
         if spec["kind"] in KINDS:
             return self._placed(self._held.add(target, spec))
         self._refuse_server(target, spec["kind"])
@@ -71,6 +78,15 @@ class Control:
             raise
         return placed
 
+    def partition(self, partition: Partition, ttl_s: float) -> list[Placed]:
+        """Cut every edge that it touches; all or none. Raises UnknownTarget, FaultRefused."""
+        edges = self._edges.edges("*->*")
+        partition.check(edges)
+        cuts = partition.cuts(edges)
+        if not cuts:
+            raise FaultRefused("no edge leads from one group to another: nothing would be cut")
+        return self._placed(self._edges.put(cuts, checked({"kind": "partition", "ttl_s": ttl_s})))
+
     def processes(self, target: str) -> list[Instance]:
         """As `targets`, servers and tools by their name too. Raises UnknownTarget."""
         found = [each for each in self.lab.servers if each.name == target]
@@ -78,23 +94,47 @@ class Control:
 
     def remove(self, placed: Placed) -> None:
         """Disarm one fault; one that has already ended is fine. Raises FaultRefused."""
+        if is_edge(placed.instance.name):
+            self._edges.remove(placed.view)
+            return
         path = f"/_lab/faults/{placed.view['id']}"
         self._ask("DELETE", placed.instance, path, also_good=(404,))
 
     def faults(self, target: str | None = None) -> list[Placed]:
         """The faults that are armed now. An instance that is down holds none."""
-        return self._views("/_lab/faults", target) + self._of(target, self._held.armed())
+        if is_edge(target):
+            return self._placed(self._edges.armed(target))
+        edges = self._edges.armed() if target is None else []
+        return (
+            self._views("/_lab/faults", target)
+            + self._of(target, self._held.armed())
+            + self._placed(edges)
+        )
 
     def history(self, target: str | None = None) -> list[Placed]:
         """Every fault since each instance's start, the removed ones too."""
-        return self._views("/_lab/faults/history", target) + self._of(target, self._held.history())
+        if is_edge(target):
+            return self._placed(self._edges.history(target))
+        edges = self._edges.history() if target is None else []
+        return (
+            self._views("/_lab/faults/history", target)
+            + self._of(target, self._held.history())
+            + self._placed(edges)
+        )
 
     def clear(self, target: str | None = None) -> int:
         """Disarm everything; how many faults that were. Raises FaultRefused."""
+        if is_edge(target):
+            return self._edges.clear(target)
+        on_edges = self._edges.clear() if target is None else 0
         armed = self._views("/_lab/faults", target)
         for instance in {placed.instance.name: placed.instance for placed in armed}.values():
             self._ask("DELETE", instance, "/_lab/faults")
-        return len(armed) + self._held.clear(target)
+        return on_edges + len(armed) + self._held.clear(target)
+
+    @property
+    def _edges(self) -> EdgeFaults:
+        return EdgeFaults(self.lab.state)
 
     @property
     def _held(self) -> Held:

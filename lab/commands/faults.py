@@ -1,4 +1,4 @@
-"""`lab faults list|add|clear|audit`: the faults inside the services of the running lab, by hand."""
+"""`lab faults list|add|partition|clear|audit`: the faults of the running lab, by hand."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from lab.chaos.control import Control, Placed
+from lab.chaos.partitions import Partition
 from lab.chaos.target import find_lab
 from lab.commands.run import PortBase
 from lab.run.exits import FAILED, clear_exits
 
-Target = Annotated[str | None, typer.Argument(help="a service or an instance; all if left out")]
+Target = Annotated[
+    str | None, typer.Argument(help="a service, an instance or an edge; all if left out")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
 
 
 def register(app: typer.Typer) -> None:
-    faults = typer.Typer(no_args_is_help=True, help="Faults inside the services, by hand.")
+    faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab, by hand.")
     app.add_typer(faults, name="faults")
 
     @faults.command("list")
@@ -41,7 +44,10 @@ def register(app: typer.Typer) -> None:
     @faults.command("add")
     def add_fault(
         target: Annotated[
-            str, typer.Argument(help="a service (all its instances), an instance, or a server")
+            str,
+            typer.Argument(
+                help="a service (all its instances), an instance, a server, an 'edge->'"
+            ),
         ],
         kind: Annotated[str, typer.Argument(help="as `lab faults list --doc` names it")],
         attribute: Annotated[
@@ -68,6 +74,24 @@ def register(app: typer.Typer) -> None:
         with clear_exits(cannot=FAILED):
             placed = Control(find_lab(port_base)).add_fault(target, spec)
         _show(placed, as_json, "nothing to arm it on")
+
+    @faults.command("partition")
+    def add_partition(
+        groups: Annotated[
+            list[str], typer.Argument(help="two or more groups, e.g. orders,payments inventory")
+        ],
+        ttl: Annotated[float, typer.Option(help="seconds; it heals then, whoever dies")] = 60.0,
+        one_way: Annotated[
+            bool, typer.Option("--one-way", help="only what the first says to the second is cut")
+        ] = False,
+        port_base: PortBase = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Cut groups of services and servers off from each other, on every edge between them."""
+        with clear_exits(cannot=FAILED):
+            cut = Partition.of([group.split(",") for group in groups], one_way=one_way)
+            placed = Control(find_lab(port_base)).partition(cut, ttl)
+        _show(placed, as_json, "nothing was cut")
 
     @faults.command("clear")
     def clear_faults(
@@ -109,13 +133,16 @@ def _sentence(instances: int, unclean: int) -> str:
 
 def _document(as_json: bool) -> None:
     from chassis.faults import catalogue
+    from lab.chaos import edge_kinds
     from lab.runtimes import process_kinds
 
     if as_json:
         items = [each.as_dict() for each in catalogue.entries()]
-        typer.echo(json.dumps({"items": items + process_kinds.entries()}))
+        items += process_kinds.entries() + edge_kinds.entries()
+        typer.echo(json.dumps({"items": items}))
     else:
-        typer.echo("\n".join([catalogue.page(), *process_kinds.page()]))
+        pages = [catalogue.page(), *process_kinds.page(), "", *edge_kinds.page()]
+        typer.echo("\n".join(pages))
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:

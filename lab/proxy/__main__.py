@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", "-seed", type=int, help="makes chance repeatable (default: drawn, and printed)")
     add("--strict", action="store_true", help="behave as Toxiproxy where we deliberately differ")
     add("--token-file", type=Path, help="ask every API call for `Authorization: Bearer <token>`")
+    add(
+        "--tell",
+        action="store_true",
+        help="a JSON line on stdout for each fault that comes or goes",
+    )
     add("--expose", action="store_true", help="allow to listen on addresses beyond loopback")
     add("--version", "-version", action="version", version=f"Toxiproxy API {VERSION}")
     # Toxiproxy's switches for what is always on here
@@ -61,6 +66,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         deviations=deviations,
         token=token,
         config=arguments.config.read_bytes() if arguments.config is not None else None,
+        tell=arguments.tell,
     )
 
 

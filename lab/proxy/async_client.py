@@ -43,8 +43,8 @@ class AsyncProxyClient:
     async def delete(self, proxy: str) -> None:
         await self._send(calls.delete(proxy))
 
-    async def enable(self, proxy: str, enabled: bool, ttl_s: float | None = None) -> ProxyView:
-        return calls.proxy_view(await self._send(calls.enable(proxy, enabled, ttl_s)))
+    async def enable(self, proxy: str, enabled: bool, **options: Any) -> ProxyView:
+        return calls.proxy_view(await self._send(calls.enable(proxy, enabled, **options)))
 
     async def reset(self) -> None:
         await self._send(calls.RESET)

@@ -44,6 +44,8 @@ class ProxyView:
     upstream: str
     enabled: bool
     toxics: tuple[ToxicView, ...] = ()
+    outage: dict[str, Any] | None = None  # the record of its being down by command
+    open_connections: int = 0
 
     @property
     def port(self) -> int:
@@ -81,6 +83,8 @@ def add(
     name: str | None = None,
     ttl_s: float | None = None,
     seed: int | None = None,
+    fault_id: str | None = None,
+    kind: str | None = None,
 ) -> Call:
     body: dict[str, Any] = {
         "type": type,
@@ -88,7 +92,7 @@ def add(
         "toxicity": toxicity,
         "attributes": dict(attributes or {}),
     }
-    optional = {"name": name, "ttl": ttl_s, "seed": seed}
+    optional = {"name": name, "ttl": ttl_s, "seed": seed, "fault_id": fault_id, "kind": kind}
     body.update({key: value for key, value in optional.items() if value is not None})
     return Call("POST", f"{proxy_path(proxy)}/toxics", body)
 
@@ -117,20 +121,25 @@ def delete(proxy: str) -> Call:
     return Call("DELETE", proxy_path(proxy))
 
 
-def enable(proxy: str, enabled: bool, ttl_s: float | None = None) -> Call:
+def enable(
+    proxy: str, enabled: bool, ttl_s: float | None = None, fault_id: str | None = None
+) -> Call:
+    optional = {"ttl": ttl_s, "fault_id": fault_id}
     body: dict[str, Any] = {"enabled": enabled}
-    if ttl_s is not None:
-        body["ttl"] = ttl_s
+    body.update({key: value for key, value in optional.items() if value is not None})
     return Call("PATCH", proxy_path(proxy), body)
 
 
 def proxy_view(told: Mapping[str, Any]) -> ProxyView:
+    extra = told.get("breakwater") or {}
     return ProxyView(
         name=told["name"],
         listen=told["listen"],
         upstream=told["upstream"],
         enabled=told["enabled"],
         toxics=tuple(toxic_view(toxic) for toxic in told.get("toxics") or ()),
+        outage=extra.get("outage"),
+        open_connections=extra.get("open_connections", 0),
     )
 
 

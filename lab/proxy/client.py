@@ -55,9 +55,9 @@ class ProxyClient:
         """The proxy itself, its connections with it."""
         self._send(calls.delete(proxy))
 
-    def enable(self, proxy: str, enabled: bool, ttl_s: float | None = None) -> ProxyView:
-        """Down with `enabled=False`; a TTL brings it up again whoever died."""
-        return calls.proxy_view(self._send(calls.enable(proxy, enabled, ttl_s)))
+    def enable(self, proxy: str, enabled: bool, **options: Any) -> ProxyView:
+        """Down with `enabled=False`; a `ttl_s` brings it up again whoever died."""
+        return calls.proxy_view(self._send(calls.enable(proxy, enabled, **options)))
 
     def reset(self) -> None:
         self._send(calls.RESET)

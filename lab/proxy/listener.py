@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import socket
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from lab.proxy import addresses
 from lab.proxy.connection import close_with_rst, prepare
+from lab.proxy.toxics.connection_cap import Admission
 
 ACCEPTS_A_TURN = 64
 PAUSE_S = 0.05
@@ -24,6 +26,7 @@ class Listener:
         upstream: str,
         number: Callable[[], int],
         on_connected: Callable[[int, socket.socket, socket.socket], None],
+        admission: Callable[[int, bool], Admission],
         *,
         rst_if_unreachable: bool,
     ) -> None:
@@ -32,8 +35,12 @@ class Listener:
         self._upstream = upstream
         self._number = number
         self._on_connected = on_connected
+        self._admission = (
+            admission  # told how many are being dialled for, and whether one asks anew
+        )
         self._rst_if_unreachable = rst_if_unreachable
         self._dialling: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[int, socket.socket]] = deque()
         self._open = True
         self._listen()
 
@@ -48,6 +55,17 @@ class Listener:
         self._sock.close()
         for task in self._dialling:
             task.cancel()
+        while self._waiting:
+            self._waiting.popleft()[1].close()
+
+    def admit_waiting(self) -> None:
+        """Somebody left, or a cap changed: whoever may now comes in, in the order of arrival."""
+        while self._waiting and self._open:
+            admission = self._admission(len(self._dialling), False)
+            if admission is Admission.WAITS:
+                return
+            number, client = self._waiting.popleft()
+            self._enter(admission, number, client)
 
     def _listen(self) -> None:
         if self._open:
@@ -67,7 +85,18 @@ class Listener:
                     return
                 continue  # that client is gone, the next may not be
             client.setblocking(False)
-            task = self._loop.create_task(self._connect(self._number(), client))
+            admission = self._admission(len(self._dialling), True)
+            if self._waiting and admission is Admission.IN:
+                admission = Admission.WAITS  # its turn comes
+            self._enter(admission, self._number(), client)
+
+    def _enter(self, admission: Admission, number: int, client: socket.socket) -> None:
+        if admission is Admission.WAITS:
+            self._waiting.append((number, client))
+        elif admission is Admission.REFUSED:
+            close_with_rst(client)
+        else:
+            task = self._loop.create_task(self._connect(number, client))
             self._dialling.add(task)
             task.add_done_callback(partial(self._dialled, client))
 
@@ -75,6 +104,7 @@ class Listener:
         self._dialling.discard(task)
         if task.cancelled():
             client.close()
+        self.admit_waiting()
 
     async def _connect(self, number: int, client: socket.socket) -> None:
         try:

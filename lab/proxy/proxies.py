@@ -7,7 +7,7 @@ from lab.proxy import addresses
 from lab.proxy.errors import ApiError, MissingField, ProxyExists, ProxyNotFound
 from lab.proxy.proxy import Proxy, Surroundings
 from lab.proxy.record import Record
-from lab.proxy.toxic import read_ttl_s
+from lab.proxy.toxic import new_record, read_ttl_s
 from lab.proxy.wire import Fields, items
 
 OUTAGE_RETRY_S = 0.1
@@ -22,6 +22,7 @@ class Asked:
     upstream: str
     enabled: bool
     ttl_s: float | None = None
+    outage: Record | None = None  # of a proxy that goes down
 
 
 class Proxies:
@@ -77,6 +78,7 @@ class Proxies:
             fields.text("upstream", proxy.upstream),
             fields.flag("enabled", proxy.enabled),
             read_ttl_s(fields, self.around.deviations),
+            new_record(fields, "down", name, self.around.deviations),
         )
         where = await self._resolve(asked.listen)
         proxy = self.get(name)
@@ -91,7 +93,7 @@ class Proxies:
                 self._end_outage(proxy, "api")
             else:
                 proxy.stop()
-                self._begin_outage(proxy, where, asked.ttl_s)
+                self._begin_outage(proxy, where, asked)
         except ApiError:
             if self.around.deviations.failed_update_changes_nothing:
                 proxy.restore(before)
@@ -168,14 +170,16 @@ class Proxies:
         self._end_outage(proxy, by)
 
     def _begin_outage(
-        self, proxy: Proxy, where: tuple[int, addresses.Address], ttl_s: float | None
+        self, proxy: Proxy, where: tuple[int, addresses.Address], asked: Asked
     ) -> None:
         if not self.around.deviations.extras:
             return
-        now = time.time()
-        if proxy.outage is None:
-            proxy.outage = Record(commanded_at=now, effective_at=now)
-        if ttl_s is None:
+        ttl_s, now = asked.ttl_s, time.time()
+        if proxy.outage is None and asked.outage is not None:
+            proxy.outage = asked.outage
+            proxy.outage.effective_at = now
+            self.around.tell("effective", proxy.name, proxy.outage, {"ttl_s": ttl_s})
+        if ttl_s is None or proxy.outage is None:
             return
         if proxy.outage_alarm is not None:
             proxy.outage_alarm.cancel()
@@ -200,6 +204,7 @@ class Proxies:
             proxy.outage.removed(by)
             shown = {"proxy": proxy.name, "type": "down", "breakwater": proxy.outage.view()}
             self.around.removed.append(shown)
+            self.around.tell("removed", proxy.name, proxy.outage, {})
             proxy.outage = None
 
     def _discard(self, proxy: Proxy, by: str) -> None:

@@ -16,7 +16,9 @@ from lab.proxy.errors import ToxicExists, ToxicNotFound
 from lab.proxy.listener import Listener
 from lab.proxy.outlet import Traffic
 from lab.proxy.record import Record
+from lab.proxy.telling import Tell, silent
 from lab.proxy.toxic import STREAMS, Change, Toxic
+from lab.proxy.toxics.connection_cap import Admission, ConnectionCapAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Surroundings:
     deviations: Deviations
     seed: int
     removed: deque[dict[str, Any]]  # the last toxics and outages that went, for audits
+    tell: Tell = silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Proxy:
             self.upstream,
             self._number,
             self._connected,
+            self._admission,
             rst_if_unreachable=self._around.deviations.unreachable_upstream_resets,
         )
 
@@ -115,6 +119,7 @@ class Proxy:
             link.balance()
         self._expire_in(toxic, toxic.ttl_s)
         toxic.record.effective_at = time.time()
+        self._around.tell("effective", self.name, toxic.record, toxic.told())
 
     def update(self, toxic: Toxic, change: Change) -> None:
         toxic.attributes = change.attributes
@@ -125,6 +130,7 @@ class Proxy:
             self._expire_in(toxic, change.ttl_s)
         for connection in self._open_connections():
             connection.links[toxic.stream].update(toxic)
+        self._admit_waiting()
 
     def remove(self, toxic: Toxic, by: str) -> None:
         """Takes a toxic off at once; never waits for traffic."""
@@ -136,6 +142,8 @@ class Proxy:
             connection.links[toxic.stream].remove(toxic)
         toxic.record.removed(by)
         self._around.removed.append({"proxy": self.name, **toxic.view(self._around.deviations)})
+        self._around.tell("removed", self.name, toxic.record, toxic.told())
+        self._admit_waiting()
 
     def remove_all(self, by: str) -> None:
         for toxic in list(self.toxics):
@@ -177,6 +185,22 @@ class Proxy:
         self._accepted += 1
         return number
 
+    def _admission(self, dialling: int, anew: bool) -> Admission:
+        """By the connection caps here; a hit is a client that was not let in at once."""
+        inside = dialling + len(self.connections)
+        for toxic in self.toxics:
+            if isinstance(toxic.attributes, ConnectionCapAttributes):
+                admission = toxic.attributes.admission(inside)
+                if admission is not Admission.IN:
+                    if anew:
+                        toxic.record.hit(0)
+                    return admission
+        return Admission.IN
+
+    def _admit_waiting(self) -> None:
+        if self._listener is not None:
+            self._listener.admit_waiting()
+
     def _connected(self, number: int, client: socket.socket, upstream: socket.socket) -> None:
         around = self._around
         connection = Connection(
@@ -201,3 +225,4 @@ class Proxy:
     def _forget(self, connection: Connection) -> None:
         with contextlib.suppress(KeyError):
             del self.connections[connection.number]
+        self._admit_waiting()

@@ -11,9 +11,12 @@ class Record:
 
     `connections` counts connections (one direction each) that the fault was drawn for, `spared`
     those its toxicity let off, `affected` those it really touched, `bytes` the bytes of its hits.
+    `fault_id` and `kind` are the commander's own words: several toxics may be one fault to him.
     """
 
     commanded_at: float
+    fault_id: str = ""
+    kind: str = ""
     effective_at: float | None = None
     expires_at: float | None = None
     removed_at: float | None = None

@@ -12,6 +12,7 @@ from lab.proxy.api import Api
 from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.proxies import Proxies
 from lab.proxy.proxy import Surroundings
+from lab.proxy.telling import on_stdout, silent
 
 REMOVED_KEPT = 1000
 
@@ -26,6 +27,7 @@ class Settings:
     deviations: Deviations = OURS
     token: str | None = None
     config: bytes | None = None
+    tell: bool = False
 
 
 class Server:
@@ -41,6 +43,7 @@ class Server:
             deviations=settings.deviations,
             seed=settings.seed,
             removed=deque(maxlen=REMOVED_KEPT),
+            tell=on_stdout if settings.tell else silent,
         )
         self.proxies = Proxies(around)
         self._runner: web.AppRunner | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from lab.proxy.deviations import Deviations
+from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.errors import BadRequestBody, InvalidStream, InvalidToxicType
 from lab.proxy.record import Record
 from lab.proxy.toxics import REGISTRY
@@ -44,12 +44,25 @@ class Toxic:
             "name": self.name,
             "type": self.stage_type.word,
             "stream": self.stream,
-            "toxicity": int(self.toxicity) if self.toxicity.is_integer() else self.toxicity,
+            "toxicity": self._share,
         }
         if deviations.extras:
             extra = {"seed": self.seed, "ttl": self.ttl_s, **self.record.view()}
             shown["breakwater"] = {**extra, "ignored_attributes": self.ignored}
         return shown
+
+    def told(self) -> dict[str, Any]:
+        """What a log line says of it besides its record."""
+        return {
+            "attributes": attribute_fields.show(self.attributes, OURS),
+            "scope": {"stream": self.stream, "share": self._share},
+            "seed": self.seed,
+            "ttl_s": self.ttl_s,
+        }
+
+    @property
+    def _share(self) -> float:
+        return int(self.toxicity) if self.toxicity.is_integer() else self.toxicity
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +76,15 @@ class Change:
 
 def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviations) -> Toxic:
     """Reads a POST body; raises BadRequestBody, InvalidStream or InvalidToxicType."""
-    record = Record(commanded_at=time.time())
     word = fields.text("type")
+    record = new_record(fields, word, proxy, deviations)
     stream = fields.text("stream", "downstream").lower()
     name = fields.text("name") or f"{word}_{stream}"
     toxicity = _toxicity(fields, 1.0, deviations)
     if stream not in STREAMS:
         raise InvalidStream()
     stage_type = REGISTRY.get(word)
-    if stage_type is None:
+    if stage_type is None or (stage_type.ours and not deviations.extras):
         raise InvalidToxicType()
     given = fields.inner("attributes")
     default = stage_type.attributes_type()
@@ -99,6 +112,16 @@ def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> Change:
         toxicity=_toxicity(fields, toxic.toxicity, deviations),
         ttl_s=read_ttl_s(fields, deviations),
     )
+
+
+def new_record(fields: Fields, word: str, proxy: str, deviations: Deviations) -> Record:
+    """Commanded now; who commands may name the fault and its kind, else they follow from the body."""
+    now = time.time()
+    record = Record(now, f"{word}-{proxy}-{now:.6f}", word)
+    if deviations.extras:
+        record.fault_id = fields.text("fault_id", record.fault_id)
+        record.kind = fields.text("kind", record.kind)
+    return record
 
 
 def read_ttl_s(fields: Fields, deviations: Deviations) -> float | None:

@@ -26,7 +26,7 @@ class Wiring:
     def arguments(self) -> list[str]:
         """The proxy's command line; what it listens on is read anew at each start."""
         port = self._topology.ports(self._lab.port_base)["proxy"]
-        argv = ["--host", edges.HOST, "--port", str(port), "--config", str(self._config)]
+        argv = ["--host", edges.HOST, "--port", str(port), "--config", str(self._config), "--tell"]
         if self._lab.proxy_token:
             argv += ["--token-file", str(self._folder / "token")]
         return argv

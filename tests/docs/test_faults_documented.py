@@ -13,12 +13,15 @@ from chassis.faults.catalogue import AT_POINT
 from chassis.faults.fault import POINTS, build, points_of
 from chassis.faults.scope import checked
 from lab import cli
+from lab.chaos.edge_kinds import KINDS as EDGE_KINDS
 from lab.commands.faults import _pairs
+from lab.proxy.toxics import REGISTRY as TOXICS
 from lab.runtimes.process_kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text()
-ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, flags=re.MULTILINE))
+IN_SERVICES, ON_EDGES = PAGE.split("## Faults of edges")
+ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", IN_SERVICES, flags=re.MULTILINE))
 FOLDER = ROOT / "system" / "chassis" / "faults"
 
 
@@ -44,6 +47,18 @@ def test_a_fault_is_documented_with_its_attributes_and_points(kind: str) -> None
 def test_a_fault_of_processes_is_documented_with_its_end(kind: str) -> None:
     assert KINDS[kind].doc in ROWS[kind]
     assert ("at its TTL" in ROWS[kind]) == KINDS[kind].lasts
+
+
+@pytest.mark.parametrize("kind", EDGE_KINDS)
+def test_a_fault_of_edges_is_documented_with_its_attributes(kind: str) -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", ON_EDGES, flags=re.MULTILINE))
+    for attribute in EDGE_KINDS[kind].attributes:
+        assert f"`{attribute}`" in rows[kind]
+    assert EDGE_KINDS[kind].doc in rows[kind]
+
+
+def test_every_toxic_can_be_had_on_an_edge() -> None:
+    assert {kind.toxic for kind in EDGE_KINDS.values()} - {""} == set(TOXICS)
 
 
 def test_every_point_is_explained() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lab.proxy.toxics.bandwidth import Bandwidth
+from lab.proxy.toxics.connection_cap import ConnectionCap
 from lab.proxy.toxics.latency import Latency
 from lab.proxy.toxics.limit_data import LimitData
 from lab.proxy.toxics.noop import Noop
@@ -25,5 +26,6 @@ REGISTRY: dict[str, type[Stage[Any]]] = {
         Slicer,
         LimitData,
         PacketLoss,
+        ConnectionCap,
     )
 }

@@ -52,6 +52,7 @@ class Stage(ABC, Generic[A]):
 
     word: ClassVar[str]
     attributes_type: ClassVar[type]
+    ours: ClassVar[bool] = False  # Toxiproxy does not have it
     capacity: int = 64 * KIB  # bytes held above which the link stops reading
 
     def __init__(self, attributes: A, setting: Setting) -> None:

@@ -386,3 +386,12 @@ def test_a_token_is_asked_for_when_the_server_has_one(tmp_path: Any) -> None:
         assert server.ask("POST", "/reset", headers=wrong)[0] == 401
         right = {"Authorization": "Bearer s3cret"}
         assert server.ask("GET", "/proxies", headers=right) == (200, {})
+
+
+def test_toxics_of_our_own_are_unknown_when_strict(
+    strict: ProxyProcess, lab: ProxyProcess, echoing: Upstream
+) -> None:
+    body = {"type": "connection_cap", "attributes": {"connections": 3}}
+    for process, status in ((strict, 400), (lab, 200)):
+        process.edge(echoing)
+        assert process.ask("POST", "/proxies/edge/toxics", body)[0] == status

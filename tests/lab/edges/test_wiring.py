@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psutil
@@ -15,24 +14,7 @@ from lab.runtimes.client import ControlError
 from lab.runtimes.processes import ProcessesRuntime
 from lab.state import StateError
 from lab.topology import load
-from tests.lab.runtimes.labs import MESH, free_port_base, get, process, wait_until
-
-
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
-        runtime = ProcessesRuntime(free_port_base(MESH), MESH)
-        runtime.up(proxied=True, restart_delay_s=0.2)
-        try:
-            yield runtime
-        finally:
-            runtime.down()
-
-
-@pytest.fixture
-def client(mesh: ProcessesRuntime) -> ProxyClient:
-    return ProxyClient(urlsplit(mesh.lab.addresses["proxy"]).netloc, mesh.lab.proxy_token)
+from tests.lab.runtimes.labs import MESH, get, process, wait_until
 
 
 def who_answers(address: str) -> str:

@@ -1,0 +1,260 @@
+"""Faults of edges: each measured at real sockets, for one caller and not for another, until its TTL."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab import cli
+from lab.chaos import edges, probes
+from lab.chaos.control import Control, FaultRefused, UnknownTarget
+from lab.chaos.target import RunningLab
+from lab.proxy.client import ProxyClient
+from lab.run.residue import fault_rows
+from lab.runtimes.processes import ProcessesRuntime
+from tests.lab.runtimes.labs import wait_until
+
+QUESTION = b"GET /api/who HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextmanager
+def caller(client: ProxyClient, edge: str, timeout_s: float = 3.0) -> Iterator[socket.socket]:
+    """A connection as the edge's caller makes it."""
+    address = ("127.0.0.1", client.list()[edge].port)
+    with socket.create_connection(address, timeout=timeout_s) as sock:
+        yield sock
+
+
+def asked_s(client: ProxyClient, edge: str) -> float:
+    """Seconds of one request over the edge."""
+    connection = http.client.HTTPConnection(f"127.0.0.1:{client.list()[edge].port}", timeout=5)
+    began = time.perf_counter()
+    connection.request("GET", "/api/who")
+    assert connection.getresponse().status == 200
+    connection.close()
+    return time.perf_counter() - began
+
+
+def test_latency_hits_one_caller_and_not_another_of_the_same_callee(
+    control: Control, client: ProxyClient
+) -> None:
+    (placed,) = control.add_fault(
+        "a->b-1", {"kind": "latency", "attributes": {"latency_ms": 300}, "ttl_s": 20}
+    )
+    assert asked_s(client, "a->b-1") >= 0.3
+    assert asked_s(client, "c->b-1") < 0.3
+    (seen,) = control.faults("a->b-1")
+    assert seen.view["hits"] >= 1
+    assert placed.view["attributes"] == {"latency_ms": 300, "jitter_ms": 0}
+    assert (seen.view["point"], seen.view["kind"]) == ("edge", "latency")
+    assert probes.fault_effective("a->b-1", "latency")
+    control.remove(placed)
+    assert asked_s(client, "a->b-1") < 0.3
+
+
+def test_a_service_or_stars_mean_every_edge_that_fits(control: Control) -> None:
+    def hit(target: str) -> set[str]:
+        placed = control.add_fault(target, {"kind": "noop", "ttl_s": 20})
+        return {each.instance.name for each in placed}
+
+    assert hit("a->b") == {"a->b-1"}
+    assert hit("*->b") == {"a->b-1", "c->b-1", "d->b-1"}
+    assert hit("a->*") == {"a->b-1", "a->c-1", "a->d-1", "a->postgres", "a->valkey", "a->nats"}
+    assert control.clear() == 1 + 3 + 6
+
+
+def test_down_refuses_and_comes_up_by_itself(control: Control, client: ProxyClient) -> None:
+    with caller(client, "a->b-1") as open_before:
+        control.add_fault("a->b-1", {"kind": "down", "ttl_s": 0.6})
+        assert open_before.recv(10) == b""
+    with pytest.raises(ConnectionRefusedError), caller(client, "a->b-1"):
+        pass
+    wait_until(lambda: not control.faults(), "the TTL", 3)
+    assert asked_s(client, "a->b-1") < 1
+    gone = control.history("a->b-1")[-1].view
+    assert 0.6 <= gone["removed_s"] - gone["commanded_s"] < 1.6
+
+
+def test_a_black_hole_is_a_read_timeout_not_a_refusal(
+    control: Control, client: ProxyClient
+) -> None:
+    control.add_fault("a->b-1", {"kind": "blackhole", "ttl_s": 20})
+    with caller(client, "a->b-1", timeout_s=0.3) as sock:
+        sock.sendall(QUESTION)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+    (seen,) = control.faults()
+    assert seen.view["hits"] >= 1
+    assert seen.view["scope"] == {"stream": "both"}
+
+
+def test_a_reset_reaches_an_open_connection(control: Control, client: ProxyClient) -> None:
+    with caller(client, "a->b-1") as sock:
+        control.add_fault("a->b-1", {"kind": "reset_peer", "ttl_s": 20})
+        sock.sendall(QUESTION)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+
+
+@pytest.mark.parametrize("when_full", ["queue", "refuse"])
+def test_beyond_its_cap_an_edge_queues_or_refuses(
+    control: Control, client: ProxyClient, when_full: str
+) -> None:
+    attributes = {"connections": 1, "when_full": when_full}
+    control.add_fault("a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 20})
+    with caller(client, "a->b-1") as first:
+        first.sendall(QUESTION)
+        assert first.recv(4) == b"HTTP"
+        with caller(client, "a->b-1", timeout_s=0.3) as second:
+            second.sendall(QUESTION)
+            with pytest.raises(TimeoutError if when_full == "queue" else ConnectionResetError):
+                second.recv(4)
+            assert client.list()["a->b-1"].open_connections <= 1
+            if when_full == "queue":
+                first.close()
+                second.settimeout(5)
+                assert second.recv(4) == b"HTTP", "its turn came"
+    (seen,) = control.faults()
+    assert seen.view["hits"] == 1
+    with pytest.raises(FaultRefused, match="already"):
+        control.add_fault(
+            "a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 1}
+        )
+
+
+def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
+    mesh: ProcessesRuntime, control: Control
+) -> None:
+    """The commander dies by SIGKILL in the moment the fault is in force; 30 times."""
+    ttl_s, kills = 1.0, 30
+    script = (
+        "import os, signal\n"
+        "from lab.chaos import edges\n"
+        f"for n in range({kills}):\n"
+        "    if os.fork() == 0:\n"
+        "        kind = ['bandwidth', 'blackhole', 'partition'][n % 3]\n"
+        "        attributes = {'rate_kb_s': 9} if n % 3 == 0 else None\n"
+        f"        edges.add_toxic('abcd'[n % 3] + '->d', kind, {ttl_s}, attributes)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    assert os.wait()[1] == signal.SIGKILL\n"
+    )
+    started_s = time.time()
+    subprocess.run([sys.executable, "-c", script], check=True)
+    wait_until(lambda: not control.faults(), "all to end", ttl_s + 1)
+    gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
+    assert len(gone) == kills
+    assert max(each["removed_s"] - each["commanded_s"] for each in gone) <= ttl_s + 1
+    assert {each["evidence"]["removed_by"] for each in gone} == {"ttl"}
+
+
+def test_rows_of_the_archive_come_from_the_proxys_own_counters(
+    control: Control, client: ProxyClient, tmp_path: Path
+) -> None:
+    since_s = time.time()
+    edges.add_toxic("a->b", "latency", 30, attributes={"latency_ms": 20})
+    asked_s(client, "a->b-1")
+    assert edges.heal("a->b-1") == 1
+    (row,) = fault_rows(control, tmp_path / "journal.json", since_s)
+    assert (row["target"], row["kind"], row["status"]) == ("a->b-1", "latency", "confirmed")
+    assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
+    assert row["hits"] >= 1
+    assert row["evidence"]["counted_by"] == "proxy"
+
+
+@pytest.mark.parametrize(
+    ("target", "spec", "why"),
+    [
+        ("a->bb-1", {"kind": "noop"}, r"no edge 'a->bb-1'.*Did you mean a->b-1\?"),
+        ("a->b", {"kind": "latencyy"}, r"Did you mean latency\?"),
+        ("a->b", {"kind": "latency"}, "latency needs latency_ms"),
+        (
+            "a->b",
+            {"kind": "latency", "attributes": {"latency": 3}},
+            "expected latency_ms, jitter_ms",
+        ),
+        ("a->b", {"kind": "latency", "attributes": {"latency_ms": -3}}, "must not be negative"),
+        ("a->b", {"kind": "latency", "attributes": {"latency_ms": "x"}}, "must be a whole number"),
+        ("a->b", {"kind": "noop", "scope": {"route": "/x"}}, "expected stream, share"),
+        (
+            "a->b",
+            {"kind": "noop", "scope": {"stream": "up"}},
+            "expected upstream, downstream or both",
+        ),
+        ("a->b", {"kind": "noop", "scope": {"share": 0}}, "above 0 and up to 1"),
+        ("a->b", {"kind": "noop", "ttl_s": 0}, "ttl_s: expected seconds"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
+    control: Control, target: str, spec: dict[str, object], why: str
+) -> None:
+    with pytest.raises((FaultRefused, UnknownTarget), match=why):
+        control.add_fault(target, {"ttl_s": 5, **spec})
+    assert control.faults() == []
+
+
+def test_on_an_edge_that_is_down_nothing_else_is_armed(control: Control) -> None:
+    control.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
+    for kind in ("down", "latency"):
+        spec = {"kind": kind, "ttl_s": 5}
+        spec |= {"attributes": {"latency_ms": 1}} if kind == "latency" else {}
+        with pytest.raises(FaultRefused, match="a->b-1"):
+            control.add_fault("*->b-1", spec)
+    assert len(control.faults()) == 1, "all or none"
+
+
+def test_a_lab_that_is_not_proxied_says_how_to_get_one(mesh: ProcessesRuntime) -> None:
+    state = mesh.lab
+    del state.addresses["proxy"]
+    direct = Control(RunningLab(state))
+    with pytest.raises(FaultRefused, match="lab up --proxied"):
+        direct.add_fault("a->b", {"kind": "noop", "ttl_s": 1})
+
+
+@pytest.fixture
+def lab(
+    mesh: ProcessesRuntime, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    def run(*argv: str) -> tuple[int, str]:
+        code = cli.run(["faults", *argv, "--port-base", str(mesh.port_base)])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    return run
+
+
+def test_the_command_line_adds_lists_and_clears_on_edges(
+    lab: Callable[..., tuple[int, str]], control: Control
+) -> None:
+    code, said = lab("add", "a->b", "latency", "latency_ms=5", "--ttl", "30", "--json")
+    assert code == 0
+    (item,) = json.loads(said)["items"]
+    assert (item["target"], item["attributes"]) == ("a->b-1", {"latency_ms": 5, "jitter_ms": 0})
+    assert "a->b-1" in lab("list")[1]
+    assert lab("partition", "a", "b,c", "--ttl", "30", "--one-way")[0] == 0
+    assert len(control.faults()) == 1 + 4
+    assert lab("clear", "a->b")[1] == "2 removed\n"
+    assert lab("clear")[1] == "3 removed\n"
+    code, said = lab("add", "a->x", "noop")
+    assert code == 2
+    assert "no edge 'a->x'" in said
+
+
+def test_an_edge_without_quotes_is_recognised(lab: Callable[..., tuple[int, str]]) -> None:
+    """`lab faults add a->b noop`: the shell has taken >b for itself."""
+    code, said = lab("add", "a-", "noop")
+    assert code == 2
+    assert "in quotes" in said
+
+
+def test_a_hung_proxy_is_not_silently_clean(mesh: ProcessesRuntime, control: Control) -> None:
+    state = mesh.lab
+    state.addresses["proxy"] = "http://127.0.0.1:9"
+    with pytest.raises(FaultRefused, match="the fault proxy does not answer"):
+        Control(RunningLab(state)).faults()

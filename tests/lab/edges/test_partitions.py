@@ -1,0 +1,123 @@
+"""Partitions: the matrix of who reaches whom, probed n x n over real edges, is the one that was asked for."""
+
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
+
+import pytest
+
+from lab.chaos import edges
+from lab.chaos.control import Control, FaultRefused, UnknownTarget
+from lab.chaos.partitions import Partition
+from lab.proxy.client import ProxyClient
+from lab.runtimes.processes import ProcessesRuntime
+from tests.lab.runtimes.labs import get, wait_until
+
+NAMES = "abcd"
+PAIRS = list(permutations(NAMES, 2))
+REPLY_S = 0.4
+
+
+def heard(mesh: ProcessesRuntime, service: str) -> str:
+    """What has had its effect there, asked directly."""
+    return get(f"{mesh.address(f'{service}-1')}/api/hear")[2].decode()
+
+
+def probe(
+    mesh: ProcessesRuntime, ports: dict[str, int], pair: tuple[str, str]
+) -> tuple[bool, bool]:
+    """(the request had its effect, the reply came) of one call over the edge."""
+    sender, receiver = pair
+    word = uuid.uuid4().hex
+    question = f"GET /api/hear?say={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    port = ports[f"{sender}->{receiver}-1"]
+    with socket.create_connection(("127.0.0.1", port), timeout=REPLY_S) as sock:
+        sock.sendall(question)
+        try:
+            replied = sock.recv(1) != b""
+        except TimeoutError:
+            replied = False
+    return word in heard(mesh, receiver), replied
+
+
+def matrix(mesh: ProcessesRuntime, client: ProxyClient) -> dict[tuple[str, str], tuple[bool, bool]]:
+    ports = {name: edge.port for name, edge in client.list().items()}
+    with ThreadPoolExecutor(len(PAIRS)) as pool:
+        found = pool.map(lambda pair: probe(mesh, ports, pair), PAIRS)
+        return dict(zip(PAIRS, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("groups", "one_way", "lost"),
+    [
+        pytest.param([["a", "b"], ["c", "d"]], False, "ac ad bc bd ca da cb db", id="full"),
+        pytest.param([["a"], ["b"], ["c"], ["d"]], False, " ".join(map("".join, PAIRS)), id="all"),
+        pytest.param([["a"], ["b", "c"]], False, "ab ac ba ca", id="partial"),
+        pytest.param([["a"], ["b", "c"]], True, "ab ac", id="one way"),
+    ],
+)
+def test_the_probed_matrix_is_the_one_that_was_asked_for(
+    mesh: ProcessesRuntime,
+    control: Control,
+    client: ProxyClient,
+    groups: list[list[str]],
+    one_way: bool,
+    lost: str,
+) -> None:
+    passes = {pair: "".join(pair) not in lost.split() for pair in PAIRS}
+    assert {p: Partition.of(groups, one_way=one_way).passes(*p) for p in PAIRS} == passes
+    assert set(matrix(mesh, client).values()) == {(True, True)}
+    edges.partition(groups, ttl_s=30, one_way=one_way)
+    # a request arrives if its way is whole, a reply comes if both are
+    assert matrix(mesh, client) == {
+        (x, y): (passes[x, y], passes[x, y] and passes[y, x]) for x, y in PAIRS
+    }
+    hit = {each.view["target"] for each in control.faults() if each.view["hits"]}
+    assert hit == {f"{x}->{y}-1" for x, y in PAIRS if not passes[x, y] or not passes[y, x]}
+    assert edges.heal() == len(hit)
+    assert set(matrix(mesh, client).values()) == {(True, True)}
+
+
+def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
+    mesh: ProcessesRuntime, client: ProxyClient
+) -> None:
+    """As TCP does it: the caller has long given up, and the callee gets its request."""
+    edges.partition([["a"], ["b"]], ttl_s=30)
+    word = uuid.uuid4().hex
+    port = client.list()["a->b-1"].port
+    with socket.create_connection(("127.0.0.1", port), timeout=REPLY_S) as sock:
+        sock.sendall(f"GET /api/hear?say={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+    assert word not in heard(mesh, "b")
+    edges.heal()
+    wait_until(lambda: word in heard(mesh, "b"), "the late request")
+
+
+def test_servers_and_the_ingress_may_be_cut_off_too(control: Control) -> None:
+    edges.partition([["a"], ["postgres", "nats"]], ttl_s=30)
+    assert {each.view["target"] for each in control.faults()} == {"a->postgres", "a->nats"}
+    edges.heal()
+    edges.partition([["ingress"], ["a"]], ttl_s=30)
+    assert {each.view["target"] for each in control.faults()} == {"ingress->a-1"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "one_way", "why"),
+    [
+        ([["a"]], False, "two or more groups"),
+        ([["a"], []], False, "none of them empty"),
+        (["ab", "cd"], False, "two or more groups of names"),
+        ([["a", "b"], ["b"]], False, "in two groups at once: b"),
+        ([["a"], ["b"], ["c"]], True, "expected 2, got 3"),
+        ([["a"], ["bb"]], False, r"no service or server 'bb'.*Did you mean b\?"),
+        ([["postgres"], ["valkey"]], False, "nothing would be cut"),
+    ],
+)
+def test_a_partition_that_makes_no_sense_is_refused(
+    control: Control, groups: list[list[str]], one_way: bool, why: str
+) -> None:
+    with pytest.raises((FaultRefused, UnknownTarget), match=why):
+        edges.partition(groups, ttl_s=5, one_way=one_way)
+    assert control.faults() == []
