@@ -1,11 +1,19 @@
 """A call to another service as its caller sees it: what a damaged answer, a dead instance, a hedge become."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY
 
+from chassis import telemetry
 from chassis.client import ServiceClient
+from chassis.protection import Protection
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError
 from tests.chassis.conftest import Echo
@@ -23,6 +31,12 @@ def the_client(echo: Echo) -> ServiceClient:
     client.protection.use("breaker")
     client.protection.switch("retry", False)
     return client
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def the_breaker(client: ServiceClient) -> Breaker:
@@ -56,6 +70,46 @@ async def test_what_is_not_json_passes_as_it_came(echo: Echo) -> None:
     answer = await the_client(echo).get("/metrics")
     assert answer.status == 200
     assert answer.content.startswith(b"#")
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch, echo: Echo) -> InMemorySpanExporter:
+    seen = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(seen))
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    return seen
+
+
+def sent(spans: InMemorySpanExporter) -> list[dict[str, Any]]:
+    """The attributes of the calls' own spans, in the order they ended."""
+    ended = [span for span in spans.get_finished_spans() if span.kind is SpanKind.CLIENT]
+    return [dict(span.attributes or {}) for span in ended]
+
+
+async def test_every_attempt_has_a_span_of_its_own(echo: Echo, spans: InMemorySpanExporter) -> None:
+    client = echo.service.clients["echo"]
+    client.protection.use("retries")
+    fault = {"kind": "abort", "attributes": {"status": 503}, "point": "outbound"}
+    await echo.service.injector.add({**fault, "scope": {"first_n": 1}, "ttl_s": 30})
+    assert (await client.get("/health")).status == 200
+    first, second = sent(spans)
+    assert (first["breakwater.attempt"], second["breakwater.attempt"]) == (1, 2)
+    assert (first["error.type"], first["http.response.status_code"]) == ("CallFailed", 503)
+    assert "error.type" not in second
+    assert first["breakwater.peer.instance"] == "echo-1"
+
+
+async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_says_it_was_cut_short(
+    echo: Echo, spans: InMemorySpanExporter
+) -> None:
+    client = echo.service.clients["echo"]
+    client.protection = Protection("gateway->products", "full")
+    fault = {"kind": "latency", "attributes": {"latency_ms": 5000}, "point": "outbound"}
+    await echo.service.injector.add({**fault, "scope": {"first_n": 1}, "ttl_s": 30})
+    assert (await client.get("/health")).status == 200
+    await wait_for(lambda: len(sent(spans)) == 2)
+    assert sorted(each.get("error.type", "") for each in sent(spans)) == ["", "CancelledError"]
 
 
 async def test_each_attempt_is_measured_by_what_became_of_it(echo: Echo) -> None:
