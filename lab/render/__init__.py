@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lab.topology import PROJECT, Topology, nearest
 
-RENDERERS = ("nginx", "compose")
+RENDERERS = ("nginx", "compose", "dashboards")
 
 
 class RenderError(ValueError):

@@ -1,0 +1,108 @@
+"""The dashboards as committed: complete, readable, and asking only for series that there are."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from .promtool import program
+from .reading import PROJECT, STEMS, annotations, board, panels, queries, series
+
+WINDOWS = r"(?:10s|30s|60s|6m)$"
+VARIABLES = ["datasource", "service", "instance", "arm"]
+
+
+def documented() -> set[str]:
+    """Every series that docs/metrics.md names; a recorded one without its window."""
+    named = {"ALERTS", "up"}
+    for cell in re.findall(r"^\| (`[^|]*) \|", (PROJECT / "docs/metrics.md").read_text(), re.M):
+        last = ""
+        for word in re.findall(r"`([^` ]+)`", cell):
+            last = last.rpartition(":")[0] + word if word.startswith(":") else word
+            named.add(re.sub(WINDOWS, "", last))
+    return named
+
+
+def is_known(name: str, named: set[str]) -> bool:
+    bases = {name, re.sub(r"_(bucket|sum|count)$", "", name), re.sub(WINDOWS, "", name)}
+    return bool(named & bases)
+
+
+def test_every_subject_has_a_board() -> None:
+    subjects = {"overview", "slo", "breakers", "consistency", "resources", "load"}
+    assert set(STEMS) == subjects | {"postgres", "valkey", "nats"}
+
+
+def test_queries_ask_for_documented_series_only() -> None:
+    named = documented()
+    unknown = {
+        (str(asked), name)
+        for asked in [*queries(), *annotations()]
+        for name in series(asked.promql)
+        if not is_known(name, named)
+    }
+    assert not unknown, f"not in docs/metrics.md: {sorted(unknown)}"
+
+
+def test_the_reading_of_queries_finds_their_series() -> None:
+    expr = 'sum by (a, le) (rate(x_bucket{b="c{d}"}[10s])) / on (a) (e:f:g10s > 0) or vector(0)'
+    assert series(expr) == {"x_bucket", "e:f:g10s"}
+    assert all(series(asked.promql) for asked in [*queries(), *annotations()])
+
+
+def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"asked:{number}", "expr": asked.promql}
+        for number, asked in enumerate([*queries(), *annotations()])
+    ]
+    file = tmp_path / "asked.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    done = subprocess.run(
+        [program("promtool"), "check", "rules", file], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_board_is_what_grafanas_own_types_read(stem: str) -> None:
+    content = board(stem)
+    read = Dashboard.from_json(content)
+    assert read.uid == f"breakwater-{stem}"
+    assert [each.name for each in read.templating.list_val or []] == VARIABLES
+    assert content["annotations"]["list"]
+    assert len(read.panels or []) == len(content["panels"])
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_each_panel_asks_says_its_unit_and_explains_itself(stem: str) -> None:
+    titles = [panel["title"] for panel in panels(stem)]
+    for panel in panels(stem):
+        assert panel["title"].endswith("?"), panel["title"]
+        assert len(panel["description"]) > 5, panel["title"]
+        if panel["type"] in ("timeseries", "stat"):
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        if panel["type"] == "timeseries":
+            assert panel["fieldConfig"]["defaults"]["custom"]["axisLabel"], panel["title"]
+    repeated = {title for title in titles if titles.count(title) > 1}
+    assert stem == "slo" or not repeated
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_panels_neither_overlap_nor_leave_the_grid(stem: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in board(stem)["panels"]:
+        at = panel["gridPos"]
+        xs, ys = range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])
+        cells = {(x, y) for x in xs for y in ys}
+        assert at["x"] + at["w"] <= 24, panel["title"]
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+def test_panels_have_ids_of_their_own() -> None:
+    for stem in STEMS:
+        ids = [panel["id"] for panel in board(stem)["panels"]]
+        assert len(ids) == len(set(ids))
