@@ -1,0 +1,48 @@
+"""Grafana's provisioning: every source that is referred to is there, under names that compose knows."""
+
+from typing import Any
+
+import yaml
+
+from .reading import PROJECT, STEMS
+
+FOLDER = PROJECT / "dashboards" / "provisioning"
+
+
+def provisioned(kind: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((FOLDER / kind / "breakwater.yaml").read_text())
+    assert content["apiVersion"] == 1
+    return content
+
+
+def sources() -> dict[str, dict[str, Any]]:
+    return {each["uid"]: each for each in provisioned("datasources")["datasources"]}
+
+
+def test_one_source_is_the_default_and_none_can_be_edited_away() -> None:
+    assert [uid for uid, each in sources().items() if each.get("isDefault")] == ["prometheus"]
+    for each in sources().values():
+        assert {"name", "uid", "type", "access", "url", "editable"} <= set(each)
+        assert each["access"] == "proxy"
+        assert each["editable"] is False
+
+
+def test_exemplars_open_traces_and_traces_open_metrics() -> None:
+    found = sources()
+    destinations = found["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert [(each["name"], each["datasourceUid"]) for each in destinations] == [
+        ("trace_id", "jaeger")
+    ]
+    metrics = found["jaeger"]["jsonData"]["tracesToMetrics"]
+    assert metrics["datasourceUid"] in found
+    for query in metrics["queries"]:
+        # $$: a single one would be taken for a variable of the environment
+        assert "$$__tags" in query["query"]
+
+
+def test_the_dashboards_folder_is_the_one_that_is_mounted() -> None:
+    (provider,) = provisioned("dashboards")["providers"]
+    assert provider["type"] == "file"
+    assert provider["options"]["path"] == "/etc/grafana/dashboards"
+    assert (PROJECT / "dashboards" / "json" / "overview.json").is_file()
+    assert len(STEMS) == 9
