@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint experiments bench clean
 .DEFAULT_GOAL := setup
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -22,6 +22,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+experiments: setup  ## every experiment, one after another: half an hour, and a table
+	@$(BIN)/python bench/experiments.py
 
 bench: setup  ## the lab's own figures as JSON
 	@$(BIN)/lab bench --json

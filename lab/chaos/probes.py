@@ -6,6 +6,7 @@ A probe that cannot measure raises: no data must never look like a good value.
 
 from __future__ import annotations
 
+import math
 import time
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from lab.chaos.control import Control
 from lab.chaos.customer import Customer, Unserved, quantile
 from lab.chaos.policies import Policies
 from lab.chaos.target import RunningLab, find_lab
-from lab.chaos.wire import NoReply
+from lab.chaos.wire import NoReply, exchange
 
 BREAKER_STATES = ("closed", "half_open", "open")
 Configuration = dict[str, Any]
@@ -63,6 +64,18 @@ def account_seconds(configuration: Configuration | None = None) -> float:
 def order_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until an order was answered properly; raises if it was not."""
     return float(place_order(configuration=configuration)["seconds"])
+
+
+def sign_in_seconds(configuration: Configuration | None = None) -> float:
+    """Seconds until a customer had logged in anew and saw her orders; raises if she did not."""
+    started = time.monotonic()
+    _customer(the_lab(configuration).ingress_url).sign_in()
+    return round(time.monotonic() - started, 4)
+
+
+def answer_seconds(journey: str = "order", configuration: Configuration | None = None) -> float:
+    """Seconds until a visit (browse or order) was answered at all, be it by an error; raises if not."""
+    return _customer(the_lab(configuration).ingress_url).ask(journey).seconds
 
 
 def error_ratio(
@@ -162,6 +175,67 @@ def orders_get_through(within_s: float = 15, configuration: Configuration | None
             return False
 
     return _until(confirmed, within_s, "no order was confirmed at once", interval_s=0.5)
+
+
+def metric_becomes(
+    target: str,
+    name: str,
+    within_s: float,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    configuration: Configuration | None = None,
+) -> float:
+    """Seconds until a metric, summed over the target's instances, was in the range; raises after `within_s`."""
+    if at_least is None and at_most is None:
+        raise ValueError("metric_becomes: one of at_least and at_most is required")
+    low = -math.inf if at_least is None else at_least
+    high = math.inf if at_most is None else at_most
+    control = Control(the_lab(configuration))
+
+    def in_range() -> bool:
+        told = [control.metric(instance, name) for instance in control.targets(target)]
+        return None not in told and low <= sum(value or 0.0 for value in told) <= high
+
+    return _until(in_range, within_s, f"{name} of {target} was not in [{low:g}, {high:g}]")
+
+
+def clock_off_s(target: str, configuration: Configuration | None = None) -> float:
+    """By how many seconds an instance's clock is ahead of this machine's (the first of a service)."""
+    lab = the_lab(configuration)
+    instance = Control(lab).targets(target)[0]
+    asked = time.time()
+    reply = exchange("GET", f"{instance.url}/_lab/time", token=lab.token)
+    if reply.status != 200:
+        raise NotObserved(f"{instance.name} does not tell its time: {reply.status}")
+    return float(reply.body["now_s"]) - (asked + time.time()) / 2
+
+
+def mails_arrive(within_s: float = 20, configuration: Configuration | None = None) -> float:
+    """Seconds until each confirmed order of the probes' customer (her latest twenty) had its mail sent."""
+    customer = _customer(the_lab(configuration).ingress_url)
+    confirmed = [
+        str(each["id"])
+        for each in customer.own_orders().body["items"]
+        if each["status"] == "confirmed"
+    ]
+    if not confirmed:
+        raise NotObserved("the probes' customer has no confirmed order: no mail is to be expected")
+
+    def arrived() -> bool:
+        try:
+            while confirmed:
+                mails = customer.own_order(confirmed[-1]).body.get("mails") or ()
+                sent = [
+                    m for m in mails if m["kind"] == "order_confirmed" and m["status"] == "sent"
+                ]
+                if len(sent) != 1:
+                    return False
+                confirmed.pop()
+        except (Unserved, NoReply):
+            return False
+        return True
+
+    return _until(arrived, within_s, "a confirmed order is without its one mail", interval_s=0.3)
 
 
 def served_again(

@@ -267,7 +267,7 @@ class ServiceClient:
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
         if response.status >= 500 or response.status == 429:
-            raise _failure(self.callee, response)
+            raise _failure(self.callee, response, safe=sending.method == "GET")
         return _readable(self.callee, response)
 
     async def _disturbed(
@@ -318,9 +318,10 @@ def _readable(callee: str, response: Response) -> Response:
     return response
 
 
-def _failure(callee: str, response: Response) -> CallFailed:
-    """What an error answer means: 502, 503, 504 and 429 may be tried again, the work may have happened
-    unless the answer says `definite`."""
+def _failure(callee: str, response: Response, *, safe: bool) -> CallFailed:
+    """What an error answer means: 502, 503, 504 and 429 may be tried again, and where asking changes
+    nothing (`safe`) a 500 too: it may be one instance's alone. The work may have happened unless the
+    answer says `definite`."""
     try:
         problem = response.body
     except ValueError:
@@ -331,7 +332,7 @@ def _failure(callee: str, response: Response) -> CallFailed:
         f"{callee} answered {response.status}: {problem.get('detail', '')}",
         status=response.status,
         definite=response.status == 429 or problem.get("definite") is True,
-        retryable=response.status in (429, 502, 503, 504),
+        retryable=response.status in (429, 502, 503, 504) or (safe and response.status == 500),
         retry_after_s=float(retry_after) if retry_after.isdigit() else None,
     )
 

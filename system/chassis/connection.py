@@ -45,7 +45,10 @@ async def _disturbed(conn: Any, injector: Injector, query: str, act: Act, timeou
     verb = line.partition(" ")[0].upper().rstrip(";")
     if verb == "ROLLBACK":  # how a fault is cleaned up after, and a server never refuses it
         return await act()
-    exchange = Exchange("database", verb, line, fail=functools.partial(_fail, conn))
+    exchange = Exchange(
+        "database", verb, line, fail=functools.partial(_fail, conn),
+        in_transaction=conn.is_in_transaction(),
+    )  # fmt: skip
 
     async def proceed(discard: bool) -> Any:
         answer = await (_read_only(conn, verb, act) if exchange.read_only else act())

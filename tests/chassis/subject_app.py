@@ -1,5 +1,6 @@
 """A service that touches everything the chassis offers, so that faults can be seen from outside."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ async def start(service: Service) -> AsyncIterator[None]:
 
 
 app = create_app("subject", start=start)
+log = logging.getLogger("subject")
 
 
 async def _handle(conn: Conn, event: ThingHappened) -> None:
@@ -46,6 +48,12 @@ async def _handle(conn: Conn, event: ThingHappened) -> None:
 @app.get("/plain")
 async def plain() -> dict[str, str]:
     return {"text": "x" * 200}
+
+
+@app.post("/complain")
+async def complain() -> None:
+    """A kilobyte in the log."""
+    log.warning("complaint %s", "x" * 1000)
 
 
 @app.get("/open")

@@ -165,3 +165,23 @@ def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None
     subject.lab("DELETE", f"faults/{first['id']}")
     until(lambda: 4 <= subject.metric("db_pool_in_use") <= in_use - 2, "three to be given back")
     assert [each["id"] for each in subject.armed()] == [second["id"]]
+
+
+def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, query: Query) -> None:
+    before, told = rolled_back(query), len(subject.log.read_bytes())
+    fault = subject.add("disk_full")
+    assert subject.ask("POST", "/rows/31").status >= 500
+    assert subject.ask("GET", "/rows").status == 200
+    assert query("SELECT count(*) FROM rows WHERE number = 31") == [(0,)]
+    assert b"DiskFullError" in subject.log.read_bytes()[told:]
+    until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
+          "PostgreSQL to count the rollback")  # fmt: skip
+    assert subject.fault(fault["id"])["hits"] > 0
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert {subject.ask("POST", "/rows/32").status for _ in range(15)} == {201}
+
+
+def test_a_slow_disk_delays_what_commits_and_nothing_else(subject: Subject) -> None:
+    subject.add("slow_disk", attributes={"latency_ms": 400})
+    assert subject.ask("POST", "/rows/33").seconds >= 0.4
+    assert min(subject.ask("GET", "/rows").seconds for _ in range(5)) < 0.4

@@ -3,10 +3,12 @@
 import errno
 import http.client
 import json
+import os
 import socket
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import jwt
 import nats as nats_py
@@ -217,3 +219,35 @@ def test_faults_of_all_kinds_at_once_leave_nothing(subject: Subject) -> None:
     assert subject.left() == []
     assert children(subject) == []
     assert resident_mb(subject) < before + 15
+
+
+@linux_only
+def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
+    subject: Subject,
+) -> None:
+    log = Path(f"/proc/{subject.pid}/fd/1")
+    own = os.readlink(log)
+    fault = subject.add("disk_full", point="process")
+    assert os.readlink(log) == "/dev/full"
+    size = subject.log.stat().st_size  # that it was commanded could still be told
+    for _ in range(20):
+        assert subject.ask("POST", "/complain").status == 200
+    assert subject.log.stat().st_size == size
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert os.readlink(log) == own
+    subject.ask("POST", "/complain")
+    until(lambda: subject.log.stat().st_size > size, "the log to grow again")
+
+
+@linux_only
+def test_a_slow_disk_under_the_log_blocks_who_writes_faster(subject: Subject) -> None:
+    control = max(subject.ask("POST", "/complain").seconds for _ in range(10))
+    fault = subject.add("slow_disk", point="process", attributes={"latency_ms": 300})
+    slowest = max(subject.ask("POST", "/complain").seconds for _ in range(20))
+    assert slowest >= 0.3, f"{slowest} s, {control} s without"
+    threads = subject.lab("GET", "residue").body["threads"]
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    until(lambda: subject.lab("GET", "residue").body["threads"] < threads, "the disk's thread ends")
+    lines = [line for line in subject.log.read_text().splitlines() if "complaint" in line]
+    assert len(lines) >= 30
+    assert all(json.loads(line) for line in lines), "each line is whole"

@@ -12,6 +12,7 @@ from chassis.faults.concurrency import Concurrency
 from chassis.faults.corrupt import Corrupt
 from chassis.faults.crash import Crash
 from chassis.faults.crash_loop import CrashLoop
+from chassis.faults.disk_full import DiskFull
 from chassis.faults.down import Down
 from chassis.faults.drop import Drop
 from chassis.faults.drop_header import DropHeader
@@ -42,6 +43,7 @@ from chassis.faults.pool_hold import PoolHold
 from chassis.faults.read_only import ReadOnly
 from chassis.faults.reorder import Reorder
 from chassis.faults.skew import Skew
+from chassis.faults.slow_disk import SlowDisk
 from chassis.faults.slow_start import SlowStart
 from chassis.faults.sql_error import SqlError
 from chassis.faults.stall import Stall
@@ -50,7 +52,8 @@ from chassis.faults.truncate import Truncate
 REGISTERED = (
     Noop, Latency, Stall, Concurrency, Abort, Corrupt, Truncate, DropHeader, GrayFailure, BadRelease,
     SqlError, ReadOnly, Lock, PoolHold, Down, Drop, Duplicate, Reorder, LostAck, Poison, Flush,
-    Crash, CrashLoop, SlowStart, BlockLoop, BurnCpu, Memory, FdLimit, Skew,
+    Crash, CrashLoop, SlowStart, BlockLoop, BurnCpu, Memory, FdLimit, DiskFull, SlowDisk,
+    Skew,
 )  # fmt: skip
 for fault in REGISTERED:
     register(fault)

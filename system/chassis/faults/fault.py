@@ -82,6 +82,7 @@ class Exchange:
     changes: list[Callable[[bytes], bytes]] = field(default_factory=list)
     fail: Callable[[str], Awaitable[None]] = _cannot_fail
     read_only: bool = False  # the database: what is executed may not write
+    in_transaction: bool = False  # the database: it is not a transaction of its own
 
     def changed(self, content: bytes) -> bytes:
         for change in self.changes:

@@ -1,0 +1,114 @@
+"""Runs experiments one after another on a lab of its own and prints a table: name, verdict, seconds, why.
+
+    python bench/experiments.py [NAME ...] [--port-base 8080] [--seed 1] [--profile NAME] [--plain] [--json]
+
+All of experiments/ if none is named. `--plain` runs the unmodified Chaos Toolkit (`chaos run`) with no load,
+recording or verdict; what counts then is the toolkit's own exit code. A lab that is up at the port base is used
+and stays up. Exit 0 if every verdict is `held`, else 1: an invalid run proves nothing, so it is no pass either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "system")]
+
+from lab.chaos.experiment import experiment_files  # noqa: E402
+from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
+from lab.state import Lab, NoLab, home_of  # noqa: E402
+
+TIMEOUT_S = 600.0
+
+
+@contextmanager
+def a_lab(port_base: int) -> Iterator[None]:
+    """The one that is up there, else one for as long as this takes."""
+    try:
+        Lab.load(home_of(port_base))
+        yield
+    except NoLab:
+        runtime = ProcessesRuntime(port_base)
+        runtime.up()
+        try:
+            yield
+        finally:
+            runtime.down()
+
+
+def run(name: str, port_base: int, seed: int, profile: str) -> dict[str, Any]:
+    """`lab run NAME`: its verdict and the reasons."""
+    command = [sys.executable, "-m", "lab.cli", "run", name, "--json"]
+    command += ["--seed", str(seed), "--port-base", str(port_base), "--profile", profile]
+    code, out, seconds = _timed(command, ROOT, {})
+    try:
+        told = json.loads(out.splitlines()[-1])
+    except (ValueError, IndexError):
+        told = {"verdict": None, "reasons": [out[-500:]]}
+    verdict = told["verdict"] or f"no verdict (exit {code})"
+    return {"name": name, "verdict": verdict, "seconds": seconds, "why": told["reasons"]}
+
+
+def run_plain(name: str, port_base: int) -> dict[str, Any]:
+    """`chaos run experiments/NAME.yaml`: held if the toolkit says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "run"]
+        command += [str(ROOT / "experiments" / f"{name}.yaml")]
+        code, out, seconds = _timed(command, Path(folder), {"LAB_PORT_BASE": str(port_base)})
+    failed = [line for line in out.splitlines() if "ERROR" in line or "failed" in line.lower()]
+    verdict = "held" if code == 0 else "deviated"
+    return {"name": name, "verdict": verdict, "seconds": seconds, "why": failed[-3:] * bool(code)}
+
+
+def _timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, str, float]:
+    began = time.monotonic()
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "system")])
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, "PYTHONPATH": paths, **env}, timeout=TIMEOUT_S,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stdout, round(time.monotonic() - began, 1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--port-base", type=int, default=8080)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--profile", default="", help="a load profile instead of each one's own")
+    parser.add_argument("--plain", action="store_true", help="the unmodified Chaos Toolkit alone")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    names = given.names or [file.stem for file in experiment_files()]
+    results: list[dict[str, Any]] = []
+    with a_lab(given.port_base):
+        for name in names:
+            result = (
+                run_plain(name, given.port_base)
+                if given.plain
+                else run(name, given.port_base, given.seed, given.profile)
+            )
+            results.append(result)
+            why = "".join(f"\n    {reason}" for reason in result["why"])
+            print(
+                f"{name:<28} {result['verdict']:<10} {result['seconds']:>6.1f} s{why}",
+                file=sys.stderr if given.json else sys.stdout,
+                flush=True,
+            )
+    if given.json:
+        print(json.dumps({"experiments": results}))
+    return int(any(each["verdict"] != "held" for each in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Dead letters, as an operator sees and redrives them: messages that a service could not handle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import nats
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from lab.chaos.probes import Configuration, NotObserved, the_lab
+
+STREAM = "DEAD"
+BATCH = 100
+ANSWER_S = 1.0
+T = TypeVar("T")
+
+
+def dead_letters(service: str, configuration: Configuration | None = None) -> list[dict[str, Any]]:
+    """Those that wait to be looked at: {sequence, subject, reason, payload}, oldest first."""
+    return _with_broker(configuration, lambda js: _letters(js, service))
+
+
+def dead_letters_become(
+    service: str, count: int, within_s: float, configuration: Configuration | None = None
+) -> float:
+    """Seconds until exactly `count` dead letters of the service waited; raises after `within_s`."""
+    started = time.monotonic()
+    while (found := len(dead_letters(service, configuration))) != count:
+        if time.monotonic() - started > within_s:
+            raise NotObserved(
+                f"{found} dead letters of {service} after {within_s:g} s, not {count}"
+            )
+        time.sleep(0.3)
+    return round(time.monotonic() - started, 3)
+
+
+def redrive(service: str, configuration: Configuration | None = None) -> int:
+    """Publish each dead letter again under its first subject, then take it off; how many there were.
+
+    Its consumer knows the event by its id: what was handled after all has no second effect.
+    """
+
+    async def all_of_them(js: JetStreamContext) -> int:
+        letters = await _letters(js, service)
+        for letter in letters:
+            message_id = f"redrive-{letter['sequence']}"
+            headers = {"Nats-Msg-Id": message_id}
+            await js.publish(letter["subject"], letter["payload"].encode(), headers=headers)
+            await js.delete_msg(STREAM, letter["sequence"])
+        return len(letters)
+
+    return _with_broker(configuration, all_of_them)
+
+
+async def _letters(js: JetStreamContext, service: str) -> list[dict[str, Any]]:
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, inactive_threshold=5.0)
+    try:
+        await js.stream_info(STREAM)
+    except NotFoundError:
+        raise NotObserved(f"the broker has no stream {STREAM}") from None
+    subscription = await js.pull_subscribe(f"dead.{service}.>", stream=STREAM, config=config)
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(TimeoutError):
+        while (await subscription.consumer_info()).num_pending:
+            for message in await subscription.fetch(BATCH, timeout=ANSWER_S):
+                headers = message.headers or {}
+                found.append(
+                    {
+                        "sequence": message.metadata.sequence.stream,
+                        "subject": headers["Original-Subject"],
+                        "reason": json.loads(headers.get("Reason", '""')),
+                        "payload": message.data.decode("utf-8", "replace"),
+                    }
+                )
+    await subscription.unsubscribe()
+    return found
+
+
+def _with_broker(
+    configuration: Configuration | None, work: Callable[[JetStreamContext], Awaitable[T]]
+) -> T:
+    """Raises NotObserved if the broker cannot be asked: that must not read as no letters."""
+    url = the_lab(configuration).state.addresses["nats"]
+
+    async def connected() -> T:
+        try:
+            client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotObserved(f"the broker at {url} cannot be asked: {error}") from None
+        try:
+            return await work(client.jetstream(timeout=2))
+        finally:
+            await client.close()
+
+    return asyncio.run(connected())
