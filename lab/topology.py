@@ -93,7 +93,7 @@ class Topology:
         return {name: port_base + offset for name, offset in offsets.items()}
 
 
-OBSERVERS = ("jaeger", "jaeger_otlp")  # a topology may do without
+OBSERVERS = ("jaeger", "jaeger_otlp", "prometheus", "alertmanager", "watch")  # may be missing
 LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui", "proxy")
 TABLES = ("ingress", "services", "servers", "lab", "code")
 

@@ -1,13 +1,18 @@
 """`lab status` and `lab logs`."""
 
+import json
 import time
+import urllib.request
 from typing import Annotated, Any
 
 import typer
 
 from lab.options import AsJson, PortBase, console, print_json, runtime
+from lab.state import Lab
 
 COLOURS = {"ready": "green", "starting": "yellow", "paused": "yellow", "backoff": "red"}
+SEVERITY_COLOURS = {"page": "red", "ticket": "yellow"}
+ALERTS_S = 0.5
 LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "red"}
 
 
@@ -23,6 +28,7 @@ def status(port_base: PortBase = None, as_json: AsJson = False) -> None:
         print_json(facts)
     else:
         _show(facts)
+        _show_alerts(runtime(port_base).lab)
     raise typer.Exit(0 if facts["ready"] else 1)
 
 
@@ -39,8 +45,6 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Log lines of several instances, merged by time."""
-    import json
-
     found = runtime(port_base).logs(target, level=level, last=last, follow=follow)
     out = console()
     for line in found:
@@ -83,6 +87,24 @@ def _show(facts: dict[str, Any]) -> None:
         f"{ready}; {facts['memory_mb']:.0f} MB in all; up for {_duration(facts['uptime_s'])}; "
         f"port base {facts['port_base']}"
     )
+
+
+def _show_alerts(lab: Lab) -> None:
+    """What Prometheus has found, where it runs."""
+    if "watch" not in lab.addresses:
+        return
+    try:
+        with urllib.request.urlopen(lab.addresses["watch"] + "/alerts", timeout=ALERTS_S) as page:
+            firing = json.load(page)["firing"]
+    except (OSError, ValueError):
+        return  # the table above says that it is not ready
+    for alert in firing:
+        labels = {**alert["labels"]}
+        name, severity = labels["alertname"], labels.get("severity", "")
+        summary = alert["annotations"].get("summary", "")
+        console().print(f"[{SEVERITY_COLOURS.get(severity, '')}]{name}[/] {summary}")
+    if not firing:
+        console().print("no alert is firing")
 
 
 def _duration(seconds: float | None) -> str:

@@ -9,6 +9,8 @@ import typer
 
 from lab import topology as topologies
 from lab.options import AsJson, PortBase, console, print_json, progress_console, runtime
+from lab.runtimes import observers, unpacked
+from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.client import UsageError
 from lab.runtimes.keeper import RESTART_DELAY_S
 from lab.runtimes.processes import ProcessesRuntime
@@ -42,6 +44,13 @@ def up(
             "--open-proxy", help="Proxied, and Toxiproxy clients need no token for its API."
         ),
     ] = False,
+    observed_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="prometheus: also where it is not on PATH, unpacked from the distribution's package.",
+        ),
+    ] = None,
     topology: Annotated[
         Path, typer.Option(help="The architecture to start.")
     ] = topologies.DEFAULT_PATH,
@@ -55,6 +64,7 @@ def up(
     Where one runs already, start again what is stopped. Ctrl-C leaves nothing behind.
     """
     lab = ProcessesRuntime(_port_base(port_base), topology)
+    found, hints = _unpacked(observed_by or [])
     with ExitStack() as stack:
         waiting = _Waiting()
         if not as_json:
@@ -65,6 +75,7 @@ def up(
             fresh=fresh,
             proxied=proxied,
             open_proxy=open_proxy,
+            observed_by=found,
             restart_delay_s=restart_delay_s,
             on_progress=waiting.hear,
         )
@@ -73,6 +84,7 @@ def up(
     if as_json:
         facts = {"already": done.already, "took_s": done.took_s, "cleaned": done.cleaned}
         facts |= {"healed": done.healed, "port_base": lab.port_base, "home": str(lab.home)}
+        facts |= {"hints": hints}
         print_json(facts | {"urls": here})
         return
     out = console()
@@ -86,6 +98,8 @@ def up(
     for what, url in here.items():
         out.print(f"  {what:16} {url}")
     out.print(f"  {'logs':16} {lab.home / 'logs'}, or `lab logs -f`")
+    for hint in hints:
+        out.print(f"[yellow]without {hint}[/]")
     out.print("`lab load --ui` adds the Locust UI, `lab down` ends the lab.")
 
 
@@ -104,18 +118,36 @@ def down(port_base: PortBase = None, as_json: AsJson = False) -> None:
 def urls(lab: Lab) -> dict[str, str]:
     """What a person may open."""
     ingress = lab.addresses["ingress"]
-    traces = {"traces": lab.addresses["jaeger"] + "/"} if "jaeger" in lab.addresses else {}
+    watched = {"traces": "jaeger", "metrics": "prometheus", "alerts": "alertmanager"}
+    watched = {
+        what: lab.addresses[name] + "/" for what, name in watched.items() if name in lab.addresses
+    }
     found = {
         "shop": f"{ingress}/api/products",
         "API to try out": f"{ingress}/api/docs",
         "mails": lab.addresses["mail_page"] + "/",
         "broker": lab.addresses["nats_monitoring"] + "/",
         "load (when on)": lab.addresses["locust_ui"] + "/",
-        **traces,
+        **watched,
     }
     if lab.proxied:
         found["fault proxy"] = lab.addresses["proxy"] + "/version"
     return found
+
+
+def _unpacked(wanted: list[str]) -> tuple[list[str], list[str]]:
+    """The observers to use, unpacked now if they are not on PATH; and a hint for each that cannot be had."""
+    names, hints = [], []
+    for name in wanted:
+        if name != "prometheus":
+            raise UsageError(f"--with {name}: expected prometheus")
+        try:
+            if observers.find(name) is None:
+                unpacked.unpack(name)
+            names.append(name)
+        except ServerMissing as missing:
+            hints.append(str(missing))
+    return names, hints
 
 
 class _Waiting:

@@ -16,6 +16,7 @@ from lab.render import nginx as nginx_conf
 from lab.runtimes import observers, probes, servers
 from lab.runtimes.children import Children, OnExit
 from lab.runtimes.keeper import Plan
+from lab.runtimes.monitoring import Monitoring
 from lab.runtimes.programs import Program, Programs
 from lab.runtimes.servers import Command
 from lab.runtimes.wiring import Wiring
@@ -47,15 +48,17 @@ URLS = {
 }
 RECORDER = "lab.recorder"
 PROXY = "lab.proxy"
+WATCH = "lab.watch"
 
 
-def preload(topology: Topology, *, proxied: bool) -> list[str]:
+def preload(topology: Topology, *, proxied: bool, watched: bool) -> list[str]:
     """The modules to import before forking."""
     code = topology.code
     apps = [code.app.format(name=name) for name in topology.services]
     recorder = [f"{RECORDER}.__main__"] if _has(RECORDER) else []
     proxy = [f"{PROXY}.__main__"] if proxied else []
-    return [code.program, *apps, *PRELOAD, *recorder, *proxy]
+    watch = [f"{WATCH}.__main__"] if watched else []
+    return [code.program, *apps, *PRELOAD, *recorder, *proxy, *watch]
 
 
 class Plans:
@@ -69,6 +72,7 @@ class Plans:
         self._children = children
         self._programs = programs
         self.wiring = Wiring(lab, topology)
+        self.monitoring = Monitoring(lab)
         self._home = Path(lab.home)
         self._ports = topology.ports(lab.port_base)
 
@@ -144,11 +148,27 @@ class Plans:
 
     def observers(self) -> list[Plan]:
         """Those that were found when the lab began (`lab.json` has their addresses)."""
-        if "jaeger" not in self._lab.addresses:
-            return []
-        page, otlp = self._ports["jaeger"], self._ports["jaeger_otlp"]
-        command = functools.partial(observers.jaeger, page, otlp)
-        return [self._server("jaeger", command, probes.http(page, "/"), kind="observer")]
+        plans = []
+        for name in (each for each in observers.OBSERVERS if each in self._lab.addresses):
+            port = self._ports[name]
+            command: Callable[[], Command]
+            if name == "jaeger":
+                command = functools.partial(observers.jaeger, port, self._ports["jaeger_otlp"])
+            else:
+                command = functools.partial(self._with_config, name)
+            path = "/" if name == "jaeger" else "/-/ready"
+            plans.append(self._server(name, command, probes.http(port, path), kind="observer"))
+        if "watch" in self._lab.addresses:
+            port = self._ports["watch"]
+            argv = ["--port", str(port), "--lab-dir", str(self._home)]
+            plans.append(self._tool("watch", WATCH, argv, port, "/health", kind="observer"))
+        return plans
+
+    def _with_config(self, name: str) -> Command:
+        """Prometheus or Alertmanager, its configuration written just before."""
+        config = self.monitoring.write(name)
+        start = observers.prometheus if name == "prometheus" else observers.alertmanager
+        return start(config, self._data(name), self._ports[name])
 
     def proxy(self) -> Plan:
         """The fault proxy of a proxied lab; it needs what `wiring` wrote."""
@@ -232,13 +252,15 @@ class Plans:
         port = self._ports[name]
         return Plan(name, kind, port, log, start, ready, stop_signal=stop_signal)
 
-    def _tool(self, name: str, module: str, argv: list[str], port: int, path: str) -> Plan:
+    def _tool(
+        self, name: str, module: str, argv: list[str], port: int, path: str, kind: str = "tool"
+    ) -> Plan:
         program = Program(module, argv, {}, self._log(name))
 
         async def start(on_exit: OnExit) -> int:
             return await self._programs.start(name, program, on_exit)
 
-        return Plan(name, "tool", port, program.log, start, probes.http(port, path))
+        return Plan(name, kind, port, program.log, start, probes.http(port, path))
 
 
 def _has(module: str) -> bool:

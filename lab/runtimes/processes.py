@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -63,13 +63,15 @@ class ProcessesRuntime:
         fresh: bool = False,
         proxied: bool = False,
         open_proxy: bool = False,
+        observed_by: Collection[str] = (),
         restart_delay_s: float = RESTART_DELAY_S,
         on_progress: Progress = lambda progress: None,
     ) -> Up:
         """Start everything and wait until it is ready, about 4 s; heals what already runs.
 
         `settings` go to every service (`RESILIENCE`), one (`orders.OUTBOX`) or one instance (`orders-1.ARM`);
-        `fresh` forgets the stores' data. `proxied` puts the fault proxy on every edge; `open_proxy` also lets
+        `fresh` forgets the stores' data. `observed_by` names unpacked observers to use, beside those on
+        PATH. `proxied` puts the fault proxy on every edge; `open_proxy` also lets
         clients use its API that know no token. Raises TopologyError, UpFailed, StateError.
         """
         began = time.monotonic()
@@ -84,7 +86,7 @@ class ProcessesRuntime:
                 advice = "end it, or choose other ports with `--port-base`"
                 raise UpFailed([*map(str, busy), advice])
             self._prepare(fresh)
-            lab = self._new_lab(topology, dict(settings or {}))
+            lab = self._new_lab(topology, dict(settings or {}), observed_by)
             if proxied:
                 lab.addresses["proxy"] = (
                     f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
@@ -209,13 +211,15 @@ class ProcessesRuntime:
         except OSError as error:
             raise StateError(f"{self.home} cannot be written: {error}") from None
 
-    def _new_lab(self, topology: Topology, settings: dict[str, str]) -> Lab:
+    def _new_lab(
+        self, topology: Topology, settings: dict[str, str], observed_by: Collection[str] = ()
+    ) -> Lab:
         numbers = topology.ports(self.port_base)
         http = {"ingress": "nginx"} | {
             name: name for name in ("mail_page", "recorder", "control", "locust_ui")
         }
-        if "jaeger" in numbers and observers.find("jaeger"):
-            http |= {name: name for name in ("jaeger", "jaeger_otlp")}
+        there = observers.chosen(numbers, observed_by)
+        http |= {name: name for name in there}
         addresses = {name: f"http://127.0.0.1:{numbers[port]}" for name, port in http.items()}
         # it was set when the cluster was made, so it lives as long as the cluster
         admin = kept_secret(self.home / "data" / "postgres.secret")

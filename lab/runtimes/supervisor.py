@@ -61,7 +61,9 @@ class Supervisor:
         self._logs = Path(lab.home) / "logs"
         self._children = Children()
         self._programs = programs(
-            self._children, preload(topology, proxied=lab.proxied), self._logs / "zygote.log"
+            self._children,
+            preload(topology, proxied=lab.proxied, watched="watch" in lab.addresses),
+            self._logs / "zygote.log",
         )
         self._plans = Plans(lab, topology, self._children, self._programs)
         self._told = sys.stdout
@@ -80,6 +82,7 @@ class Supervisor:
             for number in range(1, service.replicas + 1)
         ]
         self._plans.write_nginx_conf(self._gateway_ports())
+        self._scrape()
         tools = [self._add(plan) for plan in (self._plans.nginx(), *self._plans.tools())]
         proxies = [self._add_proxy()] if self.lab.proxied else []
         stores = [self._add(plan) for plan in (self._plans.valkey(), self._plans.nats())]
@@ -144,7 +147,9 @@ class Supervisor:
                     facts["state"] = "unready"
         return {
             "up": self.up,
-            "ready": self.up and all(each["state"] == "ready" for each in processes),
+            # observers are not of the lab: it is whole without them
+            "ready": self.up
+            and all(each["state"] == "ready" for each in processes if each["kind"] != "observer"),
             "uptime_s": round(time.monotonic() - self._began, 1),
             "port_base": self.lab.port_base,
             "home": self.lab.home,
@@ -174,6 +179,7 @@ class Supervisor:
                 self.keepers["nginx"].send(signal.SIGHUP, restart=True)
         await asyncio.gather(*(keeper.stop() for keeper in removed))
         await self._plans.wiring.follow(self._names())
+        self._scrape()
         self._save()
         return kept
 
@@ -196,6 +202,22 @@ class Supervisor:
     def edge_ports(self, instance: str) -> dict[str, int]:
         """By name, the ports that an instance's edges take; none in a lab that is not proxied."""
         return self._plans.wiring.ports(instance)
+
+    def _scrape(self) -> None:
+        """Tell Prometheus, where there is one, which instances there are."""
+        services = [each.plan for each in self.keepers.values() if each.plan.service]
+        self._plans.monitoring.follow(
+            {
+                plan.name: (
+                    plan.service,
+                    plan.port,
+                    self._plans.settings(
+                        self.topology.services[plan.service], plan.name, plan.port
+                    ),
+                )
+                for plan in services
+            }
+        )
 
     def _names(self) -> list[str]:
         return [each.plan.name for each in self.keepers.values() if each.plan.service]

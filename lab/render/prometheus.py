@@ -1,0 +1,189 @@
+"""prometheus.yml, the SLOs' rules and alertmanager.yml, from the topology."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lab.topology import Service, Topology
+
+EACH_S = 2
+WINDOWS = ("10s", "30s", "60s", "6m")  # 5 m, 30 m, 1 h and 6 h of an operator's book
+RULES = "system/deploy/rules"
+SERVER = "http_server_request_duration_seconds"
+Address = Callable[[Service, int], str]
+
+CONFIG = """\
+# Rendered by `lab render`; edit lab/render/prometheus.py.
+global:
+  scrape_interval: {each_s}s
+  scrape_timeout: {each_s}s
+  evaluation_interval: {each_s}s
+storage:
+  exemplars:
+    max_exemplars: 20000
+rule_files: ["{rules}/*.yml"]
+alerting:
+  alertmanagers:
+    - {{static_configs: [{{targets: ["{alertmanager}"]}}]{alertmanager_more}}}
+scrape_configs:
+  - job_name: shop
+{shop}
+  - job_name: stores
+    static_configs: [{{targets: ["{watch}"], labels: {{instance: watch}}}}]
+  - job_name: recorder
+    static_configs: [{{targets: ["{recorder}"], labels: {{instance: recorder}}}}]
+  - job_name: prometheus
+    static_configs: [{{targets: ["{prometheus}"], labels: {{instance: prometheus}}}}]
+{more}"""
+
+ALERTMANAGER = """\
+# Rendered by `lab render`; edit lab/render/prometheus.py.
+route:
+  receiver: lab
+  group_by: [alertname, service, edge, instance]
+  group_wait: 1s
+  group_interval: 5s
+  repeat_interval: 1h
+receivers:
+  - name: lab
+    webhook_configs:
+      - url: {watch}/alerts
+        send_resolved: true
+        http_config:
+          authorization: {{{credentials}}}
+"""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """host:port of what is watched beside the instances."""
+
+    watch: str
+    recorder: str
+    prometheus: str
+    alertmanager: str
+
+
+def config(
+    addresses: Addresses, *, shop: str, rules: str, more: str = "", credentials: str = ""
+) -> str:
+    """prometheus.yml; `shop` is the instances' discovery (below), `more` other jobs, both as YAML.
+
+    `credentials` go to the address of Alertmanager, where the watch stands in for it.
+    """
+    return CONFIG.format(
+        each_s=EACH_S,
+        shop=shop,
+        rules=rules,
+        more=more,
+        watch=addresses.watch,
+        recorder=addresses.recorder,
+        prometheus=addresses.prometheus,
+        alertmanager=addresses.alertmanager,
+        alertmanager_more=f", authorization: {{credentials: {credentials}}}" if credentials else "",
+    )
+
+
+def from_file(path: str) -> str:
+    """Discovery of instances by a file that is written anew when they change."""
+    return f'    file_sd_configs: [{{files: ["{path}"]}}]'
+
+
+def of_topology(topology: Topology, address: Address) -> str:
+    """Discovery of the topology's own instances; `address(service, n)` is host:port of the nth."""
+    lines = ["    static_configs:"]
+    for service in topology.services.values():
+        for number in range(1, service.replicas + 1):
+            labels = labels_of(service.name, f"{service.name}-{number}", {})
+            pairs = ", ".join(f'{name}: "{value}"' for name, value in labels.items())
+            target = address(service, number)
+            lines.append(f'      - {{targets: ["{target}"], labels: {{{pairs}}}}}')
+    return "\n".join(lines)
+
+
+def labels_of(service: str, instance: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an instance's series, by the settings it was started with."""
+    return {
+        "service": service,
+        "instance": instance,
+        "arm": settings.get("ARM", "control"),
+        "version": settings.get("VERSION", "1"),
+    }
+
+
+def alertmanager(watch: str, credentials: str) -> str:
+    """alertmanager.yml: every alert goes to the watch at this URL, and so into a run's logs."""
+    return ALERTMANAGER.format(watch=watch, credentials=credentials)
+
+
+def slo_rules(topology: Topology) -> str:
+    """Objectives, the shares that miss them by window, and how fast those use the error budget up.
+
+    Multiwindow, multi-burn-rate: Google, The Site Reliability Workbook (2018), chapter 5.
+    """
+    lines = [
+        "# Rendered by `lab render` from the SLOs of system/topology.toml; edit lab/render/prometheus.py.",
+        "groups:",
+        "  - name: slo objectives",
+        f"    interval: {EACH_S}s",
+        "    rules:",
+    ]
+    for service in topology.services.values():
+        slo, labels = service.slo, f"{{service: {service.name}}}"
+        seconds = slo.latency_ms_p99 / 1000
+        for name, value in (("availability", slo.availability), ("latency_seconds", seconds)):
+            lines.append(
+                f"      - {{record: slo:{name}:objective, labels: {labels}, expr: vector({value:g})}}"
+            )
+    for window in WINDOWS:
+        lines += [f"  - name: slo {window}", f"    interval: {EACH_S}s", "    rules:"]
+        lines += [*_rule(f"slo:availability:errors{window}", _errors(window))]
+        for service in topology.services.values():
+            lines += _rule(f"slo:latency:errors{window}", _slow(service, window))
+            lines.append(f"        labels: {{service: {service.name}}}")
+        lines += _rule(
+            f"slo:availability:burn{window}",
+            f"slo:availability:errors{window} / (1 - slo:availability:objective)",
+        )
+        lines += _rule(f"slo:latency:burn{window}", f"slo:latency:errors{window} / 0.01")
+    return "\n".join(lines) + "\n"
+
+
+def _rule(name: str, expression: str) -> list[str]:
+    return [f"      - record: {name}", f"        expr: {expression}"]
+
+
+def _errors(window: str) -> str:
+    asked = f"sum by (service) (rate({SERVER}_count[{window}]))"
+    failed = (
+        f'sum by (service) (rate({SERVER}_count{{http_response_status_code=~"5.."}}[{window}]))'
+    )
+    return f"({failed} or 0 * {asked}) / {asked}"
+
+
+def _slow(service: Service, window: str) -> str:
+    who = f'service="{service.name}"'
+    bound = f"{service.slo.latency_ms_p99 / 1000:.17g}"
+    bound = bound if "." in bound else f"{bound}.0"
+    quick = f'sum by (service) (rate({SERVER}_bucket{{{who},le="{bound}"}}[{window}]))'
+    return f"1 - {quick} / sum by (service) (rate({SERVER}_count{{{who}}}[{window}]))"
+
+
+def files(topology: Topology) -> dict[str, str]:
+    """What `lab render` commits: the rules, and the configurations of docker-compose.yml."""
+    names = {"watch": "watch:8180", "recorder": "recorder:8176", "prometheus": "localhost:9090"}
+    compose = Addresses(**names, alertmanager="alertmanager:9093")
+    shop = of_topology(
+        topology, lambda service, number: f"{service.name}-{number}:{8080 + service.offset}"
+    )
+    collector = (
+        '  - job_name: collector\n    static_configs: [{targets: ["otel-collector:8889"]}]\n'
+    )
+    return {
+        f"{RULES}/slo.yml": slo_rules(topology),
+        "system/deploy/prometheus.yml": config(
+            compose, shop=shop, rules="/etc/prometheus/rules", more=collector
+        ),
+        "system/deploy/alertmanager.yml": alertmanager(
+            "http://watch:8180", "credentials_file: /etc/alertmanager/lab_token"
+        ),
+    }

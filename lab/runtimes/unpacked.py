@@ -1,0 +1,61 @@
+"""Programs from the distribution's packages (Debian, Ubuntu), unpacked for the lab alone: nothing is installed."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lab.runtimes.binaries import ServerMissing
+from lab.topology import PROJECT
+
+CACHE = PROJECT / ".lab" / "packages"
+DOWNLOAD_S = 120
+# observer: its package, its program there
+# (not Alertmanager: its package has templates that it looks for below /usr/share only)
+PACKAGES = {"prometheus": ("prometheus", "usr/bin/prometheus")}
+
+
+def program(name: str, cache: Path = CACHE) -> Path | None:
+    """The unpacked program of an observer, None if it has not been unpacked."""
+    if name not in PACKAGES:
+        return None
+    package, path = PACKAGES[name]
+    found = cache / package / path
+    return found if os.access(found, os.X_OK) else None
+
+
+def unpack(name: str, cache: Path = CACHE) -> Path:
+    """Download and unpack an observer's package (10-20 MB, a few seconds), unless it is there.
+
+    Raises ServerMissing with what to do instead.
+    """
+    if found := program(name, cache):
+        return found
+    package, path = PACKAGES[name]
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise ServerMissing(
+            f"{name}: not found, and this is no Debian or Ubuntu to unpack its package from: install "
+            f"it so that it is on PATH, or set LAB_{name.upper()}=/path/to/{name}"
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{package}-") as folder:
+        _run(["apt-get", "download", "-qq", package], folder, name, package)
+        (archive,) = Path(folder).glob("*.deb")
+        _run(["dpkg", "-x", str(archive), "tree"], folder, name, package)
+        there = cache / package
+        shutil.rmtree(there, ignore_errors=True)  # half of it, or without the program
+        (Path(folder) / "tree").rename(there)
+    return there / path
+
+
+def _run(argv: list[str], folder: str, name: str, package: str) -> None:
+    try:
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_S)
+    except subprocess.TimeoutExpired:
+        raise ServerMissing(f"{name}: `{' '.join(argv)}` took over {DOWNLOAD_S} s") from None
+    if done.returncode != 0:
+        raise ServerMissing(
+            f"{name}: the package {package} could not be had ({done.stderr.strip()[-200:]}); try "
+            f"`apt-get update`, or install it, or set LAB_{name.upper()}=/path/to/{name}"
+        )

@@ -1,0 +1,75 @@
+"""Alerts as they come and go: each change is one log line, so that a run's archive has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lab.runtimes.httpd import HttpError
+
+LEVELS = {"page": "error", "ticket": "warning"}  # by severity
+FIRING_MAX = 1000
+
+
+class Alerts:
+    """What is firing. Prometheus tells an alert again and again: only its changes are told on."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._firing: dict[str, dict[str, Any]] = {}
+
+    @property
+    def firing(self) -> list[dict[str, Any]]:
+        """Labels, annotations and start of each, the oldest first."""
+        return list(self._firing.values())
+
+    def take(self, told: Any) -> int:
+        """Alertmanager's webhook message, or Prometheus' own list of alerts; how many were news.
+
+        Raises HttpError 400.
+        """
+        alerts = told.get("alerts") if isinstance(told, dict) else told
+        if not isinstance(alerts, list) or not all(map(_is_alert, alerts)):
+            raise HttpError(400, "expected alerts as Prometheus or Alertmanager send them")
+        return sum(self._take(alert) for alert in alerts)
+
+    def _take(self, alert: Mapping[str, Any]) -> bool:
+        key = json.dumps(alert["labels"], sort_keys=True)
+        over = self._is_over(alert)
+        if over != (key in self._firing):
+            return False
+        if over:
+            del self._firing[key]
+        elif len(self._firing) < FIRING_MAX:
+            kept = ("labels", "annotations", "startsAt")
+            self._firing[key] = {name: alert.get(name, {}) for name in kept}
+        print(json.dumps(self._line(alert, "resolved" if over else "firing")), flush=True)
+        return True
+
+    def _is_over(self, alert: Mapping[str, Any]) -> bool:
+        if "status" in alert:
+            return bool(alert["status"] == "resolved")
+        try:
+            ends = datetime.fromisoformat(str(alert.get("endsAt") or "9999-01-01T00:00:00Z"))
+            return ends <= self._now()
+        except (ValueError, TypeError):
+            raise HttpError(400, f"endsAt {alert['endsAt']!r} is no time") from None
+
+    def _line(self, alert: Mapping[str, Any], state: str) -> dict[str, Any]:
+        labels = {**alert["labels"]}
+        name = labels.pop("alertname")
+        summary = (alert.get("annotations") or {}).get("summary", "")
+        level = LEVELS.get(labels.get("severity", ""), "info") if state == "firing" else "info"
+        return {
+            "time": self._now().timestamp(), "level": level, "service": "lab", "instance": "watch",
+            "message": f"{name} {state}: {summary}", "event": "alert", "alert": name, "state": state,
+            "since": alert.get("startsAt", ""), "labels": labels,
+        }  # fmt: skip
+
+
+def _is_alert(alert: Any) -> bool:
+    if not isinstance(alert, dict) or not isinstance(alert.get("labels"), dict):
+        return False
+    return isinstance(alert["labels"].get("alertname"), str)
