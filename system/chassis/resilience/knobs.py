@@ -36,6 +36,7 @@ KNOBS: dict[str, dict[str, Knob]] = {
         "max_attempts": _count("attempts in all, the first included"),
         "backoff_base_s": _seconds("ceiling of the first random pause, doubled each time"),
         "backoff_cap_s": _seconds("ceiling of any random pause"),
+        "retry_after_s_max": _seconds("asked to wait longer, it gives up"),
     },
     "budget": {
         "capacity": _number("retries granted at once"),

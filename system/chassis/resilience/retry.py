@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import ClassVar
 
@@ -20,8 +21,10 @@ class Retry(Switchable):
     exceptions in `retry_on` count as retryable and indefinite. The pause before attempt i + 1 is
     uniform in [0, min(backoff_cap_s, backoff_base_s 2^(i-1))] (full jitter, AWS Architecture Blog
     2015), on top of the error's `retry_after_s`. Raises the last error when it gives up:
-    attempts used up, not safe to repeat, deadline would pass during the pause, budget spent. A
-    last error that is definite becomes indefinite if an earlier attempt may have happened.
+    attempts used up, not safe to repeat, deadline would pass during the pause, budget spent, or
+    asked to wait longer than `retry_after_s_max` (whoever waits for this answer may do better with
+    that news). A last error that is definite becomes indefinite if an earlier attempt may have
+    happened.
     """
 
     kind: ClassVar[str] = "retry"
@@ -32,6 +35,7 @@ class Retry(Switchable):
         *,
         backoff_base_s: float = 0.05,
         backoff_cap_s: float = 1.0,
+        retry_after_s_max: float | None = None,
         rng: random.Random | None = None,
         budget: RetryBudget | None = None,
         retry_on: tuple[type[Exception], ...] = (),
@@ -41,6 +45,11 @@ class Retry(Switchable):
         self.max_attempts = at_least("max_attempts", max_attempts, 1)
         self.backoff_base_s = not_negative("backoff_base_s", backoff_base_s)
         self.backoff_cap_s = positive("backoff_cap_s", backoff_cap_s)
+        self.retry_after_s_max = (
+            math.inf
+            if retry_after_s_max is None
+            else not_negative("retry_after_s_max", retry_after_s_max)
+        )
         self.rng = rng or random.Random()
         self.budget = budget
         self.retry_on = retry_on
@@ -108,6 +117,8 @@ class Retry(Switchable):
             return "not_idempotent"
         if number >= self.max_attempts:
             return "attempts"
+        if (getattr(error, "retry_after_s", None) or 0.0) > self.retry_after_s_max:
+            return "retry_after"
         if call.deadline is not None and self.clock.monotonic() + wait_s >= call.deadline:
             return "deadline"
         if budget is not None and not budget.try_spend():

@@ -81,6 +81,25 @@ def test_retry_after_is_honoured_and_jittered_on_top(clock: FakeClock, heard: li
     assert heard[0].wait_s == clock.monotonic()
 
 
+def test_asked_to_wait_for_long_it_passes_that_on_at_once(
+    clock: FakeClock, heard: list[Event]
+) -> None:
+    def retry(retry_after_s: float) -> tuple[int, float]:
+        bank = Bank(clock, (0, failed(retry_after_s=retry_after_s)))
+        policy = Retry(
+            2, retry_after_s_max=0.5, rng=random.Random(1), clock=clock, listener=heard.append
+        )
+        began = clock.monotonic()
+        with pytest.raises(CallFailed) as caught:
+            clock.run(policy.run(bank, a_call()))
+        assert caught.value.retry_after_s == retry_after_s
+        return bank.calls, clock.monotonic() - began
+
+    assert retry(0.5)[0] == 2
+    assert retry(0.6) == (1, 0.0)
+    assert heard[-1].reason == "retry_after"
+
+
 def test_no_pause_reaches_past_the_deadline(clock: FakeClock, heard: list[Event]) -> None:
     bank = Bank(clock, (0, failed(retry_after_s=2.0)))
 
