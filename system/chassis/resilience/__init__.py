@@ -1,13 +1,41 @@
-"""Resilience policies: one a file, one interface, freely composed, time and chance passed in."""
+"""Resilience policies: one a file, one interface, freely composed, time and chance passed in.
 
-from chassis.resilience.adaptive_limit import AdaptiveLimit
-from chassis.resilience.breaker import Breaker, State
-from chassis.resilience.budget import RetryBudget
-from chassis.resilience.bulkhead import Bulkhead
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock, FakeClock, SystemClock
-from chassis.resilience.consecutive import ConsecutiveBreaker
-from chassis.resilience.deadline import BUDGET_HEADER, from_header, sooner, to_header
-from chassis.resilience.errors import (
+Needs nothing but the standard library: copy the folder, under any name. A policy is an object with
+`run(attempt, call)`; an attempt is any async function of a Call that raises CallError (or what you
+name) when it fails. Policies hold state, so make one of each for each dependency, at start-up.
+
+>>> import asyncio
+>>> async def ask_the_bank(call: Call) -> str:
+...     return f"{call.operation}: attempt {call.attempt}"
+>>> async def main() -> str:
+...     bank = compose(
+...         Retry(3, budget=RetryBudget()),
+...         Breaker("payments->bank", window_size=20, minimum_calls=10, wait_open_s=3.0),
+...         Bulkhead("payments->bank", permits=50),
+...         Timeout(0.5),
+...     )
+...     return await bank.run(ask_the_bank, Call("payments->bank", "authorize", idempotent=True))
+>>> asyncio.run(main())
+'authorize: attempt 1'
+
+Or from a dict, such as a table of a TOML file, with profiles and switches:
+
+>>> edge = build("payments->bank", {"timeout": {"seconds": 0.5}, "bulkhead": False})
+>>> edge.use("breaker")
+>>> edge.switch("retry", False)
+
+A FakeClock makes all of it run in virtual time, in tests. Give a `listener` and every decision is
+an Event; `snapshot()` is the live state.
+"""
+
+from .adaptive_limit import AdaptiveLimit
+from .breaker import Breaker, State
+from .budget import RetryBudget
+from .bulkhead import Bulkhead
+from .clock import SYSTEM_CLOCK, Clock, FakeClock, SystemClock
+from .consecutive import ConsecutiveBreaker
+from .deadline import BUDGET_HEADER, from_header, sooner, to_header
+from .errors import (
     BreakerOpen,
     BulkheadFull,
     CallError,
@@ -20,18 +48,18 @@ from chassis.resilience.errors import (
     Throttled,
     TimedOut,
 )
-from chassis.resilience.events import Event, Kind, Listener
-from chassis.resilience.fallback import Fallback, StaleFallback
-from chassis.resilience.hedge import Hedge
-from chassis.resilience.limits import Aimd, Gradient2, Limit
-from chassis.resilience.outlier import OutlierEjection
-from chassis.resilience.policy import Attempt, Call, Chain, Policy, Switchable, compose
-from chassis.resilience.profile import PROFILES, EdgePolicies, ProfileError, build, off_for
-from chassis.resilience.rate_limiter import RateLimiter
-from chassis.resilience.retry import Retry
-from chassis.resilience.shed import LoadShedder
-from chassis.resilience.throttle import AdaptiveThrottle
-from chassis.resilience.timeout import Timeout
+from .events import Event, Kind, Listener
+from .fallback import Fallback, StaleFallback
+from .hedge import Hedge
+from .limits import Aimd, Gradient2, Limit
+from .outlier import OutlierEjection
+from .policy import Attempt, Call, Chain, Policy, Switchable, compose
+from .profile import PROFILES, EdgePolicies, ProfileError, build, off_for
+from .rate_limiter import RateLimiter
+from .retry import Retry
+from .shed import LoadShedder
+from .throttle import AdaptiveThrottle
+from .timeout import Timeout
 
 __all__ = [
     "BUDGET_HEADER",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, NoReturn
 
-from chassis.resilience.checks import at_least, positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import (
+from .checks import at_least, positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import (
     CallFailed,
     DeadlineExceeded,
     LimitReached,
     Rejected,
     TimedOut,
 )
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.limits import Gradient2, Limit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .events import Event, Listener, emit
+from .limits import Gradient2, Limit
+from .policy import Attempt, Call, Switchable, T
 
 OVERLOADED = (429, 503)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from chassis.resilience.checks import at_least, positive, share
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import BreakerOpen, DeadlineExceeded, Rejected
-from chassis.resilience.events import Event, Kind, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
-from chassis.resilience.window import FAILED, SLOW, CountWindow, TimeWindow, Window
+from .checks import at_least, positive, share
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import BreakerOpen, DeadlineExceeded, Rejected
+from .events import Event, Kind, Listener, emit
+from .policy import Attempt, Call, Switchable, T
+from .window import FAILED, SLOW, CountWindow, TimeWindow, Window
 
 
 class State(StrEnum):

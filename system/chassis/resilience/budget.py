@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chassis.resilience.checks import not_negative, positive
+from .checks import not_negative, positive
 
 
 class RetryBudget:

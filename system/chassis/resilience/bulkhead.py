@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from typing import ClassVar, NoReturn
 
-from chassis.resilience.checks import at_least, not_negative
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import BulkheadFull, DeadlineExceeded
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import at_least, not_negative
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import BulkheadFull, DeadlineExceeded
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class Bulkhead(Switchable):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chassis.resilience.breaker import Breaker
-from chassis.resilience.checks import at_least
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.events import Listener
-from chassis.resilience.window import RunWindow, Window
+from .breaker import Breaker
+from .checks import at_least
+from .clock import SYSTEM_CLOCK, Clock
+from .events import Listener
+from .window import RunWindow, Window
 
 
 class ConsecutiveBreaker(Breaker):

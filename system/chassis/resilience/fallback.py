@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from chassis.resilience.checks import at_least, positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import CallError
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import at_least, positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import CallError
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class Fallback(Switchable):

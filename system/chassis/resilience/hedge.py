@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
-from chassis.resilience.budget import RetryBudget
-from chassis.resilience.checks import at_least, positive, share
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import CallError
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .budget import RetryBudget
+from .checks import at_least, positive, share
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import CallError
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class Hedge(Switchable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chassis.resilience.checks import at_least, positive, share
+from .checks import at_least, positive, share
 
 
 class Limit(Protocol):

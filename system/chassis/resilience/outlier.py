@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import ClassVar
 
-from chassis.resilience.checks import at_least, not_negative, positive, share
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.events import Event, Kind, Listener, emit
-from chassis.resilience.policy import Switchable
+from .checks import at_least, not_negative, positive, share
+from .clock import SYSTEM_CLOCK, Clock
+from .events import Event, Kind, Listener, emit
+from .policy import Switchable
 
 SMOOTHING = 0.1  # weight of the newest latency in a host's average
 

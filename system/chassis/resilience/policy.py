@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
-from chassis.resilience.clock import Clock
+from .clock import Clock
 
 T = TypeVar("T")
 

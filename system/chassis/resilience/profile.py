@@ -7,21 +7,21 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chassis.resilience.adaptive_limit import AdaptiveLimit
-from chassis.resilience.breaker import Breaker
-from chassis.resilience.budget import RetryBudget
-from chassis.resilience.bulkhead import Bulkhead
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.consecutive import ConsecutiveBreaker
-from chassis.resilience.events import Listener
-from chassis.resilience.hedge import Hedge
-from chassis.resilience.knobs import KNOBS, Knob
-from chassis.resilience.limits import Aimd, Gradient2
-from chassis.resilience.policy import Chain, Policy
-from chassis.resilience.rate_limiter import RateLimiter
-from chassis.resilience.retry import Retry
-from chassis.resilience.throttle import AdaptiveThrottle
-from chassis.resilience.timeout import Timeout
+from .adaptive_limit import AdaptiveLimit
+from .breaker import Breaker
+from .budget import RetryBudget
+from .bulkhead import Bulkhead
+from .clock import SYSTEM_CLOCK, Clock
+from .consecutive import ConsecutiveBreaker
+from .events import Listener
+from .hedge import Hedge
+from .knobs import KNOBS, Knob
+from .limits import Aimd, Gradient2
+from .policy import Chain, Policy
+from .rate_limiter import RateLimiter
+from .retry import Retry
+from .throttle import AdaptiveThrottle
+from .timeout import Timeout
 
 KINDS = tuple(KNOBS)  # outermost first, which is also how they compose
 

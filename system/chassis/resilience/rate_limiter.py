@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chassis.resilience.checks import at_least, not_negative, positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import RateLimited
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import at_least, not_negative, positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import RateLimited
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class RateLimiter(Switchable):

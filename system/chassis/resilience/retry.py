@@ -6,12 +6,12 @@ import math
 import random
 from typing import ClassVar
 
-from chassis.resilience.budget import RetryBudget
-from chassis.resilience.checks import at_least, not_negative, positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import CallError
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .budget import RetryBudget
+from .checks import at_least, not_negative, positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import CallError
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class Retry(Switchable):

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 
-from chassis.resilience.checks import at_least, positive, share
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import Shed
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import at_least, positive, share
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import Shed
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class LoadShedder(Switchable):

@@ -6,11 +6,11 @@ import random
 from collections import deque
 from typing import ClassVar, NoReturn
 
-from chassis.resilience.checks import positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import DeadlineExceeded, Rejected, Throttled
-from chassis.resilience.events import Event, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import DeadlineExceeded, Rejected, Throttled
+from .events import Event, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 
 class AdaptiveThrottle(Switchable):

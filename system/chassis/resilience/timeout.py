@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from typing import ClassVar
 
-from chassis.resilience.checks import positive
-from chassis.resilience.clock import SYSTEM_CLOCK, Clock
-from chassis.resilience.errors import DeadlineExceeded, TimedOut
-from chassis.resilience.events import Event, Kind, Listener, emit
-from chassis.resilience.policy import Attempt, Call, Switchable, T
+from .checks import positive
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import DeadlineExceeded, TimedOut
+from .events import Event, Kind, Listener, emit
+from .policy import Attempt, Call, Switchable, T
 
 EARLY_S = 1e-6  # a loop may wake a hair before the hour; do not go back to sleep for that
 

@@ -1,0 +1,162 @@
+"""What a shopper's answers take while something behind the shop is gone, at profile full: prints JSON.
+
+    python bench/losses.py [--rate 8] [--seconds 8] [--port-base 21480] [--only bank]
+
+On a lab of its own each journey is made at a constant rate: while all is well, then with what it leans on killed.
+
+first     answers to requests sent within 2 s of the kill: all within 1 s
+then      the others: p99 at most 50 ms above the journey's own p99 while all was well
+answers   how they ended; each has to be one that the journey promises without what is gone
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
+
+from lab.chaos.customer import Customer  # noqa: E402
+from lab.chaos.wire import NoReply, Reply, exchange  # noqa: E402
+from lab.runtimes.client import ask  # noqa: E402
+from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
+
+FIRST_S = 2.0
+FIRST_MS, THEN_MS = 1000.0, 50.0
+CLOSED_AGAIN_S = 6.0  # the longest wait of an open breaker, and a second
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What a shopper does, what is taken away, and which status codes are as promised without it."""
+
+    name: str
+    gone: str
+    go: Callable[[], Reply]
+    promised: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    sent_s: float
+    ms: float
+    status: int
+
+
+def journeys(ingress: str) -> list[Journey]:
+    customer = Customer(ingress)
+    order_id = str(customer.order().body["id"])
+    ill = {"email": "user499@example.com", "password": "wrong-horse-breakwater"}
+
+    def page() -> Reply:
+        return exchange("GET", f"{ingress}/api/products/SKU-0001", timeout_s=10)
+
+    def log_in() -> Reply:
+        return exchange("POST", f"{ingress}/api/login", body=ill, timeout_s=10)
+
+    return [
+        Journey("product pages without Valkey", "valkey", customer.browse, (200,)),
+        Journey("order details without notifications", "notifications",
+                lambda: customer.own_order(order_id), (200,)),
+        Journey("orders without notifications", "notifications", customer.order, (201,)),
+        Journey("product pages without users", "users", customer.browse, (200,)),
+        Journey("own orders without users", "users", customer.own_orders, (200,)),
+        Journey("log-ins without users", "users", log_in, (503,)),
+        Journey("a page seen before, without products", "products", page, (200,)),
+        Journey("checkouts without the bank", "bank", customer.order, (202,)),
+    ]  # fmt: skip
+
+
+def walk(journey: Journey, rate: float, seconds: float) -> list[Answer]:
+    """The journey at a constant rate, sent when due however late the answers are."""
+    began = time.perf_counter()
+
+    def once(due_s: float) -> Answer:
+        time.sleep(max(0.0, began + due_s - time.perf_counter()))
+        try:
+            status = journey.go().status
+        except NoReply:
+            status = 0
+        except Exception as error:  # the customer's own word for an answer that is none
+            status = getattr(error, "status", -1)
+        return Answer(due_s, 1000 * (time.perf_counter() - began - due_s), status)
+
+    with ThreadPoolExecutor(64) as pool:
+        return list(pool.map(once, [n / rate for n in range(int(rate * seconds))]))
+
+
+def quantiles(answers: list[Answer]) -> dict[str, Any]:
+    """n, p50, p99 and max in ms; no figures where there was no answer."""
+    ranked = sorted(answer.ms for answer in answers)
+    if not ranked:
+        return {"n": 0}
+    at = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
+    return {"n": len(ranked)} | {
+        name: round(ranked[max(0, -(-int(100 * q * len(ranked)) // 100) - 1)], 1)
+        for name, q in at.items()
+    }
+
+
+def figures(journey: Journey, well: list[Answer], answers: list[Answer]) -> dict[str, Any]:
+    first = [each for each in answers if each.sent_s < FIRST_S]
+    then = [each for each in answers if each.sent_s >= FIRST_S]
+    parts = {"well": quantiles(well), "first": quantiles(first), "then": quantiles(then)}
+    statuses = Counter(each.status for each in answers)
+    return {
+        **parts,
+        "answers": {str(status): n for status, n in sorted(statuses.items())},
+        "as_promised": set(statuses) <= set(journey.promised),
+        "first_within_1_s": parts["first"]["max_ms"] <= FIRST_MS,
+        "then_within_50_ms_of_well": parts["then"]["p99_ms"] - parts["well"]["p99_ms"] <= THEN_MS,
+    }
+
+
+def measure(runtime: ProcessesRuntime, options: argparse.Namespace) -> dict[str, Any]:
+    report = {}
+    for journey in journeys(runtime.address("ingress")):
+        if options.only and journey.gone != options.only:
+            continue
+        walk(journey, options.rate, 2.0)  # connections, caches
+        well = walk(journey, options.rate, options.seconds)
+        runtime.kill(journey.gone, restart=False)
+        try:
+            answers = walk(journey, options.rate, options.seconds)
+        finally:
+            ask(runtime.lab, "POST", "/restart", {"target": journey.gone})
+        report[journey.name] = figures(journey, well, answers)
+        time.sleep(CLOSED_AGAIN_S)
+        walk(journey, options.rate, 2.0)  # the breakers' probes
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rate", type=float, default=8.0, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=8.0, help="well, and without")
+    parser.add_argument("--port-base", type=int, default=21480)
+    parser.add_argument("--only", default="", help="the journeys without this one alone")
+    options = parser.parse_args()
+    runtime = ProcessesRuntime(options.port_base)
+    runtime.up()
+    try:
+        losses = measure(runtime, options)
+    finally:
+        runtime.down()
+    promises = ("as_promised", "first_within_1_s", "then_within_50_ms_of_well")
+    met = bool(losses) and all(each[name] for each in losses.values() for name in promises)
+    facts = {"cpus": os.cpu_count(), "load_average": os.getloadavg(), "rate_per_s": options.rate}
+    print(json.dumps({"bench": "losses", **facts, "losses": losses, "met": met}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
