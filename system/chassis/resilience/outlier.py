@@ -186,6 +186,9 @@ class OutlierEjection(Switchable):
             host.out = False
             now = host.admitted_at = self.clock.monotonic()
             self._renew(host)
+            for other in self._hosts.values():  # averages compare the same time, or not at all
+                if not other.out:
+                    other.calls, other.latency_s = 0, 0.0
             self._tell(now, "readmission", name, "probes_passed", host)
 
     def _is_slow(self, host: _Host, latency_s: float) -> bool:

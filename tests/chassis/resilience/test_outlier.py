@@ -112,6 +112,21 @@ def test_one_probe_that_was_a_little_slow_is_outweighed_by_the_others(clock: Fak
     assert ejection.available(TWO) == TWO
 
 
+def test_old_troubles_are_not_held_against_the_others_when_one_comes_back(
+    clock: FakeClock,
+) -> None:
+    """Else the one that is new, and has no past, makes another look slow that is not."""
+    ejection = an_ejection(clock, slow_ratio=3, slow_calls_min=5)
+    bad(ejection, "one:80")
+    for _ in range(20):
+        call(ejection, "two:80", latency_s=1.0)
+    clock.tick(30)
+    for _ in range(8):
+        good(ejection, "one:80", 1)
+        good(ejection, "two:80", 1)
+    assert ejection.available(TWO) == TWO
+
+
 def test_what_began_before_the_ejection_is_no_probe(clock: FakeClock, heard: list[Event]) -> None:
     ejection = an_ejection(clock, listener=heard.append)
     late = [ejection.admit("one:80") for _ in range(5)]
