@@ -134,6 +134,7 @@ def _sentence(instances: int, unclean: int) -> str:
 def _document(as_json: bool) -> None:
     from chassis.faults import catalogue
     from lab.chaos import edge_kinds
+    from lab.commands import _fault_rows
     from lab.runtimes import process_kinds
 
     if as_json:
@@ -142,6 +143,7 @@ def _document(as_json: bool) -> None:
         typer.echo(json.dumps({"items": items}))
     else:
         pages = [catalogue.page(), *process_kinds.page(), "", *edge_kinds.page()]
+        pages += ["", *_fault_rows.page()]
         typer.echo("\n".join(pages))
 
 

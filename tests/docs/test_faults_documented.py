@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from chassis.faults.fault import POINTS, build, points_of
 from chassis.faults.scope import checked
 from lab import cli
 from lab.chaos.edge_kinds import KINDS as EDGE_KINDS
+from lab.commands._fault_rows import ROWS as CATALOGUE_ROWS
+from lab.commands._fault_rows import Row
 from lab.commands.faults import _pairs
 from lab.proxy.toxics import REGISTRY as TOXICS
 from lab.runtimes.process_kinds import KINDS
@@ -70,27 +73,55 @@ def test_a_kind_is_the_name_of_its_file() -> None:
         assert Path(inspect.getfile(make)).stem == make.kind
 
 
-def test_the_pages_examples_would_be_accepted() -> None:
-    examples = re.findall(r"^lab faults add \w+ (.*)$", PAGE, flags=re.MULTILINE)
-    assert len(examples) >= 3
-    for example in examples:
-        kind, *words = example.split()
-        if kind in KINDS:
-            assert words == [] or (words[0] == "--ttl" and KINDS[kind].lasts)
-            continue
-        attributes: dict[str, Any] = {}
-        scope: dict[str, Any] = {}
-        point = ""
-        while words:
-            word = words.pop(0)
-            if word == "--scope":
-                scope |= _pairs([words.pop(0)], "scope")
-            elif word in ("--point", "--ttl"):
-                point = words.pop(0) if word == "--point" else words.pop(0) and point
-            else:
-                attributes |= _pairs([word], "attribute")
+def assert_accepted(target: str, kind: str, words: list[str]) -> None:
+    """`lab faults add TARGET KIND WORDS...` would be taken, as far as can be told without a lab."""
+    attributes: dict[str, Any] = {}
+    options: dict[str, list[str]] = {"--scope": [], "--point": [], "--ttl": []}
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word in options:
+            options[word].append(words.pop(0))
+        else:
+            attributes |= _pairs([word], "attribute")
+    if "->" in target:
+        known = EDGE_KINDS[kind]
+        assert attributes.keys() <= known.attributes.keys()
+        assert set(known.required) <= attributes.keys()
+    elif kind in KINDS:
+        assert not attributes
+        assert not options["--scope"]
+        assert KINDS[kind].lasts or not options["--ttl"]
+    else:
         fault = build(kind, attributes)
-        checked(scope, point or points_of(fault)[0])
+        point = [*options["--point"], points_of(fault)[0]][0]
+        assert point in points_of(fault)
+        checked(_pairs(options["--scope"], "scope"), point)
+
+
+def test_the_pages_examples_would_be_accepted() -> None:
+    examples = re.findall(r"^lab faults add (.*)$", PAGE, flags=re.MULTILINE)
+    assert len(examples) >= 6
+    for example in examples:
+        assert_accepted(*_split(example))
+
+
+@pytest.mark.parametrize("row", CATALOGUE_ROWS, ids=lambda row: row.what)
+def test_a_row_of_the_catalogue_can_be_had_and_is_measured(row: Row) -> None:
+    assert_accepted(*_split(row.add))
+    file, _, function = row.test.partition("::")
+    assert f"def {function}(" in (ROOT / "tests" / file).read_text()
+
+
+def test_every_kind_has_a_row_in_the_catalogue() -> None:
+    shown = {_split(row.add)[1] for row in CATALOGUE_ROWS}
+    assert {*CATALOGUE, *KINDS, *EDGE_KINDS} - shown <= {"noop"}
+    assert len(CATALOGUE_ROWS) >= 30
+
+
+def _split(command: str) -> tuple[str, str, list[str]]:
+    target, kind, *words = shlex.split(command)
+    return target, kind, words
 
 
 def test_the_guides_example_is_noop_as_it_is() -> None:
