@@ -118,7 +118,8 @@ def down(port_base: PortBase = None, as_json: AsJson = False) -> None:
 def urls(lab: Lab) -> dict[str, str]:
     """What a person may open."""
     ingress = lab.addresses["ingress"]
-    watched = {"traces": "jaeger", "metrics": "prometheus", "alerts": "alertmanager"}
+    watched = {"dashboards": "grafana", "traces": "jaeger"}
+    watched |= {"metrics": "prometheus", "alerts": "alertmanager"}
     watched = {
         what: lab.addresses[name] + "/" for what, name in watched.items() if name in lab.addresses
     }

@@ -20,6 +20,7 @@ from lab.analysis.verdict import write_verdict
 from lab.analysis.windows import load_span
 from lab.archive import Run
 from lab.report import words
+from lab.report.links import links
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -61,6 +62,7 @@ def render(run: Run) -> str:
         advice=words.ADVICE[verdict["verdict"]],
         quantity=words.quantity,
         when=_when(run),
+        links=links(run),
         tiles=_tiles(run, verdict),
         activities=story.activities(run),
         routes=_routes(run),

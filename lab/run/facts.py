@@ -16,13 +16,14 @@ from lab.chaos.target import RunningLab
 from lab.run.protections import profile_of, protections
 from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
 
+OBSERVERS = ("grafana", "prometheus", "jaeger")
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
 DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
 TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust", "breakwater": "breakwater"}
 
 
 def facts(running: RunningLab) -> dict[str, Any]:
-    """topology_hash, config, versions, host; resilience and breakers as the instances hold them."""
+    """topology_hash, observers, config, versions, host; resilience and breakers as the instances hold them."""
     lab = running.state
     held, _ = Policies(running).read()
     found = protections(held)
@@ -33,6 +34,7 @@ def facts(running: RunningLab) -> dict[str, Any]:
         **found,
         "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
         "port_base": lab.port_base,
+        "observers": {name: lab.addresses[name] for name in OBSERVERS if name in lab.addresses},
         "config": config,
         "versions": {
             "python": platform.python_version(),

@@ -1,0 +1,62 @@
+"""A report leads to what watched its run, at the time of the run; without any it leads nowhere."""
+
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from lab.archive import Run
+from lab.report import write_report
+from lab.report.links import MARGIN_S, links
+from tests.lab.analysis.archives import write_archive
+
+OBSERVERS = {
+    "grafana": "http://127.0.0.1:3000",
+    "prometheus": "http://127.0.0.1:8178",
+    "jaeger": "http://127.0.0.1:8181",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_archive(tmp_path / "run")
+
+
+def watch(path: Path, **observers: str) -> Run:
+    file = path / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"observers": observers}))
+    return Run(path)
+
+
+def test_a_run_that_nobody_watched_has_no_links(path: Path) -> None:
+    assert links(Run(path)) == []
+
+
+def test_each_link_is_of_the_runs_own_time(path: Path) -> None:
+    run = watch(path, **OBSERVERS)
+    start_s = run.info["phases"][0]["start_s"] - MARGIN_S
+    found = {(link.where, link.what): link.url for link in links(run)}
+    board = urlsplit(found["Grafana", "load, phases and faults"])
+    assert board.path == "/d/breakwater-load"
+    assert float(parse_qs(board.query)["from"][0]) == pytest.approx(1000 * start_s, abs=1)
+    search = parse_qs(urlsplit(found["Jaeger", "traces"]).query)
+    assert float(search["start"][0]) == pytest.approx(1e6 * start_s, abs=1)
+    graph = parse_qs(urlsplit(found["Prometheus", "metrics"]).query)
+    assert float(graph["g0.end_input"][0]) > 1000 * start_s
+
+
+def test_grafanas_links_name_dashboards_that_there_are(path: Path) -> None:
+    from dashboards import BOARDS
+
+    run = watch(path, grafana=OBSERVERS["grafana"])
+    stems = {urlsplit(link.url).path.removeprefix("/d/breakwater-") for link in links(run)}
+    assert stems
+    assert stems <= set(BOARDS)
+
+
+def test_the_report_shows_them(path: Path) -> None:
+    watch(path, prometheus=OBSERVERS["prometheus"])
+    page = write_report(path).read_text()
+    assert 'href="http://127.0.0.1:8178/graph?' in page
+    assert "Grafana" not in page
