@@ -8,7 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from lab.archive.seal import ONE_CORE, seal_part
+from lab.archive.seal import seal_part
+from lab.archive.tables import connect
+
+MEMORY_MAX = "256MB"  # beside a running shop; it takes about half
 
 
 def main() -> None:
@@ -17,7 +20,7 @@ def main() -> None:
     os.nice(10)  # the shop and the recording come first
     part = Path(sys.argv[1])
     try:
-        with duckdb.connect(config=ONE_CORE) as connection:
+        with connect(threads=1, memory_limit=MEMORY_MAX) as connection:
             seal_part(connection, part)
     except (OSError, duckdb.Error) as error:
         sys.exit(f"{part} stays as it is: {error}")

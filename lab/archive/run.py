@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pandas as pd
 
-from lab.archive.tables import ARCHIVE_VERSION, TABLES, parts, read_table, table_of
+from lab.archive.tables import ARCHIVE_VERSION, TABLES, connect, parts, read_table, table_of
 from lab.state import labs_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ArchiveError(Exception):
@@ -40,7 +42,7 @@ class Run:
                 f"{self.path} is an archive of version {version}, this Breakwater reads up to"
                 f" version {ARCHIVE_VERSION}: use the Breakwater that made it"
             )
-        self._connection = duckdb.connect(config={"threads": 2})
+        self._connection = connect(threads=2)
         for table in TABLES:
             self.table(table).create_view(table)
 

@@ -13,6 +13,7 @@ import duckdb
 from lab.archive.run import ArchiveError
 from lab.archive.tables import (
     TABLES,
+    connect,
     empty_table,
     merged_faults,
     parts,
@@ -22,11 +23,6 @@ from lab.archive.tables import (
 )
 
 ROW_GROUP_ROWS = 20_480  # of columns that are held in memory until they are written
-# What compaction beside a running shop may take: about 120 MB in all.
-ONE_CORE: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "memory_limit": "256MB",
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def seal(run_dir: Path | str) -> Sealed:
     damaged: dict[str, int] = {}
     for left_over in run_dir.glob("*.[0-9]*.tmp"):
         left_over.unlink()
-    with duckdb.connect(config={"threads": 2}) as connection:
+    with connect(threads=2) as connection:
         for table in TABLES:
             try:
                 for part in parts(run_dir, table):
@@ -92,7 +88,7 @@ def _lines(part: Path) -> int:
 def replace_table(run_dir: Path | str, table: str, rows: Sequence[dict[str, Any]]) -> None:
     """Put `rows` (each may lack columns) in the place of a sealed table."""
     columns = TABLES[table]
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with connect(threads=1) as connection:
         empty_table(connection, table).create(f"new_{table}")
         marks = ", ".join("?" * len(columns))
         for row in rows:

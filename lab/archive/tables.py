@@ -69,6 +69,13 @@ _MERGE_FAULTS = """
 """
 
 
+def connect(**config: str | int) -> duckdb.DuckDBPyConnection:
+    """A private database in memory; what it does shows no progress bar on other people's screens."""
+    connection = duckdb.connect(config=dict(config))
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def table_of(part: Path) -> str:
     """The table that a part belongs to: `spans` of `spans.000003.ndjson`."""
     return part.name.partition(".")[0]
