@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from lab.archive.frames import frame_of
 from lab.archive.tables import ARCHIVE_VERSION, TABLES, connect, parts, read_table, table_of
-from lab.state import labs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +48,68 @@ class Run:
         self._connection = connect(threads=2)
         for table in TABLES:
             self.table(table).create_view(table)
+
+    @classmethod
+    def from_prometheus(
+        cls,
+        url: str,
+        start: float | datetime,
+        end: float | datetime,
+        *,
+        into: Path | str | None = None,
+        matching: str | None = None,
+    ) -> Run:
+        """The raw samples that a Prometheus has of a window, as a run with a metrics table.
+
+        `start`, `end`: seconds since the epoch, or datetimes with a zone. `matching`: a PromQL
+        selector, by default all that was scraped from the shop. Kept in the directory `into`
+        (which may be an archive without metrics), else only as long as the run is used.
+        Raises ArchiveError: no Prometheus there, a bad selector, an empty window.
+        """
+        from lab.archive import fetched, prometheus
+
+        span_s = fetched.window(start, end)
+        address = fetched.base_url(url)
+        lines = prometheus.metrics_lines(address, *span_s, matching or prometheus.SCRAPED)
+        return cls._fetched("metrics", lines, address, span_s, into)
+
+    @classmethod
+    def from_jaeger(
+        cls,
+        url: str,
+        start: float | datetime,
+        end: float | datetime,
+        *,
+        into: Path | str | None = None,
+        services: Sequence[str] | None = None,
+    ) -> Run:
+        """The traces that a Jaeger (2 or newer) has of a window, as a run with a spans table.
+
+        `services`: whose traces, by default everyone's. Else as `from_prometheus`.
+        """
+        from lab.archive import fetched, jaeger
+
+        span_s = fetched.window(start, end)
+        address = fetched.base_url(url)
+        lines = jaeger.span_lines(address, *span_s, services)
+        return cls._fetched("spans", lines, address, span_s, into)
+
+    @classmethod
+    def _fetched(
+        cls,
+        table: str,
+        lines: Iterator[bytes],
+        source: str,
+        span_s: tuple[float, float],
+        into: Path | str | None,
+    ) -> Run:
+        from lab.archive import fetched
+
+        run_dir = fetched.keep(table, lines, source, span_s, Path(into) if into else None)
+        run = cls(run_dir)
+        if into is None:
+            weakref.finalize(run, shutil.rmtree, run_dir, True)
+        return run
 
     @property
     def name(self) -> str:
@@ -134,10 +199,11 @@ class Run:
         return self
 
     def frame(self, name: str) -> pd.DataFrame:
-        """A table, or an audit table by its dotted name, as a pandas frame."""
-        relation = self.state(name) if "." in name else self.table(name)
-        frame: pd.DataFrame = relation.df()
-        return frame
+        """A table, or an audit table by its dotted name, as a pandas frame.
+
+        Whole numbers and flags stay what they are beside missing ones (Int64, Int32, boolean).
+        """
+        return frame_of(self.state(name) if "." in name else self.table(name))
 
     def phase(self, name: str) -> tuple[float, float] | None:
         """(start, end) in epoch seconds of a phase of the run, None if it had none."""
@@ -156,49 +222,8 @@ class Run:
             ) from None
 
 
-def runs_folder() -> Path:
-    """Where runs are kept: `runs` in the labs' folder, `.lab` of the checkout or `LAB_DIR`."""
-    return labs_folder() / "runs"
-
-
-def list_runs(root: Path | str | None = None) -> list[Path]:
-    """The archives below `root`, oldest first (a run's name starts with its UTC time)."""
-    root = runs_folder() if root is None else Path(root)
-    if not root.is_dir():
-        return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and _is_archive(path))
-
-
-def find_run(name: str | None = None) -> Path:
-    """A run's directory by its path, its name or the start of it; None: the newest.
-
-    Raises ArchiveError when none fits, or several do.
-    """
-    if name is None:
-        return latest_run()
-    path = Path(name)
-    if path.exists():
-        return path
-    fitting = [each for each in list_runs() if each.name.startswith(name) or name in each.name]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        names = ", ".join(each.name for each in fitting[-5:])
-        raise ArchiveError(f"{len(fitting)} runs are called like {name!r}: say more ({names})")
-    raise ArchiveError(f"there is no run {name!r}: `lab runs` lists those there are")
-
-
-def latest_run(root: Path | str | None = None) -> Path:
-    """The newest archive below `root`. Raises ArchiveError if there is none."""
-    runs = list_runs(root)
-    if not runs:
-        raise ArchiveError(
-            f"no run below {root or runs_folder()}: make one with `lab run payments_slow`"
-        )
-    return runs[-1]
-
-
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
+    """Whether the directory holds a run, or at least a table of one."""
     return (path / "run.json").is_file() or any(parts(path, table) for table in TABLES)
 
 
@@ -207,7 +232,7 @@ def _check(path: Path) -> None:
         raise ArchiveError(f"there is no run {path}: `lab runs` lists those there are")
     if not path.is_dir():
         raise ArchiveError(f"{path} is a file: give the run's directory")
-    if not _is_archive(path):
+    if not is_archive(path):
         raise ArchiveError(
             f"{path} is no run archive (neither run.json nor a table is in it):"
             " `lab runs` lists those there are"

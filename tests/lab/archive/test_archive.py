@@ -56,6 +56,23 @@ def test_every_table_has_its_documented_columns_and_types_even_when_empty(run_di
         seal(run_dir)
 
 
+def test_frames_keep_whole_numbers_and_flags_beside_missing_ones(run_dir: Path) -> None:
+    rows = [
+        {"route": "a", "seq": 2**62 + 1, "dropped": True, "status": 200, "end_s": 1.5},
+        {"route": "b"},
+    ]
+    (run_dir / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    frame = Run(run_dir).frame("requests")
+    columns = ("seq", "dropped", "status", "end_s", "route")
+    types = [str(frame[column].dtype) for column in columns]
+    assert types[:4] == ["Int64", "boolean", "Int32", "float64"]
+    assert frame.seq[0] == 2**62 + 1
+    assert frame[["seq", "dropped", "status", "end_s"]].iloc[1].isna().all()
+    (run_dir / "requests.ndjson").write_text(json.dumps(rows[0]) + "\n")
+    frame = Run(run_dir).frame("requests")
+    assert [str(frame[name].dtype) for name in columns[:4]] == ["int64", "bool", "int32", "float64"]
+
+
 def test_the_parts_of_a_fault_make_one_row(run_dir: Path) -> None:
     fault = Run(run_dir).frame("faults").iloc[0]
     assert (fault.kind, fault.target, fault.hits) == ("latency", "bank-1", 5)

@@ -1,0 +1,69 @@
+"""A table fetched from a running system, as an archive of its own or added to one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import urllib.parse
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from lab.archive.run import ArchiveError
+from lab.archive.seal import seal_part
+from lab.archive.tables import ARCHIVE_VERSION, connect, parts
+
+Moment = float | datetime  # seconds since the epoch, or a datetime with its zone
+
+
+def seconds(moment: Moment) -> float:
+    """Since the epoch. Raises ArchiveError for a datetime that does not say its zone."""
+    if not isinstance(moment, datetime):
+        return float(moment)
+    if moment.tzinfo is None:
+        raise ArchiveError(f"{moment} has no time zone: give e.g. datetime.now(timezone.utc)")
+    return moment.timestamp()
+
+
+def window(start: Moment, end: Moment) -> tuple[float, float]:
+    """(start, end) in seconds. Raises ArchiveError if there is nothing between them."""
+    start_s, end_s = seconds(start), seconds(end)
+    if not start_s < end_s:
+        raise ArchiveError(f"the window is empty: it starts at {start} and ends at {end}")
+    return start_s, end_s
+
+
+def base_url(url: str) -> str:
+    """Raises ArchiveError for what is no URL of a server."""
+    given = urllib.parse.urlsplit(url)
+    if given.scheme not in ("http", "https") or not given.netloc:
+        raise ArchiveError(f"{url!r} is no address: give one like http://127.0.0.1:9090")
+    return url.rstrip("/")
+
+
+def keep(
+    table: str, lines: Iterable[bytes], source: str, span_s: tuple[float, float], into: Path | None
+) -> Path:
+    """Write rows (JSON lines) as `table` of `into`, or of a new temporary directory; its path.
+
+    Raises ArchiveError if `into` has that table already.
+    """
+    run_dir = Path(tempfile.mkdtemp(prefix="breakwater-run-")) if into is None else into
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if parts(run_dir, table):
+        raise ArchiveError(f"{run_dir} has {table} already: give another directory")
+    part = run_dir / f"{table}.ndjson"
+    try:
+        with part.open("wb") as file:
+            file.writelines(lines)
+    except BaseException:
+        part.unlink()
+        raise
+    with connect(threads=2) as connection:
+        seal_part(connection, part)
+    info = run_dir / "run.json"
+    if not info.exists():
+        told = {"archive_version": ARCHIVE_VERSION, "run_id": run_dir.name, "source": source}
+        told |= {"started_s": span_s[0], "ended_s": span_s[1]}
+        info.write_text(json.dumps(told, indent=2) + "\n")
+    return run_dir

@@ -1,0 +1,105 @@
+"""The spans table as a Jaeger has it, read through its API v3, whose answers are OTLP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from lab.archive.run import ArchiveError
+from lab.recorder.otlp import lines_from_json
+from lab.recorder.otlp_values import BadOtlp
+
+TRACES_A_PAGE = 1000
+PAGE_S_MIN = 0.001  # more traces than fit a page, in one millisecond: take what the page holds
+TIMEOUT_S = 30.0
+REMARK = "@jaeger@"
+IDS = 80  # a line begins with its trace's and its own id, which take this many bytes
+
+
+def span_lines(
+    url: str, start_s: float, end_s: float, services: Sequence[str] | None
+) -> Iterator[bytes]:
+    """Rows of the spans table as JSON lines, each span once. Raises ArchiveError.
+
+    A trace is had whole if one of the services took part in it within the window.
+    """
+    seen: set[bytes] = set()
+    for service in services if services is not None else _services(url):
+        for page in _pages(url, service, start_s, end_s):
+            for line in _lines(url, page):
+                if line[:IDS] not in seen:
+                    seen.add(line[:IDS])
+                    yield line
+
+
+def _lines(url: str, page: dict[str, Any]) -> list[bytes]:
+    try:
+        body = json.dumps(_without_remarks(page)).encode()
+        return lines_from_json(body)[0].splitlines(keepends=True)
+    except BadOtlp as error:
+        raise ArchiveError(f"Jaeger at {url} answered what is no OTLP: {error}") from None
+
+
+def _pages(url: str, service: str, start_s: float, end_s: float) -> Iterator[dict[str, Any]]:
+    """The window's traces; a window with more than one answer holds is asked for in halves."""
+    query = {
+        "query.service_name": service,
+        "query.start_time_min": _rfc3339(start_s),
+        "query.start_time_max": _rfc3339(end_s),
+        "query.num_traces": str(TRACES_A_PAGE),
+    }
+    page = _ask(f"{url}/api/v3/traces?{urllib.parse.urlencode(query)}").get("result", {})
+    if _traces(page) >= TRACES_A_PAGE and end_s - start_s > PAGE_S_MIN:
+        middle_s = (start_s + end_s) / 2
+        yield from _pages(url, service, start_s, middle_s)
+        yield from _pages(url, service, middle_s, end_s)
+    else:
+        yield page
+
+
+def _services(url: str) -> list[str]:
+    return sorted(_ask(f"{url}/api/v3/services").get("services", []))
+
+
+def _traces(page: dict[str, Any]) -> int:
+    return len({span["traceId"] for span in _spans(page)})
+
+
+def _spans(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for group in page.get("resourceSpans", []):
+        for scope in group.get("scopeSpans", []):
+            yield from scope.get("spans", [])
+
+
+def _without_remarks(page: dict[str, Any]) -> dict[str, Any]:
+    """Jaeger adds attributes of its own, e.g. that it would have adjusted a clock."""
+    for span in _spans(page):
+        pairs = span.get("attributes", [])
+        span["attributes"] = [pair for pair in pairs if not pair["key"].startswith(REMARK)]
+    return page
+
+
+def _ask(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            content = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        if b"No traces found" in error.read():
+            return {}
+        raise ArchiveError(
+            f"Jaeger refused {url} ({error.code}): Jaeger 2 or newer is needed, for its API v3"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"no Jaeger answers at {url} ({error}): see `lab status`") from None
+    if not isinstance(content, dict):
+        raise ArchiveError(f"{url} is no Jaeger: its answer is no JSON object")
+    return content
+
+
+def _rfc3339(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="microseconds")

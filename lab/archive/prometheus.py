@@ -1,0 +1,61 @@
+"""The metrics table as a Prometheus has it: its raw samples, in the archive's columns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lab.archive.run import ArchiveError
+
+CHUNK_S = 60
+# What was scraped from the shop: no recording rules, alerts, or Prometheus' own word on a scrape,
+# and no `_created`, which the recorder leaves out too.
+SCRAPED = '{service!="",__name__!~".*:.*|ALERTS.*|scrape_.*|.*_created"}'
+# The target's labels: columns of the table, or not the series' own.
+TARGET_LABELS = frozenset({"__name__", "service", "instance", "job", "arm", "version"})
+
+
+def metrics_lines(url: str, start_s: float, end_s: float, matching: str) -> Iterator[bytes]:
+    """Rows of the metrics table as JSON lines, by series and time. Raises ArchiveError."""
+    import requests
+    from prometheus_api_client import PrometheusConnect
+    from prometheus_api_client.exceptions import PrometheusApiClientException
+    from urllib3.util import Retry
+
+    last_s: dict[str, float] = {}  # where chunks meet, older Prometheuses give a sample twice
+    begin, end = datetime.fromtimestamp(math.floor(start_s), UTC), math.ceil(end_s)
+    with PrometheusConnect(url, retry=Retry(0), timeout=30) as prometheus:
+        while begin.timestamp() < end:
+            until = min(begin + timedelta(seconds=CHUNK_S), datetime.fromtimestamp(end, UTC))
+            try:
+                found = prometheus.get_metric_range_data(matching, start_time=begin, end_time=until)
+            except requests.RequestException as error:
+                raise ArchiveError(
+                    f"no Prometheus answers at {url} ({type(error).__name__}): see `lab status`"
+                ) from None
+            except PrometheusApiClientException as error:
+                raise ArchiveError(f"Prometheus at {url} refused {matching}: {error}") from None
+            for series in found:
+                yield from _lines(series, start_s, end_s, last_s)
+            begin = until
+
+
+def _lines(
+    series: dict[str, Any], start_s: float, end_s: float, last_s: dict[str, float]
+) -> Iterator[bytes]:
+    metric = series["metric"]
+    service = metric.get("service") or metric.get("job", "")
+    labels = {name: text for name, text in metric.items() if name not in TARGET_LABELS}
+    row = {"service": service, "instance": metric.get("instance", ""), "name": metric["__name__"]}
+    head = json.dumps(row | {"labels": labels}, separators=(",", ":"))[:-1]
+    after_s = last_s.get(head, -math.inf)
+    for time_s, text in series["values"]:
+        if after_s < time_s and start_s <= time_s <= end_s:
+            value = float(text)
+            written = repr(value) if math.isfinite(value) else "null"
+            yield f'{head},"time_s":{time_s!r},"value":{written}}}\n'.encode()
+            after_s = time_s
+    last_s[head] = after_s
