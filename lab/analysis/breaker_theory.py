@@ -76,3 +76,43 @@ def detection_s(settings: Settings, rate_per_s: float, p: float, call_s: float) 
     """Expected seconds from the first failing call to open: calls to trip at rate r, plus a call."""
     calls = calls_to_trip(settings.window_size, settings.failure_rate_threshold, p)
     return calls / rate_per_s + call_s
+
+
+def detection_interval_s(
+    settings: Settings, rate_per_s: float, p: float, call_s: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Where one run's detection falls with `confidence`: failures arrive as a Poisson stream of rate
+    r p, so the k-th of them comes after a Gamma(k, r p) time, plus a call."""
+    k = trip_failures(settings.window_size, settings.failure_rate_threshold)
+    tail = (1.0 - confidence) / 2.0
+    low, high = (_kth_arrival_s(k, rate_per_s * p, q) for q in (tail, 1.0 - tail))
+    return low + call_s, high + call_s
+
+
+def recovery_interval_s(
+    wait_open_s: float, h: int, rate_per_s: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Where one run's recovery falls with at least `confidence`: the fault ends anywhere in the wait,
+    then h probes arrive."""
+    tail = (1.0 - confidence) / 4.0  # shared between the wait and the probes
+    probes = [_kth_arrival_s(h, rate_per_s, q) for q in (tail, 1.0 - tail)]
+    return tail * wait_open_s + probes[0], (1.0 - tail) * wait_open_s + probes[1]
+
+
+def _kth_arrival_s(k: int, rate_per_s: float, q: float) -> float:
+    """The q-quantile of Gamma(k, rate): P(t) = 1 - P(Poisson(rate t) < k), by bisection."""
+
+    def chance(expected: float) -> float:
+        term = total = math.exp(-expected)
+        for count in range(1, k):
+            term *= expected / count
+            total += term
+        return 1.0 - total
+
+    low, high = 0.0, float(k)
+    while chance(high) < q:
+        high *= 2.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if chance(middle) < q else (low, middle)
+    return high / rate_per_s

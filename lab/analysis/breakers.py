@@ -13,6 +13,7 @@ from lab.analysis.windows import during, fault_bands, run_span
 from lab.archive import Run
 
 BEFORE_S = 10.0  # how far back the usual call rate is measured
+COMPARED = ["quantity", "predicted", "low", "high", "measured", "unit"]
 BAND_COLUMNS = ["edge", "instance", "state", "start_s", "end_s"]
 
 
@@ -106,7 +107,9 @@ def settings_of(run: Run, edge: str) -> tuple[Settings, str]:
 
 
 def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
-    """quantity, predicted, measured, unit: the closed forms against this run, for one edge.
+    """quantity, predicted, low, high, measured, unit: the closed forms against this run, for one edge.
+
+    One run is one draw: `low` to `high` is where 95% of such runs fall (NaN: no closed form).
 
     Call rates and the error share are measured: the rate before the fault for how fast it opens, the
     rate offered in the fault (rejected calls too) for the rest. The instance that opened first is
@@ -115,7 +118,7 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
     own = measures(run)
     opened = own[(own["edge"] == edge) & own["detection_s"].notna()]
     if opened.empty:
-        return pd.DataFrame(columns=["quantity", "predicted", "measured", "unit"])
+        return pd.DataFrame(columns=COMPARED)
     seen = opened.sort_values("detection_s").iloc[0]
     settings, _ = settings_of(run, edge)
     fault_start, fault_end = during(run)
@@ -137,27 +140,31 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
         start_s=mine["start_s"].clip(first_open, fault_end),
         end_s=mine["end_s"].clip(first_open, fault_end),
     )
+    wait_s, probes = settings.wait_open_s, settings.permitted_half_open
     rows = [
         (
             "fault effective to open",
             theory.detection_s(settings, rate, p, call_s),
+            *theory.detection_interval_s(settings, rate, p, call_s),
             float(seen["detection_s"]),
             "s",
         ),
         (
             "share of the fault spent open",
             theory.open_fraction(settings, rate_in_fault, p),
+            *(math.nan, math.nan),
             _seconds_in(inside, "open") / lasted,
             "",
         ),
         (
             "fault removed to closed",
-            theory.recovery_s(settings.wait_open_s, settings.permitted_half_open, rate_in_fault),
+            theory.recovery_s(wait_s, probes, rate_in_fault),
+            *theory.recovery_interval_s(wait_s, probes, rate_in_fault),
             float(seen["recovery_s"]),
             "s",
         ),
     ]
-    return pd.DataFrame(rows, columns=["quantity", "predicted", "measured", "unit"])
+    return pd.DataFrame(rows, columns=COMPARED)
 
 
 def _calls(run: Run, edge: str, instance: str) -> pd.DataFrame:

@@ -122,19 +122,21 @@ def predicted_and_measured(run: Run, edge: str) -> Figure:
     for row, each in enumerate(table.to_dict("records")):
         predicted, measured = float(each["predicted"]), float(each["measured"])
         panel.plot([predicted, measured], [row, row], color=MUTED, linewidth=1.2, zorder=1)
+        panel.plot([each["low"], each["high"]], [row, row], color=BLUE, linewidth=7, alpha=0.15)
         panel.scatter(predicted, row, s=70, facecolor="none", edgecolor=BLUE, linewidth=1.8)
         panel.scatter(measured, row, s=60, color=GREEN)
         unit = f" {each['unit']}" if each["unit"] else ""
         panel.annotate(
             f"predicted {predicted:.2f}{unit}, measured {measured:.2f}{unit}",
-            (float(np.nanmax([predicted, measured])), row), xytext=(10, 0),
+            (float(np.nanmax([predicted, measured, each["high"]])), row), xytext=(10, 0),
             textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     panel.scatter([], [], s=70, facecolor="none", edgecolor=BLUE, linewidth=1.8, label="predicted")
+    panel.plot([], [], color=BLUE, linewidth=7, alpha=0.15, label="95% of such runs")
     panel.scatter([], [], s=60, color=GREEN, label="measured")
     panel.set_yticks(range(len(table)), list(table["quantity"]))
     panel.set_ylim(len(table) - 0.5, -0.6)
-    top = float(np.nanmax(table[["predicted", "measured"]].to_numpy(dtype=float)))
+    top = float(np.nanmax(table[["predicted", "high", "measured"]].to_numpy(dtype=float)))
     panel.set_xlim(0, top * 1.75)
     panel.set_xlabel("seconds (a share has no unit)")
     panel.set_title("Did the breaker do what arithmetic says?")

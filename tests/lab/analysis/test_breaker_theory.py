@@ -71,3 +71,34 @@ def test_the_real_breaker_is_open_as_long_as_predicted() -> None:
         except BreakerOpen:
             is_open += 1
     assert is_open / calls == pytest.approx(theory.open_fraction(METHODS_13, 10.0, 0.7), abs=0.01)
+
+
+def test_95_of_100_runs_fall_into_the_interval_of_their_detection() -> None:
+    settings, rate_per_s, p, runs = Settings(window_size=20), 12.0, 0.9, 1500
+    low, high = theory.detection_interval_s(settings, rate_per_s, p, 0.0)
+    assert low < theory.detection_s(settings, rate_per_s, p, 0.0) < high
+    rng, inside = Random(14), 0
+    for _ in range(runs):
+        clock = SimClock()
+        breaker = Breaker("a->b", window_size=20, minimum_calls=10, clock=clock)  # type: ignore[arg-type]
+        for _ in range(20):
+            breaker.record(breaker.acquire(), 0.01)
+        began = clock.now_s
+        while breaker.state is State.CLOSED:
+            clock.now_s += rng.expovariate(rate_per_s)
+            breaker.record(breaker.acquire(), 0.01, failed=rng.random() < p)
+        inside += low <= clock.now_s - began <= high
+    assert inside / runs == pytest.approx(0.95, abs=0.02)
+
+
+def test_at_least_95_of_100_runs_fall_into_the_interval_of_their_recovery() -> None:
+    wait_s, probes, rate_per_s, runs = 3.0, 3, 8.0, 20_000
+    low, high = theory.recovery_interval_s(wait_s, probes, rate_per_s)
+    rng = Random(15)
+    took = [
+        rng.uniform(0, wait_s) + sum(rng.expovariate(rate_per_s) for _ in range(probes))
+        for _ in range(runs)
+    ]
+    inside = sum(low <= each <= high for each in took) / runs
+    assert 0.95 <= inside < 1.0
+    assert low < sum(took) / runs < high
