@@ -70,6 +70,7 @@ def jaeger(page: int, otlp: int) -> Command:
         "JAEGER_PAGE": f"127.0.0.1:{page}",
         "JAEGER_GRPC": "127.0.0.1:0",
         "JAEGER_OTLP": f"127.0.0.1:{otlp}",
+        "JAEGER_MEMORY_MIB": "512",
         "GOMEMLIMIT": "400MiB",
     }
     config = PROJECT / "system" / "deploy" / "jaeger.yaml"
