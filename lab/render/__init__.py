@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lab.topology import PROJECT, Topology, nearest
 
-RENDERERS = ("nginx", "compose", "prometheus", "dashboards")
+RENDERERS = ("nginx", "compose", "prometheus", "dashboards", "fluentd")
 
 
 class RenderError(ValueError):
