@@ -30,6 +30,7 @@ from lab.load.schedule import Arrival, make_schedule
 from lab.load.shopper import NotLoggedIn, make_shoppers
 from lab.load.storefront import Storefront
 
+FLUSH_S = 0.2  # a guard reads the requests as they are answered
 IN_FLIGHT_MAX = 600
 LEAD_S = 0.2  # between the last log-in and the schedule's start
 PROFILES = Path(__file__).with_name("profiles.toml")
@@ -78,7 +79,7 @@ class OpenLoop(FastHttpUser):
         shoppers = make_shoppers(profile.sessions, options.seed)
         stop = Event()
         gevent.signal_handler(signal.SIGUSR1, stop.set)
-        flusher = gevent.spawn(each_second, record.flush)
+        flusher = gevent.spawn(every, FLUSH_S, record.flush)
         teller: Any = None
         arrivals = {"sent": 0, "dropped": 0}
         status = {
@@ -121,7 +122,7 @@ class OpenLoop(FastHttpUser):
                 path, begun = run_dir / "load.json", {**status, "started_s": start_s}
                 write_json(path, begun)
                 # how many came by now, for whoever watches: requests are written when answered
-                teller = gevent.spawn(each_second, lambda: write_json(path, begun | arrivals))
+                teller = gevent.spawn(every, 1.0, lambda: write_json(path, begun | arrivals))
             told = follow(
                 schedule,
                 start_s,
@@ -144,7 +145,7 @@ class OpenLoop(FastHttpUser):
             self.environment.runner.quit()
 
 
-def each_second(do: Callable[[], None]) -> None:
+def every(interval_s: float, do: Callable[[], None]) -> None:
     while True:
-        gevent.sleep(1)
+        gevent.sleep(interval_s)
         do()

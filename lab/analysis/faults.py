@@ -7,7 +7,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.analysis import process_evidence
+from lab.analysis import edge_evidence, process_evidence
 from lab.analysis.windows import run_span
 from lab.archive import Run
 
@@ -51,7 +51,11 @@ def judge_faults(run: Run) -> list[Judged]:
 def _judge(run: Run, fault: dict[str, Any]) -> Judged:
     evidence = _evidence(run, fault)
     seen = process_evidence.told(fault)
-    if seen is None or _overstayed(fault):
+    on_edge = edge_evidence.told(fault)
+    if on_edge is not None and not _overstayed(fault):
+        evidence |= on_edge
+        status, why = edge_evidence.decide(fault, on_edge, _crossed(run, fault))
+    elif seen is None or _overstayed(fault):
         status, why = _decide(fault, evidence)
     else:
         status, why = process_evidence.decide(fault, seen, _begun_in(run, fault))
@@ -158,6 +162,14 @@ def _spans(
         [int(start_s * 1e9), int(end_s * 1e9), target, target, target, _service(target)],
     ).fetchall()
     return [duration for duration, _ in found], sum(bool(error) for _, error in found)
+
+
+def _crossed(run: Run, fault: dict[str, Any]) -> edge_evidence.Crossed | None:
+    if fault["effective_s"] is None or fault["removed_s"] is None:
+        return None
+    return edge_evidence.crossed(
+        run, str(fault["target"]), fault["effective_s"], fault["removed_s"]
+    )
 
 
 def _begun_in(run: Run, fault: dict[str, Any]) -> int | None:

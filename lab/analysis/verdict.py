@@ -44,10 +44,10 @@ def judge(run: Run) -> dict[str, Any]:
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
     if not reasons:
-        if not (steady or slis or asked or expectations or missed):
+        if not (steady or slis or asked or expectations or missed or _called_off(run)):
             reasons = ["the experiment claims nothing that could be checked"]
         else:
-            reasons = _deviations(steady, slis, asked, expectations)
+            reasons = _called_off(run) + _deviations(steady, slis, asked, expectations)
             reasons += [f"the probe {name!r} did not see it" for name in missed]
             verdict = DEVIATED if reasons else HELD
     return {
@@ -64,6 +64,7 @@ def judge(run: Run) -> dict[str, Any]:
         "faults": [each.as_dict() for each in faults],
         "breakers": _breakers(run),
         "expectations": expectations,
+        "guard": run.info.get("guard"),
     }
 
 
@@ -84,6 +85,18 @@ def write_verdict(run_dir: Path | str) -> dict[str, Any]:
             row |= {"status": found["status"], "evidence": json.dumps(_plain(evidence))}
         replace_table(run.path, "faults", rows)
     return verdict
+
+
+def _called_off(run: Run) -> list[str]:
+    """A guard had to end it: the shop did not bear what was asked of it."""
+    guard = run.info.get("guard")
+    if not guard:
+        return []
+    off_s = guard["faults_off_s"] - guard["violated_s"]
+    return [
+        f"the guard {guard['name']!r} called the experiment off: {guard['said']};"
+        f" every fault was off {off_s:.2f} s later"
+    ]
 
 
 def _deviations(

@@ -100,6 +100,10 @@ class Control:
         path = f"/_lab/faults/{placed.view['id']}"
         self._ask("DELETE", placed.instance, path, also_good=(404,))
 
+    def held(self, target: str) -> list[Placed]:
+        """The faults that the supervisor holds on it."""
+        return self._of(target, self._held.armed())
+
     def faults(self, target: str | None = None) -> list[Placed]:
         """The faults that are armed now. An instance that is down holds none."""
         if is_edge(target):

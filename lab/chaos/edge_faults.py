@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from lab.chaos.edge_kinds import BOTH, KINDS, STREAMS
@@ -22,7 +22,7 @@ SCOPE = ("stream", "share")
 ONE_AT_A_TIME = ("down", "connection_cap")
 
 
-def is_edge(target: str | None) -> bool:
+def is_edge(target: str | None) -> TypeGuard[str]:
     return target is not None and ARROW in target
 
 

@@ -7,15 +7,21 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.chaos.calls import check_call
 from lab.chaos.lines import Document
 
 EXTENSION = "breakwater"
-KEYS = ("name", "claim", "load", "phases", "recovery_from", "slis", "invariants", "expects")
+KEYS = (
+    *("name", "claim", "load", "phases", "recovery_from", "slis", "invariants", "expects"),
+    *("proxied", "guard"),
+)
 PHASES = ("warmup_s", "before_s", "method_s", "recovery_s", "after_s")
 SLI_KEYS = ("name", "route", "window", "measure", "limit")
 WINDOWS = ("before", "during", "after", "all")
 MEASURE = re.compile(r"p\d{2,4}_ms|error_ratio|goodput_per_s")
 INVARIANTS = range(1, 10)
+GUARD_KEYS = ("name", "route", "measure", "limit", "for_s")
+PROBE_GUARD_KEYS = ("name", "provider", "tolerance", "for_s")
 BREAKER_KEYS = ("edge", "opens_within_s", "closes_within_s")
 
 
@@ -32,6 +38,8 @@ class Plan:
     slis: tuple[dict[str, Any], ...]
     invariants: tuple[int, ...]
     expects: dict[str, Any] = field(default_factory=dict)
+    proxied: bool = False
+    guard: tuple[dict[str, Any], ...] = ()
 
     @property
     def load_s(self) -> float:
@@ -72,7 +80,35 @@ class _Reader:
             slis=tuple(self._sli(index, row) for index, row in enumerate(self._rows("slis"))),
             invariants=self._invariants(),
             expects=self._expects(),
+            proxied=self._proxied(),
+            guard=tuple(self._guard(index, row) for index, row in enumerate(self._rows("guard"))),
         )
+
+    def _proxied(self) -> bool:
+        proxied = self._table.get("proxied", False)
+        self._check(
+            isinstance(proxied, bool), f"expected true or false, got {proxied!r}", "proxied"
+        )
+        return bool(proxied)
+
+    def _guard(self, index: int, row: Any) -> dict[str, Any]:
+        """A limit on the load's requests, or a probe with its tolerance (lab.run.limits)."""
+        where = ("guard", index)
+        self._check(isinstance(row, dict), "expected a table with a name", *where)
+        keys = PROBE_GUARD_KEYS if "provider" in row else GUARD_KEYS
+        self._only(row, keys, *where)
+        for key in set(keys) - {"route"}:
+            self._check(key in row, f"lacks {key}", *where)
+        self._number(row["for_s"], *where, "for_s")
+        if "provider" in row:
+            check_call(self._document, (*self._where, *where, "provider"), row["provider"])
+            return dict(row)
+        self._number(row["limit"], *where, "limit")
+        measure = str(row["measure"])
+        good = MEASURE.fullmatch(measure) is not None and not measure.startswith("goodput")
+        expected = f"expected error_ratio or p95_ms (any percentile); got {measure}"
+        self._check(good, expected, *where, "measure")
+        return dict(row)
 
     def _phases(self) -> dict[str, float]:
         phases: Any = self._table.get("phases")

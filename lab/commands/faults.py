@@ -107,7 +107,7 @@ def register(app: typer.Typer) -> None:
         target: Target = None, port_base: PortBase = None, as_json: AsJson = False
     ) -> None:
         """Prove that no fault has left anything; ends with 1 if one has, or if it cannot be proven."""
-        from lab.commands._fault_audit import audit
+        from lab.chaos.fault_audit import audit
 
         with clear_exits(cannot=FAILED):
             audited = audit(Control(find_lab(port_base)), target)

@@ -92,8 +92,9 @@ class Proxies:
                 proxy.start(*where)
                 self._end_outage(proxy, "api")
             else:
+                cut_off = len(proxy.connections)
                 proxy.stop()
-                self._begin_outage(proxy, where, asked)
+                self._begin_outage(proxy, where, asked, cut_off)
         except ApiError:
             if self.around.deviations.failed_update_changes_nothing:
                 proxy.restore(before)
@@ -170,7 +171,7 @@ class Proxies:
         self._end_outage(proxy, by)
 
     def _begin_outage(
-        self, proxy: Proxy, where: tuple[int, addresses.Address], asked: Asked
+        self, proxy: Proxy, where: tuple[int, addresses.Address], asked: Asked, cut_off: int
     ) -> None:
         if not self.around.deviations.extras:
             return
@@ -178,6 +179,7 @@ class Proxies:
         if proxy.outage is None and asked.outage is not None:
             proxy.outage = asked.outage
             proxy.outage.effective_at = now
+            proxy.outage.affected = proxy.outage.hits = cut_off
             self.around.tell("effective", proxy.name, proxy.outage, {"ttl_s": ttl_s})
         if ttl_s is None or proxy.outage is None:
             return

@@ -10,7 +10,7 @@ class Record:
     """Instants are Unix seconds; a hit is one chunk or one close that the fault changed.
 
     `connections` counts connections (one direction each) that the fault was drawn for, `spared`
-    those its toxicity let off, `affected` those it really touched, `bytes` the bytes of its hits.
+    those its toxicity let off, `affected` those it really touched (an outage: cut off), `bytes` of its hits.
     `fault_id` and `kind` are the commander's own words: several toxics may be one fault to him.
     """
 

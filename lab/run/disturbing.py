@@ -21,6 +21,7 @@ class Disturbing:
         self.journal_path = run_dir / "journal.json"
         self._events = run_dir / "chaos.ndjson"
         self._read = 0
+        self._called_off = False
         # no version check: a run must not depend on, nor tell, the outside world
         self._child = Child(
             "chaos",
@@ -55,13 +56,19 @@ class Disturbing:
     def said(self) -> str:
         return self._child.said()
 
-    def call_off(self) -> None:
-        """Stop the method and have the rollbacks played.
+    def stop_soon(self) -> None:
+        """Tell the toolkit to stop the method and play the rollbacks; returns at once. Once is enough.
 
         SIGUSR1 and not SIGINT: it is handled also where SIGINT is ignored (a shell's `&`), and
         unlike SIGTERM it cannot be mistaken for an activity's failure by older toolkits.
         """
-        self._child.send(signal.SIGUSR1)
+        if not self._called_off:
+            self._called_off = True
+            self._child.send(signal.SIGUSR1)
+
+    def call_off(self) -> None:
+        """`stop_soon`, and wait until the rollbacks have been played; then it is ended."""
+        self.stop_soon()
         if not self._child.wait(ROLLBACKS_S):
             self._child.kill()
 

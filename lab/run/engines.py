@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import archive
 from lab.audit import audit
 from lab.chaos.control import Control
+from lab.chaos.disarm import disarm
 from lab.chaos.target import RunningLab, find_lab
 from lab.load.profiles import Profile
 from lab.run import quiescence, residue
 from lab.run.disturbing import Disturbing
+from lab.run.guard import Guard
+from lab.run.limits import Limit, ProbeWatch, RequestRows, RequestWatch, Watch
 from lab.run.loading import Loading
 from lab.run.quiescence import Quiescence
 from lab.run.recording import Recording
@@ -21,8 +25,16 @@ from lab.run.rundir import RunDir
 class LabEngines:
     """On the lab of `port_base`; its file is read anew where instances may have changed."""
 
-    def __init__(self, run: RunDir, port_base: int, profile: Profile, seed: int) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        port_base: int,
+        profile: Profile,
+        seed: int,
+        limits: Sequence[Limit] = (),
+    ) -> None:
         self._run = run
+        self._limits = limits
         self._port_base = port_base
         self._profile, self._seed = profile, seed
         self._recording = Recording(self._lab)
@@ -40,11 +52,23 @@ class LabEngines:
     def start_method(self) -> Disturbing:
         return Disturbing(self._run.path, self._port_base)
 
+    def start_guard(self, method: Disturbing) -> Guard:
+        watches = [(limit.name, self._watch(limit)) for limit in self._limits]
+        return Guard(watches, method.stop_soon, lambda: disarm(self._lab))
+
+    def _watch(self, limit: Limit) -> Watch:
+        if limit.probe is not None:
+            return ProbeWatch(limit, self._port_base)
+        rates = self._profile.rate_per_s_by_route
+        expected_per_s = rates.get(limit.route, 0.0) if limit.route else sum(rates.values())
+        rows = RequestRows(self._run.path / "requests.ndjson")
+        return RequestWatch(limit, rows, expected_per_s, time.time())
+
     def drain(self, tick: Callable[[], None]) -> Quiescence:
         return quiescence.drain(lambda: quiescence.under_way(self._control), tick=tick)
 
     def left_behind(self) -> list[str]:
-        return residue.left_behind(self._control)
+        return residue.left_behind(lambda: self._control)
 
     def clear_faults(self) -> None:
         self._control.clear()

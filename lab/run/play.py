@@ -11,16 +11,18 @@ from pathlib import Path
 from types import FrameType
 
 from lab.chaos.experiment import Experiment
+from lab.chaos.plan import Plan
 from lab.chaos.target import NoLab, find_lab
 from lab.load.profiles import Profile
 from lab.run.engines import LabEngines
 from lab.run.facts import facts
+from lab.run.limits import limit_of
 from lab.run.recording import NotRecording
 from lab.run.rundir import RunDir
 from lab.run.story import Script, Story
 from lab.run.telling import Teller
 from lab.runtimes.processes import ProcessesRuntime
-from lab.state import chosen_port_base
+from lab.state import StateError, chosen_port_base
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,26 @@ class Played:
 
 
 @contextmanager
-def a_lab(port_base: int, tell: Teller, *, keep_up: bool = False) -> Iterator[None]:
-    """The running lab, else one of our own, which is taken down at the end unless `keep_up`."""
+def a_lab(
+    port_base: int, tell: Teller, *, keep_up: bool = False, proxied: bool = False
+) -> Iterator[None]:
+    """The running lab, else one of our own, which is taken down at the end unless `keep_up`.
+
+    Raises StateError if the edges must be `proxied` and those of the running one are not.
+    """
     try:
-        find_lab(port_base)
         mine = False
+        if proxied and not find_lab(port_base).state.proxied:
+            raise StateError(
+                "this experiment breaks edges, and the running lab has no fault proxy on them:"
+                " `lab down`, then `lab up --proxied` (or let `lab run` start a lab of its own)"
+            )
+        find_lab(port_base)
     except NoLab:
         mine = True
     if mine:
         tell.phase("starting the lab")
-        up = ProcessesRuntime(port_base).up()
+        up = ProcessesRuntime(port_base).up(proxied=proxied)
         tell.say(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
     try:
         yield
@@ -64,7 +76,9 @@ def play_experiment(
     """`lab run`. Raises StateError, NotRecording."""
     plan = experiment.plan
     script = Script(plan.phases, plan.load_s, True, plan.recovery_from)
-    return _play(experiment.stem, experiment.path, script, profile, seed, port_base, keep_up, tell)
+    return _play(
+        experiment.stem, experiment.path, script, profile, seed, port_base, keep_up, tell, plan
+    )
 
 
 def play_load(
@@ -90,13 +104,16 @@ def _play(
     chosen: int | None,
     keep_up: bool,
     tell: Teller,
+    plan: Plan | None = None,
 ) -> Played:
     port_base = chosen_port_base(chosen)
-    with stoppable(), a_lab(port_base, tell, keep_up=keep_up):
+    proxied = plan is not None and plan.proxied
+    limits = [limit_of(row) for row in plan.guard] if plan else []
+    with stoppable(), a_lab(port_base, tell, keep_up=keep_up, proxied=proxied):
         run = RunDir.make(stem, seed, experiment=experiment)
         tell.say(f"run {run.path}")
         run.update(profile=profile.name, **facts(find_lab(port_base)))
-        story = Story(script, run, LabEngines(run, port_base, profile, seed), tell)
+        story = Story(script, run, LabEngines(run, port_base, profile, seed, limits), tell)
         try:
             exit_code = story.play()
         except NotRecording:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lab.chaos.control import Control
+from lab.chaos.fault_audit import UNPROVEN, audit
 from lab.load.rows import RowFile
 
+PROVEN_S = 5.0
 COLUMNS = (
     *("kind", "point", "scope", "attributes", "seed", "ttl_s"),
     *("commanded_s", "effective_s", "removed_s", "hits"),
@@ -41,9 +45,18 @@ def write_fault_rows(run_dir: Path, rows: list[dict[str, Any]]) -> None:
         file.close()
 
 
-def left_behind(control: Control) -> list[str]:
-    """The faults that are still armed, as "id on instance"."""
-    return [f"{each.view['id']} on {each.instance.name}" for each in control.faults()]
+def left_behind(look: Callable[[], Control]) -> list[str]:
+    """What the whole audit finds, as "what on whom": faults, limits, children, stopped processes, ...
+
+    `look` gives the lab as it is now: an instance that is starting again has PROVEN_S to be heard.
+    """
+    give_up = time.monotonic() + PROVEN_S
+    while True:
+        audited = audit(look())
+        silent = any(left.startswith(UNPROVEN) for each in audited for left in each.left)
+        if not silent or time.monotonic() > give_up:
+            return [f"{left} on {each.name}" for each in audited for left in each.left]
+        time.sleep(0.2)
 
 
 def _judged(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from lab.run.guard import Violation
 from lab.run.loading import LoadFailed
 from lab.run.quiescence import Quiescence
 from lab.run.rundir import RunDir
@@ -36,6 +37,14 @@ class Method(Protocol):
     def kill(self) -> None: ...
 
 
+class Guard(Protocol):
+    """Watches over the method (lab.run.guard); it has called it off once there is a violation."""
+
+    @property
+    def violation(self) -> Violation | None: ...
+    def stop(self) -> None: ...
+
+
 class Engines(Protocol):
     """What a run needs of the lab (lab.run.engines has the real ones)."""
 
@@ -43,6 +52,7 @@ class Engines(Protocol):
     def stop_recording(self) -> None: ...
     def start_load(self, duration_s: float) -> Load: ...
     def start_method(self) -> Method: ...
+    def start_guard(self, method: Any) -> Guard: ...
     def drain(self, tick: Callable[[], None]) -> Quiescence: ...
     def left_behind(self) -> list[str]: ...
     def clear_faults(self) -> None: ...
@@ -76,6 +86,7 @@ class Story:
     problems: list[str] = field(default_factory=list)
     _load: Load | None = None
     _method: Method | None = None
+    _guard: Guard | None = None
     _recording: bool = False
 
     def play(self) -> int:
@@ -117,7 +128,11 @@ class Story:
         self._pass(phases["before_s"])
         if self.script.has_method:
             self._method = self.engines.start_method()
-            self._follow(self._method)
+            self._guard = self.engines.start_guard(self._method)
+            try:
+                self._follow(self._method)
+            finally:
+                self._guard.stop()
             if self.run.phase == "after":
                 self._pass(phases["after_s"])
         self.run.end()
@@ -142,13 +157,25 @@ class Story:
         give_up = self.run.info["phases"][0]["start_s"] + self.script.load_s
         while not method.ended():
             self._hear(method)
+            self._heed(method)
             if self.clock() > give_up:
                 self._problem("the method took longer than the load lasts: it was called off")
                 method.call_off()
             self._tick()
         self._hear(method)
+        self._heed(method)
         if self.run.phase == "before":
             self.tell.say("the method never began:\n" + method.said())
+
+    def _heed(self, method: Method) -> None:
+        """The guard has called the method off and every fault is off: the run goes on to its end."""
+        violation = self._guard.violation if self._guard else None
+        if violation is None or "guard" in self.run.info:
+            return
+        self.run.update(guard=violation.as_dict())
+        self.tell.say(f"the guard {violation.name!r} called it off: {violation.said}")
+        if not method.ended():
+            method.call_off()
 
     def _hear(self, method: Method) -> None:
         for event in method.events():
@@ -159,6 +186,8 @@ class Story:
                 if self.run.phase == "method":
                     self._begin("recovery", event["time_s"])
                 self._begin("after", event["time_s"])
+                if self._guard is not None:
+                    self._guard.stop()  # from here on the rollbacks are at it
             elif step == ("activity", "begin") and event["name"] == self.script.recovery_from:
                 self._begin("recovery", event["time_s"])
             if step == ("activity", "end") and self.run.phase in ("method", "recovery"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.run.guard import Violation
 from lab.run.loading import LoadFailed
 from lab.run.quiescence import STILL_S, Quiescence, drain
 from lab.run.recording import NotRecording
@@ -102,6 +103,20 @@ EVENTS = [
 ]
 
 
+class StubGuard:
+    def __init__(self, violated_at_s: float, clock: Clock) -> None:
+        self.clock, self.at_s, self.stopped = clock, violated_at_s, False
+
+    @property
+    def violation(self) -> Violation | None:
+        if self.clock() < self.at_s:
+            return None
+        return Violation("orders fail", "error_ratio 0.7", self.at_s, self.at_s + 0.2)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
 class StubEngines:
     def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]] = EVENTS) -> None:
         self.clock, self.plot, self.verdict = clock, events, 0
@@ -109,6 +124,7 @@ class StubEngines:
         self.failing: set[str] = set()
         self.left: list[str] = []
         self.rests = True
+        self.violated_at_s = float("inf")
 
     def _do(self, call: str) -> None:
         self.calls.append(call)
@@ -132,6 +148,10 @@ class StubEngines:
         self._do("start_method")
         self.method = StubMethod(self.clock, self.plot)
         return self.method
+
+    def start_guard(self, method: StubMethod) -> StubGuard:
+        self.guard = StubGuard(self.violated_at_s, self.clock)
+        return self.guard
 
     def drain(self, tick) -> Quiescence:
         self._do("drain")
@@ -335,3 +355,23 @@ def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock):
     rest = drain(lambda: untold, deadline_s=5, clock=clock, sleep=clock.sleep)
     assert not rest.reached
     assert rest.left == untold
+
+
+def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
+    run, engines, clock
+):
+    engines.violated_at_s, engines.verdict = 1000 + 14, 1
+    assert story(run, engines, clock).play() == 1
+    assert engines.method.called_off
+    assert engines.guard.stopped
+    guard = written(run)["guard"]
+    assert (guard["name"], guard["said"]) == ("orders fail", "error_ratio 0.7")
+    assert guard["faults_off_s"] - guard["violated_s"] == pytest.approx(0.2)
+    assert written(run)["interrupted"] is False
+    assert {"drain", "audit", "judge", "report"} <= set(engines.calls)
+
+
+def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(run, engines, clock):
+    story(run, engines, clock).play()
+    assert engines.guard.stopped
+    assert "guard" not in written(run)

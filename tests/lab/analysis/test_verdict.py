@@ -194,6 +194,19 @@ def test_a_hung_saga_explains_why_the_shop_did_not_come_to_rest(archive: Archive
     assert verdict["reasons"][0].startswith("invariant 8 (")
 
 
+def test_a_run_that_its_guard_called_off_has_deviated_and_says_why(archive: Archive) -> None:
+    path = archive()
+    guard = {"name": "orders fail", "said": "error_ratio 0.7", "violated_s": 5.0}
+    edit(path, "run.json", guard=guard | {"faults_off_s": 5.25, "problems": []})
+    edit(path, "journal.json", status="aborted")
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "deviated"
+    assert verdict["reasons"][0] == (
+        "the guard 'orders fail' called the experiment off: error_ratio 0.7;"
+        " every fault was off 0.25 s later"
+    )
+
+
 def test_an_unknown_invariant_is_an_error(archive: Archive) -> None:
     path = archive()
     edit_block(path, invariants=[1, 42])
@@ -228,6 +241,46 @@ def test_a_delay_is_believed_when_spans_show_it(
 ) -> None:
     [judged] = judge_faults(tiny(info=INFO, faults=[LATE | fault], spans=spans))
     assert judged.status == status, judged.why
+
+
+EDGE = {"fault_id": "f", "kind": "latency", "target": "orders->bank-1", "point": "edge", "commanded_s": 10.0,
+        "effective_s": 10.0, "removed_s": 30.0, "ttl_s": 20.0, "attributes": {"latency_ms": 100}, "scope": {},
+        "evidence": {"counted_by": "proxy", "connections": 2, "bytes": 512}}  # fmt: skip
+
+
+def calls(seconds: float, count: int = 6, **more: Any) -> list[dict[str, Any]]:
+    """Of orders to bank-1, over the edge."""
+    peer = {"attributes": {"breakwater.peer.instance": "bank-1"}}
+    return [
+        span(11 + n, seconds, kind="client", service="orders", instance="orders-1", **peer, **more)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "spans", "status", "why"),
+    [
+        ({"hits": 6}, calls(0.11), "confirmed", "6 hits and 512 bytes counted on the wire"),
+        ({"hits": 6}, calls(0.01), "mismatch", "all 6 calls over the edge were faster than 0.1 s"),
+        ({"hits": 0}, calls(0.01), "mismatch", "6 calls went over the edge and it hit none"),
+        ({"hits": 0, "scope": {"share": 0.1}}, calls(0.01), "inconclusive", "nothing passed"),
+        ({"hits": 0}, [], "inconclusive", "nothing passed"),
+        ({"hits": 9, "target": "orders->postgres"}, [], "confirmed", "9 hits"),
+        ({"hits": 9, "removed_s": 32.0}, calls(0.11), "mismatch", "outlived its TTL"),
+        ({"hits": 0, "kind": "down"}, calls(0.01, status="error"), "confirmed", "6 of 6 calls"),
+        ({"hits": 0, "kind": "noop"}, [], "confirmed", "it was on 2 connections"),
+    ],
+)
+def test_a_fault_of_an_edge_is_believed_by_the_proxys_count_unless_its_calls_contradict(
+    tiny: Callable[..., Run],
+    fault: dict[str, Any],
+    spans: list[dict[str, Any]],
+    status: str,
+    why: str,
+) -> None:
+    [judged] = judge_faults(tiny(info=INFO, faults=[EDGE | fault], spans=spans))
+    assert judged.status == status, judged.why
+    assert why in judged.why
 
 
 def test_a_crash_is_believed_when_the_instance_is_gone(tiny: Callable[..., Run]) -> None:

@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 
 from chassis import lab as lab_controls
 from chassis.faults import Injector
+from chassis.faults.residue import Baseline
 from chassis.problems import install
 from lab.chaos import actions, probes
 from lab.chaos.control import Control, FaultRefused, UnknownTarget
@@ -37,7 +38,7 @@ class Bank:
         self.app = FastAPI()
         settings = SimpleNamespace(lab=True, lab_token=TOKEN)
         self.app.state.service = SimpleNamespace(
-            settings=settings, injector=self.injector, clients={}
+            settings=settings, injector=self.injector, clients={}, baseline=Baseline()
         )
         self.app.include_router(lab_controls.router)
         install(self.app, {})
@@ -90,10 +91,11 @@ def control(state: Lab) -> Control:
 def test_an_armed_fault_is_listed_cleared_and_remembered(control: Control):
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert [placed.view["kind"] for placed in control.faults()] == ["latency"]
-    assert left_behind(control)
+    armed = f"fault {control.faults()[0].view['id']} (latency) on bank-1"
+    assert armed in left_behind(lambda: control)
     assert control.clear() == 1
     assert control.faults() == []
-    assert left_behind(control) == []
+    assert armed not in left_behind(lambda: control)
     (remembered,) = control.history("bank-1")
     assert remembered.view["removed_s"] is not None
 

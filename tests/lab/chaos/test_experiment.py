@@ -113,6 +113,20 @@ def line_of(text: str, part: str) -> int:
             "caller->callee",
         ),
         ("tags: [payments", "tags: [payments: [", "tags:", "expected YAML"),
+        ("load: checkout", "proxied: 3", "proxied: 3", "expected true or false, got 3"),
+        ("load: checkout", "guard: [{name: x}]", "guard: [", "lacks"),
+        (
+            "load: checkout",
+            "guard: [{name: x, measure: goodput_per_s, limit: 1, for_s: 1}]",
+            "guard: [",
+            "expected error_ratio or p95_ms",
+        ),
+        (
+            "load: checkout",
+            "guard: [{name: x, tolerance: 1, for_s: 1, provider: {module: lab.chaos.probes, func: brows}}]",
+            "guard: [",
+            "did you mean browse?",
+        ),
     ],
 )
 def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
@@ -127,6 +141,24 @@ def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
     assert complaint in str(refused.value)
     place = str(refused.value).removeprefix(f"{path}:").partition(":")[0]
     assert int(place) == line_of(text, at)
+
+
+def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
+    rows = """load: checkout
+    proxied: true
+    guard:
+      - {name: orders fail, route: POST /api/orders, measure: error_ratio, limit: 0.5, for_s: 3}
+      - name: a page opens
+        provider: {module: lab.chaos.probes, func: browse_seconds}
+        tolerance: [0, 1]
+        for_s: 2
+"""
+    path = tmp_path / "guarded.yaml"
+    path.write_text(GOOD.replace("load: checkout\n", rows, 1))
+    plan = load_experiment(str(path), FOLDER).plan
+    assert plan.proxied
+    assert [row["name"] for row in plan.guard] == ["orders fail", "a page opens"]
+    assert not load_experiment("payments_slow", FOLDER).plan.proxied
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n", "\x00"])

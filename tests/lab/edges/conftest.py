@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab.chaos.control import Control
+from lab.chaos.disarm import disarm
 from lab.chaos.target import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes import ProcessesRuntime
@@ -39,7 +40,7 @@ def client(session_mesh: ProcessesRuntime) -> ProxyClient:
 
 
 @pytest.fixture
-def control(session_mesh: ProcessesRuntime, client: ProxyClient) -> Iterator[Control]:
-    """The lab's hand on it; whatever a test leaves on the wire is taken off."""
+def control(session_mesh: ProcessesRuntime) -> Iterator[Control]:
+    """The lab's hand on it; whatever a test leaves is taken off."""
     yield Control(RunningLab(session_mesh.lab))
-    client.reset()
+    assert disarm(RunningLab(session_mesh.lab)).problems == []

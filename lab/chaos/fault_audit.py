@@ -8,10 +8,12 @@ from typing import Any
 import psutil
 
 from lab.chaos.control import Control
+from lab.chaos.edge_faults import is_edge
 from lab.chaos.target import Instance
 from lab.chaos.wire import NoReply, exchange
 
 ANSWER_S = 2.0
+UNPROVEN = "nothing proven"
 
 
 @dataclass
@@ -24,8 +26,27 @@ class Audited:
 
 
 def audit(control: Control, target: str | None = None) -> list[Audited]:
-    """Faults, limits, child processes, clock, ballast, stopped processes. Raises UnknownTarget."""
-    return [_audit(control, instance) for instance in control.targets(target)]
+    """Faults, limits, child processes, clock, ballast of each instance; stopped processes and faults of servers;
+    what is on the edges. Raises UnknownTarget, FaultRefused.
+    """
+    if is_edge(target):
+        return [_edges(control, target)]
+    lab = control.lab
+    chosen = control.processes(target) if target else [*lab.instances, *lab.servers]
+    audited = [_audit(control, each) if each.service else _server(control, each) for each in chosen]
+    if target is None and lab.state.proxied:
+        audited.append(_edges(control, "*->*"))
+    return audited
+
+
+def _edges(control: Control, target: str) -> Audited:
+    armed = control.faults(target)
+    return Audited(target, [f"{each.view['id']} is in force" for each in armed])
+
+
+def _server(control: Control, server: Instance) -> Audited:
+    held = [f"{each.view['id']} is in force" for each in control.faults(server.name)]
+    return Audited(server.name, [*held, *_from_outside(server.pid, {}, children=False)])
 
 
 def _audit(control: Control, instance: Instance) -> Audited:
@@ -35,23 +56,28 @@ def _audit(control: Control, instance: Instance) -> Audited:
             "GET", f"{instance.url}/_lab/residue", token=control.lab.token, timeout_s=ANSWER_S
         )
     except NoReply as error:
-        audited.left.append(f"nothing proven: {error}")
+        audited.left.append(f"{UNPROVEN}: {error}")
     else:
         if reply.status == 200:
             audited.seen = {key: value for key, value in reply.body.items() if key != "left"}
             audited.left += reply.body["left"]
         else:
-            audited.left.append(f"nothing proven: it answered {reply.status}")
+            audited.left.append(f"{UNPROVEN}: it answered {reply.status}")
+    audited.left += [f"{each.view['id']} is in force" for each in control.held(instance.name)]
     for finding in _from_outside(instance.pid, audited.seen):
         if finding not in audited.left:
             audited.left.append(finding)
     return audited
 
 
-def _from_outside(pid: int, told: dict[str, Any]) -> list[str]:
+def _from_outside(pid: int, told: dict[str, Any], *, children: bool = True) -> list[str]:
+    """A server may have workers of its own, a service has none. Nothing to see where there is no pid."""
+    if not pid:
+        return []
     try:
         process = psutil.Process(pid)
-        left = [f"child process {child.pid}" for child in process.children(recursive=True)]
+        found = process.children(recursive=True) if children else []
+        left = [f"child process {child.pid}" for child in found]
         if process.status() == psutil.STATUS_STOPPED:
             left.append(f"stopped (pid {pid})")
         if "fd_limit_at_start" in told and hasattr(process, "rlimit"):
@@ -59,5 +85,5 @@ def _from_outside(pid: int, told: dict[str, Any]) -> list[str]:
             if limit != told["fd_limit_at_start"]:
                 left.append(f"fd limit {limit}, it was {told['fd_limit_at_start']}")
     except psutil.Error as error:
-        return [f"nothing proven: {error}"]
+        return [f"{UNPROVEN}: {error}"]
     return left

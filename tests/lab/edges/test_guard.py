@@ -1,0 +1,98 @@
+"""The guard on a real lab: from the request that passes its limit to every fault off, within a second."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lab.chaos.control import Control
+from lab.chaos.disarm import disarm
+from lab.chaos.fault_audit import audit
+from lab.chaos.target import find_lab
+from lab.proxy.client import ProxyClient
+from lab.run.guard import Guard
+from lab.run.limits import Limit, RequestRows, RequestWatch
+from lab.run.residue import left_behind
+from lab.runtimes.processes import ProcessesRuntime
+from tests.lab.runtimes.labs import wait_until
+
+TOOLKIT = """
+import signal
+from lab.chaos import edges
+from lab.chaos.control import Control
+from lab.chaos.target import find_lab
+edges.add_toxic('a->b', 'latency', 60, {'latency_ms': 9})
+edges.add_toxic('c->d', 'down', 60)
+edges.partition([['a'], ['c', 'nats']], 60)
+Control(find_lab()).add_fault('d-1', {'kind': 'pause', 'ttl_s': 60})
+Control(find_lab()).add_fault('b-1', {'kind': 'away', 'ttl_s': 60})
+print('armed', flush=True)
+signal.pause()
+"""
+
+
+def failing(path: Path) -> float:
+    """Orders that fail, as the load tells them; when they were told."""
+    with path.open("a") as file:
+        for _ in range(20):
+            now = time.time()
+            row = {"route": "", "intended_start_s": now - 0.1, "end_s": now, "outcome": "fail"}
+            file.write(json.dumps(row) + "\n")
+    return time.time()
+
+
+def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit_is_dead(
+    mesh: ProcessesRuntime, control: Control, tmp_path: Path
+) -> None:
+    requests = tmp_path / "requests.ndjson"
+    requests.touch()
+    started_s = time.time()
+    toolkit = subprocess.Popen([sys.executable, "-c", TOOLKIT], stdout=subprocess.PIPE)
+    assert toolkit.stdout is not None
+    assert toolkit.stdout.readline() == b"armed\n"
+    assert len(control.faults()) == 7
+    assert left_behind(lambda: Control(find_lab())), "an audit sees them"
+    toolkit.kill()
+    toolkit.wait()
+    toolkit.stdout.close()
+    limit = Limit("orders fail", for_s=0.2, limit=0.5)
+    watch = RequestWatch(limit, RequestRows(requests), 0.0, time.time() - 1)
+    guard = Guard([("orders fail", watch)], lambda: None, lambda: disarm(find_lab()))
+    try:
+        passed_s = failing(requests)
+        wait_until(lambda: guard.violation, "the guard", 5)
+    finally:
+        guard.stop()
+    violation = guard.violation
+    assert violation is not None
+    assert violation.problems == []
+    assert violation.faults_off_s is not None
+    assert violation.faults_off_s - passed_s <= 1.0
+    gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
+    assert len(gone) == 7
+    for view in gone:  # by the clocks of those who held them
+        assert view["removed_s"] is not None, view
+        assert view["removed_s"] - passed_s <= 1.0, view
+    wait_until(lambda: mesh.status()["ready"], "all ready again")
+    assert left_behind(lambda: Control(find_lab())) == []
+
+
+def test_an_audit_of_a_whole_lab_looks_at_edges_and_servers_too(
+    mesh: ProcessesRuntime, control: Control, client: ProxyClient
+) -> None:
+    assert {each.name for each in audit(control)} >= {"a-1", "d-1", "postgres", "nginx", "*->*"}
+    assert not any(each.left for each in audit(control))
+    client.add("a->b-1", "noop", name="by another client")
+    client.enable("c->d-1", False)
+    pid = next(each.pid for each in mesh.lab.servers if each.name == "valkey")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        left = {each.name: each.left for each in audit(control) if each.left}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert left["valkey"] == [f"stopped (pid {pid})"]
+    assert len(left["*->*"]) == 2
+    assert set(left) == {"valkey", "*->*"}

@@ -1,0 +1,149 @@
+"""What a guard looks at: shares and percentiles of the last seconds, silence, probes; and what it does then."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.chaos.disarm import Disarmed
+from lab.run.guard import Guard
+from lab.run.limits import Limit, ProbeWatch, RequestRows, RequestWatch, limit_of
+
+ROUTE = "POST /api/orders"
+ERRORS = Limit("orders fail", for_s=3.0, route=ROUTE, limit=0.5)
+
+
+class Requests:
+    """requests.ndjson as the load writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def add(
+        self, at_s: float, outcome: str = "ok", took_s: float = 0.1, route: str = ROUTE
+    ) -> None:
+        row = {"route": route, "intended_start_s": at_s - took_s, "end_s": at_s, "outcome": outcome}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Requests:
+    return Requests(tmp_path / "requests.ndjson")
+
+
+def watch(requests: Requests, limit: Limit = ERRORS, expected_per_s: float = 0.0) -> RequestWatch:
+    return RequestWatch(limit, RequestRows(requests.path), expected_per_s, now_s=100.0)
+
+
+def test_a_share_above_the_limit_over_its_seconds_is_a_violation(requests: Requests) -> None:
+    looking = watch(requests)
+    for n in range(10):
+        requests.add(100.5 + n / 4, "fail" if n < 6 else "ok")
+    assert looking.look(102.9) is None, "not yet looked at for so long"
+    assert looking.look(103.1) == "error_ratio 0.6 over 3 s, the limit is 0.5"
+
+
+def test_just_the_limit_is_none_and_old_requests_are_forgotten(requests: Requests) -> None:
+    looking = watch(requests)
+    for n in range(10):
+        requests.add(101 + n / 10, "fail")
+        requests.add(104.5 + n / 10, "fail" if n % 2 else "ok")
+    assert looking.look(106.0) is None
+
+
+def test_other_routes_do_not_count_unless_none_is_named(requests: Requests) -> None:
+    one, every = watch(requests), watch(requests, Limit("all", for_s=3.0, limit=0.5))
+    for _ in range(10):
+        requests.add(102, "unknown", route="GET /api/products")
+    assert one.look(103.5) is None
+    assert every.look(103.5) == "error_ratio 1 over 3 s, the limit is 0.5"
+
+
+def test_a_few_requests_say_nothing_but_silence_under_load_does(requests: Requests) -> None:
+    for _ in range(4):
+        requests.add(101, "fail")
+    idle, busy = watch(requests), watch(requests, expected_per_s=5.0)
+    assert idle.look(103.5) is None
+    assert busy.look(110.0) == "nobody was answered for 3 s"
+
+
+def test_a_percentile_of_response_times_is_a_limit_too(requests: Requests) -> None:
+    looking = watch(requests, Limit("slow", for_s=3.0, route=ROUTE, measure="p95_ms", limit=1000))
+    for n in range(20):
+        requests.add(102, took_s=2.0 if n > 17 else 0.1)
+    assert looking.look(103.5) == "p95_ms 2000 over 3 s, the limit is 1000"
+
+
+def test_a_torn_line_does_not_blind_it(requests: Requests) -> None:
+    looking = watch(requests)
+    with requests.path.open("a") as file:
+        file.write('{"route": "POST\n')
+    for _ in range(6):
+        requests.add(102, "fail")
+    assert looking.look(103.5)
+
+
+def probe(value: Any, configuration: dict[str, Any]) -> Any:
+    """Stands for one of lab.chaos.probes."""
+    assert configuration == {"port_base": 21080}
+    if value == "raise":
+        raise RuntimeError("nobody there")
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: nobody there")],
+)
+def test_a_probe_out_of_its_tolerance_for_so_long_is_a_violation(
+    value: object, said: str | None
+) -> None:
+    row = {
+        "name": "an order is answered",
+        "provider": {"module": __name__, "func": "probe", "arguments": {"value": value}},
+        "tolerance": [0, 3],
+        "for_s": 1.0,
+    }
+    looking = ProbeWatch(limit_of(row), 21080)
+    now_s = time.time()
+    assert looking.look(now_s - 1.2) is None or value != 0.4, "asked first then"
+    told = looking.look(now_s)
+    assert told is None if said is None else told is not None and said in told
+
+
+def test_a_probe_is_bad_only_if_it_is_so_for_the_whole_time() -> None:
+    row = {"name": "x", "provider": {"module": __name__, "func": "probe"}, "tolerance": [0, 3]}
+    row["provider"] |= {"arguments": {"value": 5}}
+    looking = ProbeWatch(limit_of(row | {"for_s": 30.0}), 21080)
+    assert looking.look(time.time()) is None
+
+
+class Always:
+    def look(self, now_s: float) -> str | None:
+        return "always too much"
+
+
+def test_a_guard_acts_once_and_goes_on_taking_off_what_is_armed_meanwhile() -> None:
+    done: list[str] = []
+    again = threading.Event()
+
+    def disarm() -> Disarmed:
+        done.append("disarm")
+        if done.count("disarm") == 2:
+            again.set()
+        return Disarmed(0.01, ["orders-1 does not answer"])
+
+    watches = [("one", Always()), ("two", Always())]
+    guard = Guard(watches, lambda: done.append("call off"), disarm)
+    assert again.wait(5)
+    guard.stop()
+    assert done[:2] == ["call off", "disarm"]
+    assert done.count("call off") == 1
+    assert guard.violation is not None
+    assert guard.violation.said == "always too much"
+    assert guard.violation.problems == ["orders-1 does not answer"]
