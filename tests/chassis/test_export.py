@@ -1,0 +1,154 @@
+"""Spans go out by a queue that no collector, dead, slow or rude, can make a service wait for."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
+
+from chassis.export import LAST_S, SpanExport
+from tests.fixtures.servers import free_port
+
+
+class Collector:
+    """A real HTTP server; answers with `status`, holds each request while `held` is set."""
+
+    def __init__(self, port: int) -> None:
+        self.status = 200
+        self.names: list[str] = []
+        self.requests = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.requests += 1
+                collector.go_on.wait(20)
+                if collector.status == 200:
+                    collector.names += names_in(body)
+                self.send_response(collector.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.go_on.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def names_in(body: bytes) -> list[str]:
+    request = ExportTraceServiceRequest.FromString(body)
+    scopes = [scope for group in request.resource_spans for scope in group.scope_spans]
+    return [span.name for scope in scopes for span in scope.spans]
+
+
+@contextmanager
+def exporting(port: int, queue_max: int = 8192) -> Iterator[tuple[SpanExport, Tracer]]:
+    export = SpanExport(f"http://127.0.0.1:{port}/v1/traces", queue_max=queue_max)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(export)
+    try:
+        yield export, provider.get_tracer("test")
+    finally:
+        provider.shutdown()
+
+
+@contextmanager
+def collecting(port: int) -> Iterator[Collector]:
+    collector = Collector(port)
+    try:
+        yield collector
+    finally:
+        collector.close()
+
+
+def until(true: Callable[[], bool], within_s: float = 15.0) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not true within {within_s} s"
+        time.sleep(0.02)
+
+
+def end_spans(tracer: Tracer, count: int) -> None:
+    for number in range(count):
+        tracer.start_span(f"span {number}").end()
+
+
+def test_every_span_arrives_once_and_in_order() -> None:
+    port = free_port()
+    with collecting(port) as collector, exporting(port) as (export, tracer):
+        end_spans(tracer, 1500)
+        until(lambda: export.exported == 1500)
+        assert collector.names == [f"span {number}" for number in range(1500)]
+        assert collector.requests < 10, "in batches"
+        assert (export.dropped, export.failed, export.queued) == (0, 0, 0)
+
+
+def test_a_dead_collector_costs_what_does_not_fit_into_the_queue_and_no_time() -> None:
+    port = free_port()
+    with exporting(port, queue_max=100) as (export, tracer):
+        began = time.thread_time()  # of this thread: what a request's work would pay
+        end_spans(tracer, 2000)
+        took_s = time.thread_time() - began
+        assert export.queued == 100
+        assert export.dropped == 1900
+        assert took_s / 2000 < 0.0005, "a span costs no more than making it"
+        with collecting(port) as collector:  # it comes back: what was kept arrives
+            until(lambda: export.exported == 100)
+            assert collector.names == [f"span {number}" for number in range(100)]
+
+
+def test_a_collector_that_never_answers_holds_up_neither_work_nor_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        with exporting(silent.getsockname()[1], queue_max=50) as (export, tracer):
+            end_spans(tracer, 200)
+            assert (export.queued, export.dropped) == (50, 150)
+            began = time.monotonic()
+        assert time.monotonic() - began < LAST_S + 2
+
+
+def test_what_the_collector_refuses_is_counted_and_not_sent_again() -> None:
+    port = free_port()
+    with collecting(port) as collector, exporting(port) as (export, tracer):
+        collector.status = 400
+        end_spans(tracer, 10)
+        until(lambda: export.failed == 10)
+        collector.status = 200
+        end_spans(tracer, 1)
+        until(lambda: export.exported == 1)
+        assert collector.names == ["span 0"]
+
+
+def test_an_overloaded_collector_gets_its_spans_later() -> None:
+    port = free_port()
+    with collecting(port) as collector, exporting(port) as (export, tracer):
+        collector.status = 503
+        end_spans(tracer, 10)
+        until(lambda: collector.requests > 0)
+        collector.status = 200
+        until(lambda: export.exported == 10)
+        assert export.failed == export.dropped == 0
+
+
+def test_what_is_queued_at_the_end_still_goes_out() -> None:
+    port = free_port()
+    with collecting(port) as collector:
+        with exporting(port) as (_, tracer):
+            end_spans(tracer, 700)
+        assert len(collector.names) == 700

@@ -1,0 +1,63 @@
+"""Our histogram is Prometheus': what the client library would say, and exemplars its parser accepts."""
+
+from random import Random
+
+import prometheus_client
+import pytest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
+
+from chassis.histogram import BUCKETS_S, Histogram
+from lab.topology import load
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_says_what_the_client_library_says(seed: int) -> None:
+    rng = Random(seed)
+    ours = Histogram("h_seconds", "h", ("who",))
+    theirs = prometheus_client.Histogram(
+        "h_seconds", "h", ("who",), buckets=BUCKETS_S, registry=None
+    )
+    edges = [*BUCKETS_S, 0.0, 99.0]  # a value on a bound belongs below it
+    for _ in range(500):
+        value = rng.choice([rng.expovariate(5), rng.choice(edges)])
+        who = rng.choice("ab")
+        ours.labels(who).observe(value)
+        theirs.labels(who).observe(value)
+
+    def samples(histogram: prometheus_client.registry.Collector) -> dict[str, float]:
+        (metric,) = histogram.collect()
+        assert metric.type == "histogram"
+        return {
+            f"{each.name}{sorted(each.labels.items())}": pytest.approx(each.value)
+            for each in metric.samples
+            if not each.name.endswith("_created")
+        }
+
+    assert samples(ours) == samples(theirs), f"seed {seed}"
+
+
+def test_an_exemplar_is_the_last_of_its_bucket_and_can_be_parsed() -> None:
+    histogram = Histogram("h_seconds", "h", buckets=(0.1, 1.0))
+    series = histogram.labels()
+    series.observe(0.5, 7)
+    series.observe(0.6, 8)
+    series.observe(0.7)  # of a trace that is not kept
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(histogram)
+    (family,) = parsed(openmetrics(registry).decode())
+    exemplars = {each.labels["le"]: each.exemplar for each in family.samples if each.exemplar}
+    assert exemplars.keys() == {"1.0"}
+    assert exemplars["1.0"].labels == {"trace_id": f"{8:032x}"}
+    assert exemplars["1.0"].value == 0.6
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="h_seconds has the labels"):
+        Histogram("h_seconds", "h", ("a", "b")).labels("only one")
+
+
+def test_each_promised_latency_is_a_bound() -> None:
+    """Or the share of slower answers could not be told."""
+    promised = {service.slo.latency_ms_p99 / 1000 for service in load().services.values()}
+    assert promised <= set(BUCKETS_S)

@@ -1,0 +1,71 @@
+"""How full an instance is: its loop, its pool, its policies, as `/metrics` tells it."""
+
+import asyncio
+import re
+import time
+
+from chassis.clock import SystemClock
+from chassis.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
+from tests.chassis.conftest import Echo
+
+
+def ticks() -> tuple[int, float]:
+    """How many, and their lags' sum in s."""
+    series = LOOP_LAG_SECONDS.labels()
+    return sum(series.counts), series.sum
+
+
+async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
+    watching = asyncio.create_task(watch_the_loop(SystemClock()))
+    await asyncio.sleep(0.05)
+    count, total_s = ticks()
+    time.sleep(1.0)  # noqa: ASYNC251 - to block the loop is the point
+    await asyncio.sleep(0.01)
+    watching.cancel()
+    missed, lag_s = ticks()[0] - count, ticks()[1] - total_s
+    assert missed >= 1.0 / TICK_S - 1, "each due tick, not only the one that was waiting"
+    assert lag_s >= 0.9 * sum(TICK_S * n for n in range(9)), "as late as each of them was"
+
+
+async def metrics(echo: Echo) -> dict[str, float]:
+    _, text, _ = await echo.call("GET", "/metrics")
+    samples = re.findall(r"^([a-z_]+(?:{.*})?) (\S+)$", text.decode(), re.MULTILINE)
+    return {name: float(value) for name, value in samples}
+
+
+async def test_who_waits_for_a_connection_is_seen_and_how_long_too(echo: Echo) -> None:
+    (pool,) = echo.service.injector.host.pools
+    size = pool.get_max_size()
+    before = await metrics(echo)
+    held = [await pool.acquire() for _ in range(size)]
+    waiting = [asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(3)]
+    await asyncio.sleep(0.3)
+    full = await metrics(echo)
+    assert full["db_pool_in_use"] == full["db_pool_size"] == full["db_pool_size_max"] == size
+    assert full["db_pool_waiting"] == 3
+    for connection in held:
+        await pool.release(connection)
+    assert await asyncio.gather(*waiting) == [1, 1, 1]
+    after = await metrics(echo)
+    assert after["db_pool_waiting"] == after["db_pool_in_use"] == 0
+    grown = {name: after[name] - before[name] for name in before if name in after}
+    assert grown["db_pool_acquire_seconds_count"] == grown["db_pool_hold_seconds_count"] == size + 3
+    assert grown["db_pool_acquire_seconds_sum"] >= 3 * 0.3 * 0.9
+    assert grown["db_pool_hold_seconds_sum"] >= size * 0.3 * 0.9
+
+
+async def test_the_state_of_an_edges_policies_is_read_when_asked(echo: Echo) -> None:
+    echo.service.client("users")
+    seen = await metrics(echo)
+    assert seen['resilience_in_flight{edge="echo->users",policy="bulkhead"}'] == 0
+    assert seen['resilience_limit{edge="echo->users",policy="bulkhead"}'] > 0
+    assert seen['retry_budget_tokens{edge="echo->users"}'] > 0
+    assert seen['outlier_ejected{edge="echo->users"}'] == 0
+    assert seen['registry_instances{callee="users"}'] == 0
+    assert seen["broker_connected"] == 1
+    assert abs(seen["clock_seconds"] - time.time()) < 5
+
+
+async def test_a_skewed_clock_is_seen(echo: Echo) -> None:
+    echo.service.clock.skews = (lambda: 3600.0,)
+    assert 3595 < (await metrics(echo))["clock_seconds"] - time.time() < 3605
