@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import context, telemetry
+from chassis.decisions import tell
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.faults.altering import altered
 from chassis.histogram import Series
 from chassis.metrics import kept_trace
 from chassis.problems import problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
+from chassis.resilience.events import Event
 
 BODY_BYTES_MAX = 64 * 1024
 TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
@@ -102,7 +104,10 @@ class Edge:
             await response(scope, receive, send)
             return
         if request_context.deadline is not None and request_context.deadline <= time.monotonic():
-            # expired work is dropped before it starts: nobody waits for the answer any more
+            # expired work is dropped before it starts: nobody waits for the answer any more. Whose it
+            # was is in the span; a header that anybody may send labels no metric.
+            edge = f"any->{scope['app'].state.service.settings.service}"
+            tell(Event(time.monotonic(), edge, "deadline", "rejection", reason="expired"))
             response = problem_response(
                 Request(scope),
                 504,

@@ -6,6 +6,7 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
+from prometheus_client import REGISTRY
 
 from tests.chassis.conftest import Echo
 
@@ -87,6 +88,8 @@ async def test_expired_work_is_dropped_before_it_starts(echo: Echo) -> None:
     status, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Budget-Ms": "0"})
     assert status == 504
     assert body["definite"] is True
+    labels = {"edge": "any->echo", "policy": "deadline", "kind": "rejection", "reason": "expired"}
+    assert REGISTRY.get_sample_value("resilience_events_total", labels)
 
 
 async def test_a_user_needs_a_token_that_holds(echo: Echo) -> None:
