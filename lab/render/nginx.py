@@ -74,7 +74,7 @@ http {{
             proxy_set_header traceparent 00-$request_id-$root_span-01;
             proxy_set_header tracestate "";
             # headers of the inside: not for clients to set
-            proxy_set_header Breakwater-Caller "";
+            proxy_set_header Breakwater-Caller ingress;
             proxy_set_header Breakwater-Budget-Ms "";
             proxy_hide_header X-Request-Id;
             # Another gateway is asked when this one cannot be reached or breaks off, but a POST that was

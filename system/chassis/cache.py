@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chassis import telemetry
 from chassis.faults import DROPPED, Exchange, armed
 from chassis.metrics import counter, expose
 
@@ -181,7 +182,19 @@ class Cache:
 
 
 async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
-    """One command to Valkey, with the lab's faults around it; they get no longer than a slow Valkey."""
+    """One command to Valkey, in a span of its own."""
+    span = telemetry.store_span(method, "valkey", "redis")
+    try:
+        answer = await _ask_disturbed(method, key, command)
+    except BaseException:
+        telemetry.end_span(span, failed=True)
+        raise
+    telemetry.end_span(span)
+    return answer
+
+
+async def _ask_disturbed(method: str, key: str, command: Callable[[], Any]) -> Any:
+    """With the lab's faults around the command; they get no longer than a slow Valkey."""
     injector = armed()
     if injector is None:
         return await command()

@@ -1,10 +1,12 @@
-"""asyncpg's pool that also tells how long connections are waited for, and held."""
+"""asyncpg's pool that also tells how long connections are waited for, and held: in metrics and traces."""
 
 import time
 from typing import Any
 
 import asyncpg
+from opentelemetry import trace
 
+from chassis import telemetry
 from chassis.histogram import Histogram
 from chassis.metrics import expose, gauge
 
@@ -19,12 +21,12 @@ HOLD_SECONDS = Histogram("db_pool_hold_seconds", "From lent out to given back")
 class MeasuredPool(asyncpg.Pool):
     """One a process: a second one would be counted into the same series."""
 
-    __slots__ = ("_held_since", "_waiting")
+    __slots__ = ("_held", "_waiting")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._waiting = 0
-        self._held_since: dict[int, float] = {}
+        self._held: dict[int, tuple[float, trace.Span | None]] = {}
         IN_USE.set_function(lambda: self.get_size() - self.get_idle_size())
         SIZE.set_function(self.get_size)
         SIZE_MAX.set_function(self.get_max_size)
@@ -33,18 +35,25 @@ class MeasuredPool(asyncpg.Pool):
 
     async def _acquire(self, timeout: float | None) -> Any:
         asked = time.perf_counter()
+        # one span a use, wait included, not one a statement: an order has seventy of those
+        span = telemetry.store_span("postgres", "postgres", "postgresql")
         self._waiting += 1
         try:
             connection = await super()._acquire(timeout)  # type: ignore[misc]
+        except BaseException:
+            telemetry.end_span(span, failed=True)
+            raise
         finally:
             self._waiting -= 1
         got = time.perf_counter()
-        self._held_since[id(connection)] = got
+        self._held[id(connection)] = (got, span)
         ACQUIRE_SECONDS.observe(got - asked)
         return connection
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
-        since = self._held_since.pop(id(connection), None)
-        if since is not None:
+        held = self._held.pop(id(connection), None)
+        if held is not None:
+            since, span = held
             HOLD_SECONDS.observe(time.perf_counter() - since)
+            telemetry.end_span(span)
         await super().release(connection, timeout=timeout)

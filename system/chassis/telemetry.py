@@ -73,6 +73,25 @@ def tracer() -> trace.Tracer:
     return _tracer
 
 
+def store_span(name: str, server: str, system: str) -> trace.Span | None:
+    """A span for work on a server (`postgres`), to be ended by the caller; it is not made current.
+
+    None outside a trace: what polls or sweeps would be a trace of its own, many a second.
+    """
+    if not trace.get_current_span().is_recording():
+        return None
+    attributes = {"peer.service": server, "db.system.name": system}
+    return _tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+
+
+def end_span(span: trace.Span | None, *, failed: bool = False) -> None:
+    """End what `store_span` gave."""
+    if span is not None:
+        if failed:
+            span.set_status(trace.StatusCode.ERROR)
+        span.end()
+
+
 def trace_headers() -> dict[str, str]:
     """The current span as a `traceparent` header, to send or to store with a row."""
     headers: dict[str, str] = {}

@@ -1,0 +1,168 @@
+"""The signal matrix: what each service tells arrives in the archive, and each edge is in the traces."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.archive import Run, seal
+from lab.chaos.customer import PASSWORD
+from lab.chaos.target import find_lab
+from lab.chaos.wire import exchange
+from lab.run.recording import Recording
+from lab.runtimes.processes import ProcessesRuntime
+from lab.topology import load
+from tests.lab.runtimes.labs import wait_until
+from tests.system.test_orders import Shopper
+
+TOPOLOGY = load()
+SERVICES = TOPOLOGY.services.values()
+CALLS = [(each.name, callee) for each in SERVICES for callee in each.calls]
+STORES = [(each.name, store) for each in SERVICES for store in each.stores]
+PUBLISHED = [(each.name, event) for each in SERVICES for event in each.publishes]
+CONSUMED = [(each.name, event) for each in SERVICES for event in each.consumes]
+MAILERS = [each.name for each in SERVICES if each.sends == "smtp"]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def run(session_lab: ProcessesRuntime, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A recording of fresh instances and of one customer who does all that a customer can do.
+
+    Fresh, since some edges are used once a process: keys are fetched, a lease is announced.
+    """
+    run_dir = tmp_path_factory.mktemp("signals")
+    recording = Recording(find_lab(session_lab.port_base))
+    recording.start(run_dir)
+    try:
+        for each in session_lab.status()["processes"]:
+            if each["service"]:
+                session_lab.kill(each["name"])
+        session_lab.up()
+        shop(session_lab.address("ingress") + "/api")
+        all_published = "SELECT count(DISTINCT name) FROM spans WHERE kind = 'producer'"
+        wait_until(
+            lambda: Run(run_dir).sql(all_published).fetchall()[0][0] == len(PUBLISHED),
+            "each event is published",
+            15,
+        )
+    finally:
+        recording.stop()
+    seal(run_dir)
+    return Run(run_dir)
+
+
+def shop(api: str) -> str:
+    """Register, log in, browse, order, cancel one order and see the other; until both are mailed."""
+    email = f"signals-{secrets.token_hex(4)}@example.com"
+    registered = exchange(
+        "POST",
+        f"{api}/users",
+        body={"email": email, "name": "Signals", "password": PASSWORD},
+        headers={"Idempotency-Key": secrets.token_hex(8)},
+        timeout_s=15,
+    )
+    assert registered.status == 201, registered.body
+    shopper = Shopper(api, email)
+    for path in ("/products", "/products/SKU-0007", "/categories", "/me"):
+        assert shopper.get(path).status == 200, path
+    kept, cancelled = (shopper.place(sku="SKU-0007").body["id"] for _ in range(2))
+    assert shopper.post(f"/orders/{cancelled}/cancel", None).status in (200, 202)
+
+    def mailed() -> Any:
+        seen = [shopper.get(f"/orders/{order_id}").body for order_id in (kept, cancelled)]
+        return all(order["mails"] and not order["degraded"] for order in seen) and all(
+            mail["status"] == "sent" for order in seen for mail in order["mails"]
+        )
+
+    wait_until(mailed, "both orders are mailed", 30)
+    return str(kept)
+
+
+def count(run: Run, query: str, *parameters: str) -> int:
+    return int(run.sql(f"SELECT count(*) FROM {query}", list(parameters)).fetchall()[0][0])  # noqa: S608
+
+
+@pytest.mark.parametrize("service", [each.name for each in SERVICES])
+@pytest.mark.parametrize("signal", ["spans", "metrics", "logs"])
+def test_the_signal_of_the_service_arrives(run: Run, service: str, signal: str) -> None:
+    instances = run.sql(
+        f"SELECT DISTINCT instance FROM {signal} WHERE service = ?",  # noqa: S608
+        [service],
+    ).fetchall()
+    replicas = TOPOLOGY.services[service].replicas
+    assert {name for (name,) in instances} == {f"{service}-{n}" for n in range(1, replicas + 1)}
+
+
+def test_requests_come_through_the_ingress(run: Run) -> None:
+    # nginx makes the root and records no span of its own: its span's id is the start of the trace's
+    edge = """spans WHERE service = ? AND kind = 'server' AND parent_span_id = trace_id[1:16]
+        AND attributes->>'$."breakwater.caller"' = 'ingress'"""
+    assert count(run, edge, TOPOLOGY.ingress.balances) > 0
+
+
+@pytest.mark.parametrize(("caller", "callee"), CALLS, ids="->".join)
+def test_the_call_is_in_the_traces_on_both_sides(run: Run, caller: str, callee: str) -> None:
+    both = """spans AS call JOIN spans AS work
+        ON work.trace_id = call.trace_id AND work.parent_span_id = call.span_id
+        WHERE call.service = ? AND call.kind = 'client' AND call.peer = ?
+        AND work.service = call.peer AND work.kind = 'server'
+        AND work.attributes->>'$."breakwater.caller"' = call.service"""
+    assert count(run, both, caller, callee) > 0
+
+
+@pytest.mark.parametrize(("service", "store"), STORES, ids="->".join)
+def test_the_use_of_the_store_is_in_the_traces(run: Run, service: str, store: str) -> None:
+    assert count(run, "spans WHERE service = ? AND kind = 'client' AND peer = ?", service, store)
+
+
+@pytest.mark.parametrize(("service", "event"), PUBLISHED, ids="->".join)
+def test_the_publishing_is_in_the_traces(run: Run, service: str, event: str) -> None:
+    published = "spans WHERE service = ? AND kind = 'producer' AND peer = ?"
+    assert count(run, published, service, f"events.{event}") > 0
+
+
+@pytest.mark.parametrize(("service", "event"), CONSUMED, ids="->".join)
+def test_the_consuming_is_in_the_trace_of_the_publishing(
+    run: Run, service: str, event: str
+) -> None:
+    both = """spans AS told JOIN spans AS heard
+        ON heard.trace_id = told.trace_id AND heard.parent_span_id = told.span_id
+        WHERE heard.service = ? AND heard.kind = 'consumer' AND told.kind = 'producer'
+        AND told.peer = ? AND heard.peer = told.peer"""
+    assert count(run, both, service, f"events.{event}") > 0
+
+
+@pytest.mark.parametrize("service", MAILERS)
+def test_the_mail_is_in_the_traces(run: Run, service: str) -> None:
+    assert count(run, "spans WHERE service = ? AND kind = 'client' AND peer = 'mail'", service)
+
+
+def test_one_trace_goes_from_the_ingress_to_the_mail(run: Run) -> None:
+    whole = """SELECT list_sort(list(DISTINCT service)), bool_or(name = 'send mail'),
+            bool_or(parent_span_id = trace_id[1:16] AND name = 'POST /api/orders')
+        FROM spans GROUP BY trace_id HAVING bool_or(name = 'POST /api/orders')"""
+    traces = run.sql(whole).fetchall()
+    assert len(traces) == 2
+    on_the_way = {"gateway", "orders", "products", "inventory", "payments", "bank", "notifications"}
+    assert any(
+        mailed and rooted and on_the_way <= set(services) for services, mailed, rooted in traces
+    ), traces
+
+
+def test_no_span_of_an_order_is_missing_its_parent(run: Run) -> None:
+    orphans = """spans AS child WHERE trace_id IN
+            (SELECT trace_id FROM spans WHERE name = 'POST /api/orders')
+        AND parent_span_id NOT IN ('', trace_id[1:16])
+        AND NOT EXISTS (SELECT 1 FROM spans AS parent
+            WHERE parent.trace_id = child.trace_id AND parent.span_id = child.parent_span_id)"""
+    assert count(run, orphans) == 0
+
+
+def test_nothing_was_refused_or_shed_on_the_way(run: Run) -> None:
+    counts: dict[str, Any] = run.recorder or {}
+    assert counts["refused"] == {"traces": 0, "logs": 0}
+    assert not any(counts["shed"].values())
+    assert Path(run.path / "spans.parquet").is_file()
