@@ -13,6 +13,7 @@ from lab.chaos.held import FaultRefused, Held, UnknownTarget
 from lab.chaos.partitions import Partition
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, Reply, exchange
+from lab.runtimes import pids
 from lab.runtimes.process_kinds import KINDS
 
 __all__ = ["Control", "FaultRefused", "Placed", "UnknownTarget"]
@@ -208,6 +209,11 @@ class Control:
         try:
             reply = exchange(method, instance.url + path, body=body, token=self.lab.token)
         except NoReply as error:
+            supervised = "control" in self.lab.state.addresses
+            if supervised and not pids.same(instance.pid, instance.identity):
+                raise FaultRefused(
+                    f"{instance.name} is not running; `lab status` says more"
+                ) from None
             raise FaultRefused(f"{instance.name} does not answer: {error}") from None
         if reply.status >= 400 and reply.status not in also_good:
             detail = reply.body.get("detail") if isinstance(reply.body, dict) else reply.body

@@ -128,11 +128,12 @@ class Story:
         self._pass(phases["before_s"])
         if self.script.has_method:
             self._method = self.engines.start_method()
-            self._guard = self.engines.start_guard(self._method)
             try:
                 self._follow(self._method)
             finally:
-                self._guard.stop()
+                if self._guard is not None:
+                    self._guard.stop()
+                    self._heed(self._method)
             if self.run.phase == "after":
                 self._pass(phases["after_s"])
         self.run.end()
@@ -163,7 +164,6 @@ class Story:
                 method.call_off()
             self._tick()
         self._hear(method)
-        self._heed(method)
         if self.run.phase == "before":
             self.tell.say("the method never began:\n" + method.said())
 
@@ -182,6 +182,7 @@ class Story:
             step = (event["what"], event["edge"])
             if step == ("method", "begin"):
                 self._begin("method", event["time_s"])
+                self._guard = self.engines.start_guard(method)
             elif step == ("method", "end"):
                 if self.run.phase == "method":
                     self._begin("recovery", event["time_s"])

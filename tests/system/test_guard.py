@@ -1,0 +1,81 @@
+"""Everything off at once on the real shop: faults in services, of processes, and those kept over restarts."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.chaos.control import Control, FaultRefused
+from lab.chaos.disarm import disarm
+from lab.chaos.target import find_lab
+from lab.run.play import a_lab
+from lab.run.residue import left_behind
+from lab.run.telling import Silent
+from lab.runtimes.processes import ProcessesRuntime
+from lab.state import StateError
+from tests.lab.runtimes.labs import process, wait_until
+
+TTL_S = 60.0
+ARMED = (
+    ("bank", {"kind": "latency", "attributes": {"latency_ms": 20}}),
+    ("orders", {"kind": "burn_cpu", "attributes": {"duty_percent": 5}}),
+    ("users", {"kind": "skew", "attributes": {"offset_ms": 5000}}),
+    ("mail", {"kind": "pause"}),
+    ("nats", {"kind": "pause"}),
+)
+
+
+def how_long(do: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began
+
+
+def test_every_fault_on_the_shop_is_off_within_a_second(lab: ProcessesRuntime) -> None:
+    control = Control(find_lab(lab.port_base))
+    for target, spec in ARMED:
+        control.add_fault(target, spec | {"ttl_s": TTL_S})
+    pace_s = how_long(Control(find_lab(lab.port_base)).faults)
+    asked_s = time.time()
+    done = disarm(find_lab(lab.port_base))
+    assert done.problems == []
+    wait_until(lambda: lab.status()["ready"], "all ready again")
+    gone = [each.view for each in Control(find_lab(lab.port_base)).history()]
+    gone = [each for each in gone if each["removed_s"] and each["removed_s"] >= asked_s]
+    assert len(gone) == 6, "five faults, one of them on two instances"
+    # a second, and what this machine takes now to ask each of them once
+    assert max(each["removed_s"] for each in gone) - asked_s <= 1.0 + pace_s
+    assert left_behind(lambda: Control(find_lab(lab.port_base))) == []
+
+
+def test_a_crash_loop_is_ended_also_while_its_instance_is_down(lab: ProcessesRuntime) -> None:
+    """Its next start would put it in force again from the file that is kept for it."""
+    control = Control(find_lab(lab.port_base))
+    spec = {"kind": "crash_loop", "attributes": {"after_s": 0.1}, "ttl_s": TTL_S}
+    control.add_fault("inventory", spec)
+    wait_until(lambda: process(lab, "inventory-1")["state"] == "backoff", "its first crash")
+    assert disarm(find_lab(lab.port_base)).problems == []
+    assert not (Path(lab.home) / "run" / "faults" / "inventory-1.json").exists()
+    wait_until(lambda: process(lab, "inventory-1")["state"] == "ready", "ready")
+    restarts = process(lab, "inventory-1")["restarts"]
+    time.sleep(0.5)  # five times as long as it took to crash
+    assert process(lab, "inventory-1")["restarts"] == restarts
+
+
+def test_a_fault_on_a_service_that_is_down_says_so(lab: ProcessesRuntime) -> None:
+    lab.kill("inventory", restart=False)
+    wait_until(lambda: process(lab, "inventory-1")["state"] == "stopped", "stopped")
+    control = Control(find_lab(lab.port_base))
+    for kind in ("noop", "pause"):
+        with pytest.raises(FaultRefused, match=r"inventory-1 is not running.*lab status"):
+            control.add_fault("inventory", {"kind": kind, "ttl_s": 5})
+
+
+def test_an_experiment_on_edges_needs_a_proxied_lab_and_says_how_to_get_one(
+    lab: ProcessesRuntime,
+) -> None:
+    unproxied = pytest.raises(StateError, match="lab up --proxied")
+    with unproxied, a_lab(lab.port_base, Silent(), proxied=True):
+        pass
+    assert lab.status()["ready"], "it was not touched"
