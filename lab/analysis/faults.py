@@ -15,6 +15,9 @@ REMOVAL_GRACE_S = 1.0  # a fault may outlive its TTL by that much, the injector'
 LASTING = frozenset(
     {"crash", "crash_loop", "kill", "stop", "terminate", "away"}
 )  # over at once: nothing to remove
+# Where a delay is a part of a call, and where it is beside all calls: there the injector's hits must do.
+WITHIN = frozenset({"database", "cache"})
+BESIDE = frozenset({"publish", "consume", "registry", "failpoint", "start", "process"})
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def _decide(fault: dict[str, Any], evidence: dict[str, Any]) -> tuple[str, str]:
         if fault["effective_s"] is None:
             return "mismatch", f"{evidence['calls_during']} calls passed and none was hit"
     delay_s = _delay_s(fault)
+    if delay_s is not None and fault["point"] in WITHIN:
+        return _decide_within(hits, delay_s, evidence)
     if delay_s is not None:
         slow, slow_before = evidence["slow_during"], evidence["slow_before"]
         if slow == 0:
@@ -107,6 +112,19 @@ def _decide(fault: dict[str, Any], evidence: dict[str, Any]) -> tuple[str, str]:
     if hits:
         return "confirmed", f"{hits} hits counted by the injector"
     return "inconclusive", "neither its hits nor the spans tell of an effect"
+
+
+def _decide_within(hits: int, delay_s: float, evidence: dict[str, Any]) -> tuple[str, str]:
+    """A delay of a part of each call: calls as long as the delay there were before, but fewer."""
+    during, before = evidence["median_ms_during"], evidence["median_ms_before"]
+    if during is None or before is None:
+        return "inconclusive", f"{hits} hits, but no call is recorded during it or before"
+    if during - before < 1000 * delay_s:
+        return (
+            "inconclusive",
+            f"{hits} hits, but the median call took {during - before:.0f} ms longer",
+        )
+    return "confirmed", f"{hits} hits; the median call took {during - before:.0f} ms longer"
 
 
 def _decide_crash(evidence: dict[str, Any]) -> tuple[str, str]:
@@ -209,7 +227,9 @@ def _absence(run: Run, instance: str, start_s: float) -> dict[str, Any]:
 
 
 def _delay_s(fault: dict[str, Any]) -> float | None:
-    """The least delay that the fault promises; None for faults that do not delay."""
+    """The least delay that the fault promises to calls; None for faults that do not delay any."""
+    if fault["point"] in BESIDE:
+        return None
     try:
         attributes = json.loads(fault["attributes"] or "{}")
     except ValueError:

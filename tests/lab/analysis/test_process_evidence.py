@@ -1,0 +1,86 @@
+"""Faults of whole processes and delays inside calls: believed by what was seen, not because they were asked for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.analysis.faults import judge_faults
+from lab.archive import Run
+
+INFO = {"started_s": 0.0, "ended_s": 100.0}
+PAUSE = {
+    "fault_id": "f", "kind": "pause", "target": "bank-1", "point": "process", "commanded_s": 10.0,
+    "effective_s": 10.1, "removed_s": 20.0, "ttl_s": 10.0, "hits": 1,
+    "evidence": {"pid": 7, "signal": "SIGSTOP", "stopped_until_the_end": True},
+}  # fmt: skip
+AWAY = PAUSE | {
+    "kind": "away",
+    "target": "postgres",
+    "evidence": {"pid": 7, "signal": "SIGKILL", "exit": -9, "back_s": 11.5},
+}
+SLOW = {
+    "fault_id": "f", "kind": "latency", "target": "bank-1", "point": "database", "hits": 9,
+    "commanded_s": 10.0, "effective_s": 10.0, "removed_s": 20.0, "ttl_s": 10.0,
+    "attributes": {"latency_ms": 50},
+}  # fmt: skip
+
+
+def span(start_s: float, seconds: float = 0.01) -> dict[str, Any]:
+    row = {"trace_id": "t", "span_id": "s", "service": "bank", "instance": "bank-1"}
+    row |= {"kind": "server", "status": "unset"}
+    return row | {"start_ns": int(start_s * 1e9), "end_ns": int((start_s + seconds) * 1e9)}
+
+
+@pytest.mark.parametrize(
+    ("change", "spans", "status", "why"),
+    [
+        ({}, [9.0, 21.0], "confirmed", "pid 7 and its children were stopped for 9.9 s"),
+        ({}, [9.0, 15.0], "mismatch", "1 spans began in it while it was said to be stopped"),
+        ({"effective_s": None}, [9.0], "mismatch", "SIGSTOP was sent and had no effect"),
+        ({"removed_s": 25.0}, [9.0], "mismatch", "it outlived its TTL of 10 s by 5.0 s"),
+    ],
+)
+def test_a_pause_is_believed_when_nothing_began_in_it(
+    tiny: Callable[..., Run], change: dict[str, Any], spans: list[float], status: str, why: str
+) -> None:
+    [judged] = judge_faults(
+        tiny(info=INFO, faults=[PAUSE | change], spans=[span(at) for at in spans])
+    )
+    assert (judged.status, judged.why) == (status, why)
+
+
+def test_a_pause_that_somebody_else_ended_is_a_mismatch(tiny: Callable[..., Run]) -> None:
+    evidence = {"pid": 7, "signal": "SIGSTOP", "stopped_until_the_end": False}
+    fault = PAUSE | {"target": "postgres", "evidence": evidence}
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault]))
+    assert (judged.status, judged.why) == ("mismatch", "it was running again before the end")
+
+
+def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
+    [judged] = judge_faults(tiny(info=INFO, faults=[AWAY]))
+    assert (judged.status, judged.why) == (
+        "confirmed",
+        "pid 7 ended with -9, ready again after 11.5 s",
+    )
+    unseen = AWAY | {"evidence": {"pid": 7, "signal": "SIGKILL"}}
+    [judged] = judge_faults(tiny(info=INFO, faults=[unseen]))
+    assert judged.status == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(0.25, "confirmed"), (0.12, "inconclusive"), (0.1, "inconclusive")]
+)
+def test_slow_statements_are_believed_when_calls_take_longer_by_one_at_least(
+    tiny: Callable[..., Run], seconds: float, status: str
+) -> None:
+    spans = [span(2 + i / 2, 0.1) for i in range(10)] + [
+        span(11 + i / 2, seconds) for i in range(10)
+    ]
+    [judged] = judge_faults(tiny(info=INFO, faults=[SLOW], spans=spans))
+    assert judged.status == status, judged.why
+
+
+def test_a_delay_beside_all_calls_is_believed_by_its_hits(tiny: Callable[..., Run]) -> None:
+    [judged] = judge_faults(tiny(info=INFO, faults=[SLOW | {"point": "publish"}], spans=[span(12)]))
+    assert (judged.status, judged.why) == ("confirmed", "9 hits counted by the injector")
