@@ -1,4 +1,4 @@
-"""Faults of whole processes and delays inside calls: believed by what was seen, not because they were asked for."""
+"""Faults of whole processes and delays inside calls: believed by what was seen, and not by being asked for."""
 
 from collections.abc import Callable
 from typing import Any
