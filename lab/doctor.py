@@ -15,7 +15,8 @@ import psutil
 from lab import topology as topologies
 from lab.runtimes import pids, ports, spawn
 from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
-from lab.runtimes.processes import FREE_BYTES_MIN, NOT_OURS
+from lab.runtimes.homes import FREE_BYTES_MIN
+from lab.runtimes.processes import NOT_OURS
 from lab.state import Lab, StateError, home_of
 from lab.topology import PROJECT, TopologyError
 

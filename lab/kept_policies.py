@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.state import write_private
+from lab.state import write_whole
 
 ALL = "*"  # all edges, those that no instance has made yet too
 Rows = dict[str, dict[str, Any]]
@@ -15,7 +15,7 @@ Rows = dict[str, dict[str, Any]]
 
 def kept_file(home: Path) -> Path:
     """The instances are told it as LAB_RESILIENCE; a lab that begins has none."""
-    return home / "run" / "resilience.json"
+    return home / "run" / "kept" / "resilience.json"  # a folder that containers can be given
 
 
 def read(home: Path) -> Rows:
@@ -36,8 +36,9 @@ def keep(home: Path, edge: str | None, profile: str | None, switches: Mapping[st
         rows.setdefault(edge, dict(rows[ALL]))
     for name in rows if edge is None else (edge,):
         rows[name] = _changed(rows[name], profile, switches)
-    kept_file(home).parent.mkdir(exist_ok=True)
-    write_private(kept_file(home), json.dumps({name: row for name, row in rows.items() if row}))
+    kept_file(home).parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({name: row for name, row in rows.items() if row})
+    write_whole(kept_file(home), text, mode=0o644)  # instances may be another user's
 
 
 def of(rows: Rows, edge: str) -> dict[str, Any]:

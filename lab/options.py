@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lab.runtimes.choose import NAMES, runtime_of
+from lab.runtimes.client import UsageError
 from lab.runtimes.processes import ProcessesRuntime
 from lab.state import chosen_port_base
+from lab.topology import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from lab.runtimes.compose.runtime import ComposeRuntime
 
 PortBase = Annotated[
     int | None,
@@ -19,9 +24,21 @@ PortBase = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
-def runtime(port_base: int | None) -> ProcessesRuntime:
+RuntimeName = Annotated[
+    str, typer.Option("--runtime", help=f"Where it runs: {' or '.join(NAMES)} (Docker).")
+]
+
+
+def runtime(port_base: int | None) -> "ProcessesRuntime | ComposeRuntime":
     """The lab that is meant. Raises StateError for an impossible port base."""
-    return ProcessesRuntime(chosen_port_base(port_base))
+    return runtime_of(chosen_port_base(port_base))
+
+
+def checked_runtime(name: str) -> str:
+    """A runtime as typed, or "". Raises UsageError."""
+    if name and name not in NAMES:
+        raise UsageError(f"runtime {name!r}{nearest(name, NAMES)}")
+    return name
 
 
 def print_json(content: Any) -> None:

@@ -86,6 +86,9 @@ class Lab:
     databases: dict[str, str]
     instances: list[Entry] = field(default_factory=list)
     servers: list[Entry] = field(default_factory=list)
+    runtime: str = "processes"  # or compose
+    project: str = ""  # compose's name for it
+    images: dict[str, str] = field(default_factory=dict)  # by compose service
     proxy_token: str = ""  # what the fault proxy's API asks for; empty: nothing
     format: int = FORMAT
 
@@ -127,8 +130,13 @@ def new_secret() -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write for the owner alone, whole or not at all."""
+    write_whole(path, text, mode=0o600)
+
+
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """Whoever reads `path` at any time reads the old text or the new one."""
     written = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)

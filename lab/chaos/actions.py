@@ -75,8 +75,11 @@ def kill_instance(
     number = signals.Signals[signal]
     lab = the_lab(configuration)
     if target in {each.name for each in lab.servers}:
-        return _kill_server(Control(lab), target, number, back_within_s)
+        return _kill_held(Control(lab), target, number, back_within_s)
     victim, sagas = _victim(Control(lab), target, when, within_s)
+    if lab.state.runtime != "processes":  # its pid is the engine's business
+        row = _kill_held(Control(lab), victim.name, number, back_within_s)
+        return {**row, "evidence": {**row["evidence"], "sagas_under_way": sagas}}
     if not pids.same(victim.pid, victim.identity):
         raise NotObserved(f"{victim.name} is not running")  # its number may be another's by now
     row = _row("kill", victim, {"signal": signal, "when": when})
@@ -92,7 +95,7 @@ def kill_instance(
     }
 
 
-def _kill_server(
+def _kill_held(
     control: Control, name: str, number: signals.Signals, back_within_s: float | None
 ) -> dict[str, Any]:
     kinds = {signals.SIGKILL: "kill", signals.SIGTERM: "terminate"}

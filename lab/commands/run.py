@@ -9,6 +9,7 @@ import typer
 
 from lab.chaos.experiment import EXPERIMENTS, load_experiment
 from lab.load.profiles import find_profile
+from lab.options import RuntimeName, checked_runtime
 from lab.run.exits import clear_exits
 from lab.run.loading import PROFILES
 from lab.run.play import Played, play_experiment
@@ -27,11 +28,14 @@ def register(app: typer.Typer) -> None:
         profile: Annotated[str, typer.Option(help="a load profile instead of its own")] = "",
         port_base: PortBase = None,
         keep_up: Annotated[bool, typer.Option(help="leave a lab it started running")] = False,
+        runtime: RuntimeName = "",
         as_json: Annotated[bool, typer.Option("--json", help="the result as JSON")] = False,
     ) -> None:
         """Run an experiment. Exit: 0 held, 1 deviated, 2 usage, 3 invalid or interrupted."""
         with clear_exits():
-            played = run_experiment(experiment, seed, profile, port_base, keep_up, quiet=as_json)
+            played = run_experiment(
+                experiment, seed, profile, port_base, keep_up, quiet=as_json, runtime=runtime
+            )
         if as_json:
             typer.echo(json.dumps(summary_of(played)))
         else:
@@ -40,15 +44,29 @@ def register(app: typer.Typer) -> None:
 
 
 def run_experiment(
-    name: str, seed: int, profile: str, port_base: int | None, keep_up: bool, *, quiet: bool
+    name: str,
+    seed: int,
+    profile: str,
+    port_base: int | None,
+    keep_up: bool,
+    *,
+    quiet: bool,
+    runtime: str = "",
 ) -> Played:
     """Everything is checked before anything is started. Raises what lab.run.exits knows."""
+    chosen = checked_runtime(runtime)
     experiment = load_experiment(name, EXPERIMENTS)
     wanted = find_profile(profile or experiment.plan.profile, PROFILES)
     tell = make_teller(quiet)
     try:
         return play_experiment(
-            experiment, wanted, seed=seed, port_base=port_base, keep_up=keep_up, tell=tell
+            experiment,
+            wanted,
+            seed=seed,
+            port_base=port_base,
+            keep_up=keep_up,
+            tell=tell,
+            runtime=chosen,
         )
     finally:
         tell.close()

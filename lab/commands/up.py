@@ -8,9 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from lab import topology as topologies
-from lab.options import AsJson, PortBase, console, print_json, progress_console, runtime
+from lab.options import (
+    AsJson,
+    PortBase,
+    RuntimeName,
+    checked_runtime,
+    console,
+    print_json,
+    progress_console,
+    runtime,
+)
 from lab.runtimes import observers, unpacked
 from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.choose import runtime_of
 from lab.runtimes.client import UsageError
 from lab.runtimes.keeper import RESTART_DELAY_S
 from lab.runtimes.processes import ProcessesRuntime
@@ -57,28 +67,28 @@ def up(
     restart_delay_s: Annotated[
         float, typer.Option(min=0.0, help="From a crash to the first restart.")
     ] = RESTART_DELAY_S,
+    runtime_name: RuntimeName = "",
+    profile: Annotated[
+        str, typer.Option(help="With compose: full, or small (shop, Prometheus, Jaeger).")
+    ] = "full",
     as_json: AsJson = False,
 ) -> None:
     """Start the lab, wait until all is ready, print what can be opened.
 
     Where one runs already, start again what is stopped. Ctrl-C leaves nothing behind.
     """
-    lab = ProcessesRuntime(_port_base(port_base), topology)
-    found, hints = _unpacked(observed_by or [])
+    lab = runtime_of(_port_base(port_base), checked_runtime(runtime_name), topology, profile)
+    by_processes = isinstance(lab, ProcessesRuntime)
+    found, hints = _unpacked(observed_by or []) if by_processes else ([], [])
     with ExitStack() as stack:
         waiting = _Waiting()
         if not as_json:
             status = stack.enter_context(progress_console().status("starting"))
             waiting.show = status.update
-        done = lab.up(
-            _parsed(settings or []),
-            fresh=fresh,
-            proxied=proxied,
-            open_proxy=open_proxy,
-            observed_by=found,
-            restart_delay_s=restart_delay_s,
-            on_progress=waiting.hear,
-        )
+        told: dict[str, Any] = {"fresh": fresh, "proxied": proxied, "open_proxy": open_proxy}
+        if by_processes:
+            told |= {"observed_by": found, "restart_delay_s": restart_delay_s}
+        done = lab.up(_parsed(settings or []), on_progress=waiting.hear, **told)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: it is up, and that is what we say
     here = urls(lab.lab)
     if as_json:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lab.state import PORT_BASE
-from lab.topology import PROJECT, Service, Topology
+from lab.topology import PROJECT, REPLICAS_MAX, Service, Topology
 
 FILE = "docker-compose.yml"
 
@@ -65,8 +65,12 @@ def inner_port(service: Service) -> int:
 
 
 def variables(topology: Topology, port_base: int) -> Mapping[str, str]:
-    """The ports on the host of a lab at `port_base`, by variable."""
-    return {port_variable(name): str(port) for name, port in topology.ports(port_base).items()}
+    """The ports on the host of a lab at `port_base`, by variable; of instances yet to come too."""
+    ports = topology.ports(port_base)
+    for service in topology.services.values():
+        for number in range(REPLICAS_MAX):
+            ports[f"{service.name}-{number + 1}"] = port_base + service.offset + number
+    return {port_variable(name): str(port) for name, port in ports.items()}
 
 
 def _instance(service: Service, number: int) -> list[str]:

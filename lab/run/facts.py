@@ -34,11 +34,12 @@ def facts(running: RunningLab) -> dict[str, Any]:
         **found,
         "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
         "port_base": lab.port_base,
+        "runtime": lab.runtime,
         "observers": {name: lab.addresses[name] for name in OBSERVERS if name in lab.addresses},
         "config": config,
         "versions": {
             "python": platform.python_version(),
-            **{server: _server(server) for server in SERVERS},
+            **{server: lab.images.get(server) or _server(server) for server in SERVERS},
             **{name: _package(package) for name, package in TOOLS.items()},
         },
         "host": {

@@ -21,7 +21,7 @@ from lab.run.recording import NotRecording
 from lab.run.rundir import RunDir
 from lab.run.story import Script, Story
 from lab.run.telling import Teller
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.choose import runtime_of
 from lab.state import StateError, chosen_port_base
 
 
@@ -36,12 +36,18 @@ class Played:
 
 @contextmanager
 def a_lab(
-    port_base: int, tell: Teller, *, keep_up: bool = False, proxied: bool = False
+    port_base: int,
+    tell: Teller,
+    *,
+    keep_up: bool = False,
+    proxied: bool = False,
+    runtime: str = "",
 ) -> Iterator[None]:
     """The running lab, else one of our own, which is taken down at the end unless `keep_up`.
 
     Raises StateError if the edges must be `proxied` and those of the running one are not.
     """
+    chosen = runtime_of(port_base, runtime)
     try:
         mine = False
         if proxied and not find_lab(port_base).state.proxied:
@@ -54,14 +60,14 @@ def a_lab(
         mine = True
     if mine:
         tell.phase("starting the lab")
-        up = ProcessesRuntime(port_base).up(proxied=proxied)
+        up = chosen.up(proxied=proxied)
         tell.say(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
     try:
         yield
     finally:
         if mine and not keep_up:
             tell.phase("taking the lab down")
-            ProcessesRuntime(port_base).down()
+            chosen.down()
 
 
 def play_experiment(
@@ -72,12 +78,22 @@ def play_experiment(
     port_base: int | None,
     keep_up: bool,
     tell: Teller,
+    runtime: str = "",
 ) -> Played:
-    """`lab run`. Raises StateError, NotRecording."""
+    """`lab run`, on the lab that is up, else on one of `runtime`. Raises StateError, NotRecording."""
     plan = experiment.plan
     script = Script(plan.phases, plan.load_s, True, plan.recovery_from)
     return _play(
-        experiment.stem, experiment.path, script, profile, seed, port_base, keep_up, tell, plan
+        experiment.stem,
+        experiment.path,
+        script,
+        profile,
+        seed,
+        port_base,
+        keep_up,
+        tell,
+        plan,
+        runtime,
     )
 
 
@@ -105,11 +121,13 @@ def _play(
     keep_up: bool,
     tell: Teller,
     plan: Plan | None = None,
+    runtime: str = "",
 ) -> Played:
     port_base = chosen_port_base(chosen)
     proxied = plan is not None and plan.proxied
     limits = [limit_of(row) for row in plan.guard] if plan else []
-    with stoppable(), a_lab(port_base, tell, keep_up=keep_up, proxied=proxied):
+    own = a_lab(port_base, tell, keep_up=keep_up, proxied=proxied, runtime=runtime)
+    with stoppable(), own:
         run = RunDir.make(stem, seed, experiment=experiment)
         tell.say(f"run {run.path}")
         run.update(profile=profile.name, **facts(find_lab(port_base)))

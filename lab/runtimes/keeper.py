@@ -119,6 +119,14 @@ class Keeper:
         await asyncio.wait([self._task], timeout=2.0)
         self._change(State.STOPPED)
 
+    def lives(self, pid: int, identity: str) -> bool:
+        """Whether it is still the very process that it was."""
+        return pids.same(pid, identity)
+
+    def stands_still(self) -> bool:
+        """Whether it is paused in fact, as the system says."""
+        return pids.stopped(self.pid)
+
     def facts(self) -> dict[str, Any]:
         """For `lab status`. Times in s; `uptime_s` None while it is not running."""
         now = time.time()

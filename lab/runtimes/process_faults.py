@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.runtimes import pids
 from lab.runtimes.keeper import READY_S, Keeper, State
 from lab.runtimes.process_kinds import KINDS, TTL_S_MAX
 
@@ -105,9 +104,9 @@ class ProcessFaults:
         fault.evidence = {"pid": pid, "signal": number.name}
         keeper.send(number, restart=fault.kind != "away")
         if fault.kind == "pause":
-            in_force = await _until(lambda: pids.stopped(pid))
+            in_force = await _until(keeper.stands_still)
         else:
-            in_force = await _until(lambda: not pids.same(pid, identity))
+            in_force = await _until(lambda: not keeper.lives(pid, identity))
         if in_force and fault.removed_s is None:
             fault.effective_s, fault.hits = time.time(), 1
             self._tell(fault, "effective")
@@ -125,7 +124,7 @@ class ProcessFaults:
             fault.timer.cancel()
         keeper = fault.keeper
         if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
-            fault.evidence["stopped_until_the_end"] = pids.stopped(keeper.pid)
+            fault.evidence["stopped_until_the_end"] = keeper.stands_still()
             keeper.send(signal.SIGCONT, restart=True)
         elif fault.kind == "away":
             keeper.start()

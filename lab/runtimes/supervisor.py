@@ -13,16 +13,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lab import topology as topologies
 from lab.runtimes import httpd, pids
 from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.children import Children
-from lab.runtimes.control import Control
+from lab.runtimes.control import Control, Supervision
 from lab.runtimes.keeper import Keeper, Plan, State
 from lab.runtimes.logs import explain
 from lab.runtimes.plans import Plans, preload
@@ -141,7 +141,7 @@ class Supervisor:
         keepers = list(self.keepers.values())
         processes = [keeper.facts() for keeper in keepers]
         if live:
-            answers = await asyncio.gather(*(_alive(keeper) for keeper in keepers))
+            answers = await asyncio.gather(*(alive(keeper) for keeper in keepers))
             for facts, answered in zip(processes, answers, strict=True):
                 if facts["state"] == "ready" and not answered:
                     facts["state"] = "unready"
@@ -285,7 +285,7 @@ class Supervisor:
             print(json.dumps(progress), file=self._told, flush=True)
 
 
-async def _alive(keeper: Keeper) -> bool:
+async def alive(keeper: Keeper) -> bool:
     if keeper.state is not State.READY:
         return False
     with suppress(TimeoutError):
@@ -303,18 +303,31 @@ async def _first_failure(*work: Coroutine[Any, Any, None]) -> None:
         raise errors.exceptions[0] from None
 
 
+class Supervising(Supervision, Protocol):
+    """A supervisor of any runtime, from its start to its end."""
+
+    stop: asyncio.Event
+
+    async def start(self) -> None: ...
+    async def shut_down(self) -> None: ...
+    def tell(self, progress: dict[str, Any]) -> None: ...
+
+
 async def supervise(order: dict[str, Any], reader: asyncio.StreamReader) -> int:
     """Bring the lab up, keep it until told to stop; the exit code."""
     lab = Lab(**order["lab"])
     topology = topologies.load(Path(lab.topology))
-    supervisor = Supervisor(lab, topology, order["restart_delay_s"])
+    return await keep_up(Supervisor(lab, topology, order["restart_delay_s"]), reader)
+
+
+async def keep_up(supervisor: Supervising, reader: asyncio.StreamReader) -> int:
+    """Start it, answer its control API until told to stop, shut it down; the exit code."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop.set)
     watching = asyncio.create_task(_until_released(reader, supervisor.stop))
-    control = await httpd.serve(
-        Control(supervisor).answer, topology.ports(lab.port_base)["control"]
-    )
+    port = supervisor.topology.ports(supervisor.lab.port_base)["control"]
+    control = await httpd.serve(Control(supervisor).answer, port)
     code = await _bring_up(supervisor)
     if code == 0:
         await supervisor.stop.wait()
@@ -325,7 +338,7 @@ async def supervise(order: dict[str, Any], reader: asyncio.StreamReader) -> int:
     return code
 
 
-async def _bring_up(supervisor: Supervisor) -> int:
+async def _bring_up(supervisor: Supervising) -> int:
     starting = asyncio.create_task(supervisor.start())
     stopping = asyncio.create_task(supervisor.stop.wait())
     began = time.monotonic()
@@ -348,7 +361,11 @@ async def _until_released(reader: asyncio.StreamReader, stop: asyncio.Event) -> 
         stop.set()
 
 
-async def run() -> int:
+Supervise = Callable[[dict[str, Any], asyncio.StreamReader], Awaitable[int]]
+
+
+async def run(supervise: Supervise) -> int:
+    """Read the order from stdin and carry it out."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -356,4 +373,4 @@ async def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run()))
+    sys.exit(asyncio.run(run(supervise)))

@@ -246,7 +246,7 @@ def test_no_room_on_the_disk_is_said_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runtime = stub_runtime()
-    monkeypatch.setattr("lab.runtimes.processes.FREE_BYTES_MIN", 1 << 60)
+    monkeypatch.setattr("lab.runtimes.homes.FREE_BYTES_MIN", 1 << 60)
     with pytest.raises(StateError, match="MB left on its disk"):
         runtime.up()
 

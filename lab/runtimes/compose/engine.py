@@ -1,0 +1,129 @@
+"""The container engine's API, as far as the lab needs it, on its socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+ANSWER_S = 30.0
+HEADER_BYTES = 8  # before each piece of a log: which stream, three zeros, the piece's length
+
+
+class EngineRefused(Exception):
+    """The engine did not do it; the message has its reason."""
+
+
+class Engine:
+    """One engine at `endpoint` (`unix:///...`, `tcp://host:port`). Needs a running event loop.
+
+    No API version is named: every engine then answers in its own newest one, and what is used here
+    has not changed since 20.10.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        scheme, _, where = endpoint.partition("://")
+        unix = scheme == "unix"
+        self._base = "http://engine" if unix else f"http://{where}"
+        connector = aiohttp.UnixConnector(where, limit=0) if unix else aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def containers(self, project: str) -> list[dict[str, Any]]:
+        """All containers of a compose project, running or not."""
+        filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
+        found: list[dict[str, Any]] = await self._ask(
+            "GET", "/containers/json", params={"all": "1", "filters": filters}
+        )
+        return found
+
+    async def inspect(self, container: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self._ask("GET", f"/containers/{container}/json")
+        return found
+
+    async def start(self, container: str) -> None:
+        await self._ask("POST", f"/containers/{container}/start")
+
+    async def stop(self, container: str, timeout_s: float) -> None:
+        await self._ask(
+            "POST", f"/containers/{container}/stop", params={"t": str(round(timeout_s))}
+        )
+
+    async def kill(self, container: str, signal: str) -> None:
+        """Signals its PID 1. The engine takes it for wanted: no restart policy applies after it."""
+        await self._ask("POST", f"/containers/{container}/kill", params={"signal": signal})
+
+    async def pause(self, container: str) -> None:
+        await self._ask("POST", f"/containers/{container}/pause")
+
+    async def unpause(self, container: str) -> None:
+        await self._ask("POST", f"/containers/{container}/unpause")
+
+    async def execute(self, container: str, argv: list[str]) -> int | None:
+        """Run a command inside; its exit code, None if the container ended with it."""
+        made = await self._ask("POST", f"/containers/{container}/exec", body={"Cmd": argv})
+        await self._ask("POST", f"/exec/{made['Id']}/start", body={"Detach": True})
+        try:
+            while (state := await self._ask("GET", f"/exec/{made['Id']}/json"))["Running"]:
+                await asyncio.sleep(0.02)
+        except EngineRefused:
+            return None
+        code: int | None = state["ExitCode"]
+        return code
+
+    async def memory_bytes(self, container: str) -> int:
+        """What it uses, without the page cache that could be dropped."""
+        options = {"stream": "false", "one-shot": "true"}
+        stats = await self._ask("GET", f"/containers/{container}/stats", params=options)
+        memory = stats.get("memory_stats", {})
+        details = memory.get("stats", {})
+        cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+        return int(memory.get("usage", 0) - cache)
+
+    async def events(self, project: str) -> AsyncIterator[dict[str, Any]]:
+        """What happens to the project's containers, from now on until the engine goes away."""
+        filters = json.dumps({"type": ["container"], "label": [f"{PROJECT_LABEL}={project}"]})
+        async with self._stream("/events", {"filters": filters}) as answer:
+            async for line in answer.content:
+                yield json.loads(line)
+
+    async def logs(self, container: str, since_s: float) -> AsyncIterator[bytes]:
+        """What it says on both streams since then, piece by piece, until it ends."""
+        options = {"follow": "1", "stdout": "1", "stderr": "1", "since": f"{since_s:.9f}"}
+        async with self._stream(f"/containers/{container}/logs", options) as answer:
+            while True:
+                try:
+                    header = await answer.content.readexactly(HEADER_BYTES)
+                    yield await answer.content.readexactly(int.from_bytes(header[4:], "big"))
+                except asyncio.IncompleteReadError:
+                    return
+
+    def _stream(self, path: str, params: dict[str, str]) -> Any:
+        forever = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S)
+        return self._session.get(self._base + path, params=params, timeout=forever)
+
+    async def _ask(
+        self, method: str, path: str, *, params: dict[str, str] | None = None, body: Any = None
+    ) -> Any:
+        """The JSON answer. Raises EngineRefused."""
+        try:
+            async with self._session.request(
+                method,
+                self._base + path,
+                params=params,
+                json=body,
+                timeout=aiohttp.ClientTimeout(total=ANSWER_S),
+            ) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise EngineRefused(f"the engine does not answer: {error}") from None
+        content = json.loads(text) if text.startswith(("{", "[")) else None
+        if answer.status >= 400:
+            said = content.get("message") if isinstance(content, dict) else text.strip()
+            raise EngineRefused(f"{method} {path}: {answer.status} {said}")
+        return content

@@ -1,0 +1,147 @@
+"""What compose is told of a lab: ports and secrets in an environment file, settings in an override."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.render import compose as rendered
+from lab.render.compose import password_variable, port_variable
+from lab.runtimes.compose import ENV_FILE
+from lab.runtimes.compose.parts import service_of
+from lab.runtimes.compose.tool import Compose
+from lab.runtimes.homes import prepare
+from lab.state import kept_secret, labs_folder, new_secret, write_private, write_whole
+from lab.topology import PROJECT, Topology
+
+COMPOSE_FILE = PROJECT / rendered.FILE
+PROFILES = ("full", "small")
+OURS = (
+    "nginx",
+    "mail",
+    "recorder",
+    "proxy",
+)  # beside the services: what hears the settings for all
+FOLDERS = ("inside", "inside/logs", "run/kept", "run/proxy")
+
+
+def project_of(port_base: int) -> str:
+    return f"breakwater-{port_base}"
+
+
+def env_file(home: Path) -> Path:
+    return home / ENV_FILE
+
+
+def override_file(home: Path) -> Path:
+    return home / "compose.override.yml"
+
+
+def compose_of(home: Path, profile: str = "full") -> Compose:
+    """The project of the lab in `home`."""
+    files = [COMPOSE_FILE]
+    if override_file(home).is_file():
+        files.append(override_file(home))
+    return Compose(project_of(int(home.name)), files, env_file(home), [profile])
+
+
+def everything_of(home: Path) -> Compose:
+    """The same with every profile: what there may be to end."""
+    some = compose_of(home)
+    return Compose(some.project, some.files, some.env_file, ["*"])
+
+
+class Environment:
+    """One lab's variables. The databases' passwords live as long as the volume they are in."""
+
+    def __init__(self, home: Path, topology: Topology, profile: str) -> None:
+        self.home = home
+        self.port_base = int(home.name)
+        self.topology = topology
+        self.profile = profile
+        self.variables: dict[str, str] = {}
+
+    def write(self, settings: Mapping[str, str], *, fresh: bool) -> None:
+        """Folders, `compose.env` and `compose.override.yml`. Raises StateError."""
+        prepare(self.home, fresh=fresh)
+        for name in FOLDERS:
+            (self.home / name).mkdir(parents=True, exist_ok=True)
+        (labs_folder() / "runs").mkdir(exist_ok=True)
+        self.variables = self._fixed() | self._secrets()
+        self.variables |= {name: value for name, value in settings.items() if "." not in name}
+        if self.profile == "small":
+            self.variables["OTLP_ENDPOINT"] = "http://jaeger:4318"
+        lines = [f"{name}={value}\n" for name, value in self.variables.items()]
+        write_private(env_file(self.home), "".join(lines))
+        write_override(self.home, settings_by_instance(settings, self.topology), {})
+
+    def _fixed(self) -> dict[str, str]:
+        return {
+            "COMPOSE_PROJECT_NAME": project_of(self.port_base),
+            "COMPOSE_PROFILES": self.profile,
+            "LAB_HOME": str(self.home),
+            "LAB_RUNS": str(labs_folder() / "runs"),
+            "LAB_UID": str(os.getuid()),
+            "LAB_GID": str(os.getgid()),
+            **rendered.variables(self.topology, self.port_base),
+        }
+
+    def _secrets(self) -> dict[str, str]:
+        folder = self.home / "data" / "compose"
+        names = [
+            "POSTGRES_PASSWORD",
+            *(
+                password_variable(each.name)
+                for each in self.topology.services.values()
+                if "postgres" in each.stores
+            ),
+        ]
+        kept = {name: kept_secret(folder / name) for name in names}
+        return kept | {"SERVICE_SECRET": new_secret(), "LAB_TOKEN": new_secret()}
+
+
+def settings_by_instance(
+    settings: Mapping[str, str], topology: Topology
+) -> dict[str, dict[str, str]]:
+    """`--set` of one service or one instance, and of all what compose.env does not pass on, by instance."""
+    told: dict[str, dict[str, str]] = {}
+    for service in topology.services.values():
+        for number in range(1, service.replicas + 1):
+            instance = f"{service.name}-{number}"
+            for name, value in settings.items():
+                target, _, own = name.rpartition(".")
+                if target in ("", service.name, instance):
+                    told.setdefault(instance, {})[own] = value
+    return told
+
+
+def write_override(
+    home: Path, environments: Mapping[str, Mapping[str, str]], added: Mapping[str, Any]
+) -> None:
+    """Settings of single instances, and whole services that docker-compose.yml does not have."""
+    services: dict[str, Any] = {
+        name: {"environment": dict(env)} for name, env in environments.items()
+    }
+    for name, service in added.items():
+        services[name] = {**service, **services.get(name, {})}
+        services[name]["environment"] = {
+            **service["environment"],
+            **dict(environments.get(name, {})),
+        }
+    text = json.dumps({"services": services}, indent=1)  # JSON is YAML
+    write_whole(override_file(home), text + "\n", mode=0o644)
+
+
+def another_instance(topology: Topology, name: str) -> dict[str, Any]:
+    """The compose service of an instance beyond those in docker-compose.yml: `orders-3`, made as `orders-1`."""
+    service = topology.services[service_of(name, topology)]
+    first = f"{service.name}-1"
+    made: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"][first]
+    inner = rendered.inner_port(service)
+    made["hostname"] = name
+    made["ports"] = [f"127.0.0.1:${{{port_variable(name)}}}:{inner}"]
+    made["environment"] |= {"INSTANCE": name, "ADVERTISE": f"{name}:{inner}"}
+    return made

@@ -1,0 +1,61 @@
+"""What a container is to the lab: a service's instance, a server, a tool or an observer, and when it is ready."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.runtimes import probes
+from lab.runtimes.children import OnExit
+from lab.runtimes.keeper import Plan
+from lab.runtimes.probes import Probe
+from lab.topology import Topology
+
+SERVERS = ("postgres", "valkey", "nats", "nginx")
+TOOLS = ("mail", "recorder", "proxy")
+# name: the port it answers on and the path that says so; what is not listed is ready when it runs
+HEALTH = {
+    "nginx": ("nginx", "/health"),
+    "nats": ("nats monitoring", "/healthz"),
+    "mail": ("mail_page", "/health"),
+    "recorder": ("recorder", "/health"),
+    "jaeger": ("jaeger", "/"),
+    "prometheus": ("prometheus", "/-/ready"),
+    "alertmanager": ("alertmanager", "/-/ready"),
+    "grafana": ("grafana", "/api/health"),
+}
+PROBES = {"postgres": probes.postgres, "valkey": probes.valkey}
+
+
+def plan_of(name: str, topology: Topology, ports: Mapping[str, int], logs: Path) -> Plan:
+    """The plan of the compose service `name`; the engine starts it, so it says nothing of that."""
+    service = service_of(name, topology)
+    if service:
+        kind, port = "service", ports[name]
+        ready = probes.http(port, "/ready")
+    else:
+        kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
+        port, ready = _listener(name, ports)
+    ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
+    return Plan(name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service)
+
+
+def service_of(name: str, topology: Topology) -> str:
+    """`orders` for `orders-2`, "" for what is no service's instance."""
+    stem, dash, number = name.rpartition("-")
+    return stem if dash and number.isdigit() and stem in topology.services else ""
+
+
+def _listener(name: str, ports: Mapping[str, int]) -> tuple[int, Probe]:
+    if name in HEALTH and HEALTH[name][0] in ports:
+        listener, path = HEALTH[name]
+        return ports[listener], probes.http(ports[listener], path)
+    if name in PROBES:
+        return ports[name], PROBES[name](ports[name])
+    return ports.get(name, 0), _runs
+
+
+async def _runs() -> bool:
+    return True
+
+
+async def _engine_starts_it(_on_exit: OnExit) -> int:
+    raise NotImplementedError("lab.runtimes.compose.container starts containers")

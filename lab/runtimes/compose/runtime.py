@@ -1,0 +1,225 @@
+"""The compose runtime: the same seven verbs, the lab in containers."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lab import topology as topologies
+from lab.runtimes import client, homes, ports
+from lab.runtimes.client import UsageError
+from lab.runtimes.compose import tool
+from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
+from lab.runtimes.compose.environment import (
+    PROFILES,
+    Environment,
+    compose_of,
+    env_file,
+    everything_of,
+    override_file,
+    project_of,
+)
+from lab.runtimes.compose.tool import Compose, EngineError
+from lab.runtimes.detached import Detached, UpFailed
+from lab.runtimes.runtime import Progress, Up
+from lab.runtimes.servers import POSTGRES_USER, postgres_url
+from lab.runtimes.supervised import SupervisedRuntime, check_settings
+from lab.state import Lab, StateError
+from lab.topology import Topology, nearest
+
+SUPERVISOR = "lab.runtimes.compose.supervisor"
+NAME = "compose"
+LEAVE_S = "5"
+BUILT = "recorder"  # any service with the shop's image: building one builds it for all
+HTTP = {
+    "ingress": "nginx",
+    **{name: name for name in ("mail_page", "recorder", "control", "locust_ui", "jaeger")},
+    **{name: name for name in ("prometheus", "alertmanager", "grafana", "jupyter")},
+}
+SMALL_LACKS = ("recorder", "alertmanager", "grafana")
+
+
+class ComposeRuntime(SupervisedRuntime):
+    """One lab in containers, at `port_base`, in `.lab/<port_base>/`.
+
+    Status, logs, kill, scale and address are as with processes: they ask the supervisor, or read its files.
+    """
+
+    def __init__(
+        self,
+        port_base: int,
+        topology: Path = topologies.DEFAULT_PATH,
+        profile: str = "full",
+    ) -> None:
+        super().__init__(port_base, topology)
+        self.profile = profile
+
+    def up(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        fresh: bool = False,
+        proxied: bool = False,
+        open_proxy: bool = False,
+        on_progress: Progress = lambda told: None,
+    ) -> Up:
+        """Build the image, start every container, wait until all are ready; heals what already runs.
+
+        Raises EngineError, UpFailed, StateError, TopologyError.
+        """
+        began = time.monotonic()
+        settings = dict(settings or {})
+        topology = topologies.load(self._topology)
+        check_settings(settings, topology)
+        if self.profile not in PROFILES:
+            raise UsageError(f"profile {self.profile!r}{nearest(self.profile, PROFILES)}")
+        if proxied or open_proxy:
+            raise UsageError(
+                "--proxied is for --runtime processes: compose has no proxy on its edges yet"
+            )
+        tool.check()
+        with homes.locked(self.home) as lock:
+            if lock is None:
+                return self._heal(began, fresh, settings, False)
+            cleaned = self._clean()
+            self._check_ports(topology)
+            environment = Environment(self.home, topology, self.profile)
+            environment.write(settings, fresh=fresh)
+            compose = compose_of(self.home, self.profile)
+            lab = self._new_compose_lab(topology, environment, settings)
+            try:
+                self._bring_up(compose, lab, lock, on_progress, fresh=fresh)
+            except BaseException:
+                if self._supervisor is not None:
+                    self._supervisor.end()
+                self._take_down(fresh=False)
+                raise
+            (self.home.parent / "current").write_text(f"{self.port_base}\n")
+        return Up(False, round(time.monotonic() - began, 2), cleaned)
+
+    def down(self) -> bool:
+        """End the supervisor and every container, also of a start that was cut short; volumes stay."""
+        was_up = self._end_supervisor()
+        with homes.locked(self.home) as lock:
+            if lock is None:
+                raise StateError(f"the lab in {self.home} was started again meanwhile")
+            tool.check()
+            was_up = self._take_down(fresh=False) or was_up
+        current = self.home.parent / "current"
+        with suppress(OSError):
+            if current.read_text().strip() == str(self.port_base):
+                current.unlink()
+        return was_up
+
+    def status(self, *, live: bool = True) -> dict[str, Any]:
+        """As the supervisor sees it, with the memory of each container as the engine counts it."""
+        status = client.ask(self.lab, "GET", f"/status?live={int(live)}")
+        used = asyncio.run(_memory_mb(tool.endpoint(), project_of(self.port_base)))
+        for process in status["processes"]:
+            process["memory_mb"] = used.get(process["name"], 0.0)
+        status["memory_mb"] = round(sum(each["memory_mb"] for each in status["processes"]), 1)
+        return status
+
+    # -- parts of up and down -----------------------------------------------------------------
+
+    def _bring_up(
+        self, compose: Compose, lab: Lab, lock: int, on_progress: Progress, *, fresh: bool
+    ) -> None:
+        log = self.home / "logs" / "compose.log"
+        if fresh:
+            compose.run("down", "--volumes", "--timeout", LEAVE_S, log=log)
+        on_progress({"name": "the image", "state": "building"})
+        compose.run("build", BUILT, log=log)
+        on_progress({"name": "the image", "state": "ready"})
+        on_progress({"name": "the stores", "state": "starting"})
+        try:
+            compose.run("up", "--detach", "--no-build", "--remove-orphans", log=log)
+        except EngineError as error:
+            raise UpFailed([str(error), *compose.troubled()]) from None
+        on_progress({"name": "the stores", "state": "ready"})
+        self._supervisor = Detached(SUPERVISOR, self.home, lock)
+        order = {"lab": asdict(lab), "endpoint": tool.endpoint(), "profile": self.profile}
+        self._supervisor.bring_up(order, on_progress)
+
+    def _check_ports(self, topology: Topology) -> None:
+        numbers = topology.ports(self.port_base)
+        opened = {
+            k: p for k, p in numbers.items() if k not in ("locust_ui", "jaeger_otlp", "proxy")
+        }
+        if busy := ports.taken(opened):
+            advice = "end it, or choose other ports with `--port-base`"
+            raise UpFailed([*map(str, busy), advice])
+
+    def _clean(self) -> list[str]:
+        """What a supervisor that died, or a start that was cut short, has left."""
+        if not env_file(self.home).is_file():
+            return []
+        left = everything_of(self.home).containers()
+        self._take_down(fresh=False)
+        return [f"ended {len(left)} containers that the last lab left"] if left else []
+
+    def _take_down(self, *, fresh: bool) -> bool:
+        """Containers and network away; whether there were any."""
+        if not env_file(self.home).is_file():
+            return False
+        compose = everything_of(self.home)
+        there = bool(compose.containers())
+        options = ["--volumes"] if fresh else []
+        compose.run("down", "--remove-orphans", "--timeout", LEAVE_S, *options)
+        for path in (self.home / "lab.json", env_file(self.home), override_file(self.home)):
+            path.unlink(missing_ok=True)
+        return there
+
+    def _new_compose_lab(
+        self, topology: Topology, environment: Environment, settings: dict[str, str]
+    ) -> Lab:
+        numbers, secrets = topology.ports(self.port_base), environment.variables
+        lacks = SMALL_LACKS if self.profile == "small" else ()
+        addresses = {
+            name: f"http://127.0.0.1:{numbers[listener]}"
+            for name, listener in HTTP.items()
+            if listener in numbers and name not in lacks
+        }
+        postgres = numbers["postgres"]
+        addresses |= {
+            "postgres": postgres_url(
+                postgres, POSTGRES_USER, secrets["POSTGRES_PASSWORD"], "postgres"
+            ),
+            "valkey": f"redis://127.0.0.1:{numbers['valkey']}/0",
+            "nats": f"nats://127.0.0.1:{numbers['nats']}",
+            "nats_monitoring": f"http://127.0.0.1:{numbers['nats monitoring']}",
+            "mail_smtp": f"smtp://127.0.0.1:{numbers['mail_smtp']}",
+        }
+        return Lab(
+            port_base=self.port_base,
+            home=str(self.home),
+            topology=str(topology.path.absolute()),
+            started_s=time.time(),
+            token=secrets["LAB_TOKEN"],
+            service_secret=secrets["SERVICE_SECRET"],
+            settings=settings,
+            addresses=addresses,
+            databases={
+                name: postgres_url(postgres, name, secrets[f"DB_PASSWORD_{name.upper()}"], name)
+                for name, service in topology.services.items()
+                if "postgres" in service.stores
+            },
+            runtime=NAME,
+            project=project_of(self.port_base),
+        )
+
+
+async def _memory_mb(endpoint: str, project: str) -> dict[str, float]:
+    engine = Engine(endpoint)
+    try:
+        found = {each["Labels"][SERVICE_LABEL]: each for each in await engine.containers(project)}
+        running = {name: each["Id"] for name, each in found.items() if each["State"] == "running"}
+        used = await asyncio.gather(*(engine.memory_bytes(each) for each in running.values()))
+        return {name: round(n / 2**20, 1) for name, n in zip(running, used, strict=True)}
+    except EngineRefused:
+        return {}
+    finally:
+        await engine.close()
