@@ -14,6 +14,7 @@ from lab.analysis.plots.shoppers import (
 )
 from lab.analysis.plots.style import svg, use_style
 from lab.analysis.plots.timeline import timeline
+from lab.analysis.plots.traces import time_by_hop, time_over_time, waterfall
 
 __all__ = [
     "answers_over_time",
@@ -30,6 +31,9 @@ __all__ = [
     "sli_chart",
     "spectrum",
     "svg",
+    "time_by_hop",
+    "time_over_time",
     "timeline",
     "use_style",
+    "waterfall",
 ]

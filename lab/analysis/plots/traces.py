@@ -1,0 +1,132 @@
+"""Where requests' time went: by hop before and during the fault, over time, and one request's waterfall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lab.analysis.critical_path import critical_path
+from lab.analysis.plots.style import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PINK,
+    RED,
+    SECONDS,
+    SKY,
+    canvas,
+    legend,
+    say,
+    shade,
+    styled,
+)
+from lab.analysis.traces import Traces
+from lab.analysis.windows import fault_bands, load_span
+from lab.archive import Run
+
+HOPS_MAX = 8
+COLOURS = (BLUE, ORANGE, GREEN, SKY, PINK, "#8c6d31", MUTED)
+ROWS_MAX = 40
+
+
+@styled
+def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
+    """Which hop made requests slower? Mean ms of the critical path by hop, before and during."""
+    route = route or next(iter(traces.routes()), None)
+    change = traces.change(route)
+    if change.empty:
+        figure, (panel,) = canvas(1)
+        say(panel, "no traces on both sides: before the fault and during it")
+        return figure
+    largest = change.max(axis=1).nlargest(HOPS_MAX).index
+    rows = change.loc[[hop for hop in change.index if hop in largest]]
+    figure, (panel,) = canvas(1, 1.0 + 0.42 * len(rows))
+    at = np.arange(len(rows))
+    panel.barh(at - 0.19, rows["before_ms"], height=0.36, color=BLUE, label="before")
+    panel.barh(at + 0.19, rows["during_ms"], height=0.36, color=ORANGE, label="during")
+    for y, added in zip(at, rows["added_ms"], strict=True):
+        end = rows[["before_ms", "during_ms"]].iloc[y].max()
+        panel.annotate(f"{added:+,.1f} ms", (end, y), xytext=(5, 0), textcoords="offset points",
+                       va="center", fontsize=8.5, color=INK)  # fmt: skip
+    panel.set_yticks(at, [hop.replace("->", " → ") for hop in rows.index])
+    panel.invert_yaxis()
+    panel.margins(x=0.12)
+    panel.grid(axis="y", visible=False)
+    panel.set_xlabel("mean time on the critical path, ms a request")
+    added = change["added_ms"].sum()
+    worst = rows.index[0].replace("->", " → ")
+    slower = f"by {added:,.0f} ms? {worst} adds {rows['added_ms'].iloc[0]:,.0f}"
+    panel.set_title(f"Which hop made {route} slower {slower if added > 0 else '? None: it is not'}")
+    legend(figure, panel)
+    return figure
+
+
+@styled
+def time_over_time(
+    run: Run, traces: Traces, route: str | None = None, width_s: float = 1.0
+) -> Figure:
+    """When did which hop take how long? Mean ms a request by hop, stacked, with the fault's band."""
+    route = route or next(iter(traces.routes()), None)
+    figure, (panel,) = canvas(1, 3.2)
+    parts = traces.over_time(route, width_s)
+    if parts.empty:
+        say(panel, "no traces of this route")
+        return figure
+    hops = _with_rest(traces, route)
+    kept = [hop for hop in hops if hop in parts.columns]
+    rest = parts.drop(columns=kept).sum(axis=1)
+    start, end = load_span(run)
+    at = parts.index.to_numpy() - start + width_s / 2
+    layers = [parts[hop].to_numpy() for hop in kept] + ([rest.to_numpy()] if rest.any() else [])
+    names = [hop.replace("->", " → ") for hop in kept] + (["all others"] if rest.any() else [])
+    panel.stackplot(at, layers, labels=names, colors=COLOURS, linewidth=0)
+    shade(panel, fault_bands(run), start)
+    panel.set_xlim(0, end - start)
+    panel.set_ylabel("mean time, ms a request")
+    panel.set_xlabel(SECONDS)
+    panel.set_title(f"What did {route} spend its time on?")
+    legend(figure, panel, columns=4)
+    return figure
+
+
+@styled
+def waterfall(traces: Traces, trace_id: str) -> Figure:
+    """What was one request waiting for, moment by moment? Its spans; the critical path in blue."""
+    trace = traces.trace(trace_id)
+    zero, end = trace.times(trace.root)
+    spans = list(trace.depth_first())
+    in_time = [(depth, span) for depth, span in spans if trace.times(span)[0] < end]
+    rows = in_time[:ROWS_MAX]
+    figure, (panel,) = canvas(1, 1.0 + 0.24 * len(rows))
+    ms = 1e6
+    on_path: dict[str, list[tuple[float, float]]] = {}
+    for piece in critical_path(trace):
+        stretch = ((piece.start_ns - zero) / ms, piece.duration_ns / ms)
+        on_path.setdefault(piece.span.id, []).append(stretch)
+    for y, (_, span) in enumerate(rows):
+        first, last = trace.times(span)
+        whole = [((first - zero) / ms, max((last - first) / ms, 0.05))]
+        panel.broken_barh(whole, (y - 0.3, 0.6), color=RED if span.error else GRID, alpha=0.55)
+        panel.broken_barh(on_path.get(span.id, []), (y - 0.3, 0.6), color=BLUE)
+    labels = [f"{'  ' * min(depth, 8)}{span.service}: {span.name[:44]}" for depth, span in rows]
+    panel.set_yticks(range(len(rows)), labels, fontsize=8, ha="left")
+    panel.tick_params(axis="y", pad=262, length=0)
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+    panel.grid(axis="y", visible=False)
+    panel.axvline((end - zero) / ms, color=MUTED, linewidth=1.0, linestyle=":")
+    panel.set_xlim(-0.01 * (end - zero) / ms, 1.06 * (end - zero) / ms)
+    later = len(spans) - len(rows)
+    more = f"; {later} more spans, most after the answer" if later else ""
+    panel.set_xlabel(f"ms since the request reached the gateway (dotted: answered){more}")
+    panel.set_title(f"What was {trace.root.name} waiting for? ({(end - zero) / ms:,.0f} ms)")
+    return figure
+
+
+def _with_rest(traces: Traces, route: str | None, most: int = 6) -> Sequence[str]:
+    """The hops that matter over the whole run, the largest first; the others are summed up."""
+    return [str(hop) for hop in traces.hops("all", route).index[:most]]
