@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def notebook(
     name: Annotated[
-        str, typer.Argument(help="latency, circuit_breakers or consistency; or a file.")
+        str, typer.Argument(help="latency, circuit_breakers, consistency, traces, ...; or a file.")
     ],
     run: Annotated[
         str | None,

@@ -16,11 +16,16 @@ from lab.analysis import latency, orders, plots, story
 from lab.analysis.question import question_of
 from lab.analysis.requests import shopper_requests
 from lab.analysis.slis import SliResult
+from lab.analysis.traces import Traces
 from lab.analysis.verdict import write_verdict
 from lab.analysis.windows import load_span
 from lab.archive import Run
 from lab.report import words
 from lab.report.links import links
+
+ORDER = "POST /api/orders"
+SLOWEST = 5
+TRACES_MAX = 3000  # enough for means by hop; the notebook looks at more
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -42,6 +47,7 @@ def render(run: Run) -> str:
     """The page as text. The run must be judged."""
     verdict = run.verdict
     assert verdict is not None, "judge the run first: lab.analysis.verdict.write_verdict"
+    traces = Traces(run, TRACES_MAX)
     environment = Environment(
         loader=PackageLoader("lab.report", "."),
         autoescape=select_autoescape(default=True),
@@ -70,11 +76,12 @@ def render(run: Run) -> str:
         quiet_breakers=sum(
             not (each["opened"] or each["rejections"]) for each in verdict["breakers"]
         ),
-        figures=_figures(run, verdict),
+        figures=_figures(run, verdict, traces),
+        slowest=_slowest(run, traces),
     )
 
 
-def _figures(run: Run, verdict: dict[str, Any]) -> dict[str, Markup]:
+def _figures(run: Run, verdict: dict[str, Any], traces: Traces) -> dict[str, Markup]:
     """Inline SVG by name; the plots escape what they are given."""
     slis = [SliResult(**each) for each in verdict["sli"]]
     drawn: dict[str, Callable[[], Figure]] = {
@@ -86,6 +93,7 @@ def _figures(run: Run, verdict: dict[str, Any]) -> dict[str, Markup]:
         "orders": lambda: plots.orders_over_time(run),
         "limits": lambda: plots.sli_chart(slis),
         "load": lambda: plots.load_delivered(run),
+        "hops": lambda: plots.time_by_hop(traces, _route(traces)),
     }
     return {name: Markup(plots.svg(draw(), name)) for name, draw in drawn.items()}
 
@@ -110,6 +118,24 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
         (f"{confirmed}/{len(verdict['faults'])}", "faults confirmed", ""),
     ]  # fmt: skip
     return [tile for tile in tiles if not tile[0].endswith("/0")]
+
+
+def _route(traces: Traces) -> str | None:
+    """Whose time is explained: the order's, else the most frequent request's."""
+    routes = traces.routes()
+    return ORDER if ORDER in routes else next(iter(routes), None)
+
+
+def _slowest(run: Run, traces: Traces) -> list[dict[str, Any]]:
+    """The slowest requests during the fault; with `url` where Jaeger has watched the run."""
+    jaeger = (run.info.get("observers") or {}).get("jaeger", "")
+    slowest = traces.slowest(SLOWEST, "during", _route(traces))
+    found = [
+        {str(name): value for name, value in row.items()} for row in slowest.to_dict("records")
+    ]
+    for each in found:
+        each["url"] = f"{jaeger}/trace/{each['trace_id']}" if jaeger else ""
+    return found
 
 
 def _routes(run: Run) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def waterfall(traces: Traces, trace_id: str) -> Figure:
         whole = [((first - zero) / ms, max((last - first) / ms, 0.05))]
         panel.broken_barh(whole, (y - 0.3, 0.6), color=RED if span.error else GRID, alpha=0.55)
         panel.broken_barh(on_path.get(span.id, []), (y - 0.3, 0.6), color=BLUE)
-    labels = [f"{'  ' * min(depth, 8)}{span.service}: {span.name[:44]}" for depth, span in rows]
+    labels = [f"{'  ' * min(depth, 8)}{span.service}: {span.name[:36]}" for depth, span in rows]
     panel.set_yticks(range(len(rows)), labels, fontsize=8, ha="left")
     panel.tick_params(axis="y", pad=262, length=0)
     panel.set_ylim(len(rows) - 0.4, -0.6)
@@ -121,8 +121,8 @@ def waterfall(traces: Traces, trace_id: str) -> Figure:
     panel.axvline((end - zero) / ms, color=MUTED, linewidth=1.0, linestyle=":")
     panel.set_xlim(-0.01 * (end - zero) / ms, 1.06 * (end - zero) / ms)
     later = len(spans) - len(rows)
-    more = f"; {later} more spans, most after the answer" if later else ""
-    panel.set_xlabel(f"ms since the request reached the gateway (dotted: answered){more}")
+    more = f"; {later} later spans left out" if later else ""
+    panel.set_xlabel(f"ms since it reached the gateway; dotted: its answer{more}")
     panel.set_title(f"What was {trace.root.name} waiting for? ({(end - zero) / ms:,.0f} ms)")
     return figure
 
