@@ -85,7 +85,7 @@ def recorder(tmp_path: Path) -> Iterator[RecorderProcess]:
     running = RecorderProcess(port, lab_dir, process)
     running.scraping()
     try:
-        until(lambda: _is_up(running))
+        until(lambda: _is_up(running), 30.0)
         yield running
     finally:
         process.kill()
