@@ -19,8 +19,8 @@ def board() -> Dashboard:
         "Windows are scaled to a lab: an hour of an operator's book is a minute here"
         " (docs/metrics.md).",
         Row("Are the promises kept?", _kept()),
-        Row("How fast does the availability budget burn?", _burning("availability", "failed")),
-        Row("How fast does the latency budget burn?", _burning("latency", "were too slow")),
+        Row("How fast do failures use the budget up?", _burning("availability", "failed")),
+        Row("How fast does slowness use the budget up?", _burning("latency", "were too slow")),
         Row("What alarms?", [_alarms()]),
     )
 
@@ -68,7 +68,7 @@ def _kept() -> list[Panel]:
 def _burning(promise: str, what: str) -> list[Panel]:
     return [
         graph(
-            f"How fast over {window}?",
+            f"How fast does the budget of {promise} burn over {window}?",
             f"Share of requests that {what} in the last {window}, by the share that the objective"
             " allows: at 1 the budget is used up exactly.",
             "burn",
