@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: setup demo test lint experiments bench clean
+.PHONY: setup demo test test-dashboards lint experiments bench clean
 .DEFAULT_GOAL := setup
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -16,6 +16,9 @@ ALONE := tests/lab/proxy tests/lab/runtimes tests/lab/edges tests/system
 test: setup lint  ## everything, on real servers
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(ALONE:%=--ignore=%)
 	$(BIN)/python -m pytest $(ALONE)
+
+test-dashboards: setup  ## every panel's query asked of a real Prometheus that watched a real run; minutes
+	$(BIN)/python -m pytest tests/dashboards/answers.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
-"""Every panel's query, asked of a real Prometheus that watched a real run with trouble in it: `make test-dashboards`.
+"""Every panel's query, asked of a real Prometheus that watched a real run with trouble in it.
 
-Not collected by `make test`: it starts a lab, loads it and breaks it, which takes minutes.
+`make test-dashboards`. Not collected by `make test`: it starts a lab, loads it and breaks it, which takes minutes.
 """
 
 import json
@@ -74,7 +74,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         url = up["urls"]["metrics"].rstrip("/")
         # trouble enough that its verdict says nothing: 1 and 3 are as good as 0
         run = lab("run", str(TROUBLE), "--seed", str(SEED), env=env, good=(0, 1, 3))
-        phases = json.loads((Path(run["run"]) / "run.json").read_text())["phases"]
+        played = json.loads((Path(run["run"]) / "run.json").read_text())
+        phases = played["phases"]
+        names = [phase["name"] for phase in phases]
+        assert "method" in names, f"no trouble was made (seed {SEED}): {played.get('problems')}"
         yield Watched(url, phases[0]["start_s"], phases[-1]["end_s"] + STEP_S)
     finally:
         lab("down", "--port-base", port_base, env=env)

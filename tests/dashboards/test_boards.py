@@ -8,7 +8,7 @@ import pytest
 import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from .promtool import program
+from .promtool import promtool
 from .reading import PROJECT, STEMS, annotations, board, panels, queries, series
 
 WINDOWS = r"(?:10s|30s|60s|6m)$"
@@ -60,9 +60,7 @@ def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
     ]
     file = tmp_path / "asked.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
-    done = subprocess.run(
-        [program("promtool"), "check", "rules", file], capture_output=True, text=True
-    )
+    done = subprocess.run([promtool(), "check", "rules", file], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
