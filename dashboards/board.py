@@ -33,8 +33,13 @@ class Mark(NamedTuple):
     shown: bool = True
 
 
+# A run's recorder knows all its faults; what was put in by hand, without a run, the service itself tells.
+FAULTS = (
+    'breakwater_fault_active{job="recorder"} or on (fault) label_replace('
+    'breakwater_fault_active{job="shop"}, "target", "$1", "instance", "(.*)")'
+)
 MARKS = (
-    Mark("Faults", "red", "breakwater_fault_active", "{{kind}} on {{target}}", "kind,target"),
+    Mark("Faults", "red", FAULTS, "{{kind}} on {{target}}", "kind,target"),
     Mark("Phases", "blue", "breakwater_run_phase", "{{phase}} of {{run}}", "experiment,phase"),
     Mark(
         *("Actions", "orange", "1000 * breakwater_action_time_seconds", "{{action}}", "run"),

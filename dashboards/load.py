@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards.board import Row, make
+from dashboards.board import FAULTS, Row, make
 from dashboards.panels import GREEN, RED, Panel, Query, buckets, graph, states
 from dashboards.promql import WINDOW
 
@@ -34,9 +34,7 @@ def _run() -> list[Panel]:
         states(
             "Which faults are in effect?",
             "As their holders tell: from effective to removed, or to the end of their TTL.",
-            Query(
-                "max by (fault, kind, target) (breakwater_fault_active)", "{{kind}} on {{target}}"
-            ),
+            Query(f"max by (fault, kind, target) ({FAULTS})", "{{kind}} on {{target}}"),
             {1: ("in effect", RED)},
             span=12,
         ),

@@ -42,6 +42,20 @@ def test_request_delay_is_never_shorter_than_asked_and_gone_when_removed(subject
     assert subject.fault(fault["id"])["hits"] == 5
 
 
+def test_metrics_name_a_fault_while_it_is_in_effect(subject: Subject) -> None:
+    def in_effect() -> list[str]:
+        text = str(exchange("GET", f"http://127.0.0.1:{subject.port}/metrics").body)
+        return [line for line in text.splitlines() if line.startswith("breakwater_fault_active{")]
+
+    fault = subject.add("abort", scope={"route": "/plain"})
+    assert in_effect() == []
+    assert statuses(subject, "/plain", 2) == [503, 503]
+    series = f'breakwater_fault_active{{fault="{fault["id"]}",kind="abort"}} 1.0'
+    assert in_effect() == [series]
+    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert in_effect() == []
+
+
 def test_outbound_delay_hits_the_call_and_not_the_callee(subject: Subject) -> None:
     subject.add(
         "latency", attributes={"latency_ms": 100}, point="outbound", scope={"callee": "subject"}

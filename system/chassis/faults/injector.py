@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chassis import telemetry
+from chassis import metrics, telemetry
 from chassis.faults import scope as scopes
 from chassis.faults.active import ActiveFault
 from chassis.faults.fault import (
@@ -29,6 +29,9 @@ from chassis.faults.kept import KeptFaults
 from chassis.ids import new_id
 
 log = logging.getLogger("chassis.faults")
+IN_EFFECT = metrics.gauge(
+    "breakwater_fault_active", "1 while a fault is in effect", ("fault", "kind")
+)
 TTL_S_MAX = 3600.0
 HISTORY_MAX = 1000
 HOLD_S = 5.0  # a standing fault that is not in force by then is refused
@@ -273,6 +276,12 @@ class Injector:
 
     def _tell(self, active: ActiveFault, phase: str) -> None:
         view = active.view()
+        series = active.id, active.fault.kind
+        if phase == "effective":
+            metrics.expose(IN_EFFECT)
+            IN_EFFECT.labels(*series).set(1)
+        elif phase == "removed" and active.effective_s is not None:
+            IN_EFFECT.remove(*series)
         telemetry.record("fault", phase=phase, fault_id=view.pop("id"), **view)
 
 
