@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 import aiohttp
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from chassis import context, telemetry
@@ -187,18 +186,21 @@ class ServiceClient:
         started = time.perf_counter()
         status, error_type = 0, ""
         breaker = self.protection.breaker
+        address = alive[turn.name].address
+        host, _, port = address.rpartition(":")
         span = telemetry.tracer().start_span(
             f"{sending.method} {call.operation}",
             kind=SpanKind.CLIENT,
             attributes={
                 "http.request.method": sending.method, "url.template": call.operation,
+                "server.address": host, "server.port": int(port),
                 "peer.service": self.callee, "breakwater.peer.instance": turn.name,
                 "breakwater.attempt": call.attempt,
                 "breakwater.breaker.state": breaker.state.value if breaker else "none",
             },
         )  # fmt: skip
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            with telemetry.Within(span):
                 telemetry.propagator.inject(sending.headers)
                 if call.deadline is not None:
                     sending.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())

@@ -2,7 +2,6 @@
 
 import time
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -54,7 +53,6 @@ class Edge:
             method,
             context=telemetry.propagator.extract(headers),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": method, "url.path": scope["path"]},
         )
         telemetry.ACTIVE.inc()
 
@@ -65,7 +63,7 @@ class Edge:
             await send(message)
 
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            with telemetry.Within(span):
                 await self._guarded(
                     scope, receive, send_seen, headers, request_context, service.injector
                 )
@@ -76,11 +74,15 @@ class Edge:
             seconds = time.perf_counter() - started
             self._series(method, route, status).observe(seconds, kept_trace(span))
             span.update_name(f"{method} {route}")
-            span.set_attribute("http.route", route)
-            span.set_attribute("http.response.status_code", status)
-            if request_context.caller:
-                span.set_attribute("breakwater.caller", request_context.caller)
+            span.set_attributes(
+                {
+                    "http.request.method": method, "http.route": route, "url.scheme": "http",
+                    "url.path": scope["path"], "http.response.status_code": status,
+                    **({"breakwater.caller": request_context.caller} if request_context.caller else {}),
+                }
+            )  # fmt: skip
             if status >= 500:
+                span.set_attribute("error.type", str(status))
                 span.set_status(Status(StatusCode.ERROR))
             span.end()
 

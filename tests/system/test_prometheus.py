@@ -1,0 +1,181 @@
+"""A lab with a real Prometheus: what it scrapes, what it records, what it finds, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.chaos.customer import Customer, Unserved
+from lab.chaos.wire import NoReply
+from lab.runtimes import observers, unpacked
+from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.processes import ProcessesRuntime
+from lab.topology import DEFAULT_PATH, load
+from tests.docs.metrics_page import documented
+from tests.lab.runtimes.labs import free_port_base, process, wait_until
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
+    """A lab of its own with Prometheus in it, and an order or two through it."""
+    try:
+        if observers.find("prometheus") is None:
+            unpacked.unpack("prometheus")
+    except ServerMissing as missing:
+        pytest.skip(f"PROMETHEUS IS NOT TESTED, it cannot be had: {missing}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
+        runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
+        runtime.up(observed_by=["prometheus"])
+        try:
+            wait_until(lambda: is_served(runtime), "an order that is served", 60.0)
+            yield runtime
+        finally:
+            runtime.down()
+
+
+def is_served(runtime: ProcessesRuntime) -> bool:
+    """One order, which a machine that does much else may time out."""
+    with suppress(Unserved, NoReply):
+        return Customer(runtime.address("ingress")).order().status in (201, 202)
+    return False
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def query(runtime: ProcessesRuntime, promql: str) -> list[dict[str, Any]]:
+    """The instant vector of an expression; [] while Prometheus is not up."""
+    asked = urllib.parse.urlencode({"query": promql})
+    try:
+        answer = get(f"{runtime.address('prometheus')}/api/v1/query?{asked}")
+    except OSError:
+        return []
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found
+
+
+def soon(runtime: ProcessesRuntime, promql: str, fits: Callable[[Any], bool] = bool) -> Any:
+    def look() -> Any:
+        found = query(runtime, promql)
+        return [found] if fits(found) else None  # an empty vector may be what fits
+
+    return wait_until(look, promql, 30.0)[0]
+
+
+def test_every_instance_and_every_job_is_scraped_by_the_topologys_names(
+    watched: ProcessesRuntime,
+) -> None:
+    services = load().services.values()
+    expected = {f"{each.name}-{n + 1}" for each in services for n in range(each.replicas)}
+    expected |= {"watch", "recorder", "prometheus"}
+    up = soon(watched, "up == 1", lambda found: len(found) >= len(expected))
+    assert {each["metric"]["instance"] for each in up} == expected
+    shop = [each["metric"] for each in up if each["metric"]["job"] == "shop"]
+    assert all(f"{each['service']}-" in each["instance"] for each in shop)
+    assert {(each["arm"], each["version"]) for each in shop} == {("control", "1")}
+
+
+def test_what_it_has_is_what_the_documentation_says(watched: ProcessesRuntime) -> None:
+    soon(watched, "postgres_up")
+    named = {each.name for each in documented()}
+    series = {name + end for name in named for end in ("", "_bucket", "_sum", "_count")}
+    own = query(watched, 'count by (__name__) ({job=~"shop|stores",__name__!~"up|scrape_.*"})')
+    found = {each["metric"]["__name__"] for each in own}
+    assert found - series == set()
+    assert {"saga_outcomes_total", "bank_requests_total", "nats_up"} <= found
+
+
+def test_requests_become_rates_objectives_and_burn_rates(watched: ProcessesRuntime) -> None:
+    customer = Customer(watched.address("ingress"))
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        with suppress(Unserved, NoReply):
+            customer.browse()
+        time.sleep(0.1)
+    rate = soon(watched, 'service:http_requests:rate10s{service="products"} > 0')
+    assert float(rate[0]["value"][1]) > 1
+    for name in ("availability", "latency"):
+        burn = soon(watched, f'slo:{name}:burn60s{{service="products"}}')
+        assert float(burn[0]["value"][1]) >= 0
+    objectives = soon(watched, "slo:availability:objective", lambda found: len(found) == 8)
+    promised = {name: each.slo.availability for name, each in load().services.items()}
+    assert {each["metric"]["service"]: float(each["value"][1]) for each in objectives} == promised
+
+
+def test_an_exemplar_names_the_request_it_came_from(watched: ProcessesRuntime) -> None:
+    url = f"{watched.address('ingress')}/api/products/SKU-0001"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        trace_id = answer.headers["X-Request-Id"]
+    name = "http_server_request_duration_seconds_bucket"
+    asked = urllib.parse.urlencode(
+        {
+            "query": f'{name}{{service="products"}}',
+            "start": time.time() - 60,
+            "end": time.time() + 60,
+        }
+    )
+
+    def look() -> bool:
+        data = get(f"{watched.address('prometheus')}/api/v1/query_exemplars?{asked}")["data"]
+        found = {each["labels"]["trace_id"] for series in data for each in series["exemplars"]}
+        return trace_id in found
+
+    wait_until(look, f"an exemplar with {trace_id}", 20.0)
+
+
+def test_a_new_instance_is_scraped_and_one_that_left_is_not(watched: ProcessesRuntime) -> None:
+    watched.scale("users", 2)
+    soon(watched, 'up{instance="users-2"} == 1')
+    watched.scale("users", 1)
+    soon(watched, 'up{instance="users-2"}', lambda found: not found)
+
+
+def test_an_alert_comes_into_the_logs_and_goes(watched: ProcessesRuntime) -> None:
+    watched.kill("payments-1", "STOP")
+    try:
+        soon(watched, 'ALERTS{alertname="InstanceDown",alertstate="firing",instance="payments-1"}')
+
+        def told(state: str) -> bool:
+            lines = watched.logs("watch", last=200)
+            return any(
+                line.fields
+                and line.fields.get("alert") == "InstanceDown"
+                and line.fields["state"] == state
+                for line in lines
+            )
+
+        wait_until(lambda: told("firing"), "the alert in the logs", 20.0)
+        firing = get(watched.address("watch") + "/alerts")["firing"]
+        assert "InstanceDown" in {each["labels"]["alertname"] for each in firing}
+    finally:
+        watched.kill("payments-1", "CONT")
+    wait_until(lambda: told("resolved"), "its end in the logs", 30.0)
+
+
+def test_it_fits_and_a_lab_whose_prometheus_is_gone_is_a_lab(watched: ProcessesRuntime) -> None:
+    memory = psutil.Process(process(watched, "prometheus")["pid"]).memory_info().rss
+    assert memory < 200e6
+    watched.kill("prometheus", "KILL", restart=False)
+    watched.kill("watch", "STOP")
+    try:
+        wait_until(lambda: watched.status()["ready"], "all but the observers ready")
+        wait_until(lambda: is_served(watched), "an order that is served", 30.0)
+    finally:
+        watched.kill("watch", "CONT")
+
+
+def test_its_token_is_for_the_owner_alone(watched: ProcessesRuntime) -> None:
+    for path in (Path(watched.home) / "run" / "monitoring").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
