@@ -152,14 +152,19 @@ def kills(base: int, count: int) -> dict[str, Any]:
     time.sleep(TTL_S + 1)
     left = [each.view["id"] for each in control.faults()]
     gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
-    late = [each["removed_s"] - each["commanded_s"] - TTL_S for each in gone if each["removed_s"]]
+    late_ms: dict[str, float] = {}
+    for each in gone:
+        if each["removed_s"]:
+            by_ms = 1000 * (each["removed_s"] - each["commanded_s"] - TTL_S)
+            kind = f"{each['kind']} at {each['point']}"
+            late_ms[kind] = round(max(by_ms, late_ms.get(kind, 0.0)), 1)
     return {
         "killed": count,
         "refused": refused,
         "seconds": round(ended_s - started_s, 1),
         "remembered": len(gone),  # each holder remembers its last 1,000
         "left": left,
-        "outlived_ttl_ms_max": round(1000 * max(late), 1) if late else None,
+        "outlived_ttl_ms_max": late_ms,
     }
 
 
