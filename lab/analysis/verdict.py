@@ -14,6 +14,7 @@ from lab.analysis.consistency import INVARIANTS, check_all
 from lab.analysis.faults import judge_faults
 from lab.analysis.question import Question, question_of
 from lab.analysis.slis import SliResult, evaluate
+from lab.analysis.unchanged import unchanged
 from lab.archive import ArchiveError, Run, replace_table
 
 HELD, DEVIATED, INVALID = "held", "deviated", "invalid"
@@ -121,11 +122,13 @@ def _deviations(
 
 
 def _expectations(run: Run, question: Question) -> list[dict[str, Any]]:
-    """What the experiment expects of a breaker, and whether it was so."""
+    """What the experiment expects of a breaker or of all figures, and whether it was so."""
+    same = question.expects.get("unchanged")
+    found = unchanged(same, run) if same is not None else []
     wanted = question.expects.get("breaker")
     if not wanted:
-        return []
-    edge, found = str(wanted.get("edge")), []
+        return found
+    edge = str(wanted.get("edge"))
     own = breakers.measures(run)
     own = own[own["edge"] == edge]
     for key, column, what in (

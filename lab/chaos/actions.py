@@ -103,7 +103,7 @@ def _kill_held(
         raise ValueError(f"signal: {number.name} to {name}: expected SIGKILL or SIGTERM")
     (placed,) = control.add_fault(name, {"kind": kinds[number]})
     if back_within_s:
-        _await_ready(control, {name}, back_within_s)
+        await_ready(control, {name}, back_within_s)
     now = next(each for each in control.history(name) if each.view["id"] == placed.view["id"])
     return {**now.view, "fault_id": now.view["id"]}
 
@@ -161,7 +161,7 @@ def _held(
         time.sleep(max(0.0, commanded_s + for_s - time.time()))
     finally:
         control.clear(target)
-    _await_ready(control, {each.instance.name for each in placed})
+    await_ready(control, {each.instance.name for each in placed})
     return [
         {**each.view, "fault_id": each.view["id"]}
         for each in control.history(target)
@@ -169,7 +169,7 @@ def _held(
     ]
 
 
-def _await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> None:
+def await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> None:
     """Raises NotObserved."""
     deadline = time.monotonic() + within_s
     while True:

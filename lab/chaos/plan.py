@@ -166,7 +166,8 @@ class _Reader:
     def _expects(self) -> dict[str, Any]:
         expects = self._table.get("expects", {})
         self._check(isinstance(expects, dict), "expected a table", "expects")
-        self._only(expects, ("breaker",), "expects")
+        self._only(expects, ("breaker", "unchanged"), "expects")
+        self._unchanged(expects.get("unchanged", {}))
         breaker = expects.get("breaker")
         if breaker is not None:
             where = ("expects", "breaker")
@@ -179,6 +180,19 @@ class _Reader:
                 if key in breaker:
                     self._number(breaker[key], *where, key)
         return dict(expects)
+
+    def _unchanged(self, wanted: Any) -> None:
+        where = ("expects", "unchanged")
+        self._check(isinstance(wanted, dict), "expected {route, measures}", *where)
+        self._only(wanted, ("route", "measures"), *where)
+        measures = wanted.get("measures", [])
+        self._check(isinstance(measures, list), "expected a list", *where, "measures")
+        for index, each in enumerate(measures):
+            known = isinstance(each, str) and MEASURE.fullmatch(each) is not None
+            complaint = (
+                f"expected p95_ms (any percentile), error_ratio or goodput_per_s; got {each!r}"
+            )
+            self._check(known, complaint, *where, "measures", index)
 
     def _rows(self, key: str) -> list[Any]:
         rows = self._table.get(key, [])
