@@ -13,7 +13,7 @@ import uuid
 from typing import Any
 
 from lab.chaos.control import Control
-from lab.chaos.probes import Configuration, NotObserved, the_lab
+from lab.chaos.probes import Configuration, NotObserved, customer_of, the_lab
 from lab.chaos.target import Instance, find_lab
 from lab.runtimes import pids
 from lab.runtimes.client import ask
@@ -132,6 +132,18 @@ def pause(
 def heal(configuration: Configuration | None = None) -> bool:
     """Start what is stopped and let go on what is paused; whether all is ready then."""
     return bool(ask(the_lab(configuration).state, "POST", "/heal", {})["ready"])
+
+
+def cancel_orders(count: int, configuration: Configuration | None = None) -> list[str]:
+    """Have the probes' customer place and cancel so many orders, one after the other; their ids.
+
+    Raises Unserved, NoReply.
+    """
+    customer = customer_of(the_lab(configuration).ingress_url)
+    placed = [str(customer.order().body["id"]) for _ in range(count)]
+    for order_id in placed:
+        customer.cancel(order_id)
+    return placed
 
 
 def _row(kind: str, victim: Instance, attributes: dict[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,12 @@ class Customer:
         headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
         return self._signed_in("POST", "/api/orders", body=body, headers=headers)
 
+    def cancel(self, order_id: str) -> Reply:
+        """Cancel one's order; 200 at once, 202 if it is under way."""
+        headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
+        path = f"/api/orders/{order_id}/cancel"
+        return self._served(self._signed_in("POST", path, body={}, headers=headers))
+
     def own_orders(self) -> Reply:
         """Look at the list of one's orders."""
         return self._served(self._signed_in("GET", "/api/orders"))

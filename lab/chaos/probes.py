@@ -32,13 +32,13 @@ def the_lab(configuration: Configuration | None) -> RunningLab:
 
 
 @lru_cache(maxsize=4)
-def _customer(ingress_url: str) -> Customer:
+def customer_of(ingress_url: str) -> Customer:
     return Customer(ingress_url)  # one a process: a login costs the shop 20 ms of CPU
 
 
 def browse(configuration: Configuration | None = None) -> dict[str, Any]:
     """Open a product's page: {"status", "seconds"}."""
-    reply = _customer(the_lab(configuration).ingress_url).browse()
+    reply = customer_of(the_lab(configuration).ingress_url).browse()
     return {"status": reply.status, "seconds": round(reply.seconds, 4)}
 
 
@@ -46,7 +46,7 @@ def place_order(
     sku: str = "", card: str = "4242424242424242", configuration: Configuration | None = None
 ) -> dict[str, Any]:
     """Place an order through the front door: {"status", "seconds", "order_id"}."""
-    reply = _customer(the_lab(configuration).ingress_url).order(sku, card)
+    reply = customer_of(the_lab(configuration).ingress_url).order(sku, card)
     order_id = reply.body.get("id") or reply.body.get("order_id")
     return {"status": reply.status, "seconds": round(reply.seconds, 4), "order_id": order_id}
 
@@ -58,7 +58,7 @@ def browse_seconds(configuration: Configuration | None = None) -> float:
 
 def account_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until a customer saw the list of her orders; raises if she did not."""
-    return _customer(the_lab(configuration).ingress_url).own_orders().seconds
+    return customer_of(the_lab(configuration).ingress_url).own_orders().seconds
 
 
 def order_seconds(configuration: Configuration | None = None) -> float:
@@ -69,20 +69,20 @@ def order_seconds(configuration: Configuration | None = None) -> float:
 def sign_in_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until a customer had logged in anew and saw her orders; raises if she did not."""
     started = time.monotonic()
-    _customer(the_lab(configuration).ingress_url).sign_in()
+    customer_of(the_lab(configuration).ingress_url).sign_in()
     return round(time.monotonic() - started, 4)
 
 
 def answer_seconds(journey: str = "order", configuration: Configuration | None = None) -> float:
     """Seconds until a visit (browse or order) was answered at all, be it by an error; raises if not."""
-    return _customer(the_lab(configuration).ingress_url).ask(journey).seconds
+    return customer_of(the_lab(configuration).ingress_url).ask(journey).seconds
 
 
 def error_ratio(
     journey: str = "browse", count: int = 20, configuration: Configuration | None = None
 ) -> float:
     """The share of `count` visits (browse or order) without a proper answer, 0 to 1."""
-    _, unserved = _customer(the_lab(configuration).ingress_url).sample(journey, count)
+    _, unserved = customer_of(the_lab(configuration).ingress_url).sample(journey, count)
     return unserved / count
 
 
@@ -93,7 +93,7 @@ def latency_ms(
     configuration: Configuration | None = None,
 ) -> float:
     """The q-quantile in ms of `count` visits; raises if one of them was not served."""
-    seconds, unserved = _customer(the_lab(configuration).ingress_url).sample(journey, count)
+    seconds, unserved = customer_of(the_lab(configuration).ingress_url).sample(journey, count)
     if unserved:
         raise NotObserved(f"{unserved} of {count} visits to {journey} got no proper answer")
     return 1000 * quantile(seconds, q)
@@ -212,7 +212,7 @@ def clock_off_s(target: str, configuration: Configuration | None = None) -> floa
 
 def mails_arrive(within_s: float = 20, configuration: Configuration | None = None) -> float:
     """Seconds until each confirmed order of the probes' customer (her latest twenty) had its mail sent."""
-    customer = _customer(the_lab(configuration).ingress_url)
+    customer = customer_of(the_lab(configuration).ingress_url)
     confirmed = [
         str(each["id"])
         for each in customer.own_orders().body["items"]
@@ -249,7 +249,7 @@ def served_again(
 
     Raises after `within_s`, also in the middle of a good row.
     """
-    customer = _customer(the_lab(configuration).ingress_url)
+    customer = customer_of(the_lab(configuration).ingress_url)
     visit = customer.visit(journey)
     good = 0
 
