@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
-from lab.chaos.experiment import experiment_files  # noqa: E402
+from lab.chaos.experiment import experiment_files, load_experiment  # noqa: E402
 from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
 from lab.state import Lab, NoLab, home_of  # noqa: E402
 
@@ -32,14 +32,14 @@ TIMEOUT_S = 600.0
 
 
 @contextmanager
-def a_lab(port_base: int) -> Iterator[None]:
+def a_lab(port_base: int, *, proxied: bool) -> Iterator[None]:
     """The one that is up there, else one for as long as this takes."""
     try:
         Lab.load(home_of(port_base))
         yield
     except NoLab:
         runtime = ProcessesRuntime(port_base)
-        runtime.up()
+        runtime.up(proxied=proxied)
         try:
             yield
         finally:
@@ -80,6 +80,12 @@ def _timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, str
     return done.returncode, done.stdout, round(time.monotonic() - began, 1)
 
 
+def _show(result: dict[str, Any], out: TextIO) -> None:
+    why = "".join(f"\n    {reason}" for reason in result["why"])
+    line = f"{result['name']:<28} {result['verdict']:<10} {result['seconds']:>6.1f} s{why}"
+    print(line, file=out, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -91,20 +97,18 @@ def main() -> int:
     given = parser.parse_args()
     names = given.names or [file.stem for file in experiment_files()]
     results: list[dict[str, Any]] = []
-    with a_lab(given.port_base):
-        for name in names:
-            result = (
-                run_plain(name, given.port_base)
-                if given.plain
-                else run(name, given.port_base, given.seed, given.profile)
-            )
-            results.append(result)
-            why = "".join(f"\n    {reason}" for reason in result["why"])
-            print(
-                f"{name:<28} {result['verdict']:<10} {result['seconds']:>6.1f} s{why}",
-                file=sys.stderr if given.json else sys.stdout,
-                flush=True,
-            )
+    for proxied in (False, True):  # edges cost time: only those have them that break some
+        chosen = [name for name in names if load_experiment(name).plan.proxied is proxied]
+        if not chosen:
+            continue
+        with a_lab(given.port_base, proxied=proxied):
+            for name in chosen:
+                if given.plain:
+                    result = run_plain(name, given.port_base)
+                else:
+                    result = run(name, given.port_base, given.seed, given.profile)
+                results.append(result)
+                _show(result, sys.stderr if given.json else sys.stdout)
     if given.json:
         print(json.dumps({"experiments": results}))
     return int(any(each["verdict"] != "held" for each in results))

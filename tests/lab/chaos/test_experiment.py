@@ -51,6 +51,25 @@ def test_a_shipped_experiment_states_all_that_a_run_needs(name: str):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: str):
+    text = (FOLDER / f"{name}.yaml").read_text()
+    head = text[: text.index("\ntitle:")]
+    assert "?" in head
+    assert f"lab run {name} " in head
+    assert f"chaos run experiments/{name}.yaml" in head
+    listed = (ROOT / "docs" / "experiments.md").read_text()
+    data = yaml.safe_load(text)
+    assert f"| `{name}` | {data['title']} |" in listed
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_asks_for_edges_exactly_if_it_breaks_some(name: str):
+    data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    modules = {activity["provider"]["module"] for _, activity in activities(data)}
+    assert load_experiment(name, FOLDER).plan.proxied == ("lab.chaos.edges" in modules)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str):
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     assert data["runtime"]["rollbacks"]["strategy"] == "always"
