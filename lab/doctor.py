@@ -18,7 +18,7 @@ from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
 from lab.runtimes.homes import FREE_BYTES_MIN
 from lab.runtimes.processes import NOT_OURS
 from lab.state import Lab, StateError, home_of
-from lab.topology import PROJECT, TopologyError
+from lab.topology import IN_CONTAINERS, PROJECT, TopologyError
 
 MEMORY_BYTES_MIN = 700_000_000
 PYTHONS = ((3, 11), (3, 14))
@@ -106,7 +106,9 @@ def _ports(port_base: int) -> Check:
         numbers = topologies.load().ports(port_base)
     except TopologyError:
         return Check("ports", False, "unknown without a topology")
-    numbers = {name: port for name, port in numbers.items() if name != NOT_OURS}
+    numbers = {
+        name: port for name, port in numbers.items() if name not in (NOT_OURS, *IN_CONTAINERS)
+    }
     detail = f"{min(numbers.values())} to {max(numbers.values())}"
     try:
         lab = Lab.load(home_of(port_base))

@@ -93,7 +93,13 @@ class Topology:
         return {name: port_base + offset for name, offset in offsets.items()}
 
 
-OBSERVERS = ("jaeger", "jaeger_otlp", "prometheus", "alertmanager", "watch")  # may be missing
+IN_CONTAINERS = (
+    "grafana",
+    "fluentd",
+    "jupyter",
+)  # nothing listens there under `lab up` without them
+# may be missing
+OBSERVERS = ("jaeger", "jaeger_otlp", "prometheus", "alertmanager", "watch", *IN_CONTAINERS)
 LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui", "proxy")
 TABLES = ("ingress", "services", "servers", "lab", "code")
 

@@ -15,7 +15,7 @@ from lab.runtimes.runtime import Progress, Up
 from lab.runtimes.servers import POSTGRES_USER, postgres_url
 from lab.runtimes.supervised import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError, kept_secret, new_secret
-from lab.topology import Topology
+from lab.topology import IN_CONTAINERS, Topology
 
 SUPERVISOR = "lab.runtimes.supervisor"
 NOT_OURS = "locust_ui"  # opened by `lab load --ui`, not by `lab up`
@@ -151,7 +151,7 @@ class ProcessesRuntime(SupervisedRuntime):
 
 def _ports_at_first(topology: Topology, port_base: int, proxied: bool) -> dict[str, int]:
     """What `up` opens, by who listens."""
-    not_ours = {NOT_OURS} if proxied else {NOT_OURS, "proxy"}
+    not_ours = {NOT_OURS, *IN_CONTAINERS, *(() if proxied else ("proxy",))}
     numbers = topology.ports(port_base)
     opened = {name: port for name, port in numbers.items() if name not in not_ours}
     if proxied:

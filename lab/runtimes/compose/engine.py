@@ -10,6 +10,7 @@ import aiohttp
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 ANSWER_S = 30.0
+HEALTHY = {"Status": "healthy"}
 HEADER_BYTES = 8  # before each piece of a log: which stream, three zeros, the piece's length
 
 
@@ -45,6 +46,14 @@ class Engine:
     async def inspect(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = await self._ask("GET", f"/containers/{container}/json")
         return found
+
+    async def healthy(self, container: str) -> bool:
+        """It runs, and its health check, if it has one, says that it is well."""
+        try:
+            state = (await self.inspect(container))["State"]
+        except EngineRefused:
+            return False
+        return bool(state["Running"]) and state.get("Health", HEALTHY)["Status"] == "healthy"
 
     async def start(self, container: str) -> None:
         await self._ask("POST", f"/containers/{container}/start")

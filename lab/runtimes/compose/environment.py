@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.compose.parts import service_of
 from lab.runtimes.compose.tool import Compose
 from lab.runtimes.homes import prepare
-from lab.state import kept_secret, labs_folder, new_secret, write_private, write_whole
+from lab.state import Lab, kept_secret, labs_folder, new_secret, write_private, write_whole
 from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
@@ -76,6 +77,7 @@ class Environment:
             self.variables["OTLP_ENDPOINT"] = "http://jaeger:4318"
         lines = [f"{name}={value}\n" for name, value in self.variables.items()]
         write_private(env_file(self.home), "".join(lines))
+        write_private(self.home / "inside" / "token", self.variables["LAB_TOKEN"])
         write_override(self.home, settings_by_instance(settings, self.topology), {})
 
     def _fixed(self) -> dict[str, str]:
@@ -84,6 +86,7 @@ class Environment:
             "COMPOSE_PROFILES": self.profile,
             "LAB_HOME": str(self.home),
             "LAB_RUNS": str(labs_folder() / "runs"),
+            "LAB_RUNS_PARENT": str(labs_folder()),
             "LAB_UID": str(os.getuid()),
             "LAB_GID": str(os.getgid()),
             **rendered.variables(self.topology, self.port_base),
@@ -100,7 +103,8 @@ class Environment:
             ),
         ]
         kept = {name: kept_secret(folder / name) for name in names}
-        return kept | {"SERVICE_SECRET": new_secret(), "LAB_TOKEN": new_secret()}
+        anew = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
+        return kept | {name: new_secret() for name in anew}
 
 
 def settings_by_instance(
@@ -145,3 +149,23 @@ def another_instance(topology: Topology, name: str) -> dict[str, Any]:
     made["ports"] = [f"127.0.0.1:${{{port_variable(name)}}}:{inner}"]
     made["environment"] |= {"INSTANCE": name, "ADVERTISE": f"{name}:{inner}"}
     return made
+
+
+def write_inside(lab: Lab, topology: Topology) -> None:
+    """lab.json as the lab's own containers read it: the same lab, by the names of its network."""
+    instances = [
+        replace(
+            each,
+            address=f"http://{each.name}:{rendered.inner_port(topology.services[each.service])}",
+        )
+        for each in lab.instances
+    ]
+    admin = lab.addresses["postgres"].rpartition("@")[0]
+    addresses = {
+        "postgres": f"{admin}@postgres:5432/postgres",
+        "valkey": "redis://valkey:6379/0",
+        "nats_monitoring": "http://nats:8222",
+    }
+    inside = replace(lab, instances=instances, servers=[], addresses=addresses, databases={})
+    path = Path(lab.home) / "inside" / "lab.json"
+    write_private(path, json.dumps(asdict(inside), indent=1) + "\n")

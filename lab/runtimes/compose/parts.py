@@ -10,13 +10,14 @@ from lab.runtimes.probes import Probe
 from lab.topology import Topology
 
 SERVERS = ("postgres", "valkey", "nats", "nginx")
-TOOLS = ("mail", "recorder", "proxy")
-# name: the port it answers on and the path that says so; what is not listed is ready when it runs
+TOOLS = ("mail", "recorder", "proxy", "watch")
+# name: the port it answers on and the path that says so; of the others the engine's health check is asked
 HEALTH = {
     "nginx": ("nginx", "/health"),
     "nats": ("nats monitoring", "/healthz"),
     "mail": ("mail_page", "/health"),
     "recorder": ("recorder", "/health"),
+    "watch": ("watch", "/health"),
     "jaeger": ("jaeger", "/"),
     "prometheus": ("prometheus", "/-/ready"),
     "alertmanager": ("alertmanager", "/-/ready"),
@@ -25,15 +26,20 @@ HEALTH = {
 PROBES = {"postgres": probes.postgres, "valkey": probes.valkey}
 
 
-def plan_of(name: str, topology: Topology, ports: Mapping[str, int], logs: Path) -> Plan:
-    """The plan of the compose service `name`; the engine starts it, so it says nothing of that."""
+def plan_of(
+    name: str, topology: Topology, ports: Mapping[str, int], logs: Path, healthy: Probe
+) -> Plan:
+    """The plan of the compose service `name`; the engine starts it, so it says nothing of that.
+
+    `healthy` is the engine's opinion, for what does not answer on a port of the host.
+    """
     service = service_of(name, topology)
     if service:
         kind, port = "service", ports[name]
         ready = probes.http(port, "/ready")
     else:
         kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
-        port, ready = _listener(name, ports)
+        port, ready = _listener(name, ports, healthy)
     ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
     return Plan(name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service)
 
@@ -44,17 +50,13 @@ def service_of(name: str, topology: Topology) -> str:
     return stem if dash and number.isdigit() and stem in topology.services else ""
 
 
-def _listener(name: str, ports: Mapping[str, int]) -> tuple[int, Probe]:
+def _listener(name: str, ports: Mapping[str, int], healthy: Probe) -> tuple[int, Probe]:
     if name in HEALTH and HEALTH[name][0] in ports:
         listener, path = HEALTH[name]
         return ports[listener], probes.http(ports[listener], path)
     if name in PROBES:
         return ports[name], PROBES[name](ports[name])
-    return ports.get(name, 0), _runs
-
-
-async def _runs() -> bool:
-    return True
+    return ports.get(name, 0), healthy
 
 
 async def _engine_starts_it(_on_exit: OnExit) -> int:

@@ -21,6 +21,7 @@ from lab.runtimes.compose.environment import (
     everything_of,
     override_file,
     project_of,
+    write_inside,
 )
 from lab.runtimes.compose.tool import Compose, EngineError
 from lab.runtimes.detached import Detached, UpFailed
@@ -37,9 +38,10 @@ BUILT = "recorder"  # any service with the shop's image: building one builds it 
 HTTP = {
     "ingress": "nginx",
     **{name: name for name in ("mail_page", "recorder", "control", "locust_ui", "jaeger")},
-    **{name: name for name in ("prometheus", "alertmanager", "grafana", "jupyter")},
+    **{name: name for name in ("prometheus", "alertmanager", "grafana", "jupyter", "watch")},
 }
-SMALL_LACKS = ("recorder", "alertmanager", "grafana")
+NOT_OPENED = ("locust_ui", "jaeger_otlp", "proxy", "jupyter")
+SMALL_LACKS = ("recorder", "alertmanager", "grafana", "watch", "fluentd")
 
 
 class ComposeRuntime(SupervisedRuntime):
@@ -90,6 +92,7 @@ class ComposeRuntime(SupervisedRuntime):
             environment.write(settings, fresh=fresh)
             compose = compose_of(self.home, self.profile)
             lab = self._new_compose_lab(topology, environment, settings)
+            write_inside(lab, topology)
             try:
                 self._bring_up(compose, lab, lock, on_progress, fresh=fresh)
             except BaseException:

@@ -11,13 +11,13 @@ import os
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from lab import topology as topologies
-from lab.render.compose import inner_port
 from lab.runtimes import pids
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
@@ -25,6 +25,7 @@ from lab.runtimes.compose.environment import (
     another_instance,
     compose_of,
     settings_by_instance,
+    write_inside,
     write_override,
 )
 from lab.runtimes.compose.following import Following
@@ -33,7 +34,7 @@ from lab.runtimes.keeper import Keeper, State
 from lab.runtimes.logs import explain
 from lab.runtimes.process_faults import ProcessFault, ProcessFaults
 from lab.runtimes.supervisor import Failed, alive, keep_up, run
-from lab.state import Entry, Lab, write_private
+from lab.state import Entry, Lab
 from lab.topology import Topology
 
 UP_S = 300.0
@@ -169,7 +170,8 @@ class ComposeSupervisor:
             number = int(name.rpartition("-")[2])
             first = self.lab.port_base + self.topology.services[service].offset
             self._ports[name] = first + number - 1
-        plan = plan_of(name, self.topology, self._ports, self._home / "logs")
+        healthy = partial(self._engine.healthy, container)
+        plan = plan_of(name, self.topology, self._ports, self._home / "logs", healthy)
         keeper = Container(plan, container, self._engine, self._changed)
         self.keepers[name] = keeper
         self.lab.images[name] = image
@@ -230,22 +232,17 @@ class ComposeSupervisor:
             self.log("info", f"{name} is {state}", process=name, pid=keeper.pid)
 
     def _save(self) -> None:
-        """lab.json for everybody here, and one for the recorder with what it may know, from inside."""
-        mine = Entry("supervisor", os.getpid(), pids.identity(os.getpid()))
-        self.lab.servers, self.lab.instances, inside = [mine], [], []
+        """lab.json for everybody here, and one for the containers of the lab's own."""
+        self.lab.servers = [Entry("supervisor", os.getpid(), pids.identity(os.getpid()))]
+        self.lab.instances = []
         for name, keeper in self.keepers.items():
             plan = keeper.plan
             address = f"http://127.0.0.1:{plan.port}" if plan.service else f"127.0.0.1:{plan.port}"
             entry = Entry(name, keeper.pid, keeper.identity, plan.service, address)
             (self.lab.instances if plan.service else self.lab.servers).append(entry)
-            if plan.service:
-                port = inner_port(self.topology.services[plan.service])
-                told = {"name": name, "service": plan.service, "address": f"http://{name}:{port}"}
-                inside.append(told)
         try:
             self.lab.save()
-            text = json.dumps({"token": self.lab.token, "instances": inside})
-            write_private(self._home / "inside" / "lab.json", text)
+            write_inside(self.lab, self.topology)
         except OSError as error:
             self.log("error", f"lab.json could not be written: {error}")
 
