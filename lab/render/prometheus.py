@@ -162,8 +162,8 @@ def _errors(window: str) -> str:
 
 def _slow(service: Service, window: str) -> str:
     who = f'service="{service.name}"'
-    bound = f"{service.slo.latency_ms_p99 / 1000:.17g}"
-    bound = bound if "." in bound else f"{bound}.0"
+    # as the services' `le` has it: 0.1, 1.0
+    bound = repr(float(service.slo.latency_ms_p99 / 1000))
     quick = f'sum by (service) (rate({SERVER}_bucket{{{who},le="{bound}"}}[{window}]))'
     return f"1 - {quick} / sum by (service) (rate({SERVER}_count{{{who}}}[{window}]))"
 

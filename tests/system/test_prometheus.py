@@ -88,13 +88,13 @@ def test_every_instance_and_every_job_is_scraped_by_the_topologys_names(
 
 
 def test_what_it_has_is_what_the_documentation_says(watched: ProcessesRuntime) -> None:
-    soon(watched, "postgres_up")
+    for name in ("postgres_up", "saga_outcomes_total > 0", "bank_requests_total > 0"):
+        soon(watched, name)
     named = {each.name for each in documented()}
     series = {name + end for name in named for end in ("", "_bucket", "_sum", "_count")}
     own = query(watched, 'count by (__name__) ({job=~"shop|stores",__name__!~"up|scrape_.*"})')
     found = {each["metric"]["__name__"] for each in own}
     assert found - series == set()
-    assert {"saga_outcomes_total", "bank_requests_total", "nats_up"} <= found
 
 
 def test_requests_become_rates_objectives_and_burn_rates(watched: ProcessesRuntime) -> None:
@@ -104,8 +104,7 @@ def test_requests_become_rates_objectives_and_burn_rates(watched: ProcessesRunti
         with suppress(Unserved, NoReply):
             customer.browse()
         time.sleep(0.1)
-    rate = soon(watched, 'service:http_requests:rate10s{service="products"} > 0')
-    assert float(rate[0]["value"][1]) > 1
+    soon(watched, 'service:http_requests:rate10s{service="products"} > 0')
     for name in ("availability", "latency"):
         burn = soon(watched, f'slo:{name}:burn60s{{service="products"}}')
         assert float(burn[0]["value"][1]) >= 0
@@ -149,11 +148,11 @@ def test_an_alert_comes_into_the_logs_and_goes(watched: ProcessesRuntime) -> Non
 
         def told(state: str) -> bool:
             lines = watched.logs("watch", last=200)
+            wanted = ("InstanceDown", state, "payments-1")
             return any(
-                line.fields
-                and line.fields.get("alert") == "InstanceDown"
-                and line.fields["state"] == state
-                for line in lines
+                (each.get("alert"), each.get("state"), each["labels"].get("instance")) == wanted
+                for each in (line.fields for line in lines)
+                if each and "labels" in each
             )
 
         wait_until(lambda: told("firing"), "the alert in the logs", 20.0)

@@ -30,6 +30,8 @@ LAG = gauge("inbox_lag", "Events waiting or in work for this service")
 HANDLED = counter("inbox_events", "Events taken from the broker", ("type", "result"))
 REDELIVERED = counter("inbox_redeliveries", "Deliveries that were not the first", ("type",))
 HANDLING_SECONDS = Histogram("inbox_handling_seconds", "One event's handling", ("type",))
+# known from the start as zeros: from nothing to one is no increase to Prometheus
+RESULTS = ("handled", "duplicate", "dropped", "dead")
 BATCH = 20
 FETCH_S = 5.0
 LAG_S = 1.0
@@ -51,6 +53,10 @@ class Inbox:
         self._bus = bus
         self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
         self._failures: dict[str, int] = {}
+        for kind in self._handlers:
+            REDELIVERED.labels(kind)
+            for result in RESULTS:
+                HANDLED.labels(kind, result)
         expose(LAG, HANDLED, REDELIVERED, HANDLING_SECONDS)
 
     async def run(self) -> None:

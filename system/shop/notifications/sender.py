@@ -47,6 +47,8 @@ class Sender:
         self._down = 0  # rounds in a row that the server was down
 
     async def run(self) -> None:
+        for result in ("sent", "refused", "failed"):
+            MAILS.labels(result)  # zeros from the start: from nothing to one is no increase
         expose(PENDING, MAILS, DELAY_SECONDS)
         counted_at = 0.0
         while True:

@@ -96,6 +96,9 @@ class OrderStore:
         self._owner = owner
         self._deadline = timedelta(seconds=saga_deadline_s)
         self._idempotency = idempotency
+        OUTCOMES.labels(
+            "confirmed", ""
+        )  # a zero from the start: from nothing to one is no increase
         expose(OUTCOMES, DURATION_SECONDS)
 
     # -- orders -----------------------------------------------------------------------------
