@@ -42,7 +42,7 @@ def checks(
         _steady_before(run, slis),
         _load_delivered(run),
         _load_on_time(run),
-        _fault_effective(question, faults),
+        _fault_effective(run, question, faults),
         _nothing_left_behind(run, faults),
         _quiet(run, invariants),
         _audited(run, question),
@@ -111,13 +111,19 @@ def _load_on_time(run: Run) -> Check:
     )
 
 
-def _fault_effective(question: Question, faults: Sequence[Judged]) -> Check:
+def _fault_effective(run: Run, question: Question, faults: Sequence[Judged]) -> Check:
     name = "the fault took effect"
     if not faults:
         asked = bool(question.actions)
         return Check(name, not asked, "none was recorded" if asked else "none was asked for")
     not_confirmed = [f"{f.kind} on {f.target}: {f.status}, {f.why}" for f in faults
                      if f.status != "confirmed"]  # fmt: skip
+    cut_short = run.info.get("guard") and all(f.status != "mismatch" for f in faults)
+    if cut_short and any(f.status == "confirmed" for f in faults):
+        # what the guard ended early may not have met a single call
+        return Check(
+            name, True, f"its guard ended it early; {'; '.join(not_confirmed) or 'all did'}"
+        )
     if not_confirmed:
         return Check(name, False, "; ".join(not_confirmed))
     return Check(name, True, "; ".join(f"{f.kind} on {f.target}: {f.why}" for f in faults))

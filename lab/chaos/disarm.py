@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,10 +67,13 @@ def _proxy(lab: RunningLab) -> None:
 def _supervisor(lab: RunningLab) -> None:
     url = lab.state.addresses["control"]
     _say("DELETE", f"{url}/faults", lab.token)
-    try:  # what is down or paused by hand; how long it takes to be ready is not our concern
-        exchange("POST", f"{url}/heal", body={}, token=lab.token, timeout_s=ANSWER_S)
-    except NoReply:
-        return
+    # what is down or paused by hand starts too; it answers when all is ready, and nobody waits for that
+    threading.Thread(target=_heal, args=(f"{url}/heal", lab.token), daemon=True).start()
+
+
+def _heal(url: str, token: str) -> None:
+    with suppress(NoReply):
+        exchange("POST", url, body={}, token=token)
 
 
 def _instance(lab: RunningLab, instance: Instance) -> None:
