@@ -1,0 +1,128 @@
+"""Rate, errors, duration and gauges from the metrics table, whoever scraped it: the recorder or a Prometheus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from lab.archive import Run
+
+SERVER = "http_server_request_duration_seconds"
+
+# What each counter grew by from one scrape to the next. A value below the last one is a restart, which counts from
+# zero, and so does a series that its instance did not have when it was first scraped.
+_GROWTH = """
+    WITH first AS (SELECT instance, min(time_s) AS first_s FROM metrics GROUP BY instance),
+    samples AS (
+        SELECT time_s, service, instance, labels, value,
+               lag(value) OVER (PARTITION BY service, instance, labels ORDER BY time_s) AS before
+        FROM metrics WHERE name = ? AND value IS NOT NULL
+    )
+    SELECT time_s, service, instance, labels,
+           CASE WHEN before IS NULL THEN if(time_s > first_s, value, 0)
+                WHEN value < before THEN value ELSE value - before END AS growth
+    FROM samples JOIN first USING (instance)
+"""
+
+
+def growth(run: Run, counter: str, *labels: str) -> pd.DataFrame:
+    """time_s, service, instance, growth, and a column ("" where absent) for each label: its own and `labels`."""
+    return _with_labels(run.sql(_GROWTH, [counter]).df(), labels)
+
+
+def gauge(run: Run, name: str, *labels: str) -> pd.DataFrame:
+    """time_s, service, instance, value, and a column for each label as in `growth`."""
+    frame = run.sql(
+        "SELECT time_s, service, instance, labels, value FROM metrics"
+        " WHERE name = ? AND value IS NOT NULL ORDER BY time_s",
+        [name],
+    ).df()
+    return _with_labels(frame, labels)
+
+
+def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
+    """service, route, requests, errors (5xx), and their quantile: q_s between q_low_s and q_high_s.
+
+    The bounds are those of the histogram's bucket: the quantile of the requests lies between them.
+    """
+    counts, buckets = _counts(run), _buckets(run)
+    rows = []
+    for (service, route), group in counts.groupby(["service", "http_route"]):
+        requests = int(group["growth"].sum())
+        if requests:
+            own = buckets[(buckets["service"] == service) & (buckets["http_route"] == route)]
+            low_s, high_s, q_s = quantile(own, q)
+            failed = group["http_response_status_code"].str.startswith("5")
+            rows.append(
+                {
+                    **{"service": service, "route": route, "requests": requests},
+                    **{"errors": int(group.loc[failed, "growth"].sum())},
+                    **{"q_low_s": low_s, "q_high_s": high_s, "q_s": q_s},
+                }
+            )
+    columns = ["service", "route", "requests", "errors", "q_low_s", "q_high_s", "q_s"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> pd.DataFrame:
+    """time_s (the middle of each step), requests_per_s, errors_per_s, q_ms of a service."""
+    counts, buckets = _counts(run), _buckets(run)
+    counts = _stepped(counts[counts["service"] == service], step_s)
+    buckets = _stepped(buckets[buckets["service"] == service], step_s)
+    rows = []
+    for middle_s, group in counts.groupby("step_s"):
+        failed = group["http_response_status_code"].str.startswith("5")
+        seen = buckets[buckets["step_s"] == middle_s]
+        rows.append(
+            {
+                "time_s": middle_s,
+                "requests_per_s": group["growth"].sum() / step_s,
+                "errors_per_s": group.loc[failed, "growth"].sum() / step_s,
+                "q_ms": 1000 * quantile(seen, q)[2],
+            }
+        )
+    return pd.DataFrame(rows, columns=["time_s", "requests_per_s", "errors_per_s", "q_ms"])
+
+
+def quantile(buckets: pd.DataFrame, q: float) -> tuple[float, float, float]:
+    """(lower, upper bound of the bucket it lies in, estimate) of grown buckets; NaN without any.
+
+    The estimate takes a bucket's requests as evenly spread, as PromQL's histogram_quantile does.
+    """
+    if buckets.empty or not buckets["growth"].sum():
+        return (float("nan"),) * 3
+    grown = buckets.groupby(buckets["le"].astype(float))["growth"].sum().sort_index()
+    rank, low_s, below = q * grown.iloc[-1], 0.0, 0.0
+    for high_s, count in grown.items():
+        bound_s = float(str(high_s))
+        if count >= rank:
+            if bound_s == float("inf"):
+                return low_s, bound_s, low_s
+            return low_s, bound_s, low_s + (bound_s - low_s) * (rank - below) / (count - below)
+        low_s, below = bound_s, float(count)
+    raise AssertionError("the last bucket holds all")  # le="+Inf", else this is no histogram
+
+
+def _counts(run: Run) -> pd.DataFrame:
+    return growth(run, f"{SERVER}_count", "http_route", "http_response_status_code")
+
+
+def _buckets(run: Run) -> pd.DataFrame:
+    return growth(run, f"{SERVER}_bucket", "http_route", "le")
+
+
+def _stepped(frame: pd.DataFrame, step_s: float) -> pd.DataFrame:
+    return frame.assign(step_s=(frame["time_s"] // step_s + 0.5) * step_s)
+
+
+def _with_labels(frame: pd.DataFrame, wanted: Collection[str]) -> pd.DataFrame:
+    texts = frame["labels"].unique()
+    labels: list[dict[str, Any]] = [json.loads(text) for text in texts]
+    columns = pd.DataFrame(labels, index=texts, dtype=object)
+    for name in wanted:
+        if name not in columns:
+            columns[name] = ""
+    return frame.join(columns.fillna("").astype(str), on="labels").drop(columns="labels")

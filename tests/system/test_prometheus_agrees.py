@@ -1,0 +1,106 @@
+"""The archive's figures against those of a real Prometheus that watched the same load."""
+
+import json
+import math
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from lab.analysis import red
+from lab.archive import Run
+from lab.runtimes import unpacked
+from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.processes import ProcessesRuntime
+from tests.lab.runtimes.labs import wait_until
+from tests.system.test_run import lab_command
+
+# A span and its request's histogram are closed one after the other, by two clocks.
+LATER_S, LATER_SHARE = 0.002, 0.02
+REQUESTS_MIN = 20  # for a p95 to be compared
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    session_lab: ProcessesRuntime, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A Prometheus that scrapes every instance of the lab each second; its address."""
+    try:
+        program = shutil.which("prometheus") or str(unpacked.unpack("prometheus"))
+    except ServerMissing as missing:
+        pytest.skip(f"THE ARCHIVE IS NOT HELD AGAINST PROMETHEUS, there is none: {missing}")
+    folder = tmp_path_factory.mktemp("prometheus")
+    instances = [each for each in session_lab.status()["processes"] if each["service"]]
+    targets = [
+        {
+            "targets": [f"127.0.0.1:{each['port']}"],
+            "labels": {"service": each["service"], "instance": each["name"]},
+        }
+        for each in instances
+    ]
+    jobs = [{"job_name": "shop", "static_configs": targets}]
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    argv = [program, f"--config.file={folder / 'prometheus.yml'}"]
+    argv += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        up = f"http://{address}/api/v1/query?query=sum(up)"
+
+        def all_scraped() -> bool:
+            try:
+                with urllib.request.urlopen(up, timeout=2) as answer:
+                    found = json.load(answer)["data"]["result"]
+            except OSError:
+                return False
+            return bool(found) and int(found[0]["value"][1]) == len(instances)
+
+        wait_until(all_scraped, "Prometheus has scraped every instance", 30)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_requests_and_p95_by_route_agree_with_prometheus(
+    lab: ProcessesRuntime, prometheus: str
+) -> None:
+    """Requests are equal; the p95 of the spans lies in the bucket that Prometheus has it in."""
+    done = lab_command(lab, "load", "light", "--duration", "6", "--seed", "11")
+    # slow is no matter here: both have to tell the same of it
+    assert done.returncode in (0, 1, 3), done.stderr
+    archive = Run(json.loads(done.stdout)["run"])
+    start_s, end_s = archive.info["started_s"], archive.info["ended_s"]
+    spans = (
+        archive.sql(
+            "SELECT service, http_route AS route, list(end_ns - start_ns ORDER BY end_ns - start_ns)"
+            " FROM spans WHERE kind = 'server' GROUP BY ALL"
+        )
+    ).fetchall()
+    seconds = {(service, route): [ns / 1e9 for ns in all_ns] for service, route, all_ns in spans}
+    wait_until(lambda: _scraped_since(prometheus, end_s), "the end is scraped", 10)
+    live = red.by_route(Run.from_prometheus(prometheus, start_s - 2.5, end_s + 2.5))
+    counts = {(row.service, row.route): row.requests for row in live.itertuples()}
+    assert counts == {key: len(values) for key, values in seconds.items()}
+    compared = [row for row in live.itertuples() if row.requests >= REQUESTS_MIN]
+    assert len(compared) >= 3, counts
+    for row in compared:
+        values = seconds[row.service, row.route]
+        p95_s = values[math.ceil(0.95 * len(values)) - 1]
+        leeway_s = LATER_S + LATER_SHARE * p95_s
+        assert row.q_low_s - leeway_s <= p95_s <= row.q_high_s + leeway_s, (row, p95_s)
+
+
+def _scraped_since(prometheus: str, time_s: float) -> bool:
+    query = "min(timestamp(up))"
+    with urllib.request.urlopen(f"{prometheus}/api/v1/query?query={query}", timeout=2) as answer:
+        return bool(float(json.load(answer)["data"]["result"][0]["value"][1]) > time_s)
