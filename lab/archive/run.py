@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,9 +184,12 @@ class Run:
                 " run the experiment again or restore the file"
             ) from None
 
-    def sql(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyRelation:
-        """A query over the tables by name, with `?` parameters."""
-        return self._connection.sql(query, params=list(parameters))
+    def sql(
+        self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> duckdb.DuckDBPyRelation:
+        """A query over the tables by name, with `?` parameters, or `$name` ones of a mapping."""
+        named = isinstance(parameters, Mapping)
+        return self._connection.sql(query, params=parameters if named else list(parameters))
 
     def execute(self, statement: str) -> None:
         """A statement that makes something in the run's private memory, e.g. a view."""

@@ -4,6 +4,7 @@ from lab.analysis.plots.breakers import breaker_timeline, breaker_window, predic
 from lab.analysis.plots.limits import sli_chart
 from lab.analysis.plots.orders import orders_over_time, settling_times
 from lab.analysis.plots.overview import overview
+from lab.analysis.plots.scraped import breakers_beside, red_beside, saturation
 from lab.analysis.plots.shoppers import (
     answers_over_time,
     latency_over_time,
@@ -20,6 +21,7 @@ __all__ = [
     "answers_over_time",
     "breaker_timeline",
     "breaker_window",
+    "breakers_beside",
     "latency_over_time",
     "load_delivered",
     "main_routes",
@@ -27,6 +29,8 @@ __all__ = [
     "orders_over_time",
     "overview",
     "predicted_and_measured",
+    "red_beside",
+    "saturation",
     "settling_times",
     "sli_chart",
     "spectrum",

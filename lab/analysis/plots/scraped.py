@@ -1,0 +1,135 @@
+"""What Prometheus scraped, beside what the archive holds of the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lab.analysis import red
+from lab.analysis.plots.breakers import draw_states, worth_showing
+from lab.analysis.plots.style import (
+    BLUE,
+    INK,
+    RED,
+    SECONDS,
+    canvas,
+    legend,
+    log_axis,
+    say,
+    shade,
+    styled,
+)
+from lab.analysis.windows import fault_bands, load_span
+from lab.archive import Run
+
+STEP_S = 2.0
+LINES_MAX = 6  # more lines than colours tell nobody anything
+Series = Callable[[Run], pd.DataFrame]  # time_s, value and the columns that name a line
+
+
+@styled
+def red_beside(archive: Run, scraped: Run, service: str) -> Figure:
+    """Do scraped histograms and recorded spans tell one story? Rate, errors and p95 of a service.
+
+    Lines: counters of `scraped` (a Prometheus' or the archive's own). Dots: the archive's spans.
+    """
+    figure, panels = canvas(3, 2.0, sharex=True)
+    lines = red.over_time(scraped, service, STEP_S)
+    dots = red.spans_over_time(archive, service, STEP_S)
+    start, end = load_span(archive)
+    told = (
+        ("requests_per_s", "requests/s", BLUE),
+        ("errors_per_s", "5xx/s", RED),
+        ("q_ms", "p95, ms", BLUE),
+    )
+    for panel, (column, unit, colour) in zip(panels, told, strict=True):
+        if lines.empty and dots.empty:
+            say(panel, f"nothing of {service} was scraped or recorded")
+            continue
+        panel.plot(lines["time_s"] - start, lines[column], color=colour, label="scraped")
+        panel.plot(
+            dots["time_s"] - start, dots[column], ".", color=INK, markersize=4, label="spans"
+        )
+        panel.set_ylabel(unit)
+        _frame(panel, archive, (start, end), label="top" if panel is panels[0] else "")
+    if not (lines.empty and dots.empty):
+        log_axis(panels[2])
+        legend(figure, panels[0])
+    panels[0].set_title(f"{service}: do scraped counters and recorded spans agree?")
+    panels[2].set_xlabel(SECONDS)
+    return figure
+
+
+@styled
+def saturation(archive: Run, scraped: Run) -> Figure:
+    """What was about to be full? CPU, database connections and requests in work, by instance."""
+    asked: Sequence[tuple[str, str, Series]] = (
+        ("What was about to be full?", "CPU, cores", _cpu),
+        ("", "database\nconnections", lambda run: red.gauge(run, "db_pool_in_use")),
+        ("", "requests\nin work", lambda run: red.gauge(run, "http_server_active_requests")),
+    )
+    figure, panels = canvas(len(asked), 2.0, sharex=True)
+    span_s = load_span(archive)
+    for panel, (title, unit, series) in zip(panels, asked, strict=True):
+        frame = series(scraped)
+        frame = frame[frame["time_s"].between(*span_s)]
+        panel.set_title(title)
+        if frame.empty:
+            say(panel, f"no samples: {unit}".replace("\n", " "))
+            continue
+        peaks = frame.groupby("instance")["value"].max().sort_values(ascending=False)
+        for instance in peaks.index[:LINES_MAX]:
+            own = frame[frame["instance"] == instance]
+            panel.plot(own["time_s"] - span_s[0], own["value"], label=instance, linewidth=1.2)
+        panel.set_ylabel(unit)
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        _frame(panel, archive, span_s, label="top" if panel is panels[0] else "")
+    panels[-1].set_xlabel(SECONDS)
+    return figure
+
+
+@styled
+def breakers_beside(archive: Run, scraped: Run) -> Figure:
+    """How much of a breaker's life does a scrape see? Its own events above, scraped states below."""
+    shown = worth_showing(archive, LINES_MAX)
+    figure, (events, states) = canvas(2, 1.2 + 0.3 * max(len(shown), 2), sharex=True)
+    span_s = load_span(archive)
+    if shown:
+        draw_states(events, archive, shown)
+        legend(figure, events)
+    else:
+        say(events, "no breaker said anything")
+    events.set_title("What does a scrape see of a breaker's life?")
+    events.set_xlabel("")
+    frame = red.gauge(scraped, "breaker_state", "edge")
+    for number, (edge, instance) in enumerate(shown):
+        own = frame[(frame["edge"] == edge) & (frame["instance"] == instance)]
+        states.step(
+            own["time_s"] - span_s[0], own["value"] + 0.05 * number, where="post",
+            label=f"{edge} of {instance}", linewidth=1.3,
+        )  # fmt: skip
+    if frame.empty or not shown:
+        say(states, "no breaker was scraped")
+    else:
+        states.set_yticks([0, 1, 2], ["closed", "half open", "open"])
+        states.set_ylim(-0.2, 2.5)
+        states.legend(loc="upper right", fontsize=8)
+        _frame(states, archive, span_s, label="")
+    states.set_xlabel(SECONDS)
+    return figure
+
+
+def _cpu(run: Run) -> pd.DataFrame:
+    grown = red.growth(run, "process_cpu_seconds_total")
+    grown["time_s"] = (grown["time_s"] // STEP_S + 0.5) * STEP_S
+    each = grown.groupby(["instance", "time_s"])["growth"].sum().rename("value") / STEP_S
+    return each.reset_index()
+
+
+def _frame(panel: Axes, archive: Run, span_s: tuple[float, float], *, label: str) -> None:
+    shade(panel, fault_bands(archive), span_s[0], label=label)
+    panel.set_xlim(0, span_s[1] - span_s[0])
+    panel.set_ylim(bottom=panel.get_ylim()[0] if panel.get_yscale() == "log" else 0)
