@@ -162,16 +162,21 @@ def render(
     )
 
 
-def in_containers(topology: Topology) -> str:
-    """The configuration of docker-compose.yml: balances by the engine's DNS, tells on stdout and stderr."""
+def in_containers(topology: Topology, gateways: Sequence[str] = ()) -> str:
+    """The configuration of docker-compose.yml: tells on stdout and stderr, balances by the engine's DNS.
+
+    `gateways` (host:port) are balanced instead where there is a fixed place for each, at the fault proxy.
+    """
     service = topology.services[topology.ingress.balances]
+    servers = "\n".join(f"        server {each} max_fails=0;" for each in gateways)
+    by_name = PASS_TO_NAME.format(balances=service.name, port=PORT_BASE + service.offset)
     return _filled(
         user="",
         run="/tmp",
         error_log="stderr",
         access_log="/dev/stdout lines buffer=16k flush=200ms",
-        balancing=RESOLVER,
-        pass_on=PASS_TO_NAME.format(balances=service.name, port=PORT_BASE + service.offset),
+        balancing=UPSTREAM.format(balances=service.name, servers=servers) if gateways else RESOLVER,
+        pass_on=PASS_TO_UPSTREAM.format(balances=service.name) if gateways else by_name,
         listen=str(PORT_BASE),
     )
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 
 from lab.render import compose as rendered
+from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.compose.parts import service_of
 from lab.runtimes.compose.tool import Compose
+from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.homes import prepare
 from lab.state import Lab, kept_secret, labs_folder, new_secret, write_private, write_whole
 from lab.topology import PROJECT, Topology
@@ -41,12 +43,13 @@ def override_file(home: Path) -> Path:
     return home / "compose.override.yml"
 
 
-def compose_of(home: Path, profile: str = "full") -> Compose:
+def compose_of(home: Path, profile: str = "full", *, proxied: bool = False) -> Compose:
     """The project of the lab in `home`."""
     files = [COMPOSE_FILE]
     if override_file(home).is_file():
         files.append(override_file(home))
-    return Compose(project_of(int(home.name)), files, env_file(home), [profile])
+    profiles = [profile, *(["proxied"] if proxied else [])]
+    return Compose(project_of(int(home.name)), files, env_file(home), profiles)
 
 
 def everything_of(home: Path) -> Compose:
@@ -78,7 +81,6 @@ class Environment:
         lines = [f"{name}={value}\n" for name, value in self.variables.items()]
         write_private(env_file(self.home), "".join(lines))
         write_private(self.home / "inside" / "token", self.variables["LAB_TOKEN"])
-        write_override(self.home, settings_by_instance(settings, self.topology), {})
 
     def _fixed(self) -> dict[str, str]:
         return {
@@ -107,36 +109,58 @@ class Environment:
         return kept | {name: new_secret() for name in anew}
 
 
-def settings_by_instance(
-    settings: Mapping[str, str], topology: Topology
-) -> dict[str, dict[str, str]]:
-    """`--set` of one service or one instance, and of all what compose.env does not pass on, by instance."""
-    told: dict[str, dict[str, str]] = {}
-    for service in topology.services.values():
-        for number in range(1, service.replicas + 1):
-            instance = f"{service.name}-{number}"
-            for name, value in settings.items():
-                target, _, own = name.rpartition(".")
-                if target in ("", service.name, instance):
-                    told.setdefault(instance, {})[own] = value
+def instances_of(topology: Topology) -> list[str]:
+    """Those that docker-compose.yml has."""
+    return [
+        f"{each.name}-{number + 1}"
+        for each in topology.services.values()
+        for number in range(each.replicas)
+    ]
+
+
+def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> None:
+    """What this lab has otherwise than docker-compose.yml: settings, instances beyond its own, edges.
+
+    `instances` are all there are to be. Writes what the fault proxy and nginx need, too.
+    """
+    home = Path(lab.home)
+    wiring = ContainerWiring(lab, topology)
+    services: dict[str, Any] = {}
+    for name in instances:
+        service = topology.services[service_of(name, topology)]
+        told = wiring.environment(service) | _settings_of(name, service.name, lab.settings)
+        beyond = int(name.rpartition("-")[2]) > service.replicas
+        services[name] = another_instance(topology, name) if beyond else {"environment": {}}
+        services[name]["environment"] |= told
+    if lab.proxied:
+        wiring.write(instances)
+        gateways = sorted(
+            n for n in instances if service_of(n, topology) == topology.ingress.balances
+        )
+        conf = home / "run" / "proxy" / "nginx.conf"
+        # in place: the container has this very file, and reads it at its start or when told
+        conf.write_text(nginx.in_containers(topology, wiring.gateways(gateways)))
+        services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
+        if not lab.proxy_token:
+            services[PROXY] = {"command": _without_token()}
+    text = json.dumps({"services": services}, indent=1)  # JSON is YAML
+    write_whole(override_file(home), text + "\n", mode=0o600)
+
+
+def _settings_of(instance: str, service: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """What `--set` says for all, for the service or for this instance."""
+    told = {}
+    for name, value in settings.items():
+        target, _, own = name.rpartition(".")
+        if target in ("", service, instance):
+            told[own] = value
     return told
 
 
-def write_override(
-    home: Path, environments: Mapping[str, Mapping[str, str]], added: Mapping[str, Any]
-) -> None:
-    """Settings of single instances, and whole services that docker-compose.yml does not have."""
-    services: dict[str, Any] = {
-        name: {"environment": dict(env)} for name, env in environments.items()
-    }
-    for name, service in added.items():
-        services[name] = {**service, **services.get(name, {})}
-        services[name]["environment"] = {
-            **service["environment"],
-            **dict(environments.get(name, {})),
-        }
-    text = json.dumps({"services": services}, indent=1)  # JSON is YAML
-    write_whole(override_file(home), text + "\n", mode=0o644)
+def _without_token() -> list[str]:
+    """The proxy's command where its API asks for no token."""
+    command: list[str] = yaml.safe_load(COMPOSE_FILE.read_text())["services"][PROXY]["command"]
+    return [each for each in command if each not in ("--token-file", "/proxy/token")]
 
 
 def another_instance(topology: Topology, name: str) -> dict[str, Any]:

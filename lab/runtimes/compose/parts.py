@@ -18,6 +18,7 @@ HEALTH = {
     "mail": ("mail_page", "/health"),
     "recorder": ("recorder", "/health"),
     "watch": ("watch", "/health"),
+    "proxy": ("proxy", "/version"),
     "jaeger": ("jaeger", "/"),
     "prometheus": ("prometheus", "/-/ready"),
     "alertmanager": ("alertmanager", "/-/ready"),

@@ -19,9 +19,11 @@ from lab.runtimes.compose.environment import (
     compose_of,
     env_file,
     everything_of,
+    instances_of,
     override_file,
     project_of,
     write_inside,
+    write_override,
 )
 from lab.runtimes.compose.tool import Compose, EngineError
 from lab.runtimes.detached import Detached, UpFailed
@@ -78,21 +80,23 @@ class ComposeRuntime(SupervisedRuntime):
         check_settings(settings, topology)
         if self.profile not in PROFILES:
             raise UsageError(f"profile {self.profile!r}{nearest(self.profile, PROFILES)}")
-        if proxied or open_proxy:
-            raise UsageError(
-                "--proxied is for --runtime processes: compose has no proxy on its edges yet"
-            )
         tool.check()
         with homes.locked(self.home) as lock:
             if lock is None:
-                return self._heal(began, fresh, settings, False)
+                return self._heal(began, fresh, settings, proxied or open_proxy)
             cleaned = self._clean()
             self._check_ports(topology)
             environment = Environment(self.home, topology, self.profile)
             environment.write(settings, fresh=fresh)
-            compose = compose_of(self.home, self.profile)
             lab = self._new_compose_lab(topology, environment, settings)
+            if proxied or open_proxy:
+                lab.addresses["proxy"] = (
+                    f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
+                )
+                lab.proxy_token = "" if open_proxy else lab.token
             write_inside(lab, topology)
+            write_override(lab, topology, instances_of(topology))
+            compose = compose_of(self.home, self.profile, proxied=lab.proxied)
             try:
                 self._bring_up(compose, lab, lock, on_progress, fresh=fresh)
             except BaseException:

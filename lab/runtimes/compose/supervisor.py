@@ -8,6 +8,7 @@ on, and `lab up` starts all anew. Its order comes on stdin, as there (lab.runtim
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -22,14 +23,13 @@ from lab.runtimes import pids
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
 from lab.runtimes.compose.environment import (
-    another_instance,
     compose_of,
-    settings_by_instance,
     write_inside,
     write_override,
 )
 from lab.runtimes.compose.following import Following
 from lab.runtimes.compose.parts import plan_of, service_of
+from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.keeper import Keeper, State
 from lab.runtimes.logs import explain
 from lab.runtimes.process_faults import ProcessFault, ProcessFaults
@@ -58,6 +58,7 @@ class ComposeSupervisor:
         self._engine = Engine(endpoint)
         self._following: dict[str, Following] = {}
         self._listening: asyncio.Task[None] | None = None
+        self._wiring = ContainerWiring(lab, topology)
         self._ports = dict(topology.ports(lab.port_base))
 
     # -- life -------------------------------------------------------------------------------
@@ -118,7 +119,8 @@ class ComposeSupervisor:
         mine = self.instances(name)
         removed = mine[replicas:]
         wanted = [f"{name}-{number + 1}" for number in range(replicas)]
-        self._write_override([each.plan.name for each in mine[:replicas]] + wanted)
+        others = [k for k, v in self.keepers.items() if v.plan.service not in ("", name)]
+        write_override(self.lab, self.topology, [*others, *wanted])
         if new := [each for each in wanted if each not in self.keepers]:
             await self._compose("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *new)
         if removed:
@@ -127,6 +129,7 @@ class ComposeSupervisor:
                 del self.keepers[each.plan.name]
             await self._compose("rm", "--stop", "--force", *names)
         await self._find(since_s=self.lab.started_s)
+        await self._wire([*others, *wanted])
         kept = self.instances(name)
         for keeper in kept:
             if keeper.state is State.STOPPED:
@@ -134,6 +137,12 @@ class ComposeSupervisor:
         await asyncio.gather(*(keeper.ready() for keeper in kept))
         self._save()
         return kept
+
+    async def _wire(self, instances: list[str]) -> None:
+        """The fault proxy and nginx follow the instances, in a proxied lab."""
+        await self._wiring.follow(instances)
+        if self.lab.proxied:
+            self.keepers["nginx"].send(signal.SIGHUP, restart=True)
 
     async def restart(self, keepers: list[Keeper]) -> None:
         """Stop in good order, start again at once, wait until ready."""
@@ -200,23 +209,17 @@ class ComposeSupervisor:
             return
         if event["Action"] == "start":
             self._following[keeper.plan.name].started(event["timeNano"] / 1e9)
+            if (
+                keeper.plan.name == PROXY and self.up
+            ):  # it may have another address now: nginx looks once
+                self.keepers["nginx"].send(signal.SIGHUP, restart=True)
         if event["Action"] == "oom":
             self.log("error", f"{keeper.plan.name} used more memory than it may")
         await keeper.hear(event)
 
     async def _compose(self, *arguments: str) -> None:
-        compose = compose_of(self._home, self._profile)
+        compose = compose_of(self._home, self._profile, proxied=self.lab.proxied)
         await asyncio.to_thread(compose.run, *arguments)
-
-    def _write_override(self, instances: list[str]) -> None:
-        there = self.topology.services
-        beyond = {
-            name: another_instance(self.topology, name)
-            for name in {*instances, *(k for k, v in self.keepers.items() if v.plan.service)}
-            if int(name.rpartition("-")[2]) > there[service_of(name, self.topology)].replicas
-        }
-        environments = settings_by_instance(self.lab.settings, self.topology)
-        write_override(self._home, environments, beyond)
 
     # -- book-keeping -----------------------------------------------------------------------------
 
