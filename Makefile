@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: setup demo test test-dashboards lint experiments bench kills clean
+.PHONY: setup demo test test-dashboards lint experiments bench kills verify-compose clean
 .DEFAULT_GOAL := setup
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -34,6 +34,9 @@ bench: setup  ## the lab's own figures as JSON
 
 kills: setup  ## 1,000 commanders killed in the moment their fault is in force: what do they leave? (minutes)
 	@$(BIN)/python bench/edges.py --only kills --kills 1000
+
+verify-compose: setup  ## the whole stack in containers: built, used, broken by three experiments, taken down
+	$(BIN)/python -m tests.compose.verify_stack $(VERIFY)
 
 clean:  ## ends the labs of this checkout and removes .venv and .lab
 	-@if [ -x $(BIN)/lab ]; then for home in .lab/[0-9]*; do $(BIN)/lab down --port-base $${home##*/}; done; fi

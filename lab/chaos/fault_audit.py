@@ -11,6 +11,7 @@ from lab.chaos.control import Control
 from lab.chaos.edge_faults import is_edge
 from lab.chaos.target import Instance
 from lab.chaos.wire import NoReply, exchange
+from lab.runtimes.client import ask
 
 ANSWER_S = 2.0
 UNPROVEN = "nothing proven"
@@ -46,7 +47,7 @@ def _edges(control: Control, target: str) -> Audited:
 
 def _server(control: Control, server: Instance) -> Audited:
     held = [f"{each.view['id']} is in force" for each in control.faults(server.name)]
-    return Audited(server.name, [*held, *_from_outside(server.pid, {}, children=False)])
+    return Audited(server.name, [*held, *_from_outside(control, server, {})])
 
 
 def _audit(control: Control, instance: Instance) -> Audited:
@@ -64,13 +65,22 @@ def _audit(control: Control, instance: Instance) -> Audited:
         else:
             audited.left.append(f"{UNPROVEN}: it answered {reply.status}")
     audited.left += [f"{each.view['id']} is in force" for each in control.held(instance.name)]
-    for finding in _from_outside(instance.pid, audited.seen):
+    for finding in _from_outside(control, instance, audited.seen):
         if finding not in audited.left:
             audited.left.append(finding)
     return audited
 
 
-def _from_outside(pid: int, told: dict[str, Any], *, children: bool = True) -> list[str]:
+def _from_outside(control: Control, instance: Instance, told: dict[str, Any]) -> list[str]:
+    """What the system says, or of a container what its engine does: all else is the container's own."""
+    if control.lab.state.runtime == "processes":
+        return _of_process(instance.pid, told, children=bool(instance.service))
+    listed = ask(control.lab.state, "GET", "/status")["processes"]
+    states = [each["state"] for each in listed if each["name"] == instance.name]
+    return ["paused"] if "paused" in states else []
+
+
+def _of_process(pid: int, told: dict[str, Any], *, children: bool) -> list[str]:
     """A server may have workers of its own, a service has none. Nothing to see where there is no pid."""
     if not pid:
         return []
