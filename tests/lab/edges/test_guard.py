@@ -51,13 +51,14 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     requests.touch()
     started_s = time.time()
     toolkit = subprocess.Popen([sys.executable, "-c", TOOLKIT], stdout=subprocess.PIPE)
-    assert toolkit.stdout is not None
-    assert toolkit.stdout.readline() == b"armed\n"
-    assert len(control.faults()) == 7
-    assert left_behind(lambda: Control(find_lab())), "an audit sees them"
-    toolkit.kill()
-    toolkit.wait()
-    toolkit.stdout.close()
+    try:
+        assert toolkit.stdout is not None
+        assert toolkit.stdout.readline() == b"armed\n"
+        assert len(control.faults()) == 7
+        assert left_behind(lambda: Control(find_lab())), "an audit sees them"
+    finally:
+        toolkit.kill()
+        toolkit.communicate()
     began = time.perf_counter()  # what this machine takes now to ask once
     control.faults("*->*")
     pace_s = time.perf_counter() - began
