@@ -25,7 +25,11 @@ STEP_S = 2
 TROUBLE = Path(__file__).with_name("trouble.yaml")
 
 # What the run's trouble does not surely fill: the query, and what it would take. Anything else must have data.
-NEEDS_MORE: dict[tuple[str, str, str], str] = {}
+NEEDS_MORE = {
+    ("breakers", "How much is shed at the door?", "A"): (
+        "the rush must meet the slow orders, and their times differ by the machine's business"
+    ),
+}
 
 
 class Watched(NamedTuple):
