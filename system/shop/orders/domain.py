@@ -77,14 +77,15 @@ class Order:
 
 
 def price(quantities: Sequence[tuple[str, int]], prices: Mapping[str, int]) -> tuple[Line, ...]:
-    """Order lines at today's prices, one a SKU. Raises UnknownSku."""
+    """Order lines at today's prices, one a SKU, by SKU as the store reads them. Raises UnknownSku."""
     merged: dict[str, int] = {}
     for sku, quantity in quantities:
         merged[sku] = merged.get(sku, 0) + quantity
     unknown = sorted(sku for sku in merged if sku not in prices)
     if unknown:
         raise UnknownSku(f"unknown SKU: {', '.join(unknown)}")
-    return tuple(Line(sku, quantity, prices[sku]) for sku, quantity in merged.items())
+    # sorted: a saga that is resumed must ask with the same key for the very same lines
+    return tuple(Line(sku, quantity, prices[sku]) for sku, quantity in sorted(merged.items()))
 
 
 def total_cents(lines: Sequence[Line]) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from chassis import store
 from chassis.idempotency import Conn
 from chassis.ids import new_id
 from chassis.messaging.event import Event
-from shop.orders.domain import Line, Order
+from shop.orders.domain import Line, Order, price
 from shop.orders.saga import CHECKOUT, Progress
 from shop.orders.store import OrderStore
 
 BODY = {"lines": [["SKU-0001", 2]]}
+SKUS = ("SKU-0003", "SKU-0007")
 
 
 @dataclass
@@ -55,6 +56,17 @@ async def shop(database: Callable[[str], str]) -> AsyncIterator[Shop]:
 def _order(user_id: str = "u1") -> Order:
     lines = (Line("SKU-0001", 2, 500), Line("SKU-0002", 1, 100))
     return Order(new_id(), user_id, "u@example.com", lines, "4242424242424242", total_cents=1100)
+
+
+async def test_a_resumed_saga_asks_for_the_very_lines_it_asked_for_before(shop: Shop) -> None:
+    """In another order they would be another body under the same key, and be refused."""
+    orders = shop.store("orders-1")
+    lines = price([("SKU-0007", 1), ("SKU-0003", 2), ("SKU-0007", 1)], dict.fromkeys(SKUS, 100))
+    order = replace(_order(), lines=lines)
+    await orders.place(order, "k1", BODY, "")
+    resumed = await orders.load(order.id)
+    assert resumed is not None
+    assert resumed.order.lines == lines == (Line("SKU-0003", 2, 100), Line("SKU-0007", 2, 100))
 
 
 async def test_an_order_is_read_back_as_it_was_placed(shop: Shop) -> None:
@@ -98,6 +110,7 @@ async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced
     order = await shop.store("a").place(_order(), "k", BODY, "00-trace")
     assert order is not None
     assert await shop.store("a").persist(Progress(order).begun()) is not None
+    monkeypatch.setattr(orders_store, "LEASE", timedelta(seconds=30))  # who takes it over keeps it
     claimed: list[tuple[str, str]] = []
     async with asyncio.timeout(5):
         while not claimed:
