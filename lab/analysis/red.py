@@ -12,24 +12,31 @@ from lab.archive import Run
 
 SERVER = "http_server_request_duration_seconds"
 
-# What each counter grew by from one scrape to the next. A value below the last one is a restart, which counts from
-# zero, and so does a series that its instance did not have when it was first scraped.
+# What each counter grew by since its instance was last scraped with success (`since_s`). A value below the last
+# one is a restart, which counts from zero, and so does a series that came after its instance's first scrape.
 _GROWTH = """
-    WITH first AS (SELECT instance, min(time_s) AS first_s FROM metrics GROUP BY instance),
+    WITH scrapes AS (
+        SELECT instance, time_s, lag(time_s) OVER (PARTITION BY instance ORDER BY time_s) AS since_s
+        FROM (SELECT DISTINCT instance, time_s FROM metrics WHERE NOT (name = 'up' AND value = 0))
+    ),
     samples AS (
         SELECT time_s, service, instance, labels, value,
                lag(value) OVER (PARTITION BY service, instance, labels ORDER BY time_s) AS before
         FROM metrics WHERE name = ? AND value IS NOT NULL
     )
-    SELECT time_s, service, instance, labels,
-           CASE WHEN before IS NULL THEN if(time_s > first_s, value, 0)
+    SELECT time_s, since_s, service, instance, labels,
+           CASE WHEN before IS NULL THEN if(since_s IS NULL, 0, value)
                 WHEN value < before THEN value ELSE value - before END AS growth
-    FROM samples JOIN first USING (instance)
+    FROM samples JOIN scrapes USING (instance, time_s)
 """
+GAP_STEPS = 2.0  # what grew while nobody looked for longer belongs to no step of a plot
 
 
 def growth(run: Run, counter: str, *labels: str) -> pd.DataFrame:
-    """time_s, service, instance, growth, and a column ("" where absent) for each label: its own and `labels`."""
+    """time_s, since_s, service, instance, growth, and a column ("" where absent) for each label.
+
+    Its own labels and the wanted `labels`.
+    """
     return _with_labels(run.sql(_GROWTH, [counter]).df(), labels)
 
 
@@ -68,7 +75,10 @@ def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
 
 
 def over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> pd.DataFrame:
-    """time_s (the middle of each step), requests_per_s, errors_per_s, q_ms of a service."""
+    """time_s (the middle of each step), requests_per_s, errors_per_s, q_ms of a service.
+
+    A step in which the service did not answer its scrape is missing: nobody knows.
+    """
     counts, buckets = _counts(run), _buckets(run)
     counts = _stepped(counts[counts["service"] == service], step_s)
     buckets = _stepped(buckets[buckets["service"] == service], step_s)
@@ -128,6 +138,7 @@ def _buckets(run: Run) -> pd.DataFrame:
 
 
 def _stepped(frame: pd.DataFrame, step_s: float) -> pd.DataFrame:
+    frame = frame[~(frame["time_s"] - frame["since_s"] > GAP_STEPS * step_s)]
     return frame.assign(step_s=(frame["time_s"] // step_s + 0.5) * step_s)
 
 

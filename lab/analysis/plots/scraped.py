@@ -26,6 +26,7 @@ from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
 STEP_S = 2.0
+GAP_S = red.GAP_STEPS * STEP_S
 LINES_MAX = 6  # more lines than colours tell nobody anything
 Series = Callable[[Run], pd.DataFrame]  # time_s, value and the columns that name a line
 
@@ -49,14 +50,16 @@ def red_beside(archive: Run, scraped: Run, service: str) -> Figure:
         if lines.empty and dots.empty:
             say(panel, f"nothing of {service} was scraped or recorded")
             continue
-        panel.plot(lines["time_s"] - start, lines[column], color=colour, label="scraped")
+        seen = broken(lines)
+        panel.plot(seen["time_s"] - start, seen[column], color=colour, label="scraped")
         panel.plot(
             dots["time_s"] - start, dots[column], ".", color=INK, markersize=4, label="spans"
         )
         panel.set_ylabel(unit)
+        if column == "q_ms":
+            log_axis(panel)
         _frame(panel, archive, (start, end), label="top" if panel is panels[0] else "")
     if not (lines.empty and dots.empty):
-        log_axis(panels[2])
         legend(figure, panels[0])
     panels[0].set_title(f"{service}: do scraped counters and recorded spans agree?")
     panels[2].set_xlabel(SECONDS)
@@ -82,7 +85,7 @@ def saturation(archive: Run, scraped: Run) -> Figure:
             continue
         peaks = frame.groupby("instance")["value"].max().sort_values(ascending=False)
         for instance in peaks.index[:LINES_MAX]:
-            own = frame[frame["instance"] == instance]
+            own = broken(frame[frame["instance"] == instance])
             panel.plot(own["time_s"] - span_s[0], own["value"], label=instance, linewidth=1.2)
         panel.set_ylabel(unit)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -106,7 +109,7 @@ def breakers_beside(archive: Run, scraped: Run) -> Figure:
     events.set_xlabel("")
     frame = red.gauge(scraped, "breaker_state", "edge")
     for number, (edge, instance) in enumerate(shown):
-        own = frame[(frame["edge"] == edge) & (frame["instance"] == instance)]
+        own = broken(frame[(frame["edge"] == edge) & (frame["instance"] == instance)])
         states.step(
             own["time_s"] - span_s[0], own["value"] + 0.05 * number, where="post",
             label=f"{edge} of {instance}", linewidth=1.3,
@@ -116,14 +119,23 @@ def breakers_beside(archive: Run, scraped: Run) -> Figure:
     else:
         states.set_yticks([0, 1, 2], ["closed", "half open", "open"])
         states.set_ylim(-0.2, 2.5)
-        states.legend(loc="upper right", fontsize=8)
+        states.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         _frame(states, archive, span_s, label="")
     states.set_xlabel(SECONDS)
     return figure
 
 
+def broken(frame: pd.DataFrame) -> pd.DataFrame:
+    """With an empty row wherever samples are missing, so that no line is drawn where nobody looked."""
+    frame = frame.sort_values("time_s")
+    last_seen = frame["time_s"].shift()[frame["time_s"].diff() > GAP_S]
+    holes = pd.DataFrame({"time_s": last_seen + STEP_S})
+    return pd.concat([frame, holes]).sort_values("time_s")
+
+
 def _cpu(run: Run) -> pd.DataFrame:
     grown = red.growth(run, "process_cpu_seconds_total")
+    grown = grown[~(grown["time_s"] - grown["since_s"] > GAP_S)]
     grown["time_s"] = (grown["time_s"] // STEP_S + 0.5) * STEP_S
     each = grown.groupby(["instance", "time_s"])["growth"].sum().rename("value") / STEP_S
     return each.reset_index()
@@ -132,4 +144,5 @@ def _cpu(run: Run) -> pd.DataFrame:
 def _frame(panel: Axes, archive: Run, span_s: tuple[float, float], *, label: str) -> None:
     shade(panel, fault_bands(archive), span_s[0], label=label)
     panel.set_xlim(0, span_s[1] - span_s[0])
-    panel.set_ylim(bottom=panel.get_ylim()[0] if panel.get_yscale() == "log" else 0)
+    if panel.get_yscale() != "log":
+        panel.set_ylim(bottom=0)

@@ -49,6 +49,27 @@ def test_a_counter_grows_through_a_restart_and_from_zero_where_it_came_late(
     assert steps["errors_per_s"].tolist() == [0.0, 2.0, 0.5]
 
 
+def test_what_grew_while_no_scrape_succeeded_is_counted_but_belongs_to_no_step(
+    tmp_path: Path,
+) -> None:
+    run = run_with(
+        tmp_path,
+        [
+            (0.5, "orders-1", "up", {}, 0),  # a failed scrape is no sight of the instance
+            *((time_s, "orders-1", "up", {}, 1) for time_s in (1.0, 2.5, 20.5)),
+            (10.0, "orders-1", "up", {}, 0),
+            (1.0, "orders-1", COUNT, labels(), 100),
+            (2.5, "orders-1", COUNT, labels(), 104),
+            (20.5, "orders-1", COUNT, labels(), 504),
+            (20.5, "orders-1", COUNT, labels("503"), 50),
+        ],
+    )
+    assert red.by_route(run)["requests"].tolist() == [4 + 400 + 50]
+    steps = red.over_time(run, "orders", step_s=2.0)
+    assert steps["time_s"].tolist() == [1.0, 3.0]
+    assert steps["requests_per_s"].tolist() == [0.0, 2.0]
+
+
 def test_a_quantile_lies_where_the_known_requests_do(tmp_path: Path) -> None:
     cumulative = {"0.1": 50, "0.2": 90, "0.4": 100, "+Inf": 100}
     first = [(1.0, "orders-1", "up", {}, 1.0)]
