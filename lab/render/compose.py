@@ -13,7 +13,7 @@ END = "# --- the end of what is rendered ---"
 # Where an instance finds what it stands on, inside the lab's own network.
 POSTGRES = "postgresql://{name}:${{{variable}:-}}@postgres:5432/{name}"
 # What differs from the others' limit: users hashes two passwords at a time, 19 MiB each.
-MEMORY = {"users": "120M"}
+MEMORY = {"users": "112M"}
 STORE_SETTINGS = {"valkey": ("VALKEY_URL", "redis://valkey:6379/0")}
 
 

@@ -61,7 +61,7 @@ class Verification:
     def everything(self, experiments: list[str]) -> None:
         self.step("built, started, all ready", self.start)
         self.lab = Lab.load(self.home)
-        self.step("every container healthy", self.healthy)
+        self.step("every container healthy", lambda: self.eventually(self.healthy))
         trace = self.step("an order through nginx", self.order)
         self.step("its trace in Jaeger", lambda: self.eventually(lambda: self.traced(trace)))
         self.step("its metrics in Prometheus", lambda: self.eventually(self.measured))
