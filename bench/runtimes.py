@@ -1,0 +1,46 @@
+"""The same experiments on processes and on compose, one after another: is the verdict the same?
+
+    .venv/bin/python bench/runtimes.py [--port-base 8080] [--seed 1] [EXPERIMENT ...]
+
+Prints the table of docs/compose.md. Needs a quiet machine: a run on a busy one is invalid, and says so.
+Exit: 0 if every pair agrees on held or deviated, else 1; an invalid run agrees with nothing.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+from lab.chaos.experiment import EXPERIMENTS, experiment_files
+from lab.runtimes.choose import NAMES
+from lab.topology import PROJECT
+
+LAB = PROJECT / ".venv/bin/lab"
+VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiments", nargs="*")
+    parser.add_argument("--port-base", default="8080")
+    parser.add_argument("--seed", default="1")
+    options = parser.parse_args()
+    names = options.experiments or [file.stem for file in experiment_files(EXPERIMENTS)]
+    print("| experiment | " + " | ".join(NAMES) + " | why invalid |\n|---|---|---|---|")
+    agree = True
+    for name in names:
+        verdicts, reasons = [], []
+        for runtime in NAMES:
+            command = [LAB, "run", name, "--runtime", runtime, "--json"]
+            command += ["--seed", options.seed, "--port-base", options.port_base]
+            done = subprocess.run(command, capture_output=True, text=True)
+            verdicts.append(VERDICTS.get(done.returncode, f"exit {done.returncode}"))
+            if done.returncode == 3 and done.stdout.startswith("{"):
+                reasons += json.loads(done.stdout).get("reasons", [])[:1]
+        agree &= len(set(verdicts)) == 1 and verdicts[0] in ("held", "deviated")
+        print(f"| {name} | {' | '.join(verdicts)} | {'; '.join(reasons)} |", flush=True)
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""An engine that is missing, down, too old or unable: said in one message that says what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from lab.runtimes.compose import tool
+from lab.runtimes.compose.tool import EngineError, explained
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` of our own on PATH; the test writes what it does."""
+    program = tmp_path / "docker"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    return program
+
+
+def answers(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_without_docker_it_says_where_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="no `docker` on PATH: install it"):
+        tool.check()
+
+
+def test_an_engine_that_is_down_is_told_from_one_that_is_missing(docker: Path) -> None:
+    answers(docker, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    with pytest.raises(EngineError, match=r"does not answer \(Cannot connect.*start it"):
+        tool.check()
+
+
+def test_an_engine_that_is_too_old_is_told_its_version(docker: Path) -> None:
+    answers(docker, "echo 19.03.15")
+    with pytest.raises(EngineError, match=r"engine is 19\.03\.15, 20\.10 is needed"):
+        tool.check()
+
+
+def test_a_missing_compose_plugin_is_named(docker: Path) -> None:
+    answers(docker, '[ "$1" = version ] && echo 27.0.1 || exit 1')
+    with pytest.raises(EngineError, match="`docker compose` is not there"):
+        tool.check()
+
+
+def test_a_compose_that_is_too_old_is_told_its_version(docker: Path) -> None:
+    answers(docker, '[ "$1" = version ] && echo 27.0.1 || echo 2.5.0')
+    with pytest.raises(EngineError, match=r"docker compose is 2\.5\.0, 2\.20 is needed"):
+        tool.check()
+
+
+def test_an_engine_and_a_compose_that_are_new_enough_will_do(docker: Path) -> None:
+    answers(docker, '[ "$1" = version ] && echo 20.10.24+dfsg1 || echo 2.40.3-3')
+    tool.check()
+
+
+def test_the_engine_is_where_docker_host_or_the_context_says(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(docker, "echo unix:///somewhere/docker.sock")
+    assert tool.endpoint() == "unix:///somewhere/docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", "ssh://far")
+    with pytest.raises(EngineError, match="expected unix:// or tcp://"):
+        tool.endpoint()
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("write /x: no space left on device", "docker system prune"),
+        ("Bind for 127.0.0.1:8080 failed: port is already allocated", "--port-base"),
+        ("dial tcp: lookup registry: no such host", "docker compose pull"),
+    ],
+)
+def test_what_compose_says_comes_with_advice(said: str, advice: str) -> None:
+    text = explained(f"Container a  Creating\nError: {said}\n")
+    assert said in text
+    assert advice in text
+    assert "Creating" not in text
