@@ -128,6 +128,10 @@ def _play(
     limits = [limit_of(row) for row in plan.guard] if plan else []
     own = a_lab(port_base, tell, keep_up=keep_up, proxied=proxied, runtime=runtime)
     with stoppable(), own:
+        if "recorder" not in find_lab(port_base).state.addresses:
+            raise NotRecording(
+                "this lab has no recorder (profile small): `lab down`, then `lab up --runtime compose`"
+            )
         run = RunDir.make(stem, seed, experiment=experiment)
         tell.say(f"run {run.path}")
         run.update(profile=profile.name, **facts(find_lab(port_base)))
