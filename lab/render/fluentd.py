@@ -18,7 +18,7 @@ def labels(topology: Topology) -> str:
     outside = " ".join(each.name for each in topology.services.values() if each.outside)
     service = 'record["service"]'
     return (
-        f'      kind ${{%w[{names}].include?({service}) ? "service" : "server"}}\n'
+        f'      tier ${{%w[{names}].include?({service}) ? "service" : "server"}}\n'
         f"      outside ${{%w[{outside}].include?({service})}}\n"
     )
 

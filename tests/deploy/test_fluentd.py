@@ -167,7 +167,7 @@ def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
     (record,) = until(lambda: recorder.records)
     assert record["time"] == 1.5
     assert (record["service"], record["message"], record["trace_id"]) == ("bank", "line 1", "ab")
-    assert (record["kind"], record["outside"], record["cents"]) == ("service", True, 5)
+    assert (record["tier"], record["outside"], record["cents"]) == ("service", True, 5)
     assert not {"log", "container_id", "container_name", "source"} & set(record)
 
 
@@ -179,7 +179,7 @@ def test_a_servers_own_words_stay_text_and_know_who_spoke(
     records = until(lambda: len(recorder.records) == len(words) and recorder.records)
     assert {each["message"] for each in records} == set(words)
     assert {(each["service"], each["instance"]) for each in records} == {("postgres", "postgres")}
-    assert {(each["kind"], each["outside"]) for each in records} == {("server", False)}
+    assert {(each["tier"], each["outside"]) for each in records} == {("server", False)}
     assert all(each["time"] > 1e9 for each in records)
 
 
