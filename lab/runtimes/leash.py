@@ -16,17 +16,28 @@ def main() -> int:
         print("usage: python leash.py FD COMMAND...", file=sys.stderr)
         return 2
     pipe, command = int(sys.argv[1]), sys.argv[2:]
-    child = subprocess.Popen(command)
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before there was a child to pass them on to
+
+    def pass_on(number: int, _frame: object) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, lambda number, _frame: child.send_signal(number))
+        signal.signal(each, pass_on)
+    child = started = subprocess.Popen(command)
+    for number in early:
+        started.send_signal(number)
 
     def watch() -> None:
         while os.read(pipe, 1):
             pass
-        child.kill()
+        started.kill()
 
     threading.Thread(target=watch, daemon=True).start()
-    status = child.wait()
+    status = started.wait()
     return 128 - status if status < 0 else status
 
 

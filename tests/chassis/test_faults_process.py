@@ -244,7 +244,8 @@ def test_a_slow_disk_under_the_log_blocks_who_writes_faster(subject: Subject) ->
     control = max(subject.ask("POST", "/complain").seconds for _ in range(10))
     fault = subject.add("slow_disk", point="process", attributes={"latency_ms": 300})
     slowest = max(subject.ask("POST", "/complain").seconds for _ in range(20))
-    assert slowest >= 0.3, f"{slowest} s, {control} s without"
+    # the page that is waited for may have begun its wait a little before this request did
+    assert slowest >= 0.2 > control, f"{slowest} s, {control} s without"
     threads = subject.lab("GET", "residue").body["threads"]
     subject.lab("DELETE", f"faults/{fault['id']}")
     until(lambda: subject.lab("GET", "residue").body["threads"] < threads, "the disk's thread ends")

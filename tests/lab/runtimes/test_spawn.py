@@ -50,8 +50,10 @@ def test_the_leash_passes_signals_on_and_ends_with_its_child() -> None:
     with process:
         wait_until(lambda: len(pids.members({leash})) == 2, "the child is there")
         os.kill(leash, signal.SIGTERM)
-        wait_until(lambda: not pids.members({leash}), "the end of both", 5.0)
-        process.kill()
+        try:
+            wait_until(lambda: not pids.members({leash}), "the end of both", 5.0)
+        finally:
+            process.kill()
 
 
 def test_a_program_that_is_not_there_is_an_error_at_once() -> None:
