@@ -172,7 +172,7 @@ def _held(
     try:
         time.sleep(max(0.0, commanded_s + for_s - time.time()))
     finally:
-        control.clear(target)
+        control.let_go(target)
     await_ready(control, {each.instance.name for each in placed})
     return [
         {**each.view, "fault_id": each.view["id"]}

@@ -101,6 +101,10 @@ class Control:
         path = f"/_lab/faults/{placed.view['id']}"
         self._ask("DELETE", placed.instance, path, also_good=(404,))
 
+    def let_go(self, target: str) -> None:
+        """Undo what the supervisor holds on it; the faults inside its services stay."""
+        self._held.clear(target)
+
     def held(self, target: str) -> list[Placed]:
         """The faults that the supervisor holds on it."""
         return self._of(target, self._held.armed())

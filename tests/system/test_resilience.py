@@ -12,7 +12,7 @@ from lab.chaos import actions
 from lab.chaos.control import Control
 from lab.chaos.customer import Customer
 from lab.chaos.policies import Policies
-from lab.chaos.target import RunningLab
+from lab.chaos.target import RunningLab, find_lab
 from lab.chaos.wire import Reply, exchange
 from lab.runtimes.client import ask
 from lab.runtimes.processes import ProcessesRuntime
@@ -159,6 +159,18 @@ def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRun
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
     assert row["removed_s"] - row["commanded_s"] >= 1.5
     assert lab.status()["ready"]
+
+
+def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
+    lab: ProcessesRuntime,
+) -> None:
+    control = Control(find_lab(lab.port_base))
+    (slow,) = control.add_fault("users", {"kind": "noop", "point": "inbound", "ttl_s": 60})
+    try:
+        actions.pause("users", 0.5, {"port_base": lab.port_base})
+        assert [each.view["id"] for each in control.faults("users")] == [slow.view["id"]]
+    finally:
+        control.clear("users")
 
 
 @pytest.mark.parametrize("action", [actions.take_away, actions.pause])
