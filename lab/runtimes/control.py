@@ -15,38 +15,22 @@ Every request needs `Authorization: Bearer <token of lab.json>`. A target is an 
 """
 
 import signal
-from typing import Any, Protocol
+from typing import Any
 
 from lab.runtimes import ports
 from lab.runtimes.httpd import HttpError, Request, Response, json_response
 from lab.runtimes.keeper import Keeper, State
-from lab.runtimes.process_faults import ProcessFaults, Refused
-from lab.state import Lab
-from lab.topology import REPLICAS_MAX, Topology, nearest
+from lab.runtimes.process_faults import Refused
+from lab.runtimes.supervising import Supervising
+from lab.topology import REPLICAS_MAX, nearest
 
 SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
-
-
-class Supervision(Protocol):
-    """What a runtime's supervisor can do, whatever its processes are."""
-
-    lab: Lab
-    topology: Topology
-    keepers: dict[str, Keeper]
-    faults: ProcessFaults
-
-    async def status(self, *, live: bool) -> dict[str, Any]: ...
-    async def scale(self, name: str, replicas: int) -> list[Keeper]: ...
-    async def restart(self, keepers: list[Keeper]) -> None: ...
-    def instances(self, service: str) -> list[Keeper]: ...
-    def edge_ports(self, instance: str) -> dict[str, int]: ...
-    def log(self, level: str, message: str, **fields: Any) -> None: ...
 
 
 class Control:
     """Answers for `supervisor`."""
 
-    def __init__(self, supervisor: Supervision) -> None:
+    def __init__(self, supervisor: Supervising) -> None:
         self._supervisor = supervisor
 
     async def answer(self, request: Request) -> Response:

@@ -1,63 +1,40 @@
-"""`python -m lab.runtimes.supervisor`: the detached parent of everything in a lab.
-
-Told what to do by one JSON line on stdin; until `release` follows there, the end of stdin is its own end, so that
-nothing survives a `lab up` that was interrupted. Tells its progress on stdout, a JSON object a line:
-
-    {"name": "orders-1", "state": "ready", "after_s": 1.2}
-    {"up": seconds} | {"failed": [problem, ...]}
-"""
+"""`python -m lab.runtimes.supervisor`: the detached parent of everything in a lab."""
 
 import asyncio
-import json
-import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lab import topology as topologies
-from lab.runtimes import httpd, pids
 from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.children import Children
-from lab.runtimes.control import Control, Supervision
 from lab.runtimes.keeper import Keeper, Plan, State
+from lab.runtimes.lifetime import live
 from lab.runtimes.logs import explain
 from lab.runtimes.plans import Plans, preload
-from lab.runtimes.process_faults import ProcessFault, ProcessFaults
 from lab.runtimes.programs import Forked, programs
 from lab.runtimes.servers import ServerFailed
-from lab.state import Entry, Lab
+from lab.runtimes.supervising import Failed, Supervising
+from lab.state import Lab
 from lab.topology import Topology
 
 SERVICE_STOP_S = 1.2
 STORE_STOP_S = 3.0
-LIVE_S = 0.5
 PROXY_RESTART_DELAY_S = 0.05
 
 
-class Failed(Exception):
-    """The lab cannot come up: one problem a line."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("; ".join(self.problems))
-
-
-class Supervisor:
+class Supervisor(Supervising):
     """Starts, keeps and stops the processes of one lab. Needs a running event loop."""
 
+    dispensable = ("observer",)
+
     def __init__(self, lab: Lab, topology: Topology, restart_delay_s: float) -> None:
-        self.lab = lab
-        self.topology = topology
-        self.keepers: dict[str, Keeper] = {}
-        self.faults = ProcessFaults(self._tell_fault)
-        self.up = False
-        self.stop = asyncio.Event()
+        super().__init__(lab, topology)
         self._restart_delay_s = restart_delay_s
-        self._began = time.monotonic()
         self._logs = Path(lab.home) / "logs"
         self._children = Children()
         self._programs = programs(
@@ -66,7 +43,6 @@ class Supervisor:
             self._logs / "zygote.log",
         )
         self._plans = Plans(lab, topology, self._children, self._programs)
-        self._told = sys.stdout
 
     # -- life -------------------------------------------------------------------------------
 
@@ -136,26 +112,6 @@ class Supervisor:
 
     # -- what the control API does ----------------------------------------------------------
 
-    async def status(self, *, live: bool) -> dict[str, Any]:
-        """Facts of every process; `live` asks each one that should be ready whether it is."""
-        keepers = list(self.keepers.values())
-        processes = [keeper.facts() for keeper in keepers]
-        if live:
-            answers = await asyncio.gather(*(alive(keeper) for keeper in keepers))
-            for facts, answered in zip(processes, answers, strict=True):
-                if facts["state"] == "ready" and not answered:
-                    facts["state"] = "unready"
-        return {
-            "up": self.up,
-            # observers are not of the lab: it is whole without them
-            "ready": self.up
-            and all(each["state"] == "ready" for each in processes if each["kind"] != "observer"),
-            "uptime_s": round(time.monotonic() - self._began, 1),
-            "port_base": self.lab.port_base,
-            "home": self.lab.home,
-            "processes": processes,
-        }
-
     async def scale(self, name: str, replicas: int) -> list[Keeper]:
         """Run this many instances; returns when new ones are ready or have failed."""
         service = self.topology.services[name]
@@ -182,18 +138,6 @@ class Supervisor:
         self._scrape()
         self._save()
         return kept
-
-    async def restart(self, keepers: list[Keeper]) -> None:
-        """Stop in good order, start again at once, wait until ready."""
-        await asyncio.gather(*(keeper.stop() for keeper in keepers))
-        for keeper in keepers:
-            keeper.start()
-        await asyncio.gather(*(keeper.ready() for keeper in keepers))
-
-    def instances(self, service: str) -> list[Keeper]:
-        """Of one service, by number."""
-        found = [each for each in self.keepers.values() if each.plan.service == service]
-        return sorted(found, key=lambda keeper: keeper.plan.port)
 
     def _gateway_ports(self) -> list[int]:
         gateways = [each.plan for each in self.instances(self.topology.ingress.balances)]
@@ -236,61 +180,15 @@ class Supervisor:
         return keeper
 
     def _changed(self, keeper: Keeper) -> None:
-        name, state = keeper.plan.name, str(keeper.state)
-        if keeper.state is State.STARTING and keeper.pid == 0:
-            return
-        self._save()
-        if not self.up:
-            self.tell({"name": name, "state": state, "after_s": keeper.ready_after_s})
-        if keeper.state is State.BACKOFF:
-            delay_s = round(keeper.retry_s - time.time(), 1)
-            how = f"ended with {keeper.last_exit}" if not keeper.problem else keeper.problem
-            self.log("warning", f"{name} {how}; starts again in {delay_s} s", process=name)
-        else:
-            self.log("info", f"{name} is {state}", process=name, pid=keeper.pid)
+        if keeper.state is not State.STARTING or keeper.pid:
+            super()._changed(keeper)
 
-    def _save(self) -> None:
-        self.lab.servers = [self._entry("supervisor", os.getpid())]
-        if isinstance(self._programs, Forked) and (pid := self._programs.pid):
-            self.lab.servers.append(self._entry("zygote", pid))
-        self.lab.instances = []
-        for keeper in self.keepers.values():
-            plan = keeper.plan
-            address = f"http://127.0.0.1:{plan.port}" if plan.service else f"127.0.0.1:{plan.port}"
-            entry = Entry(plan.name, keeper.pid, keeper.identity, plan.service, address)
-            (self.lab.instances if plan.service else self.lab.servers).append(entry)
-        try:
-            self.lab.save()
-        except OSError as error:
-            self.log("error", f"lab.json could not be written: {error}")
+    def _next(self, keeper: Keeper) -> str:
+        return f"starts again in {round(keeper.retry_s - time.time(), 1)} s"
 
-    def _tell_fault(self, fault: ProcessFault, phase: str) -> None:
-        view = fault.view()
-        fault_id, name = view.pop("id"), view["target"]
-        self.log(
-            *("warning", f"{fault.kind} of {name}: {phase}"),
-            **{"event": "fault", "phase": phase, "fault_id": fault_id, **view},
-        )
-
-    def _entry(self, name: str, pid: int) -> Entry:
-        return Entry(name, pid, pids.identity(pid))
-
-    def log(self, level: str, message: str, **fields: Any) -> None:
-        """One line of logs/supervisor.jsonl."""
-        line = {"time": time.time(), "level": level, "service": "lab", "instance": "supervisor"}
-        print(json.dumps({**line, "message": message, **fields}), file=sys.stderr, flush=True)
-
-    def tell(self, progress: dict[str, Any]) -> None:
-        with suppress(OSError, ValueError):  # whoever listened is gone: the end of stdin says so
-            print(json.dumps(progress), file=self._told, flush=True)
-
-
-async def alive(keeper: Keeper) -> bool:
-    if keeper.state is not State.READY:
-        return False
-    with suppress(TimeoutError):
-        return await asyncio.wait_for(keeper.plan.ready(), LIVE_S)
-    return False
+    def _helpers(self) -> dict[str, int]:
+        forked = self._programs.pid if isinstance(self._programs, Forked) else 0
+        return super()._helpers() | ({"zygote": forked} if forked else {})
 
 
 async def _first_failure(*work: Coroutine[Any, Any, None]) -> None:
@@ -303,74 +201,11 @@ async def _first_failure(*work: Coroutine[Any, Any, None]) -> None:
         raise errors.exceptions[0] from None
 
 
-class Supervising(Supervision, Protocol):
-    """A supervisor of any runtime, from its start to its end."""
-
-    stop: asyncio.Event
-
-    async def start(self) -> None: ...
-    async def shut_down(self) -> None: ...
-    def tell(self, progress: dict[str, Any]) -> None: ...
-
-
-async def supervise(order: dict[str, Any], reader: asyncio.StreamReader) -> int:
-    """Bring the lab up, keep it until told to stop; the exit code."""
+def made(order: dict[str, Any]) -> Supervisor:
+    """As its order has it."""
     lab = Lab(**order["lab"])
-    topology = topologies.load(Path(lab.topology))
-    return await keep_up(Supervisor(lab, topology, order["restart_delay_s"]), reader)
-
-
-async def keep_up(supervisor: Supervising, reader: asyncio.StreamReader) -> int:
-    """Start it, answer its control API until told to stop, shut it down; the exit code."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, supervisor.stop.set)
-    watching = asyncio.create_task(_until_released(reader, supervisor.stop))
-    port = supervisor.topology.ports(supervisor.lab.port_base)["control"]
-    control = await httpd.serve(Control(supervisor).answer, port)
-    code = await _bring_up(supervisor)
-    if code == 0:
-        await supervisor.stop.wait()
-    supervisor.log("info", "going down")
-    watching.cancel()
-    control.close()
-    await supervisor.shut_down()
-    return code
-
-
-async def _bring_up(supervisor: Supervising) -> int:
-    starting = asyncio.create_task(supervisor.start())
-    stopping = asyncio.create_task(supervisor.stop.wait())
-    began = time.monotonic()
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        return 1
-    stopping.cancel()
-    try:
-        starting.result()
-    except Failed as failure:
-        supervisor.tell({"failed": failure.problems})
-        return 1
-    supervisor.tell({"up": round(time.monotonic() - began, 2)})
-    return 0
-
-
-async def _until_released(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
-    if (await reader.readline()).strip() != b"release":
-        stop.set()
-
-
-Supervise = Callable[[dict[str, Any], asyncio.StreamReader], Awaitable[int]]
-
-
-async def run(supervise: Supervise) -> int:
-    """Read the order from stdin and carry it out."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return await supervise(json.loads(await reader.readline()), reader)
+    return Supervisor(lab, topologies.load(Path(lab.topology)), order["restart_delay_s"])
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(supervise)))
+    sys.exit(asyncio.run(live(made)))

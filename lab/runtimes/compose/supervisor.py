@@ -2,16 +2,13 @@
 
 Compose has started them and will end them; the engine starts again what crashes. This process keeps lab.json true,
 writes the log files, and answers the same control API as the other runtime's supervisor. If it dies the shop goes
-on, and `lab up` starts all anew. Its order comes on stdin, as there (lab.runtimes.supervisor).
+on, and `lab up` starts all anew. Its life is as there: lab.runtimes.lifetime.
 """
 
 import asyncio
-import json
-import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ from typing import Any
 import aiohttp
 
 from lab import topology as topologies
-from lab.runtimes import pids
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
 from lab.runtimes.compose.environment import (
@@ -31,10 +27,10 @@ from lab.runtimes.compose.following import Following
 from lab.runtimes.compose.parts import plan_of, service_of
 from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.keeper import Keeper, State
+from lab.runtimes.lifetime import live
 from lab.runtimes.logs import explain
-from lab.runtimes.process_faults import ProcessFault, ProcessFaults
-from lab.runtimes.supervisor import Failed, alive, keep_up, run
-from lab.state import Entry, Lab
+from lab.runtimes.supervising import Failed, Supervising
+from lab.state import Lab
 from lab.topology import Topology
 
 UP_S = 300.0
@@ -42,16 +38,11 @@ LISTEN_AGAIN_S = 1.0
 IGNORED = ("locust-master", "locust-worker", "jupyter")  # started by hand, watched by nobody
 
 
-class ComposeSupervisor:
+class ComposeSupervisor(Supervising):
     """The containers of one project. Needs a running event loop."""
 
     def __init__(self, lab: Lab, topology: Topology, endpoint: str, profile: str) -> None:
-        self.lab = lab
-        self.topology = topology
-        self.keepers: dict[str, Keeper] = {}
-        self.faults = ProcessFaults(self._tell_fault)
-        self.stop = asyncio.Event()
-        self.up = False
+        super().__init__(lab, topology)
         self._began = time.monotonic()
         self._home = Path(lab.home)
         self._profile = profile
@@ -96,24 +87,6 @@ class ComposeSupervisor:
 
     # -- what the control API does ------------------------------------------------------------
 
-    async def status(self, *, live: bool) -> dict[str, Any]:
-        """As of the other runtime's supervisor; `live` asks each one that should be ready."""
-        keepers = list(self.keepers.values())
-        processes = [keeper.facts() for keeper in keepers]
-        if live:
-            answers = await asyncio.gather(*(alive(keeper) for keeper in keepers))
-            for facts, answered in zip(processes, answers, strict=True):
-                if facts["state"] == "ready" and not answered:
-                    facts["state"] = "unready"
-        return {
-            "up": self.up,
-            "ready": self.up and all(each["state"] == "ready" for each in processes),
-            "uptime_s": round(time.time() - self.lab.started_s, 1),
-            "port_base": self.lab.port_base,
-            "home": self.lab.home,
-            "processes": processes,
-        }
-
     async def scale(self, name: str, replicas: int) -> list[Keeper]:
         """Run this many instances; returns when new ones are ready or have failed."""
         mine = self.instances(name)
@@ -143,18 +116,6 @@ class ComposeSupervisor:
         await self._wiring.follow(instances)
         if self.lab.proxied:
             self.keepers["nginx"].send(signal.SIGHUP, restart=True)
-
-    async def restart(self, keepers: list[Keeper]) -> None:
-        """Stop in good order, start again at once, wait until ready."""
-        await asyncio.gather(*(keeper.stop() for keeper in keepers))
-        for keeper in keepers:
-            keeper.start()
-        await asyncio.gather(*(keeper.ready() for keeper in keepers))
-
-    def instances(self, service: str) -> list[Keeper]:
-        """Of one service, by number."""
-        found = [each for each in self.keepers.values() if each.plan.service == service]
-        return sorted(found, key=lambda keeper: keeper.plan.port)
 
     def edge_ports(self, instance: str) -> dict[str, int]:
         """Edges are listeners of the proxy's container: they take no port of the host."""
@@ -223,56 +184,20 @@ class ComposeSupervisor:
 
     # -- book-keeping -----------------------------------------------------------------------------
 
-    def _changed(self, keeper: Keeper) -> None:
-        name, state = keeper.plan.name, str(keeper.state)
-        self._save()
-        if not self.up:
-            self.tell({"name": name, "state": state, "after_s": keeper.ready_after_s})
-        if keeper.state is State.BACKOFF:
-            how = keeper.problem or f"ended with {keeper.last_exit}"
-            self.log("warning", f"{name} {how}; the engine starts it again", process=name)
-        else:
-            self.log("info", f"{name} is {state}", process=name, pid=keeper.pid)
+    def _next(self, keeper: Keeper) -> str:
+        return "the engine starts it again"
 
-    def _save(self) -> None:
-        """lab.json for everybody here, and one for the containers of the lab's own."""
-        self.lab.servers = [Entry("supervisor", os.getpid(), pids.identity(os.getpid()))]
-        self.lab.instances = []
-        for name, keeper in self.keepers.items():
-            plan = keeper.plan
-            address = f"http://127.0.0.1:{plan.port}" if plan.service else f"127.0.0.1:{plan.port}"
-            entry = Entry(name, keeper.pid, keeper.identity, plan.service, address)
-            (self.lab.instances if plan.service else self.lab.servers).append(entry)
-        try:
-            self.lab.save()
-            write_inside(self.lab, self.topology)
-        except OSError as error:
-            self.log("error", f"lab.json could not be written: {error}")
-
-    def _tell_fault(self, fault: ProcessFault, phase: str) -> None:
-        view = fault.view()
-        fault_id, name = view.pop("id"), view["target"]
-        self.log(
-            *("warning", f"{fault.kind} of {name}: {phase}"),
-            **{"event": "fault", "phase": phase, "fault_id": fault_id, **view},
-        )
-
-    def log(self, level: str, message: str, **fields: Any) -> None:
-        """One line of logs/supervisor.jsonl."""
-        line = {"time": time.time(), "level": level, "service": "lab", "instance": "supervisor"}
-        print(json.dumps({**line, "message": message, **fields}), file=sys.stderr, flush=True)
-
-    def tell(self, progress: dict[str, Any]) -> None:
-        with suppress(OSError, ValueError):  # whoever listened is gone: the end of stdin says so
-            print(json.dumps(progress), flush=True)
+    def _write(self) -> None:
+        super()._write()
+        write_inside(self.lab, self.topology)  # one for the containers of the lab's own
 
 
-async def supervise(order: dict[str, Any], reader: asyncio.StreamReader) -> int:
+def made(order: dict[str, Any]) -> ComposeSupervisor:
+    """As its order has it."""
     lab = Lab(**order["lab"])
     topology = topologies.load(Path(lab.topology))
-    supervisor = ComposeSupervisor(lab, topology, order["endpoint"], order["profile"])
-    return await keep_up(supervisor, reader)
+    return ComposeSupervisor(lab, topology, order["endpoint"], order["profile"])
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(supervise)))
+    sys.exit(asyncio.run(live(made)))

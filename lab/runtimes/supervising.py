@@ -1,0 +1,161 @@
+"""What the supervisors of every runtime have in common: their keepers, lab.json, and what they tell."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from lab.runtimes import pids
+from lab.runtimes.keeper import Keeper, State
+from lab.runtimes.process_faults import ProcessFault, ProcessFaults
+from lab.state import Entry, Lab
+from lab.topology import Topology
+
+LIVE_S = 0.5
+
+
+class Failed(Exception):
+    """The lab cannot come up: one problem a line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class Supervising(ABC):
+    """Starts or takes over what a lab is made of, and keeps it. Needs a running event loop."""
+
+    dispensable: ClassVar[tuple[str, ...]] = ()
+    """Kinds of keepers without which the lab is whole."""
+
+    def __init__(self, lab: Lab, topology: Topology) -> None:
+        self.lab = lab
+        self.topology = topology
+        self.keepers: dict[str, Keeper] = {}
+        self.faults = ProcessFaults(self._tell_fault)
+        self.up = False
+        self.stop = asyncio.Event()
+        self._told = sys.stdout
+
+    # -- what each runtime does in its own way --------------------------------------------------
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Everything up and ready. Raises Failed."""
+
+    @abstractmethod
+    async def shut_down(self) -> None:
+        """Let go of all that was started."""
+
+    @abstractmethod
+    async def scale(self, name: str, replicas: int) -> list[Keeper]:
+        """Run this many instances; returns when new ones are ready or have failed."""
+
+    @abstractmethod
+    def edge_ports(self, instance: str) -> dict[str, int]:
+        """By name, the ports of this host that an instance's edges take."""
+
+    # -- what the control API does ----------------------------------------------------------------
+
+    async def status(self, *, live: bool) -> dict[str, Any]:
+        """Facts of every process; `live` asks each one that should be ready whether it is."""
+        keepers = list(self.keepers.values())
+        processes = [keeper.facts() for keeper in keepers]
+        if live:
+            answers = await asyncio.gather(*(_alive(keeper) for keeper in keepers))
+            for facts, answered in zip(processes, answers, strict=True):
+                if facts["state"] == "ready" and not answered:
+                    facts["state"] = "unready"
+        counted = [each for each in processes if each["kind"] not in self.dispensable]
+        return {
+            "up": self.up,
+            "ready": self.up and all(each["state"] == "ready" for each in counted),
+            "uptime_s": round(time.time() - self.lab.started_s, 1),
+            "port_base": self.lab.port_base,
+            "home": self.lab.home,
+            "processes": processes,
+        }
+
+    async def restart(self, keepers: list[Keeper]) -> None:
+        """Stop in good order, start again at once, wait until ready."""
+        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        for keeper in keepers:
+            keeper.start()
+        await asyncio.gather(*(keeper.ready() for keeper in keepers))
+
+    def instances(self, service: str) -> list[Keeper]:
+        """Of one service, by number."""
+        found = [each for each in self.keepers.values() if each.plan.service == service]
+        return sorted(found, key=lambda keeper: keeper.plan.port)
+
+    # -- book-keeping -------------------------------------------------------------------------------
+
+    def _changed(self, keeper: Keeper) -> None:
+        name, state = keeper.plan.name, str(keeper.state)
+        self._save()
+        if not self.up:
+            self.tell({"name": name, "state": state, "after_s": keeper.ready_after_s})
+        if keeper.state is State.BACKOFF:
+            how = keeper.problem or f"ended with {keeper.last_exit}"
+            self.log("warning", f"{name} {how}; {self._next(keeper)}", process=name)
+        else:
+            self.log("info", f"{name} is {state}", process=name, pid=keeper.pid)
+
+    @abstractmethod
+    def _next(self, keeper: Keeper) -> str:
+        """What becomes of one that has ended, for the log."""
+
+    def _save(self) -> None:
+        """lab.json, for everybody here."""
+        self.lab.servers = [_entry(name, pid) for name, pid in self._helpers().items()]
+        self.lab.instances = []
+        for keeper in self.keepers.values():
+            plan = keeper.plan
+            address = f"http://127.0.0.1:{plan.port}" if plan.service else f"127.0.0.1:{plan.port}"
+            entry = Entry(plan.name, keeper.pid, keeper.identity, plan.service, address)
+            (self.lab.instances if plan.service else self.lab.servers).append(entry)
+        try:
+            self._write()
+        except OSError as error:
+            self.log("error", f"lab.json could not be written: {error}")
+
+    def _helpers(self) -> dict[str, int]:
+        """Name -> pid of the processes that nobody keeps."""
+        return {"supervisor": os.getpid()}
+
+    def _write(self) -> None:
+        self.lab.save()
+
+    def _tell_fault(self, fault: ProcessFault, phase: str) -> None:
+        view = fault.view()
+        fault_id, name = view.pop("id"), view["target"]
+        self.log(
+            *("warning", f"{fault.kind} of {name}: {phase}"),
+            **{"event": "fault", "phase": phase, "fault_id": fault_id, **view},
+        )
+
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        """One line of logs/supervisor.jsonl."""
+        line = {"time": time.time(), "level": level, "service": "lab", "instance": "supervisor"}
+        print(json.dumps({**line, "message": message, **fields}), file=sys.stderr, flush=True)
+
+    def tell(self, progress: dict[str, Any]) -> None:
+        with suppress(OSError, ValueError):  # whoever listened is gone: the end of stdin says so
+            print(json.dumps(progress), file=self._told, flush=True)
+
+
+def _entry(name: str, pid: int) -> Entry:
+    return Entry(name, pid, pids.identity(pid))
+
+
+async def _alive(keeper: Keeper) -> bool:
+    if keeper.state is not State.READY:
+        return False
+    with suppress(TimeoutError):
+        return await asyncio.wait_for(keeper.plan.ready(), LIVE_S)
+    return False
