@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,11 +74,16 @@ def run_plain(name: str, port_base: int) -> dict[str, Any]:
 def _timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, str, float]:
     began = time.monotonic()
     paths = os.pathsep.join([str(ROOT), str(ROOT / "system")])
-    done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, "PYTHONPATH": paths, **env}, timeout=TIMEOUT_S,
+    with subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, "PYTHONPATH": paths, **env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    return done.returncode, done.stdout, round(time.monotonic() - began, 1)
+    ) as running:  # fmt: skip
+        try:
+            out, _ = running.communicate(timeout=TIMEOUT_S)
+        except (subprocess.TimeoutExpired, SystemExit):  # told, it lifts its faults before it ends
+            running.terminate()
+            raise
+    return running.returncode, out, round(time.monotonic() - began, 1)
 
 
 def _show(result: dict[str, Any], out: TextIO) -> None:
@@ -95,6 +101,7 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="the unmodified Chaos Toolkit alone")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # by way of every `finally`
     names = given.names or [file.stem for file in experiment_files()]
     results: list[dict[str, Any]] = []
     for proxied in (False, True):  # edges cost time: only those have them that break some
