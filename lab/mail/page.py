@@ -75,6 +75,8 @@ class Page:
             return Response(content, "text/plain; charset=utf-8")
         # Shown as text, whatever it is: a mail's own HTML does not run in this page.
         head = f"from {mail.sender}\nto   {mail.recipients}\nat   {_time(mail.received_s)}"
+        if mail.repeats:
+            head += f"\nsent again {mail.repeats} times, and delivered once"
         body = f"<pre>{html.escape(head)}</pre><pre>{html.escape(text_of(content))}</pre>"
         body += f'<p><a href="/">all mails</a> | <a href="/mails/{mail.id}.eml">source</a></p>'
         return _page(mail.subject, body)

@@ -1,9 +1,14 @@
-"""Takes mails by SMTP and keeps each as one `.eml` file, there whole or not at all."""
+"""Takes mails by SMTP and keeps each as one `.eml` file, there whole or not at all.
+
+SMTP is at least once: a sender that dies between the server's yes and its own note of it sends again, under the
+same Message-ID. As mail stores do, the same Message-ID to the same recipients is taken and counted, and not
+delivered a second time.
+"""
 
 import asyncio
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from email import policy
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser, BytesParser
@@ -17,7 +22,7 @@ MAIL_BYTES_MAX = 1024 * 1024
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail's summary; `id` is its file's stem, `received_s` epoch seconds."""
+    """One mail; `id` is its file's stem, `received_s` epoch seconds, `repeats` how often it came again."""
 
     id: str
     received_s: float
@@ -25,6 +30,7 @@ class Mail:
     recipients: str
     subject: str
     message_id: str
+    repeats: int = 0
 
 
 class Mailbox:
@@ -35,19 +41,31 @@ class Mailbox:
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob(".*.tmp"):
             unfinished.unlink()
-        found = (self._summary(path) for path in sorted(folder.glob("*.eml")))
-        self._mails = {mail.id: mail for mail in found}
+        self._mails: dict[str, Mail] = {}
+        self._known: dict[tuple[str, str], str] = {}
+        for path in sorted(folder.glob("*.eml")):
+            self._keep(_summary(path.stem, path.read_bytes(), path.stat().st_mtime))
 
     def add(self, content: bytes, sender: str, recipients: list[str]) -> Mail:
-        """Keep a mail; the envelope becomes headers of the file. Raises OSError."""
-        name = f"{time.time_ns():019d}-{uuid.uuid4().hex[:8]}"
+        """Keep a mail, or count it if it is here; the envelope becomes headers of the file. Raises OSError."""
         envelope = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {', '.join(recipients)}\r\n"
-        path = self._folder / f"{name}.eml"
+        content = envelope.encode() + content
+        name = f"{time.time_ns():019d}-{uuid.uuid4().hex[:8]}"
+        mail = _summary(name, content)
+        if known := self._known.get(_same(mail)):
+            earlier = self._mails[known]
+            self._mails[known] = replace(earlier, repeats=earlier.repeats + 1)
+            return self._mails[known]
         written = self._folder / f".{name}.tmp"
-        written.write_bytes(envelope.encode() + content)
-        written.replace(path)
-        mail = self._mails[name] = self._summary(path)
+        written.write_bytes(content)
+        written.replace(self._folder / f"{name}.eml")
+        self._keep(mail)
         return mail
+
+    def _keep(self, mail: Mail) -> None:
+        self._mails[mail.id] = mail
+        if mail.message_id:
+            self._known[_same(mail)] = mail.id
 
     def all(self) -> list[Mail]:
         return list(self._mails.values())
@@ -57,19 +75,24 @@ class Mailbox:
         mail = self._mails.get(name)
         return None if mail is None else (mail, (self._folder / f"{name}.eml").read_bytes())
 
-    def _summary(self, path: Path) -> Mail:
-        with path.open("rb") as file:
-            headers = BytesHeaderParser().parse(file)  # the modern policy costs ten times as much
-        nanoseconds = path.stem.partition("-")[0]
-        received_s = int(nanoseconds) / 1e9 if nanoseconds.isdigit() else path.stat().st_mtime
-        return Mail(
-            id=path.stem,
-            received_s=received_s,
-            sender=_plain(headers.get("From") or headers.get("X-Envelope-From", "")),
-            recipients=_plain(headers.get("X-Envelope-To") or headers.get("To", "")),
-            subject=_plain(headers.get("Subject", "")),
-            message_id=_plain(headers.get("Message-ID", "")),
-        )
+
+def _summary(name: str, content: bytes, otherwise_s: float = 0.0) -> Mail:
+    """Of a file by this name, which begins with the time it came, in nanoseconds; else it came `otherwise_s`."""
+    headers = BytesHeaderParser().parsebytes(content)  # the modern policy costs ten times as much
+    nanoseconds = name.partition("-")[0]
+    return Mail(
+        id=name,
+        received_s=int(nanoseconds) / 1e9 if nanoseconds.isdigit() else otherwise_s,
+        sender=_plain(headers.get("From") or headers.get("X-Envelope-From", "")),
+        recipients=_plain(headers.get("X-Envelope-To") or headers.get("To", "")),
+        subject=_plain(headers.get("Subject", "")),
+        message_id=_plain(headers.get("Message-ID", "")),
+    )
+
+
+def _same(mail: Mail) -> tuple[str, str]:
+    """What tells a mail that comes again from a new one."""
+    return mail.message_id, mail.recipients
 
 
 def _plain(header: object) -> str:

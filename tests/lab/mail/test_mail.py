@@ -1,7 +1,9 @@
 """The mail sink takes real SMTP, keeps mails as files and shows them."""
 
+import json
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
+from email.utils import make_msgid
 from pathlib import Path
 
 import aiohttp
@@ -25,9 +27,10 @@ async def ports(tmp_path: Path) -> AsyncIterator[tuple[int, int]]:
     page.close()
 
 
-async def send(port: int, subject: str, text: str) -> None:
+async def send(port: int, subject: str, text: str, message_id: str = "") -> None:
     message = EmailMessage()
     message["From"], message["To"] = "shop@example.com", "ada@example.com"
+    message["Message-ID"] = message_id or make_msgid()
     message["Subject"] = subject
     message.set_content(text)
     await aiosmtplib.send(message, hostname="127.0.0.1", port=port)
@@ -58,6 +61,32 @@ async def test_a_mail_sent_by_smtp_is_a_file_and_can_be_read(
     status, page = await get(ports[1], "/")
     assert status == 200
     assert "Your order" in page
+
+
+async def test_a_mail_that_is_sent_again_is_taken_and_delivered_once(
+    ports: tuple[int, int], tmp_path: Path
+) -> None:
+    for _ in range(3):
+        await send(ports[0], "Your order", "It is confirmed", "<event-1@shop>")
+    await send(ports[0], "Your order", "It is confirmed", "<event-2@shop>")
+    _, listed = await get(ports[1], "/api/mails")
+    mails = [(mail["message_id"], mail["repeats"]) for mail in json.loads(listed)["mails"]]
+    assert mails == [("<event-1@shop>", 2), ("<event-2@shop>", 0)]
+    assert len(list((tmp_path / "mail").iterdir())) == 2
+    assert (
+        "delivered once"
+        in (await get(ports[1], f"/mails/{json.loads(listed)['mails'][0]['id']}"))[1]
+    )
+
+
+def test_a_mail_that_is_sent_again_after_a_restart_is_delivered_once(tmp_path: Path) -> None:
+    for number in range(2):
+        again = Mailbox(tmp_path).add(b"Message-ID: <1@shop>\r\n\r\nx", "", ["b@example.com"])
+        assert again.repeats == number
+    assert (
+        Mailbox(tmp_path).add(b"Message-ID: <1@shop>\r\n\r\nx", "", ["c@example.com"]).repeats == 0
+    )
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 async def test_what_a_mail_contains_does_not_run_in_the_page(ports: tuple[int, int]) -> None:
