@@ -195,9 +195,10 @@ class Control:
             try:
                 body = self._ask("GET", instance, path).body
             except FaultRefused:
-                if self.ready(instance):
-                    raise  # alive but does not say: that must not read as "no faults"
-                continue
+                if not self.ready(instance):
+                    continue
+                # it has come up since; one that is alive and does not say must not read as "no faults"
+                body = self._ask("GET", instance, path).body
             views = body["items"] if isinstance(body, dict) else body
             placed.extend(Placed(instance, view) for view in views)
         return placed

@@ -22,6 +22,7 @@ from chassis.problems import install
 from lab.chaos import actions, probes
 from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.target import NoLab, RunningLab, find_lab
+from lab.chaos.wire import NoReply, exchange
 from lab.run.residue import fault_rows, left_behind
 from lab.runtimes import pids
 from lab.state import Entry, Lab
@@ -98,6 +99,30 @@ def test_an_armed_fault_is_listed_cleared_and_remembered(control: Control):
     assert armed not in left_behind(lambda: control)
     (remembered,) = control.history("bank-1")
     assert remembered.view["removed_s"] is not None
+
+
+def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+):
+    control.add_fault("bank", LATENCY | {"ttl_s": 30})
+    down = iter([NoReply("refused")])
+
+    def coming_up(*args, **options):
+        for error in down:
+            raise error
+        return exchange(*args, **options)
+
+    monkeypatch.setattr("lab.chaos.control.exchange", coming_up)
+    assert [placed.view["kind"] for placed in control.faults("bank")] == ["latency"]
+
+
+def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
+    control: Control, bank: Bank, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(control, "ready", lambda _instance: True)
+    bank.stop()
+    with pytest.raises(FaultRefused, match="bank-1"):
+        control.faults("bank")
 
 
 def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: Control, tmp_path):
