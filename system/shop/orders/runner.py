@@ -22,9 +22,11 @@ PENDING = gauge("saga_pending", "Sagas of all instances that have not ended")
 STEPS = counter("saga_steps", "Steps and compensations tried", ("step", "phase"))
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
-RESUME_EACH_S = 0.3
 COUNT_EACH_S = 1.0
-RESUME_AT_ONCE = 6  # a recovered neighbour must not be overrun by all that waited for it
+# What waited is caught up at 4 a second and instance: neither a recovered neighbour nor new orders, which are
+# waited for at the counter, are to be overrun by it.
+RESUME_AT_ONCE = 2
+RESUME_EACH_S = 0.5
 STOP_S = 1.0
 
 
