@@ -9,6 +9,8 @@ from lab.runtimes.process_kinds import KINDS
 
 PAUSE_MARGIN_S = 0.2  # a span may be told by a clock a little off, or have begun in the last moment
 
+USED_SHARE_MIN = 0.9
+
 
 def told(fault: dict[str, Any]) -> dict[str, Any] | None:
     """What the supervisor wrote of this fault; None if it is none of its own."""
@@ -18,13 +20,15 @@ def told(fault: dict[str, Any]) -> dict[str, Any] | None:
         evidence = json.loads(fault.get("evidence") or "{}")
     except (TypeError, ValueError):
         return None
-    return evidence if isinstance(evidence, dict) and "signal" in evidence else None
+    return evidence if isinstance(evidence, dict) and "pid" in evidence else None
 
 
 def decide(
     fault: dict[str, Any], seen: dict[str, Any], spans_during: int | None
 ) -> tuple[str, str]:
     """(status, why). `spans_during`: spans that the instance began meanwhile, None for a server."""
+    if "signal" not in seen:
+        return _held(fault["kind"], seen)
     if fault["effective_s"] is None:
         return "mismatch", f"{seen['signal']} was sent and had no effect"
     if fault["kind"] == "pause":
@@ -43,3 +47,22 @@ def decide(
     back_s = seen.get("back_s")
     again = f"ready again after {back_s:.1f} s" if back_s is not None else "never seen ready again"
     return "confirmed", f"pid {seen.get('pid')} ended with {exit_code}, {again}"
+
+
+def _held(kind: str, seen: dict[str, Any]) -> tuple[str, str]:
+    """What the container engine held."""
+    if left := seen.get("left"):
+        return "mismatch", f"the engine did not undo it: {left}"
+    if kind == "disconnect":
+        if not seen.get("off"):
+            return "mismatch", "the engine still had it on a network"
+        if not seen.get("off_until_the_end", True):
+            return "mismatch", "it was on a network again before the end"
+        return "confirmed", "off " + ", ".join(seen["networks"])
+    if kind == "cpu_limit":
+        periods = seen.get("throttled_periods", 0)
+        status = "confirmed" if periods > 0 else "inconclusive"
+        return status, f"the kernel held it back in {periods} periods"
+    kills, share = seen.get("oom_kills", 0), seen.get("used_share", 0.0)
+    status = "confirmed" if kills or share > USED_SHARE_MIN else "inconclusive"
+    return status, f"it used {share:.0%} of the limit at the end, ended for it {kills} times"

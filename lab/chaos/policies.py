@@ -81,10 +81,14 @@ class Policies:
         self._lab = lab
 
     def read(self, edge: str | None = None) -> tuple[list[Held], dict[str, str]]:
-        """(every edge of every instance, why by instance that could not be asked)."""
+        """(every edge of every instance, or this one of its caller's; why, by instance that is silent)."""
         held: list[Held] = []
         silent: dict[str, str] = {}
+        caller = None if edge is None else edge.partition("->")[0]
         for instance in self._lab.instances:
+            # whoever comes in by an edge of the ingress holds it: the callee's instances then
+            if caller not in (None, "ingress", instance.service):
+                continue
             try:
                 edges = self._ask("GET", instance)["edges"]
             except FaultRefused as refused:

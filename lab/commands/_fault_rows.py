@@ -1,4 +1,4 @@
-"""The catalogue row by row: each fault that can be had on processes, how, and the test that measures it."""
+"""The catalogue row by row: each fault that can be had, how, and the test that measures it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,6 +19,7 @@ STORES = "chassis/test_faults_stores.py"
 PROCESS = "chassis/test_faults_process.py"
 RESTART = "chassis/test_faults_restart.py"
 WHOLE = "lab/runtimes/test_process_faults.py"
+HOLDS = "compose/test_holds.py"
 EDGES = "lab/edges/test_edge_faults.py"
 PARTITIONS = "lab/edges/test_partitions.py"
 TOXICS = "lab/proxy/test_toxics.py"
@@ -74,6 +75,12 @@ ROWS = tuple(
          f"{WHOLE}::test_what_is_taken_away_is_down_until_its_ttl"),
         ("pause", "postgres pause --ttl 5",
          f"{WHOLE}::test_a_pause_ends_at_its_ttl_by_itself"),
+        ("network disconnect (container)", "payments-1 disconnect --ttl 10",
+         f"{HOLDS}::test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl"),
+        ("CPU limit (container)", "payments-1 cpu_limit cpus=0.1 --ttl 20",
+         f"{HOLDS}::test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl"),
+        ("memory limit (container)", "payments-1 memory_limit limit_mb=40 --ttl 20",
+         f"{HOLDS}::test_who_needs_more_than_a_memory_limit_is_ended_by_the_kernel"),
         ("failpoint crash", "orders crash --point failpoint --scope failpoint=before_confirm",
          f"{RESTART}::test_a_crash_happens_at_its_point_and_is_told_first"),
         ("crash loop", "orders-1 crash_loop after_s=2",

@@ -1,9 +1,10 @@
 """Asks the supervisor of a running lab, over its control API."""
 
 import json
-import urllib.error
-import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 from lab.state import Lab, StateError
 
@@ -22,29 +23,26 @@ class ControlError(StateError):
 
 def ask(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The JSON answer. Raises UsageError for a bad request, ControlError for all else."""
-    request = urllib.request.Request(
-        lab.addresses["control"] + path,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {lab.token}"},
-        method=method,
-    )
-    # no proxy: the environment's is not meant for loopback
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # no opener of urllib's: it makes a TLS context at each call, 30 ms of CPU
+    connection = HTTPConnection(urlsplit(lab.addresses["control"]).netloc, timeout=ANSWER_S)
+    sent = None if body is None else json.dumps(body)
     try:
-        with opener.open(request, timeout=ANSWER_S) as answer:
-            content: dict[str, Any] = json.load(answer)
-            return content
-    except urllib.error.HTTPError as error:
-        try:
-            message = json.load(error)["error"]
-        except (ValueError, KeyError):
-            message = f"status {error.code}"
-        if error.code in (400, 404):
-            raise UsageError(message) from None
-        raise ControlError(message) from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
+        with closing(connection):
+            connection.request(method, path, sent, {"Authorization": f"Bearer {lab.token}"})
+            answer = connection.getresponse()
+            status, text = answer.status, answer.read()
+    except (OSError, HTTPException) as error:
         raise ControlError(
-            f"the lab's supervisor does not answer at {lab.addresses['control']}: {reason}; "
+            f"the lab's supervisor does not answer at {lab.addresses['control']}: {error}; "
             "`lab up` starts it again"
         ) from None
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except ValueError:
+        content = {}
+    if status < 400:
+        return content
+    message = str(content.get("error", f"status {status}"))
+    if status in (400, 404):
+        raise UsageError(message)
+    raise ControlError(message)

@@ -3,12 +3,12 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lab.runtimes import pids, probes
 from lab.runtimes.binaries import ServerMissing
@@ -43,6 +43,24 @@ class Plan:
     ready: Probe
     service: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
+
+
+class HoldRefused(Exception):
+    """What holds the process did not do it; the message has its reason."""
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A keeper whose process is in something that can hold it back: a container."""
+
+    plan: Plan
+    pid: int
+
+    async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
+        """In force on return, and what is to be remembered. Raises HoldRefused."""
+
+    async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
+        """Undone on return, and what was seen. Raises HoldRefused."""
 
 
 class Keeper:

@@ -7,9 +7,9 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
-from lab.runtimes.keeper import READY_S, Keeper, State
+from lab.runtimes.keeper import READY_S, Holding, HoldRefused, Keeper, State
 from lab.runtimes.process_kinds import KINDS, TTL_S_MAX
 
 GONE_S = 5.0
@@ -30,6 +30,7 @@ class ProcessFault:
     kind: str
     keeper: Keeper
     ttl_s: float | None
+    attributes: dict[str, float]
     commanded_s: float
     effective_s: float | None = None
     removed_s: float | None = None
@@ -40,8 +41,8 @@ class ProcessFault:
     def view(self) -> dict[str, Any]:
         """In the form of the services' own faults, and which process it is."""
         return {
-            "id": self.id, "kind": self.kind, "point": "process", "scope": {}, "attributes": {},
-            "seed": 0, "ttl_s": self.ttl_s, "commanded_s": self.commanded_s,
+            "id": self.id, "kind": self.kind, "point": "process", "scope": {},
+            "attributes": self.attributes, "seed": 0, "ttl_s": self.ttl_s, "commanded_s": self.commanded_s,
             "effective_s": self.effective_s, "removed_s": self.removed_s, "hits": self.hits,
             "seen": self.hits, "target": self.keeper.plan.name, "pid": self.keeper.pid,
             "evidence": self.evidence,
@@ -63,12 +64,12 @@ class ProcessFaults:
 
     async def add(self, spec: dict[str, Any], keepers: list[Keeper]) -> list[ProcessFault]:
         """In force on return, on all of `keepers`. Raises Refused, and then on none of them."""
-        kind, ttl_s = _checked(spec)
+        kind, ttl_s, attributes = _checked(spec)
         for keeper in keepers:
-            self._check_free(keeper)
+            self._check_free(keeper, kind)
         stem = str(spec.get("id") or f"{kind}-{uuid.uuid4().hex[:8]}")
         faults = [
-            ProcessFault(f"{stem}-{keeper.plan.name}", kind, keeper, ttl_s, time.time())
+            ProcessFault(f"{stem}-{keeper.plan.name}", kind, keeper, ttl_s, attributes, time.time())
             for keeper in keepers
         ]
         self.history = [*self.history[-HISTORY_MAX:], *faults]
@@ -76,7 +77,12 @@ class ProcessFaults:
             self._tell(fault, "commanded")
             if ttl_s is not None:
                 fault.timer = asyncio.get_running_loop().call_later(ttl_s, self._undo, fault)
-        await asyncio.gather(*(self._put_in_force(fault) for fault in faults))
+        try:
+            await asyncio.gather(*(self._put_in_force(fault) for fault in faults))
+        except HoldRefused as error:
+            for fault in faults:
+                self._undo(fault)
+            raise Refused(str(error)) from None
         return faults
 
     async def clear(self, names: list[str] | None = None) -> int:
@@ -88,8 +94,10 @@ class ProcessFaults:
 
     # -- one fault's life -------------------------------------------------------------------
 
-    def _check_free(self, keeper: Keeper) -> None:
+    def _check_free(self, keeper: Keeper, kind: str) -> None:
         name = keeper.plan.name
+        if KINDS[kind].signal is None and not isinstance(keeper, Holding):
+            raise Refused(f"{name} is no container: {kind} needs `lab up --runtime compose`")
         if not keeper.pid:
             raise Refused(f"{name} is not running ({keeper.state}); `lab status` says more")
         if keeper.paused:
@@ -101,6 +109,9 @@ class ProcessFaults:
     async def _put_in_force(self, fault: ProcessFault) -> None:
         keeper, pid, identity = fault.keeper, fault.keeper.pid, fault.keeper.identity
         number = KINDS[fault.kind].signal
+        if number is None:
+            await self._hold(fault)
+            return
         fault.evidence = {"pid": pid, "signal": number.name}
         keeper.send(number, restart=fault.kind != "away")
         if fault.kind == "pause":
@@ -116,6 +127,23 @@ class ProcessFaults:
         if fault.ttl_s is None:
             self._spawn(self._until_back(fault))
 
+    async def _hold(self, fault: ProcessFault) -> None:
+        assert isinstance(fault.keeper, Holding)
+        fault.evidence = {"pid": fault.keeper.pid}
+        fault.evidence |= await fault.keeper.hold(fault.kind, fault.attributes)
+        fault.effective_s, fault.hits = time.time(), 1
+        self._tell(fault, "effective")
+
+    async def _release(self, fault: ProcessFault) -> None:
+        assert isinstance(fault.keeper, Holding)
+        if fault.effective_s is not None:
+            try:
+                fault.evidence |= await fault.keeper.release(fault.kind, fault.evidence)
+            except HoldRefused as error:
+                fault.evidence["left"] = str(error)
+        fault.removed_s = time.time()
+        self._tell(fault, "removed")
+
     def _undo(self, fault: ProcessFault) -> None:
         """What makes an end of it; a kill has its end when the process is ready again."""
         if fault.removed_s is not None:
@@ -123,6 +151,9 @@ class ProcessFaults:
         if fault.timer is not None:
             fault.timer.cancel()
         keeper = fault.keeper
+        if KINDS[fault.kind].signal is None:
+            self._spawn(self._release(fault))
+            return
         if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
             fault.evidence["stopped_until_the_end"] = keeper.stands_still()
             keeper.send(signal.SIGCONT, restart=True)
@@ -150,24 +181,33 @@ class ProcessFaults:
         task.add_done_callback(self._tasks.discard)
 
 
-def _checked(spec: dict[str, Any]) -> tuple[str, float | None]:
+def _checked(spec: dict[str, Any]) -> tuple[str, float | None, dict[str, float]]:
     for name in spec:
         if name not in FIELDS:
             raise Refused(f"unknown field {name!r}: expected one of {', '.join(FIELDS)}")
     kind = str(spec.get("kind"))
     if kind not in KINDS:
         raise Refused(f"unknown fault of processes {kind!r}: expected one of {', '.join(KINDS)}")
-    if spec.get("attributes") or spec.get("scope"):
-        raise Refused(f"{kind} hits a whole process: it takes no attributes and no scope")
+    attributes = spec.get("attributes") or {}
+    least = KINDS[kind].attributes
+    if spec.get("scope") or set(attributes) != set(least):
+        wanted = f"the attributes {', '.join(least)}" if least else "no attributes"
+        raise Refused(f"{kind} hits a whole process: it takes {wanted} and no scope")
+    for name, value in attributes.items():
+        if not _number(value) or value < least[name]:
+            raise Refused(f"{name}: expected a number from {least[name]:g}, got {value!r}")
     if spec.get("point") not in (None, "process"):
         raise Refused(f"{kind} is at point process only, got {spec['point']!r}")
     if not KINDS[kind].lasts:
-        return kind, None
+        return kind, None, attributes
     ttl_s = spec.get("ttl_s")
-    number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
-    if not number or not math.isfinite(ttl_s) or not 0 < ttl_s <= TTL_S_MAX:  # type: ignore[arg-type,operator]
+    if not _number(ttl_s) or not 0 < ttl_s <= TTL_S_MAX:
         raise Refused(f"ttl_s: expected seconds above 0 and up to {TTL_S_MAX:g}, got {ttl_s!r}")
-    return kind, float(ttl_s)  # type: ignore[arg-type]
+    return kind, float(ttl_s), attributes
+
+
+def _number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 async def _until(

@@ -89,7 +89,7 @@ def assert_accepted(target: str, kind: str, words: list[str]) -> None:
         assert attributes.keys() <= known.attributes.keys()
         assert set(known.required) <= attributes.keys()
     elif kind in KINDS:
-        assert not attributes
+        assert attributes.keys() == KINDS[kind].attributes.keys()
         assert not options["--scope"]
         assert KINDS[kind].lasts or not options["--ttl"]
     else:

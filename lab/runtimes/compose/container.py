@@ -3,14 +3,15 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from lab.runtimes import probes
+from lab.runtimes.compose import holds
 from lab.runtimes.compose.engine import Engine, EngineRefused
-from lab.runtimes.keeper import RESTART_DELAY_S, Keeper, Plan, State
+from lab.runtimes.keeper import RESTART_DELAY_S, HoldRefused, Keeper, Plan, State
 
 # Kills what the container runs, not its PID 1 (the engine's init): PID 1 cannot be killed from inside, and a kill
 # by the engine counts as wanted, so that no restart policy would apply. This way it is a crash.
@@ -27,6 +28,8 @@ class Container(Keeper):
     ) -> None:
         super().__init__(plan, on_change, RESTART_DELAY_S)
         self.container = container
+        self.ooms = 0
+        self.on_move: Callable[[], None] = lambda: None  # its address may be another now
         self._engine = engine
         self._orders: set[asyncio.Task[None]] = set()
         self._probing: asyncio.Task[None] | None = None
@@ -60,6 +63,27 @@ class Container(Keeper):
             await self._tried(self._engine.stop(self.container, timeout_s))
         await self.look()
 
+    # -- what the engine holds it back by -------------------------------------------------------
+
+    async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
+        """In force on return. Raises HoldRefused."""
+        ooms = {"ooms": self.ooms}
+        try:
+            async with self._ordered:
+                return ooms | await holds.hold(self._engine, self.container, kind, attributes)
+        except EngineRefused as error:
+            raise HoldRefused(str(error)) from None
+
+    async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
+        """Undone on return. Raises HoldRefused."""
+        try:
+            async with self._ordered:
+                seen = await holds.release(self._engine, self.container, kind, held)
+        except EngineRefused as error:
+            raise HoldRefused(str(error)) from None
+        self.on_move()
+        return seen | {"oom_kills": self.ooms - held["ooms"]}
+
     def lives(self, pid: int, identity: str) -> bool:
         return self.pid == pid and self.identity == identity
 
@@ -91,7 +115,9 @@ class Container(Keeper):
             self._ended_now(int(event["Actor"]["Attributes"].get("exitCode", -1)))
         elif action == "oom":
             self.problem = "it used more memory than it may"
+            self.ooms += 1
         elif action == "start":
+            self.on_move()
             await self.look()
 
     def _runs(self, state: dict[str, Any]) -> None:

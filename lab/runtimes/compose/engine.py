@@ -85,14 +85,38 @@ class Engine:
         code: int | None = state["ExitCode"]
         return code
 
+    async def disconnect(self, container: str, network: str) -> None:
+        await self._ask("POST", f"/networks/{network}/disconnect", body={"Container": container})
+
+    async def connect(self, container: str, network: str, aliases: list[str]) -> None:
+        """Under these names; its address may be another than before."""
+        body = {"Container": container, "EndpointConfig": {"Aliases": aliases}}
+        await self._ask("POST", f"/networks/{network}/connect", body=body)
+
+    async def update(self, container: str, limits: dict[str, int]) -> None:
+        """Give a container, running or not, other limits; they outlive its restarts."""
+        await self._ask("POST", f"/containers/{container}/update", body=limits)
+
+    async def throttled(self, container: str) -> int:
+        """In how many of the kernel's periods it has met its quota of processor time since its start."""
+        stats = await self._stats(container)
+        throttling = stats.get("cpu_stats", {}).get("throttling_data", {})
+        return int(throttling.get("throttled_periods", 0))
+
     async def memory_bytes(self, container: str) -> int:
         """What it uses, without the page cache that could be dropped."""
-        options = {"stream": "false", "one-shot": "true"}
-        stats = await self._ask("GET", f"/containers/{container}/stats", params=options)
+        stats = await self._stats(container)
         memory = stats.get("memory_stats", {})
         details = memory.get("stats", {})
         cache = details.get("total_inactive_file", details.get("inactive_file", 0))
         return int(memory.get("usage", 0) - cache)
+
+    async def _stats(self, container: str) -> dict[str, Any]:
+        options = {"stream": "false", "one-shot": "true"}
+        found: dict[str, Any] = await self._ask(
+            "GET", f"/containers/{container}/stats", params=options
+        )
+        return found
 
     async def events(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to the project's containers, from now on until the engine goes away."""

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,13 @@ class ComposeSupervisor(Supervising):
         """The fault proxy and nginx follow the instances, in a proxied lab."""
         await self._wiring.follow(instances)
         if self.lab.proxied:
-            self.keepers["nginx"].send(signal.SIGHUP, restart=True)
+            self._ingress_looks_again()
+
+    def _ingress_looks_again(self) -> None:
+        """nginx asks for its upstreams' addresses once, when it reads its configuration."""
+        if self.up:
+            with suppress(ProcessLookupError):  # it is not running: it will ask when it starts
+                self.keepers["nginx"].send(signal.SIGHUP, restart=True)
 
     def edge_ports(self, instance: str) -> dict[str, int]:
         """Edges are listeners of the proxy's container: they take no port of the host."""
@@ -143,6 +150,8 @@ class ComposeSupervisor(Supervising):
         healthy = partial(self._engine.healthy, container)
         plan = plan_of(name, self.topology, self._ports, self._home / "logs", healthy)
         keeper = Container(plan, container, self._engine, self._changed)
+        if name == PROXY or plan.service == self.topology.ingress.balances:
+            keeper.on_move = self._ingress_looks_again
         self.keepers[name] = keeper
         self.lab.images[name] = image
         if old := self._following.pop(name, None):
@@ -170,10 +179,6 @@ class ComposeSupervisor(Supervising):
             return
         if event["Action"] == "start":
             self._following[keeper.plan.name].started(event["timeNano"] / 1e9)
-            if (
-                keeper.plan.name == PROXY and self.up
-            ):  # it may have another address now: nginx looks once
-                self.keepers["nginx"].send(signal.SIGHUP, restart=True)
         if event["Action"] == "oom":
             self.log("error", f"{keeper.plan.name} used more memory than it may")
         await keeper.hear(event)

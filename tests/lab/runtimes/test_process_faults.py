@@ -142,6 +142,13 @@ def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: Control) 
         ("postgres", {"kind": "pause", "ttl_s": -1}, "ttl_s: expected seconds above 0"),
         ("back", {"kind": "away", "ttl_s": float("inf")}, "ttl_s: expected seconds above 0"),
         ("back", {"kind": "kill", "scope": {"share": 0.5}}, "takes no attributes and no scope"),
+        ("back", {"kind": "cpu_limit", "ttl_s": 1}, "takes the attributes cpus and no scope"),
+        (
+            "back",
+            {"kind": "cpu_limit", "ttl_s": 1, "attributes": {"cpus": "all"}},
+            "cpus: expected a number from 0.01, got 'all'",
+        ),
+        ("back", {"kind": "disconnect", "ttl_s": 1}, "is no container: disconnect needs `lab up"),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
