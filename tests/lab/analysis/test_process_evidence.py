@@ -69,6 +69,37 @@ def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "seen", "status", "why"),
+    [
+        ("disconnect", {"networks": {"shop": []}, "off": True, "off_until_the_end": True},
+         "confirmed", "off shop"),
+        ("disconnect", {"networks": {"shop": []}, "off": False},
+         "mismatch", "the engine still had it on a network"),
+        ("disconnect", {"networks": {"shop": []}, "off": True, "off_until_the_end": False},
+         "mismatch", "it was on a network again before the end"),
+        ("disconnect", {"networks": {"shop": []}, "off": True, "left": "404 no such network"},
+         "mismatch", "the engine did not undo it: 404 no such network"),
+        ("cpu_limit", {"throttled_periods": 12},
+         "confirmed", "the kernel held it back in 12 periods"),
+        ("cpu_limit", {"throttled_periods": 0},
+         "inconclusive", "the kernel held it back in 0 periods"),
+        ("memory_limit", {"used_share": 0.4, "oom_kills": 2},
+         "confirmed", "it used 40% of the limit at the end, ended for it 2 times"),
+        ("memory_limit", {"used_share": 0.97, "oom_kills": 0},
+         "confirmed", "it used 97% of the limit at the end, ended for it 0 times"),
+        ("memory_limit", {"used_share": 0.4, "oom_kills": 0},
+         "inconclusive", "it used 40% of the limit at the end, ended for it 0 times"),
+    ],
+)  # fmt: skip
+def test_what_the_engine_held_back_is_believed_by_what_the_kernel_counted(
+    tiny: Callable[..., Run], kind: str, seen: dict[str, Any], status: str, why: str
+) -> None:
+    fault = PAUSE | {"kind": kind, "evidence": {"pid": 7} | seen}
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], spans=[span(12)]))
+    assert (judged.status, judged.why) == (status, why)
+
+
+@pytest.mark.parametrize(
     ("seconds", "status"), [(0.25, "confirmed"), (0.12, "inconclusive"), (0.1, "inconclusive")]
 )
 def test_slow_statements_are_believed_when_calls_take_longer_by_one_at_least(
