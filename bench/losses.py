@@ -1,10 +1,11 @@
 """What a shopper's answers take while something behind the shop is gone, at profile full: prints JSON.
 
-    python bench/losses.py [--rate 8] [--seconds 8] [--port-base 21480] [--only bank]
+    python bench/losses.py [--rate 8] [--seconds 10] [--port-base 21480] [--only bank]
 
 On a lab of its own each journey is made at a constant rate: while all is well, then with what it leans on killed.
 
-first     answers to requests sent within 2 s of the kill: all within 1 s
+first     answers while the breakers may still be closed: until each of two gateways has sent the 10 calls that a
+          breaker wants to have seen, and a second more: all within 1 s
 then      the others: p99 at most 50 ms above the journey's own p99 while all was well
 answers   how they ended (-1: refused); each has to be one that the journey promises without what is gone
 quiet     the journey's p50 while all was well is below 500 ms: else the machine is too busy for a verdict
@@ -30,7 +31,7 @@ from lab.chaos.wire import NoReply, Reply, exchange  # noqa: E402
 from lab.runtimes.client import ask  # noqa: E402
 from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
 
-FIRST_S = 2.0
+FIRST_CALLS, FIRST_S = 20, 1.0
 FIRST_MS, THEN_MS, QUIET_MS = 1000.0, 50.0, 500.0
 CLOSED_AGAIN_S = 6.0  # the longest wait of an open breaker, and a second
 
@@ -106,9 +107,12 @@ def quantiles(answers: list[Answer]) -> dict[str, Any]:
     }
 
 
-def figures(journey: Journey, well: list[Answer], answers: list[Answer]) -> dict[str, Any]:
-    first = [each for each in answers if each.sent_s < FIRST_S]
-    then = [each for each in answers if each.sent_s >= FIRST_S]
+def figures(
+    journey: Journey, well: list[Answer], answers: list[Answer], rate: float
+) -> dict[str, Any]:
+    until_s = FIRST_CALLS / rate + FIRST_S
+    first = [each for each in answers if each.sent_s < until_s]
+    then = [each for each in answers if each.sent_s >= until_s]
     parts = {"well": quantiles(well), "first": quantiles(first), "then": quantiles(then)}
     statuses = Counter(each.status for each in answers)
     return {
@@ -133,7 +137,7 @@ def measure(runtime: ProcessesRuntime, options: argparse.Namespace) -> dict[str,
             answers = walk(journey, options.rate, options.seconds)
         finally:
             ask(runtime.lab, "POST", "/restart", {"target": journey.gone})
-        report[journey.name] = figures(journey, well, answers)
+        report[journey.name] = figures(journey, well, answers, options.rate)
         time.sleep(CLOSED_AGAIN_S)
         walk(journey, options.rate, 2.0)  # the breakers' probes
     return report
@@ -144,7 +148,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rate", type=float, default=8.0, help="requests a second")
-    parser.add_argument("--seconds", type=float, default=8.0, help="well, and without")
+    parser.add_argument("--seconds", type=float, default=10.0, help="well, and without")
     parser.add_argument("--port-base", type=int, default=21480)
     parser.add_argument("--only", default="", help="the journeys without this one alone")
     options = parser.parse_args()
