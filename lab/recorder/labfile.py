@@ -24,7 +24,7 @@ class LabFile:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._token = ""
-        self._jaeger = ""
+        self._jaeger = self._jaeger_page = ""
         self._targets: list[Target] = []
 
     @property
@@ -37,6 +37,12 @@ class LabFile:
         """Where Jaeger takes OTLP/HTTP, "" without one."""
         self._refresh()
         return self._jaeger
+
+    @property
+    def jaeger_page(self) -> str:
+        """Jaeger's page, "" without one."""
+        self._refresh()
+        return self._jaeger_page
 
     @property
     def targets(self) -> list[Target]:
@@ -52,6 +58,7 @@ class LabFile:
             lab = json.loads(self._path.read_bytes())
             self._token = str(lab.get("token", ""))
             self._jaeger = str(lab.get("addresses", {}).get("jaeger_otlp", ""))
+            self._jaeger_page = str(lab.get("addresses", {}).get("jaeger", ""))
             self._targets = [_target(each) for each in lab.get("instances", [])]
             self._seen = seen
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import uvicorn
 
-from lab.recorder import exposition
+from lab.recorder import exposition, trace_logs
 from lab.recorder.exposition import Exposition
 from lab.recorder.forward import HEADERS, Forwarder
 from lab.recorder.labfile import LabFile
@@ -46,6 +47,7 @@ class RecorderApp:
     POST /v1/traces      OTLP protobuf or JSON, gzip or plain; Jaeger, if the lab has one, gets a copy
     POST /v1/logs        the same for log records
     POST /logs           JSON lines or an array of objects, as Fluentd's http output sends them
+    GET /logs            ?trace_id=<32 hex digits>: what the lab's log files say of a trace; &format=json
     POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
     GET /recording       {"recording": bool, counts...}
     DELETE /recording    stop, write the rest, the final counts; 404 when none runs
@@ -78,6 +80,8 @@ class RecorderApp:
         if path == "/v1/traces":
             _only(method, "POST")
             return await self._take(scope, receive, "traces")
+        if path == "/logs" and method == "GET":
+            return await self._of_trace(parse_qs(scope["query_string"].decode("latin-1")))
         if path in ("/v1/logs", "/logs"):
             _only(method, "POST")
             return await self._take(scope, receive, "logs")
@@ -98,6 +102,17 @@ class RecorderApp:
         raise Refused(
             404, f"no {path} here: /v1/traces, /v1/logs and /logs take, /recording controls"
         )
+
+    async def _of_trace(self, query: dict[str, list[str]]) -> Answer:
+        trace_id = query.get("trace_id", [""])[-1].lower()
+        if not trace_logs.TRACE_ID.fullmatch(trace_id):
+            raise Refused(400, f"trace_id {trace_id!r}: expected 32 hex digits")
+        folder = self._lab_dir / "logs"
+        records = await asyncio.to_thread(trace_logs.lines_of, folder, trace_id)
+        if query.get("format") == ["json"]:
+            return _json(200, {"trace_id": trace_id, "lines": records})
+        shown = trace_logs.page(trace_id, records, self._lab.jaeger_page)
+        return 200, shown.encode(), "text/html; charset=utf-8"
 
     async def _take(self, scope: Scope, receive: Receive, signal: str) -> Answer:
         body = await self._body(scope, receive)

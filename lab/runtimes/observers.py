@@ -66,15 +66,16 @@ def jaeger(page: int, otlp: int) -> Command:
     Raises ServerMissing.
     """
     binary = locate("jaeger")
+    deploy = PROJECT / "system" / "deploy"
     env = {
+        "JAEGER_UI": str(deploy / "jaeger-ui.js"),
         "JAEGER_PAGE": f"127.0.0.1:{page}",
         "JAEGER_GRPC": "127.0.0.1:0",
         "JAEGER_OTLP": f"127.0.0.1:{otlp}",
         "JAEGER_MEMORY_MIB": "512",
         "GOMEMLIMIT": "400MiB",
     }
-    config = PROJECT / "system" / "deploy" / "jaeger.yaml"
-    return Command([binary.path, "--config", config], env=env)
+    return Command([binary.path, "--config", deploy / "jaeger.yaml"], env=env)
 
 
 def prometheus(config: Path, data: Path, port: int) -> Command:

@@ -27,12 +27,14 @@ def test_one_source_is_the_default_and_none_can_be_edited_away() -> None:
         assert each["editable"] is False
 
 
-def test_exemplars_open_traces_and_traces_open_metrics() -> None:
+def test_exemplars_open_traces_and_logs_and_traces_open_metrics() -> None:
     found = sources()
-    destinations = found["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
-    assert [(each["name"], each["datasourceUid"]) for each in destinations] == [
-        ("trace_id", "jaeger")
-    ]
+    to_trace, to_logs = found["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert (to_trace["name"], to_trace["datasourceUid"]) == ("trace_id", "jaeger")
+    assert to_logs["name"] == "trace_id"
+    assert to_logs["url"] == "$RECORDER_PAGE/logs?trace_id=$${__value.raw}"
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    assert "RECORDER_PAGE" in compose["services"]["grafana"]["environment"]
     metrics = found["jaeger"]["jsonData"]["tracesToMetrics"]
     assert metrics["datasourceUid"] in found
     for query in metrics["queries"]:

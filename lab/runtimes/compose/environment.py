@@ -189,6 +189,7 @@ def write_inside(lab: Lab, topology: Topology) -> None:
         "postgres": f"{admin}@postgres:5432/postgres",
         "valkey": "redis://valkey:6379/0",
         "nats_monitoring": "http://nats:8222",
+        "jaeger": lab.addresses.get("jaeger", ""),  # for a browser, which is on the host
     }
     inside = replace(lab, instances=instances, servers=[], addresses=addresses, databases={})
     path = Path(lab.home) / "inside" / "lab.json"
