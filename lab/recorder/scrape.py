@@ -41,22 +41,23 @@ class Scraper:
         )
         lines = [f'{head}"name":"up","labels":{{}},"value":{1 if text else 0}}}\n']
         for line in text.splitlines():
-            sample = SAMPLE.match(line)
-            if sample and (series := self._formatted(sample[1])):
-                lines.append(f"{head}{series}{_number(sample[2])}}}\n")
+            known, _, value = line.rpartition(" ")
+            series = self._series.get(known)
+            if series is None and (sample := SAMPLE.match(line)):
+                series, value = self._formatted(sample[1]), sample[2]
+            if series:
+                lines.append(f"{head}{series}{_number(value)}}}\n")
         return "".join(lines).encode("ascii"), len(lines)
 
     def _formatted(self, series: str) -> str:
         """The row's `name`, `labels` and the key of its value; "" for what nobody will read."""
-        formatted = self._series.get(series)
-        if formatted is None:
-            name, _, labels = series.partition("{")
-            pairs = ",".join(f"{quote(k)}:{quote(_unescape(v))}" for k, v in LABEL.findall(labels))
-            formatted = f'"name":{quote(name)},"labels":{{{pairs}}},"value":'
-            if name.endswith("_created"):
-                formatted = ""  # when the process first counted: a constant in every scrape
-            if len(self._series) < SERIES_CACHED_MAX:
-                self._series[series] = formatted
+        name, _, labels = series.partition("{")
+        pairs = ",".join(f"{quote(k)}:{quote(_unescape(v))}" for k, v in LABEL.findall(labels))
+        formatted = f'"name":{quote(name)},"labels":{{{pairs}}},"value":'
+        if name.endswith("_created"):
+            formatted = ""  # when the process first counted: a constant in every scrape
+        if len(self._series) < SERIES_CACHED_MAX:
+            self._series[series] = formatted
         return formatted
 
 

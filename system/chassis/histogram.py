@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -52,6 +53,7 @@ class Histogram(Collector):
         self._bounds = buckets
         self._les = [*map(floatToGoString, buckets), "+Inf"]
         self._series: dict[tuple[str, ...], Series] = {}
+        self._starts: dict[tuple[str, ...], list[str]] = {}
         if not labels:
             self._series[()] = Series(buckets)
 
@@ -68,6 +70,24 @@ class Histogram(Collector):
         """Of a histogram without labels."""
         self._series[()].observe(value)
 
+    def text(self) -> str:
+        """All its series in Prometheus' text format; what stays the same of each line is formatted once."""
+        lines = [f"# HELP {self._name} {self._says}", f"# TYPE {self._name} histogram"]
+        for values, series in self._series.items():
+            starts = self._starts.get(values) or self._line_starts(values)
+            lines += map("%s%d.0".__mod__, zip(starts, accumulate(series.counts), strict=False))
+            *_, sums, counts = starts
+            lines += (f"{sums}{series.sum!r}", f"{counts}{sum(series.counts)}.0")
+        return "\n".join(lines) + "\n"
+
+    def _line_starts(self, values: tuple[str, ...]) -> list[str]:
+        """Of each bucket's line, of the sum's and of the count's."""
+        labels = dict(zip(self._labels, values, strict=True))
+        starts = [f"{self._name}_bucket{_labels({**labels, 'le': le})} " for le in self._les]
+        starts += [f"{self._name}_{what}{_labels(labels)} " for what in ("sum", "count")]
+        self._starts[values] = starts
+        return starts
+
     def collect(self) -> Iterable[Metric]:
         metric = Metric(self._name, self._says, "histogram")
         for values, series in self._series.items():
@@ -82,3 +102,12 @@ class Histogram(Collector):
             metric.add_sample(f"{self._name}_sum", labels, series.sum)
             metric.add_sample(f"{self._name}_count", labels, total)
         return [metric]
+
+
+def _labels(labels: dict[str, str]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items()))
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -4,10 +4,12 @@ from random import Random
 
 import prometheus_client
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
 
 from chassis.histogram import BUCKETS_S, Histogram
+from chassis.metrics import counter, expose, exposition, withdraw
 from lab.topology import load
 
 
@@ -61,3 +63,32 @@ def test_each_promised_latency_is_a_bound() -> None:
     """Or the share of slower answers could not be told."""
     promised = {service.slo.latency_ms_p99 / 1000 for service in load().services.values()}
     assert promised <= set(BUCKETS_S)
+
+
+@pytest.mark.parametrize("labels", [(), ("method", "edge")])
+def test_its_own_text_reads_as_the_client_librarys(labels: tuple[str, ...]) -> None:
+    histogram = Histogram("wait_seconds", "How long", labels, (0.1, 1.0))
+    values = [("GET", "a->b"), ('quo"te', "back\\slash\nline")] if labels else [()]
+    for number, each in enumerate(values):
+        for value in (0.05, 0.1, 0.7, 30.0 + number):
+            histogram.labels(*each).observe(value)
+    registry = CollectorRegistry()
+    registry.register(histogram)
+    theirs = generate_latest(registry).decode()
+    assert histogram.text().splitlines() == theirs.splitlines()
+    histogram.labels(*values[0]).observe(0.2)
+    assert histogram.text().splitlines() == generate_latest(registry).decode().splitlines()
+
+
+def test_the_page_has_every_metric_once_in_either_format() -> None:
+    wait, sold = Histogram("page_wait_seconds", "How long"), counter("page_sold", "How many")
+    expose(wait, sold)
+    try:
+        for accept in ("text/plain", "application/openmetrics-text"):
+            page = exposition(accept)[0].decode()
+            for line in ("page_wait_seconds_count ", "page_sold_total ", "process_open_fds "):
+                assert page.count(f"\n{line}") == 1, (accept, line)
+    finally:
+        withdraw(wait)
+        withdraw(sold)
+    assert "page_" not in exposition("text/plain")[0].decode()
