@@ -31,6 +31,9 @@ class SpanExport(SpanProcessor):
         self._url = urlsplit(endpoint)
         self._queue_max = queue_max
         self._queue: deque[ReadableSpan] = deque()
+        # waiting as bytes: encoded once however often they are sent, and nothing for the garbage collector
+        self._packed: deque[tuple[int, bytes]] = deque()
+        self._taken = self._gone = 0  # each written by one thread alone
         self._wake = threading.Event()
         self._stopping = False
         self._connection: http.client.HTTPConnection | None = None
@@ -39,7 +42,7 @@ class SpanExport(SpanProcessor):
 
     @property
     def queued(self) -> int:
-        return len(self._queue)
+        return self._taken - self._gone
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing to do before the span has ended."""
@@ -48,9 +51,10 @@ class SpanExport(SpanProcessor):
         """In the event loop: one append, or one count."""
         if not span.context.trace_flags.sampled:
             return
-        if len(self._queue) >= self._queue_max:
+        if self.queued >= self._queue_max:
             self.dropped += 1
             return
+        self._taken += 1
         self._queue.append(span)
         if len(self._queue) == BATCH:
             self._wake.set()
@@ -64,36 +68,45 @@ class SpanExport(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Hurries the sending; says whether nothing was waiting."""
         self._wake.set()
-        return not self._queue
+        return not self.queued
 
     def _run(self) -> None:
         while True:
             self._wake.wait(PERIOD_S)
             stopping = self._stopping
             self._wake.clear()
-            reached = not self._queue or self._send_batch()
-            # full batches only: what has just come may wait for company
-            while reached and len(self._queue) >= (1 if stopping else BATCH):
-                reached = self._send_batch()
+            self._pack(stopping)
+            reached = True
+            while reached and self._packed:
+                reached = self._send_oldest()
             if stopping:
                 self._close()
                 return
             if not reached:
                 self._wake.wait(RETRY_S)
 
-    def _send_batch(self) -> bool:
-        """Whether the collector took or refused it; else it stays queued and is sent again."""
+    def _pack(self, stopping: bool) -> None:
+        """Encode what waits; a batch that is not full only where nothing else waits to be sent."""
         queue = self._queue
-        batch = [queue[n] for n in range(min(BATCH, len(queue)))]
-        status = self._post(encode_spans(batch).SerializeToString())
+        least = BATCH if self._packed and not stopping else 1
+        while len(queue) >= least:
+            batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+            self._packed.append((len(batch), encode_spans(batch).SerializeToString()))
+            # what has just come may wait for company
+            least = 1 if stopping else BATCH
+
+    def _send_oldest(self) -> bool:
+        """Whether the collector took or refused it; else it stays and is sent again."""
+        count, body = self._packed[0]
+        status = self._post(body)
         if status == 0 or status >= 500 or status == 429:
             return False
-        for _ in batch:
-            queue.popleft()
+        self._packed.popleft()
+        self._gone += count
         if status < 300:
-            self.exported += len(batch)
+            self.exported += count
         else:
-            self.failed += len(batch)
+            self.failed += count
         return True
 
     def _post(self, body: bytes) -> int:

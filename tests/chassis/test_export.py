@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Tracer
 
+import chassis.export as export_module
 from chassis.export import LAST_S, SpanExport
 from tests.fixtures.servers import free_port
 
@@ -112,6 +114,30 @@ def test_a_dead_collector_costs_what_does_not_fit_into_the_queue_and_no_time() -
         with collecting(port) as collector:  # it comes back: what was kept arrives
             until(lambda: export.exported == 100)
             assert collector.names == [f"span {number}" for number in range(100)]
+
+
+def test_while_the_collector_is_dead_nothing_is_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[int] = []
+    asked: list[int] = []
+    encode, post = export_module.encode_spans, SpanExport._post
+
+    def counting(spans: list[ReadableSpan]) -> ExportTraceServiceRequest:
+        encoded.append(len(spans))
+        return encode(spans)
+
+    def posting(self: SpanExport, body: bytes) -> int:
+        asked.append(len(body))
+        return post(self, body)
+
+    monkeypatch.setattr(export_module, "encode_spans", counting)
+    monkeypatch.setattr(SpanExport, "_post", posting)
+    monkeypatch.setattr(export_module, "RETRY_S", 0.05)
+    with exporting(free_port()) as (_, tracer):
+        end_spans(tracer, 10)
+        until(lambda: len(asked) >= 4)
+        assert encoded == [10]
 
 
 def test_a_collector_that_never_answers_holds_up_neither_work_nor_the_end() -> None:
