@@ -7,8 +7,9 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from chassis.spanbytes import SpanBytes
 
 QUEUE_MAX = 8192
 BATCH = 512
@@ -33,6 +34,7 @@ class SpanExport(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         # waiting as bytes: encoded once however often they are sent, and nothing for the garbage collector
         self._packed: deque[tuple[int, bytes]] = deque()
+        self._bytes = SpanBytes()
         self._taken = self._gone = 0  # each written by one thread alone
         self._wake = threading.Event()
         self._stopping = False
@@ -91,7 +93,14 @@ class SpanExport(SpanProcessor):
         least = BATCH if self._packed and not stopping else 1
         while len(queue) >= least:
             batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
-            self._packed.append((len(batch), encode_spans(batch).SerializeToString()))
+            try:
+                self._packed.append((len(batch), self._bytes.encode(batch)))
+            except (
+                ValueError,
+                TypeError,
+            ):  # UnicodeError is one: better without these than without all to come
+                self._gone += len(batch)
+                self.failed += len(batch)
             # what has just come may wait for company
             least = 1 if stopping else BATCH
 

@@ -14,6 +14,7 @@ from opentelemetry.trace import Tracer
 
 import chassis.export as export_module
 from chassis.export import LAST_S, SpanExport
+from chassis.spanbytes import SpanBytes
 from tests.fixtures.servers import free_port
 
 
@@ -121,17 +122,17 @@ def test_while_the_collector_is_dead_nothing_is_encoded_again(
 ) -> None:
     encoded: list[int] = []
     asked: list[int] = []
-    encode, post = export_module.encode_spans, SpanExport._post
+    encode, post = SpanBytes.encode, SpanExport._post
 
-    def counting(spans: list[ReadableSpan]) -> ExportTraceServiceRequest:
+    def counting(self: SpanBytes, spans: list[ReadableSpan]) -> bytes:
         encoded.append(len(spans))
-        return encode(spans)
+        return encode(self, spans)
 
     def posting(self: SpanExport, body: bytes) -> int:
         asked.append(len(body))
         return post(self, body)
 
-    monkeypatch.setattr(export_module, "encode_spans", counting)
+    monkeypatch.setattr(SpanBytes, "encode", counting)
     monkeypatch.setattr(SpanExport, "_post", posting)
     monkeypatch.setattr(export_module, "RETRY_S", 0.05)
     with exporting(free_port()) as (_, tracer):
@@ -159,6 +160,18 @@ def test_what_the_collector_refuses_is_counted_and_not_sent_again() -> None:
         end_spans(tracer, 1)
         until(lambda: export.exported == 1)
         assert collector.names == ["span 0"]
+
+
+def test_what_cannot_be_encoded_is_counted_and_stops_nothing() -> None:
+    port = free_port()
+    with collecting(port) as collector, exporting(port) as (export, tracer):
+        span = tracer.start_span("x")
+        span.add_event("\ud800")  # no text in any encoding
+        span.end()
+        until(lambda: export.failed == 1)
+        end_spans(tracer, 1)
+        until(lambda: export.exported == 1)
+        assert (collector.names, export.queued) == (["span 0"], 0)
 
 
 def test_an_overloaded_collector_gets_its_spans_later() -> None:

@@ -1,0 +1,137 @@
+"""Ended spans as the bytes of an OTLP trace request: the library's encoding at a fifth of its cost.
+
+A service makes sixty spans an order, so this is most of what tracing costs it. Written by hand is only the plain
+span (no events, no links, nothing dropped, attributes of single values); all others go through the library.
+Field numbers are those of opentelemetry/proto/trace/v1/trace.proto; wire types of the protobuf encoding.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from struct import Struct
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+
+_TIMES = Struct("<cQcQ")  # start (7) and end (8), each a fixed64
+_FLAGS = Struct("<2sI")  # flags (16), a fixed32
+_DOUBLE = Struct("<cd")
+_HAS_REMOTE, _REMOTE = 0x100, 0x200
+Head = tuple[bytes, bytes]
+
+
+class SpanBytes:
+    """Encodes the spans of one process: one resource, and mostly one tracer."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[int, int], Head] = {}
+        self._of: list[object] = []  # whose ids those are: they stay theirs
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+        """An ExportTraceServiceRequest."""
+        plain: dict[Head, list[bytes]] = {}
+        others: list[ReadableSpan] = []
+        for span in spans:
+            try:
+                encoded = _span(span)
+            except NotPlain:
+                others.append(span)
+            else:
+                plain.setdefault(self._head(span), []).append(_field(0x12, encoded))
+        request = encode_spans(others).SerializeToString() if others else b""
+        for (resource, scope), encoded_spans in plain.items():
+            scope_spans = _field(0x12, scope + b"".join(encoded_spans))
+            request += _field(0x0A, resource + scope_spans)
+        return request
+
+    def _head(self, span: ReadableSpan) -> Head:
+        """The resource's and the scope's fields, as the library writes them."""
+        key = id(span.resource), id(span.instrumentation_scope)
+        head = self._heads.get(key)
+        if head is None:
+            bare = ReadableSpan(
+                "",
+                span.context,
+                resource=span.resource,
+                instrumentation_scope=span.instrumentation_scope,
+            )
+            (group,) = encode_spans([bare]).resource_spans
+            resource = _field(0x0A, group.resource.SerializeToString())
+            scope = _field(0x0A, group.scope_spans[0].scope.SerializeToString())
+            head = self._heads[key] = (resource, scope)
+            self._of += (span.resource, span.instrumentation_scope)
+        return head
+
+
+class NotPlain(Exception):
+    """The span has something that is not written by hand."""
+
+
+def _span(span: ReadableSpan) -> bytes:
+    context, parent = span.context, span.parent
+    if context is None or span.events or span.links or context.trace_state:
+        raise NotPlain
+    if span.dropped_attributes or span.dropped_events or span.dropped_links:
+        raise NotPlain
+    parts = [
+        b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
+        b"\x12\x08", context.span_id.to_bytes(8, "big"),
+    ]  # fmt: skip
+    if parent is not None:
+        parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
+    parts += (
+        _name(span.name, span.kind.value + 1),  # 0 is "unspecified" there
+        _TIMES.pack(b"\x39", span.start_time or 0, b"\x41", span.end_time or 0),
+    )
+    parts += _attributes(span.attributes.items() if span.attributes else ())
+    code, said = span.status.status_code.value, span.status.description
+    status = (_field(0x12, _text(said)) if said else b"") + (bytes((0x18, code)) if code else b"")
+    flags = _HAS_REMOTE | (_REMOTE if parent is not None and parent.is_remote else 0)
+    parts += (_field(0x7A, status), _FLAGS.pack(b"\x85\x01", flags))
+    return b"".join(parts)
+
+
+def _attributes(attributes: Iterable[tuple[str, object]]) -> list[bytes]:
+    return [_attribute(key, value) for key, value in attributes]
+
+
+@lru_cache(2048)
+def _name(name: str, kind: int) -> bytes:
+    return _field(0x2A, _text(name)) + bytes((0x30, kind))
+
+
+@lru_cache(4096, typed=True)  # 1, 1.0 and True are equal, and three different values
+def _attribute(key: str, value: object) -> bytes:
+    return _field(0x4A, _field(0x0A, _text(key)) + _field(0x12, _value(value)))
+
+
+def _value(value: object) -> bytes:
+    """An AnyValue."""
+    if isinstance(value, str):
+        return _field(0x0A, _text(value))
+    if isinstance(value, bool):
+        return bytes((0x10, value))
+    if isinstance(value, int):
+        return b"\x18" + _varint(value % 2**64)
+    if isinstance(value, float):
+        return _DOUBLE.pack(b"\x21", value)
+    raise NotPlain
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "replace")  # a lone surrogate must not stop the export
+
+
+def _field(tag: int, content: bytes) -> bytes:
+    """A field of the length-delimited kind; tags below 128 only."""
+    return bytes((tag,)) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    if number < 128:
+        return bytes((number,))
+    parts = bytearray()
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
