@@ -56,6 +56,7 @@ class ProcessFaults:
         self.history: list[ProcessFault] = []
         self._tell = tell
         self._tasks: set[asyncio.Task[None]] = set()
+        self._releasing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def armed(self) -> list[ProcessFault]:
@@ -90,6 +91,9 @@ class ProcessFaults:
         chosen = [f for f in self.armed if names is None or f.keeper.plan.name in names]
         for fault in chosen:
             self._undo(fault)
+        await asyncio.gather(
+            *(self._releasing[each.id] for each in chosen if each.id in self._releasing)
+        )
         return len(chosen)
 
     # -- one fault's life -------------------------------------------------------------------
@@ -136,11 +140,11 @@ class ProcessFaults:
 
     async def _release(self, fault: ProcessFault) -> None:
         assert isinstance(fault.keeper, Holding)
-        if fault.effective_s is not None:
-            try:
-                fault.evidence |= await fault.keeper.release(fault.kind, fault.evidence)
-            except HoldRefused as error:
-                fault.evidence["left"] = str(error)
+        try:
+            fault.evidence |= await fault.keeper.release(fault.kind, fault.evidence)
+        except HoldRefused as error:
+            fault.evidence["left"] = str(error)
+        del self._releasing[fault.id]
         fault.removed_s = time.time()
         self._tell(fault, "removed")
 
@@ -151,8 +155,9 @@ class ProcessFaults:
         if fault.timer is not None:
             fault.timer.cancel()
         keeper = fault.keeper
-        if KINDS[fault.kind].signal is None:
-            self._spawn(self._release(fault))
+        if KINDS[fault.kind].signal is None and fault.effective_s is not None:
+            if fault.id not in self._releasing:
+                self._releasing[fault.id] = self._spawn(self._release(fault))
             return
         if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
             fault.evidence["stopped_until_the_end"] = keeper.stands_still()
@@ -175,10 +180,11 @@ class ProcessFaults:
         if fault.keeper.state is State.READY:
             fault.evidence["back_s"] = round(time.time() - fault.commanded_s, 3)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _checked(spec: dict[str, Any]) -> tuple[str, float | None, dict[str, float]]:

@@ -21,6 +21,7 @@ from lab.runtimes.compose.engine import Engine
 from lab.runtimes.compose.tool import EngineError, endpoint
 from lab.runtimes.keeper import Plan
 from lab.runtimes.process_faults import ProcessFault, ProcessFaults, Refused
+from tests.fixtures.servers import free_port
 from tests.shop.bank.asking import until
 
 IMAGE = "breakwater/shop:local"
@@ -108,7 +109,9 @@ async def held(
     engine: Engine, network: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Held]:
     options = ["--memory", "128m", "--memory-swap", "256m", "--cpus", "1.5", "--init"]
-    options += ["--network", network, "--publish", f"127.0.0.1::{PORT}", "--entrypoint", "python"]
+    # a port of our choice: one that the engine chooses is another after a reconnection
+    options += ["--network", network, "--publish", f"127.0.0.1:{free_port()}:{PORT}"]
+    options += ["--entrypoint", "python"]
     container = docker("run", "--detach", *options, IMAGE, "-c", request.param)
     try:
         found = Held(engine, container, tmp_path)
