@@ -24,7 +24,8 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 td, th {{ text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #ddd; }}
-td:first-child, td:last-child {{ font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }}
+td:first-child, td:last-child {{ font: 13px/1.7 ui-monospace, monospace; }}
+td:not(:last-child) {{ white-space: nowrap; }} td:last-child {{ overflow-wrap: anywhere; }}
 .warning, .error {{ color: #a40000; }}
 </style></head><body><h1>Log lines of one trace</h1>
 <p><code>{trace_id}</code>{jaeger}. {count}</p>

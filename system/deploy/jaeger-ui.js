@@ -6,7 +6,8 @@ function UIConfig() {
     linkPatterns: [
       {
         type: "traces",
-        url: `http://${window.location.hostname}:${recorder}/logs?trace_id=#{traceID}`,
+        // put together by +: Jaeger takes a dollar and braces for a placeholder of its own
+        url: "http://" + window.location.hostname + ":" + recorder + "/logs?trace_id=#{traceID}",
         text: "Log lines of this trace",
       },
     ],

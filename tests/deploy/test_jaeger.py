@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.conftest import Jaeger, get, tell_order, until
+from tests.deploy.conftest import DEPLOY, Jaeger, get, tell_order, until
 
 
 def test_a_trace_told_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:
@@ -19,7 +19,9 @@ def test_the_dependency_graph_has_an_edge_for_each_caller_and_callee(jaeger: Jae
     assert set(edges) == {("gateway", "orders"), ("orders", "bank")}
 
 
-def test_the_page_of_a_trace_opens(jaeger: Jaeger) -> None:
-    """The address that reports and log lines link to."""
+def test_the_page_of_a_trace_opens_and_has_our_links_word_for_word(jaeger: Jaeger) -> None:
+    """The address that reports and log lines link to; Jaeger puts its UI's configuration into the page."""
     trace_id = tell_order(jaeger.otlp)
-    assert "<html" in get(f"{jaeger.url}/trace/{trace_id}")
+    page = get(f"{jaeger.url}/trace/{trace_id}")
+    assert "<html" in page
+    assert (DEPLOY / "jaeger-ui.js").read_text().strip() in page
