@@ -70,12 +70,23 @@ class Histogram(Collector):
         """Of a histogram without labels."""
         self._series[()].observe(value)
 
-    def text(self) -> str:
-        """All its series in Prometheus' text format; what stays the same of each line is formatted once."""
+    def text(self, *, exemplars: bool = False) -> str:
+        """All its series in Prometheus' text format, with exemplars in that of OpenMetrics.
+
+        What stays the same of each line is formatted once.
+        """
         lines = [f"# HELP {self._name} {self._says}", f"# TYPE {self._name} histogram"]
         for values, series in self._series.items():
             starts = self._starts.get(values) or self._line_starts(values)
-            lines += map("%s%d.0".__mod__, zip(starts, accumulate(series.counts), strict=False))
+            buckets = list(
+                map("%s%d.0".__mod__, zip(starts, accumulate(series.counts), strict=False))
+            )
+            if exemplars:
+                for place, seen in enumerate(series.exemplars):
+                    if seen is not None:
+                        trace_id, value, at_s = seen
+                        buckets[place] += f' # {{trace_id="{trace_id:032x}"}} {value!r} {at_s}'
+            lines += buckets
             *_, sums, counts = starts
             lines += (f"{sums}{series.sum!r}", f"{counts}{sum(series.counts)}.0")
         return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 import prometheus_client
 from opentelemetry.trace import Span
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, Counter, Gauge
-from prometheus_client.exposition import choose_encoder, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
 from chassis.histogram import Histogram
@@ -54,12 +54,11 @@ def withdraw(collector: Collector) -> None:
 def exposition(accept: str) -> tuple[bytes, str]:
     """The metrics as text and its content type: OpenMetrics, with exemplars, where `accept` asks for it."""
     encode, content_type = choose_encoder(accept)
-    if (
-        encode is generate_latest
-    ):  # the recorder asks each second, and four lines in five are of histograms
-        histograms = "".join(each.text() for each in _histograms).encode()
-        return generate_latest(_others) + histograms, content_type
-    return encode(REGISTRY), content_type
+    plain = content_type.startswith("text/plain")
+    # asked each second or two, and four lines in five are of histograms
+    histograms = "".join(each.text(exemplars=not plain) for each in _histograms).encode()
+    page, end = encode(_others), b"" if plain else b"# EOF\n"
+    return page.removesuffix(end) + histograms + end, content_type
 
 
 def kept_trace(span: Span) -> int:

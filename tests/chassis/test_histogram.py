@@ -76,8 +76,10 @@ def test_its_own_text_reads_as_the_client_librarys(labels: tuple[str, ...]) -> N
     registry.register(histogram)
     theirs = generate_latest(registry).decode()
     assert histogram.text().splitlines() == theirs.splitlines()
-    histogram.labels(*values[0]).observe(0.2)
+    histogram.labels(*values[0]).observe(0.2, trace_id=0xABC)
     assert histogram.text().splitlines() == generate_latest(registry).decode().splitlines()
+    with_exemplars = openmetrics(registry).decode().splitlines()
+    assert [*histogram.text(exemplars=True).splitlines(), "# EOF"] == with_exemplars
 
 
 def test_the_page_has_every_metric_once_in_either_format() -> None:
@@ -88,6 +90,8 @@ def test_the_page_has_every_metric_once_in_either_format() -> None:
             page = exposition(accept)[0].decode()
             for line in ("page_wait_seconds_count ", "page_sold_total ", "process_open_fds "):
                 assert page.count(f"\n{line}") == 1, (accept, line)
+            assert page.endswith("# EOF\n") == ("openmetrics" in accept)
+            assert page.count("# EOF") <= 1
     finally:
         withdraw(wait)
         withdraw(sold)
