@@ -126,15 +126,14 @@ class Engine:
                 yield json.loads(line)
 
     async def logs(self, container: str, since_s: float) -> AsyncIterator[bytes]:
-        """What it says on both streams since then, piece by piece, until it ends."""
+        """What it says on both streams since then, as it comes, until it ends."""
         options = {"follow": "1", "stdout": "1", "stderr": "1", "since": f"{since_s:.9f}"}
         async with self._stream(f"/containers/{container}/logs", options) as answer:
-            while True:
-                try:
-                    header = await answer.content.readexactly(HEADER_BYTES)
-                    yield await answer.content.readexactly(int.from_bytes(header[4:], "big"))
-                except asyncio.IncompleteReadError:
-                    return
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                said, rest = unframed(rest + chunk)
+                if said:
+                    yield said
 
     def _stream(self, path: str, params: dict[str, str]) -> Any:
         forever = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S)
@@ -160,3 +159,16 @@ class Engine:
             said = content.get("message") if isinstance(content, dict) else text.strip()
             raise EngineRefused(f"{method} {path}: {answer.status} {said}")
         return content
+
+
+def unframed(stream: bytes) -> tuple[bytes, bytes]:
+    """(what the whole frames of a log stream say, the begun frame at its end)."""
+    pieces, at = [], 0
+    while at + HEADER_BYTES <= len(stream):
+        begin = at + HEADER_BYTES
+        end = begin + int.from_bytes(stream[begin - 4 : begin], "big")
+        if end > len(stream):
+            break
+        pieces.append(stream[begin:end])
+        at = end
+    return b"".join(pieces), stream[at:]
