@@ -14,20 +14,23 @@ USED_SHARE_MIN = 0.9
 
 def told(fault: dict[str, Any]) -> dict[str, Any] | None:
     """What the supervisor wrote of this fault; None if it is none of its own."""
-    if fault["kind"] not in KINDS:
+    kind = KINDS.get(fault["kind"])
+    if kind is None:
         return None
     try:
         evidence = json.loads(fault.get("evidence") or "{}")
     except (TypeError, ValueError):
         return None
-    return evidence if isinstance(evidence, dict) and "pid" in evidence else None
+    # a kill by the action kill_instance has evidence of its own, and no signal in it
+    ours = "signal" if kind.signal else "pid"
+    return evidence if isinstance(evidence, dict) and ours in evidence else None
 
 
 def decide(
     fault: dict[str, Any], seen: dict[str, Any], spans_during: int | None
 ) -> tuple[str, str]:
     """(status, why). `spans_during`: spans that the instance began meanwhile, None for a server."""
-    if "signal" not in seen:
+    if KINDS[fault["kind"]].signal is None:
         return _held(fault["kind"], seen)
     if fault["effective_s"] is None:
         return "mismatch", f"{seen['signal']} was sent and had no effect"

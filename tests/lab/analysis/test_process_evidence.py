@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lab.analysis import process_evidence
 from lab.analysis.faults import judge_faults
 from lab.archive import Run
 
@@ -115,3 +116,9 @@ def test_slow_statements_are_believed_when_calls_take_longer_by_one_at_least(
 def test_a_delay_beside_all_calls_is_believed_by_its_hits(tiny: Callable[..., Run]) -> None:
     [judged] = judge_faults(tiny(info=INFO, faults=[SLOW | {"point": "publish"}], spans=[span(12)]))
     assert (judged.status, judged.why) == ("confirmed", "9 hits counted by the injector")
+
+
+def test_a_kill_by_an_action_is_not_the_supervisors_nor_the_engines_to_tell() -> None:
+    assert process_evidence.told({"kind": "kill", "evidence": '{"pid": 7}'}) is None
+    assert process_evidence.told({"kind": "kill", "evidence": '{"pid": 7, "signal": "SIGKILL"}'})
+    assert process_evidence.told({"kind": "cpu_limit", "evidence": '{"pid": 7}'})
