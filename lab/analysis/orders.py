@@ -8,15 +8,16 @@ import pandas as pd
 from lab.analysis.windows import run_span
 from lab.archive import Run
 
-COLUMNS = ["time_s", "placed", "confirmed", "cancelled"]
+COLUMNS = ["time_s", "placed", "confirmed", "cancelled", "ended"]
 
 
 def over_time(run: Run, width_s: float = 1.0) -> pd.DataFrame:
-    """time_s (start of each stretch), placed, confirmed, cancelled: orders in that stretch.
+    """time_s (start of each stretch), placed, confirmed, cancelled, ended: orders in that stretch.
 
-    From the audit of the orders database (an order is placed at created_at and reached its state
+    From the audit of the orders database (an order is placed at created_at and reached its last state
     at updated_at), which sees also what no shopper was told; without an audit from the answers.
-    Orders of earlier runs on the same lab are left out.
+    `ended` is when it was confirmed or cancelled first, by its first event: one that is confirmed and
+    cancelled a minute later did not wait for a minute. Orders of earlier runs on the same lab are left out.
     """
     start_s, end_s = run_span(run)
     events = _from_audit(run) if "orders.orders" in run.states else _from_answers(run)
@@ -31,7 +32,7 @@ def over_time(run: Run, width_s: float = 1.0) -> pd.DataFrame:
 
 
 def totals(run: Run) -> dict[str, int]:
-    """placed, confirmed, cancelled in the whole run."""
+    """placed, confirmed, cancelled, ended in the whole run."""
     table = over_time(run)
     return {name: int(table[name].sum()) for name in COLUMNS[1:]}
 
@@ -49,7 +50,15 @@ def _from_audit(run: Run) -> pd.DataFrame:
     created, updated = epoch_s(rows, "created_at"), epoch_s(rows, "updated_at")
     placed = rows.project(f"{created} AS time_s, 'placed' AS what")
     ended = rows.filter("status IN ('confirmed', 'cancelled')")
-    frame: pd.DataFrame = placed.union(ended.project(f"{updated} AS time_s, status AS what")).df()
+    what = placed.union(ended.project(f"{updated} AS time_s, status AS what"))
+    if "orders.outbox" in run.states:
+        told = run.state("orders.outbox").filter("type IN ('OrderConfirmed', 'OrderCancelled')")
+        at = epoch_s(told, "created_at")
+        first = told.aggregate(f"aggregate_id, min({at}) AS time_s")
+        what = what.union(first.project("time_s, 'ended' AS what"))
+    else:
+        what = what.union(ended.project(f"{updated} AS time_s, 'ended' AS what"))
+    frame: pd.DataFrame = what.df()
     return frame
 
 
@@ -63,6 +72,10 @@ def _from_answers(run: Run) -> pd.DataFrame:
         UNION ALL SELECT end_s, 'cancelled' FROM requests
         WHERE (route = 'POST /api/orders' AND status IN (402, 409) AND order_id IS NOT NULL)
            OR (route = 'POST /api/orders/{id}/cancel' AND status = 200)
+        UNION ALL SELECT min(end_s), 'ended' FROM requests
+        WHERE order_id IS NOT NULL AND (route = 'POST /api/orders' AND status IN (201, 402, 409)
+           OR route = 'POST /api/orders/{id}/cancel' AND status = 200)
+        GROUP BY order_id
         """
     ).df()
     return frame

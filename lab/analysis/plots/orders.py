@@ -50,7 +50,7 @@ def draw_pending(panel: Axes, run: Run) -> None:
     start, end = load_span(run)
     shade(panel, fault_bands(run), start, label="")
     at = table["time_s"] - start + 0.5
-    pending = (table["placed"] - table["confirmed"] - table["cancelled"]).cumsum()
+    pending = (table["placed"] - table["ended"]).cumsum()
     panel.fill_between(at, pending, step="mid", color=STORY["pending"], alpha=0.35, linewidth=0)
     panel.plot(at, pending, color=STORY["pending"], drawstyle="steps-mid", linewidth=1.2)
     panel.set_title(f"How many orders waited for their end?  At most {int(pending.max()):,}")

@@ -1,0 +1,46 @@
+"""An order waits until its first end: one that is confirmed and cancelled later did not wait that long."""
+
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+from lab.analysis import orders
+from lab.archive import Run
+
+PLACED = [
+    ("kept", 1.0, 2.0, "confirmed"),
+    ("regretted", 1.0, 8.0, "cancelled"),
+    ("open", 3.0, 3.0, "pending"),
+]
+EVENTS = [
+    ("kept", "OrderPlaced", 1.0),
+    ("kept", "OrderConfirmed", 2.0),
+    ("regretted", "OrderConfirmed", 2.5),
+    ("regretted", "OrderCancelled", 8.0),
+]
+
+
+def keep(run: Run, name: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    frame = pd.DataFrame(rows, columns=columns.split())
+    (run.path / "state").mkdir(exist_ok=True)
+    duckdb.from_df(frame).write_parquet(str(run.path / "state" / f"{name}.parquet"))
+
+
+@pytest.mark.parametrize("events", [True, False], ids=["events audited", "events not audited"])
+def test_what_was_placed_confirmed_cancelled_and_ended_second_by_second(
+    tiny: Callable[..., Run], events: bool
+) -> None:
+    run = tiny(info={"started_s": 0.0, "ended_s": 10.0})
+    keep(run, "orders.orders", "order_id created_at updated_at status", PLACED)
+    if events:
+        keep(run, "orders.outbox", "aggregate_id type created_at", EVENTS)
+    table = orders.over_time(run).set_index("time_s")
+    assert table["placed"].to_dict() | {1.0: 2, 3.0: 1} == table["placed"].to_dict()
+    assert orders.totals(run) == {"placed": 3, "confirmed": 1, "cancelled": 1, "ended": 2}
+    assert table["ended"][2.0] == (2 if events else 1)
+    waiting = (table["placed"] - table["ended"]).cumsum()
+    assert waiting[4.0] == (1 if events else 2)
+    assert waiting.iloc[-1] == 1
