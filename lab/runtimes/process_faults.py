@@ -135,6 +135,9 @@ class ProcessFaults:
         assert isinstance(fault.keeper, Holding)
         fault.evidence = {"pid": fault.keeper.pid}
         fault.evidence |= await fault.keeper.hold(fault.kind, fault.attributes)
+        if fault.removed_s is not None:  # its end came while the engine was still at it
+            await fault.keeper.release(fault.kind, fault.evidence)
+            return
         fault.effective_s, fault.hits = time.time(), 1
         self._tell(fault, "effective")
 

@@ -172,6 +172,14 @@ async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held
 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
+async def test_what_ends_before_the_engine_is_done_does_not_stay(held: Held) -> None:
+    fault = await held.add("cpu_limit", 0.0001, cpus=0.1)
+    await removed(fault)
+    assert (await held.engine.inspect(held.container))["HostConfig"]["NanoCpus"] == 1_500_000_000
+    assert held.faults.armed == []
+
+
+@pytest.mark.parametrize("held", [BUSY], indirect=True)
 async def test_what_the_engine_refuses_is_refused_and_over(held: Held) -> None:
     with pytest.raises(Refused, match="CPUs"):
         await held.add("cpu_limit", 5.0, cpus=10_000)
