@@ -1,11 +1,11 @@
-"""Ended spans as the bytes of an OTLP trace request: the library's encoding at a fifth of its cost.
+"""Ended spans as the bytes of an OTLP trace request: the library's encoding at a quarter of its cost.
 
-A service makes sixty spans an order, so this is most of what tracing costs it. Written by hand is only the plain
+The services make sixty spans an order, and encoding was the dearer half of each. Written by hand is only the plain
 span (no events, no links, nothing dropped, attributes of single values); all others go through the library.
 Field numbers are those of opentelemetry/proto/trace/v1/trace.proto; wire types of the protobuf encoding.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -82,16 +82,13 @@ def _span(span: ReadableSpan) -> bytes:
         _name(span.name, span.kind.value + 1),  # 0 is "unspecified" there
         _TIMES.pack(b"\x39", span.start_time or 0, b"\x41", span.end_time or 0),
     )
-    parts += _attributes(span.attributes.items() if span.attributes else ())
+    if span.attributes:
+        parts += [_attribute(key, value) for key, value in span.attributes.items()]
     code, said = span.status.status_code.value, span.status.description
     status = (_field(0x12, _text(said)) if said else b"") + (bytes((0x18, code)) if code else b"")
     flags = _HAS_REMOTE | (_REMOTE if parent is not None and parent.is_remote else 0)
     parts += (_field(0x7A, status), _FLAGS.pack(b"\x85\x01", flags))
     return b"".join(parts)
-
-
-def _attributes(attributes: Iterable[tuple[str, object]]) -> list[bytes]:
-    return [_attribute(key, value) for key, value in attributes]
 
 
 @lru_cache(2048)
