@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from lab.runtimes.compose import tool
+from lab.runtimes.compose.runtime import ComposeRuntime
 from lab.runtimes.compose.tool import EngineError, explained
+from lab.runtimes.detached import UpFailed
+
+PORT_BASE = 47080  # nobody is started there
 
 
 @pytest.fixture
@@ -82,3 +86,14 @@ def test_what_compose_says_comes_with_advice(said: str, advice: str) -> None:
     assert said in text
     assert advice in text
     assert "Creating" not in text
+
+
+def test_databases_whose_passwords_are_gone_are_named_before_anything_starts(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f'echo "$@" >> {tmp_path}/asked; case "$1 $2" in "version "*) echo 27.0.1;; '
+    answers(docker, script + '"compose version") echo 2.40.3;; "volume inspect") exit 0;; esac')
+    monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
+    with pytest.raises(UpFailed, match=r"keeps breakwater-\d+_postgres.*\n.*--fresh"):
+        ComposeRuntime(PORT_BASE).up()
+    assert "up --detach" not in (tmp_path / "asked").read_text()

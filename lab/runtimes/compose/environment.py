@@ -13,7 +13,7 @@ from lab.render import compose as rendered
 from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
-from lab.runtimes.compose.parts import service_of
+from lab.runtimes.compose.parts import HEALTH, asked_by_the_lab_alone, service_of
 from lab.runtimes.compose.tool import Compose
 from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.homes import prepare
@@ -66,6 +66,7 @@ class Environment:
         self.port_base = int(home.name)
         self.topology = topology
         self.profile = profile
+        self.passwords = home / "data" / "compose"
         self.variables: dict[str, str] = {}
 
     def write(self, settings: Mapping[str, str], *, fresh: bool) -> None:
@@ -95,7 +96,6 @@ class Environment:
         }
 
     def _secrets(self) -> dict[str, str]:
-        folder = self.home / "data" / "compose"
         names = [
             "POSTGRES_PASSWORD",
             *(
@@ -104,7 +104,7 @@ class Environment:
                 if "postgres" in each.stores
             ),
         ]
-        kept = {name: kept_secret(folder / name) for name in names}
+        kept = {name: kept_secret(self.passwords / name) for name in names}
         anew = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
         return kept | {name: new_secret() for name in anew}
 
@@ -119,7 +119,8 @@ def instances_of(topology: Topology) -> list[str]:
 
 
 def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> None:
-    """What this lab has otherwise than docker-compose.yml: settings, instances beyond its own, edges.
+    """What this lab has otherwise than docker-compose.yml: settings, instances beyond its own, edges, and no
+    health checks by the engine where the lab asks itself.
 
     `instances` are all there are to be. Writes what the fault proxy and nginx need, too.
     """
@@ -143,6 +144,9 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
         services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
         if not lab.proxy_token:
             services[PROXY] = {"command": _without_token()}
+    for name in {*instances, *HEALTH}:
+        if asked_by_the_lab_alone(name, topology):
+            services.setdefault(name, {})["healthcheck"] = {"disable": True}
     text = json.dumps({"services": services}, indent=1)  # JSON is YAML
     write_whole(override_file(home), text + "\n", mode=0o600)
 

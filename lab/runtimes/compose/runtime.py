@@ -87,6 +87,8 @@ class ComposeRuntime(SupervisedRuntime):
             cleaned = self._clean()
             self._check_ports(topology)
             environment = Environment(self.home, topology, self.profile)
+            if not fresh:
+                self._check_volume(environment)
             environment.write(settings, fresh=fresh)
             lab = self._new_compose_lab(topology, environment, settings)
             if proxied or open_proxy:
@@ -159,6 +161,18 @@ class ComposeRuntime(SupervisedRuntime):
         if busy := ports.taken(opened):
             advice = "end it, or choose other ports with `--port-base`"
             raise UpFailed([*map(str, busy), advice])
+
+    def _check_volume(self, environment: Environment) -> None:
+        """The databases' volume may be of a lab in another checkout, or of one whose folder is gone."""
+        volume = f"{project_of(self.port_base)}_postgres"
+        if not environment.passwords.is_dir() and tool.has_volume(volume):
+            raise UpFailed(
+                [
+                    f"the engine keeps {volume}, databases of an earlier lab at this port base "
+                    f"whose passwords are not in {environment.passwords}",
+                    "forget them with `lab up --runtime compose --fresh`, or choose another --port-base",
+                ]
+            )
 
     def _clean(self) -> list[str]:
         """What a supervisor that died, or a start that was cut short, has left."""

@@ -62,6 +62,11 @@ def endpoint() -> str:
     return found
 
 
+def has_volume(name: str) -> bool:
+    """Whether the engine keeps a volume of just this name."""
+    return _say(["docker", "volume", "inspect", name]).returncode == 0
+
+
 @dataclass(frozen=True)
 class Compose:
     """The commands of one project: its files, its environment file, its profiles."""
