@@ -27,6 +27,7 @@ from chassis.metrics import counter, expose
 log = logging.getLogger("chassis.cache")
 LOOKUPS = counter("cache_lookups", "Cache look-ups", ("result",))
 HITS, MISSES, DOWN, EARLY = (LOOKUPS.labels(r) for r in ("hit", "miss", "down", "early"))
+_SERVER = {"peer.service": "valkey", "db.system.name": "redis"}
 ANSWER_S = 0.2
 LOCK_S = 2.0
 LOCK_POLL_S = 0.02
@@ -183,7 +184,7 @@ class Cache:
 
 async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
     """One command to Valkey, in a span of its own."""
-    span = telemetry.store_span(method, "valkey", "redis")
+    span = telemetry.store_span(method, _SERVER)
     try:
         answer = await _ask_disturbed(method, key, command)
     except BaseException:

@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import asyncpg
-from opentelemetry import trace
 
 from chassis import telemetry
 from chassis.histogram import Histogram
 from chassis.metrics import expose, gauge
 
+_SERVER = {"peer.service": "postgres", "db.system.name": "postgresql"}
 IN_USE = gauge("db_pool_in_use", "Connections of the pool that are lent out")
 SIZE = gauge("db_pool_size", "Connections of the pool")
 SIZE_MAX = gauge("db_pool_size_max", "Connections that the pool may have")
@@ -26,7 +26,7 @@ class MeasuredPool(asyncpg.Pool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._waiting = 0
-        self._held: dict[int, tuple[float, trace.Span | None]] = {}
+        self._held: dict[int, tuple[float, telemetry.StoreSpan | None]] = {}
         IN_USE.set_function(lambda: self.get_size() - self.get_idle_size())
         SIZE.set_function(self.get_size)
         SIZE_MAX.set_function(self.get_max_size)
@@ -36,7 +36,7 @@ class MeasuredPool(asyncpg.Pool):
     async def _acquire(self, timeout: float | None) -> Any:
         asked = time.perf_counter()
         # one span a use, wait included, not one a statement: an order has seventy of those
-        span = telemetry.store_span("postgres", "postgres", "postgresql")
+        span = telemetry.store_span("postgres", _SERVER)
         self._waiting += 1
         try:
             connection = await super()._acquire(timeout)  # type: ignore[misc]

@@ -3,16 +3,18 @@
 import json
 import logging
 import os
+import random
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
+from opentelemetry.trace import SpanContext, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -67,6 +69,7 @@ _encode = json.JSONEncoder(default=str).encode  # json.dumps would make a new on
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
 
+_UNSET, _FAILED = Status(), Status(StatusCode.ERROR)
 _tracer: trace.Tracer = trace.NoOpTracer()
 
 
@@ -75,23 +78,50 @@ def tracer() -> trace.Tracer:
     return _tracer
 
 
-def store_span(name: str, server: str, system: str) -> trace.Span | None:
-    """A span for work on a server (`postgres`), to be ended by the caller; it is not made current.
+class StoreSpan(NamedTuple):
+    """A use of a store that has begun; `end_span` makes a span of it."""
 
-    None outside a trace: what polls or sweeps would be a trace of its own, many a second.
+    name: str
+    attributes: Mapping[str, str]
+    parent: Span
+    start_ns: int
+
+
+def store_span(name: str, attributes: Mapping[str, str]) -> StoreSpan | None:
+    """Begin a span for work on a server, to be ended by `end_span`; it is not made current.
+
+    None outside a trace: what polls or sweeps would be a trace of its own, many a second. Nothing is added to
+    such a span while it lasts, so it is made when it is over, at a tenth of what a live one costs: of the sixty
+    spans of an order more than a third are these.
     """
-    if not trace.get_current_span().is_recording():
+    parent = trace.get_current_span()
+    if not (isinstance(parent, Span) and parent.is_recording()):
         return None
-    attributes = {"peer.service": server, "db.system.name": system}
-    return _tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+    return StoreSpan(name, attributes, parent, time.time_ns())
 
 
-def end_span(span: trace.Span | None, *, failed: bool = False) -> None:
+def end_span(begun: StoreSpan | None, *, failed: bool = False) -> None:
     """End what `store_span` gave."""
-    if span is not None:
-        if failed:
-            span.set_status(trace.StatusCode.ERROR)
-        span.end()
+    export = _export_counts.export
+    if begun is None or export is None:
+        return
+    name, attributes, parent, start_ns = begun
+    within = parent.context
+    span_id = random.getrandbits(64) or 1
+    export.on_end(
+        ReadableSpan(
+            name,
+            SpanContext(within.trace_id, span_id, False, within.trace_flags, within.trace_state),
+            within,
+            parent.resource,
+            attributes,
+            kind=trace.SpanKind.CLIENT,
+            status=_FAILED if failed else _UNSET,
+            start_time=start_ns,
+            end_time=time.time_ns(),
+            instrumentation_scope=parent.instrumentation_scope,
+        )
+    )
 
 
 class Within:

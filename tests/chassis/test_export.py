@@ -24,6 +24,7 @@ class Collector:
     def __init__(self, port: int) -> None:
         self.status = 200
         self.names: list[str] = []
+        self.bodies: list[bytes] = []
         self.requests = 0
         self.go_on = threading.Event()
         self.go_on.set()
@@ -37,6 +38,7 @@ class Collector:
                 collector.requests += 1
                 collector.go_on.wait(20)
                 if collector.status == 200:
+                    collector.bodies.append(body)
                     collector.names += names_in(body)
                 self.send_response(collector.status)
                 self.send_header("Content-Length", "0")
