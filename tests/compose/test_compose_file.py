@@ -90,6 +90,12 @@ def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str,
     assert sum(map(_limit, always + full)) <= 3 * 1024
 
 
+def test_who_watches_waits_for_what_is_watched(services: dict[str, Any]) -> None:
+    small = {name for name, service in services.items() if service.get("cpu_shares", 1024) < 1024}
+    watching = {"otel-collector", "jaeger", "prometheus", "watch", "alertmanager", "grafana"}
+    assert small == {*watching, "fluentd"}
+
+
 def test_the_shops_containers_hold_nothing_they_need_not(services: dict[str, Any]) -> None:
     ours = [each for each in services.values() if each["image"].startswith("breakwater/shop")]
     assert len(ours) > 10
