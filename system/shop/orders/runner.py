@@ -23,10 +23,12 @@ STEPS = counter("saga_steps", "Steps and compensations tried", ("step", "phase")
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
 COUNT_EACH_S = 1.0
-# What waited is caught up at 4 a second and instance: neither a recovered neighbour nor new orders, which are
-# waited for at the counter, are to be overrun by it.
-RESUME_AT_ONCE = 2
+# What waited is caught up at 2 a second and instance, and after what is under way: new orders are waited for at
+# the counter, and a recovered neighbour is not to be overrun. When a deadline comes near, faster.
 RESUME_EACH_S = 0.5
+RESUME_AT_ONCE = 1
+PRESSING_S = 10.0
+PRESSED_AT_ONCE = 6
 STOP_S = 1.0
 
 
@@ -37,7 +39,7 @@ class Store(Protocol):
     async def finish(self, progress: Progress) -> Progress | None: ...
     async def claim(self, limit: int) -> list[tuple[str, str]]: ...
     async def load(self, order_id: str) -> Progress | None: ...
-    async def pending(self) -> int: ...
+    async def waiting(self, pressing_s: float) -> tuple[int, int]: ...
 
 
 class SagaRunner:
@@ -70,16 +72,18 @@ class SagaRunner:
     async def resume(self) -> None:
         """For ever: take over sagas that are due and that nobody holds."""
         expose(ACTIVE, PENDING, STEPS)
-        counted_at = 0.0
+        count_at, at_once = 0.0, RESUME_AT_ONCE
         while True:
-            free = RESUME_AT_ONCE - len(self._running)
+            if self._clock.monotonic() >= count_at:
+                pending, pressing = await self._store.waiting(PRESSING_S)
+                PENDING.set(pending)
+                at_once = PRESSED_AT_ONCE if pressing else RESUME_AT_ONCE
+                count_at = self._clock.monotonic() + COUNT_EACH_S
+            free = at_once - len(self._running)
             for order_id, traceparent in await self._store.claim(free) if free > 0 else ():
                 progress = await self._store.load(order_id)
                 if progress is not None:
                     self.start(progress, traceparent)
-            if self._clock.monotonic() >= counted_at + COUNT_EACH_S:
-                PENDING.set(await self._store.pending())
-                counted_at = self._clock.monotonic()
             await self._clock.sleep(RESUME_EACH_S)
 
     async def stop(self) -> None:

@@ -58,8 +58,13 @@ _CLAIM = """
 UPDATE sagas SET owner = $1, lease_until = now() + $2
 WHERE order_id IN (
     SELECT order_id FROM sagas WHERE state = 'running' AND next_at <= now() AND lease_until < now()
-    ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+    ORDER BY deadline_at < now(), deadline_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING order_id, traceparent
+"""
+_WAITING = """
+SELECT count(*) AS pending, count(*) FILTER (
+    WHERE next_at <= now() AND lease_until < now() AND deadline_at BETWEEN now() AND now() + $1) AS pressing
+FROM sagas WHERE state = 'running'
 """
 _END_ORDER = """
 UPDATE orders SET status = $2, reason = $3, updated_at = now(), version = version + 1,
@@ -219,7 +224,10 @@ class OrderStore:
         return await self.load(order.id) if confirmed and row["cancel_requested"] else None
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
-        """Take the lease of up to `limit` due sagas that nobody holds: (order id, traceparent)."""
+        """Take the lease of up to `limit` due sagas that nobody holds: (order id, traceparent).
+
+        First those with the next deadline; last those that missed theirs and can only be undone.
+        """
         rows = await self._pool.fetch(_CLAIM, self._owner, LEASE, limit)
         return [(row["order_id"], row["traceparent"]) for row in rows]
 
@@ -237,10 +245,11 @@ class OrderStore:
             saga["reason"], saga["cancel_requested"], saga["overdue"],
         )  # fmt: skip
 
-    async def pending(self) -> int:
-        """How many sagas have not ended."""
-        count: int = await self._pool.fetchval("SELECT count(*) FROM sagas WHERE state = 'running'")
-        return count
+    async def waiting(self, pressing_s: float) -> tuple[int, int]:
+        """How many sagas have not ended; how many of them are due, held by nobody, and would miss their deadline
+        if they waited for `pressing_s` more."""
+        (row,) = await self._pool.fetch(_WAITING, timedelta(seconds=pressing_s))
+        return row["pending"], row["pressing"]
 
 
 def _order(row: Record) -> Order:

@@ -129,5 +129,5 @@ class FakeStore:
     async def load(self, order_id: str) -> Progress | None:
         return None if self.ended else self.saved
 
-    async def pending(self) -> int:
-        return 0
+    async def waiting(self, pressing_s: float) -> tuple[int, int]:
+        return 0, 0

@@ -145,7 +145,22 @@ async def test_the_end_of_a_saga_ends_the_order_tells_it_and_masks_the_card(shop
     assert ended is not None
     assert (ended.status, ended.version, ended.card_number) == ("confirmed", 2, "************4242")
     assert [event.type for event in shop.outbox.events] == ["OrderPlaced", "OrderConfirmed"]
-    assert await orders.pending() == 0
+    assert await orders.waiting(3600.0) == (0, 0)
+
+
+async def test_the_next_deadline_is_caught_up_first_and_a_missed_one_last(shop: Shop) -> None:
+    placed = {}
+    for name, deadline_s in (("missed", -1.0), ("late", 60.0), ("soon", 5.0), ("held", 6.0)):
+        orders = shop.store("a", saga_deadline_s=deadline_s)
+        order = await orders.place(_order(), name, BODY, "")
+        assert order is not None
+        if name != "held":
+            assert await orders.persist(Progress(order).begun().again(), park_s=0.0) is not None
+        placed[order.id] = name
+    other = shop.store("b")
+    assert await other.waiting(10.0) == (4, 1), "one that is held, missed or far off does not press"
+    claimed = [placed[order_id] for _ in range(4) for order_id, _ in await other.claim(1)]
+    assert claimed == ["soon", "late", "missed"]
 
 
 async def test_the_same_key_gets_the_same_answer_after_a_later_cancellation(shop: Shop) -> None:

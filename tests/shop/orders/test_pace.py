@@ -1,0 +1,84 @@
+"""What waited is caught up slowly, new orders first; when a deadline comes near, faster."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+from chassis.clock import SystemClock
+from shop.orders.domain import Line, Order
+from shop.orders.runner import PRESSED_AT_ONCE, RESUME_AT_ONCE, SagaRunner
+from shop.orders.saga import Ports, Progress
+from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
+
+ORDER = Order("o1", "u1", "u@example.com", (Line("SKU-0001", 2, 500),), "4242424242424242")
+
+
+class Over(Exception):
+    """The clock has no more time."""
+
+
+class FewTurns(SystemClock):
+    """Sleeps a number of times, at once, and a second passes each time."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+        self._now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self._turns -= 1
+        self._now_s += 1.0
+        if not self._turns:
+            raise Over
+
+
+class Backlog(FakeStore):
+    """Tells how many press, turn by turn, and remembers how many were asked for."""
+
+    def __init__(self, pressing: Iterator[int]) -> None:
+        super().__init__(Progress(ORDER))
+        self._pressing = pressing
+        self.asked: list[int] = []
+
+    async def claim(self, limit: int) -> list[tuple[str, str]]:
+        self.asked.append(limit)
+        return []
+
+    async def waiting(self, pressing_s: float) -> tuple[int, int]:
+        return 100, next(self._pressing)
+
+
+async def asked(pressing: Iterator[int], turns: int, *, under_way: int = 0) -> list[int]:
+    store = Backlog(pressing)
+    ports = Ports(FakeInventory(), FakePayments())
+    runner = SagaRunner(store, ports, FewTurns(turns), lambda *_, **__: None)
+    idle = asyncio.Event()
+    tasks = [asyncio.create_task(_wait(idle)) for _ in range(under_way)]
+    runner._running = {str(number): task for number, task in enumerate(tasks)}
+    try:
+        await runner.resume()
+    except Over:
+        return store.asked
+    finally:
+        idle.set()
+        await asyncio.gather(*tasks)
+    raise AssertionError("resume came back")
+
+
+async def _wait(for_it: asyncio.Event) -> None:
+    await for_it.wait()
+
+
+async def test_it_hurries_while_a_deadline_is_near_and_no_longer() -> None:
+    pressing = iter([0, 0, 3, 1, 0])
+    assert await asked(pressing, 5) == [
+        RESUME_AT_ONCE, RESUME_AT_ONCE, PRESSED_AT_ONCE, PRESSED_AT_ONCE, RESUME_AT_ONCE,
+    ]  # fmt: skip
+
+
+async def test_new_orders_under_way_come_first_until_a_deadline_is_near() -> None:
+    assert await asked(repeat(0), 3, under_way=RESUME_AT_ONCE) == []
+    hurried = await asked(chain([0], repeat(1)), 3, under_way=RESUME_AT_ONCE)
+    assert hurried == [PRESSED_AT_ONCE - RESUME_AT_ONCE] * 2
