@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
@@ -31,7 +32,7 @@ _SERVER = {"peer.service": "valkey", "db.system.name": "redis"}
 ANSWER_S = 0.2
 LOCK_S = 2.0
 LOCK_POLL_S = 0.02
-REST_S = 1.0  # how long a dead Valkey is left alone
+REST_S = 1.0  # how often a dead Valkey is asked whether it is back, by nobody's request
 UNREACHABLE = (RedisError, OSError, TimeoutError)
 
 
@@ -43,7 +44,7 @@ class Cache:
         self._prefix = prefix
         self._rng = rng or Random()
         self._flights: dict[str, asyncio.Task[bytes]] = {}
-        self._resting_until = 0.0
+        self._waiting: asyncio.Task[None] | None = None  # for a Valkey that is gone
 
     async def get_or_load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[Any]]) -> Any:
         """The JSON value under `key`, loaded if it is not there."""
@@ -129,14 +130,25 @@ class Cache:
 
     @property
     def _resting(self) -> bool:
-        return time.monotonic() < self._resting_until
+        return self._waiting is not None
 
     def _rest(self, error: BaseException) -> None:
-        if not self._resting:
+        """Leave Valkey alone until it answers: a dead host answers nothing, and each try costs ANSWER_S."""
+        if self._waiting is None:
             log.warning(
                 "Valkey unreachable, loading from the source: %s", error or type(error).__name__
             )
-        self._resting_until = time.monotonic() + REST_S
+            self._waiting = asyncio.create_task(self._until_back())
+
+    async def _until_back(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(REST_S)
+                with suppress(*UNREACHABLE):
+                    if await _ask("PING", "", self._client.ping) is not DROPPED:
+                        return
+        finally:
+            self._waiting = None
 
     async def _get(self, key: str) -> tuple[float, float, bytes] | None:
         if self._resting:

@@ -1,9 +1,12 @@
 """The cache on the real Valkey, and without one."""
 
 import asyncio
+import time
 from uuid import uuid4
 
-from chassis.cache import open_cache
+import pytest
+
+from chassis.cache import ANSWER_S, open_cache
 from tests.fixtures.servers import free_port
 
 
@@ -96,3 +99,47 @@ async def test_an_error_of_the_source_is_the_callers_and_is_not_cached(valkey: s
     assert isinstance(results[0], KeyError)
     async with asyncio.timeout(1):  # half a lock's life
         assert await cache.get_or_load("key", 5, whole) == 1
+
+
+async def test_a_silent_valkey_costs_one_read_its_patience_and_is_used_again_when_it_answers(
+    valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.cache.REST_S", 0.3)
+    held: list[asyncio.StreamWriter] = []
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        if len(held) >= 3:
+            asked.set()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    cache = open_cache(f"redis://127.0.0.1:{port}/0", "x:")
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        return loads
+
+    began = time.monotonic()
+    assert await cache.get_or_load("a", 60, load) == 1
+    assert time.monotonic() - began >= ANSWER_S
+    slowest = 0.0
+    while not asked.is_set():  # as long as it is asked, twice, whether it is back
+        began = time.monotonic()
+        await cache.get_or_load(f"b{loads}", 60, load)
+        slowest = max(slowest, time.monotonic() - began)
+        await asyncio.sleep(0.01)
+    assert slowest < ANSWER_S / 2, "who asked waited for a Valkey that was known to be silent"
+    for writer in held:
+        writer.close()
+    server.close()
+    cache._client = open_cache(valkey, f"{uuid4()}:")._client
+    async with asyncio.timeout(5):
+        before = -1
+        while loads != before:  # until a read needs no load
+            before = loads
+            await cache.get_or_load("c", 60, load)
+            await asyncio.sleep(0.01)
