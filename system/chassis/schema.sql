@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     published_at timestamptz
 );
 CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (id) WHERE published_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_aggregate ON outbox (aggregate_id);
 CREATE TABLE IF NOT EXISTS inbox (
     event_id text NOT NULL,
     handler text NOT NULL,

@@ -103,7 +103,7 @@ async def change(request: Request, value: str) -> None:
 async def happen(request: Request, number: int) -> None:
     state = request.app.state
     async with state.pool.acquire() as conn, conn.transaction():
-        await state.outbox.put(conn, ThingHappened(aggregate_id="a", number=number))
+        await state.outbox.put(conn, ThingHappened(aggregate_id=str(number), number=number))
 
 
 @app.get("/handled")

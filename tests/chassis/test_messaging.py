@@ -12,7 +12,7 @@ from chassis import store
 from chassis.idempotency import Conn
 from chassis.messaging import bus
 from chassis.messaging.bus import Bus
-from chassis.messaging.event import Event
+from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
 
@@ -88,6 +88,94 @@ async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) 
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_the_broker_is_told_what_came_before_in_the_same_aggregate(
+    pool: asyncpg.Pool, broker: Bus
+) -> None:
+    outbox = Outbox(pool, broker)
+    first, second, third = (ThingHappened(aggregate_id="a", number=n) for n in range(3))
+    await _put(outbox, pool, first, ThingHappened(aggregate_id="b", number=9), second, third)
+    task = asyncio.create_task(outbox.relay())
+    await until(lambda: _published(broker, 4))
+    task.cancel()
+    newest = (await broker.js.stream_info(bus.EVENTS)).state.last_seq
+    messages = [await broker.js.get_msg(bus.EVENTS, newest - n) for n in (3, 2, 1, 0)]
+    told = [(each.headers or {}).get(AFTER_HEADER) for each in messages]
+    name = "ThingHappened"
+    assert told == [None, None, f"{name}:{first.event_id}", f"{name}:{second.event_id}"]
+
+
+async def _published(broker: Bus, count: int) -> bool:
+    return (await broker.js.stream_info(bus.EVENTS)).state.messages >= count
+
+
+async def _deliver(broker: Bus, event: ThingHappened, after: str = "") -> None:
+    headers = {AFTER_HEADER: after} if after else {}
+    payload = event.model_dump_json().encode()
+    await broker.publish("events.ThingHappened", payload, event.event_id, headers)
+
+
+async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_it(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.1)
+    seen: list[int] = []
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        seen.append(event.number)
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
+    await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
+    await _deliver(broker, ThingHappened(aggregate_id="b", number=9))
+    await until(lambda: _true(9 in seen))
+    await _deliver(broker, first)
+    await until(lambda: _true(2 in seen))
+    task.cancel()
+    assert seen == [9, 1, 2]
+
+
+async def test_an_earlier_event_that_never_comes_is_not_waited_for_for_ever(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.05)
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_DELIVERIES_MAX", 3)
+    deliveries: list[int] = []
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        deliveries.append(event.number)
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
+    await until(lambda: _true(deliveries))
+    task.cancel()
+    assert deliveries == [2]
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
+
+
+async def test_nothing_waits_for_a_dead_letter(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 1)
+    seen: list[int] = []
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        if event.number == 1:
+            raise ValueError("poison")
+        seen.append(event.number)
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
+    await _deliver(broker, first)
+    await until(lambda: _dead(broker))
+    await _deliver(broker, second, f"ThingHappened:{first.event_id}")
+    await until(lambda: _true(seen), 5)
+    task.cancel()
+    assert seen == [2]
 
 
 async def test_a_rolled_back_change_publishes_nothing(pool: asyncpg.Pool, broker: Bus) -> None:

@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.clock import process_now
 
+# The last earlier event of each type of its aggregate, `OrderConfirmed:<event id>,OrderPlaced:<event id>`;
+# the first one has none.
+AFTER_HEADER = "Breakwater-After"
+
 
 class Event(BaseModel):
     """A fact, named in the past tense. Subclasses add their own fields; the class name is the wire type."""

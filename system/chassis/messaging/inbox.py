@@ -1,9 +1,14 @@
-"""Deduplicating inbox: each event has exactly one effect, in the transaction that remembers it."""
+"""Deduplicating inbox: each event has exactly one effect, in the transaction that remembers it.
+
+An aggregate's events take effect in their order: the broker delivers in order, but what got lost on its way is
+delivered again later, after its successors. Those wait for it.
+"""
 
 import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,7 +26,7 @@ from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, arme
 from chassis.histogram import Histogram
 from chassis.idempotency import Conn
 from chassis.messaging.bus import EVENTS, Bus
-from chassis.messaging.event import Event
+from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.inbox")
@@ -37,9 +42,15 @@ FETCH_S = 5.0
 LAG_S = 1.0
 ACK_WAIT_S = 10.0
 DELIVERIES_MAX = 5
+EARLIER_AGAIN_S = 0.5
+EARLIER_DELIVERIES_MAX = 40  # twice ACK_WAIT_S; by then an earlier event is a dead letter, or lost
 UNREACHABLE = (NatsError, OSError, TimeoutError)
 # the store is down: nobody's fault, so it is not counted against the event
 STORE_DOWN = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+
+class TooEarly(Exception):
+    """An earlier event of the same aggregate has not taken effect yet."""
 
 
 class Inbox:
@@ -53,6 +64,7 @@ class Inbox:
         self._bus = bus
         self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
         self._failures: dict[str, int] = {}
+        self._buried: deque[str] = deque(maxlen=1000)  # nothing waits for these
         for kind in self._handlers:
             REDELIVERED.labels(kind)
             for result in RESULTS:
@@ -112,11 +124,15 @@ class Inbox:
             except ValidationError as error:
                 await self._bury(message, kind, f"not a {kind}: {error.error_count()} errors")
                 return
+            after = self._earlier(message)
             try:
                 if injector := armed():
-                    result = await self._disturbed(injector, message, event, handler)
+                    result = await self._disturbed(injector, message, event, handler, after)
                 else:
-                    result = await self._handle(event, handler)
+                    result = await self._handle(event, handler, after)
+            except TooEarly:
+                await message.nak(delay=EARLIER_AGAIN_S)
+                return
             except STORE_DOWN as error:
                 log.warning("event %s waits for the store: %s", event.event_id, error)
                 await message.nak(delay=1)
@@ -133,8 +149,25 @@ class Inbox:
             HANDLED.labels(kind, result).inc()
             await message.ack()
 
-    async def _handle(self, event: Event, handler: Handler) -> str:
+    def _earlier(self, message: Msg) -> list[str]:
+        """The ids of the events that have to take effect here before this one; none if they were waited for."""
+        told = (message.headers or {}).get(AFTER_HEADER, "")
+        pairs = (pair.split(":", 1) for pair in told.split(",") if ":" in pair)
+        known = [event_id for kind, event_id in pairs if kind in self._handlers]
+        ids = [event_id for event_id in known if event_id not in self._buried]
+        if ids and message.metadata.num_delivered > EARLIER_DELIVERIES_MAX:
+            log.error(
+                "event %s is taken before one of %s, which did not come", message.subject, ids
+            )
+            return []
+        return ids
+
+    async def _handle(self, event: Event, handler: Handler, after: list[str]) -> str:
         async with self._pool.acquire() as conn, conn.transaction():
+            if after:
+                there = "SELECT count(*) FROM inbox WHERE event_id = ANY($1)"
+                if await conn.fetchval(there, after) < len(after):
+                    raise TooEarly
             fresh = await conn.fetchval(
                 "INSERT INTO inbox (event_id, handler) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
                 event.event_id, event.type,
@@ -145,9 +178,9 @@ class Inbox:
             return "handled"
 
     async def _disturbed(
-        self, injector: Injector, message: Msg, event: Event, handler: Handler
+        self, injector: Injector, message: Msg, event: Event, handler: Handler, after: list[str]
     ) -> str:
-        """The event's handling with the lab's faults around it. Raises AckLost, Postponed."""
+        """The event's handling with the lab's faults around it. Raises AckLost, Postponed, TooEarly."""
         sequence = str(message.metadata.sequence.stream)
         exchange = Exchange("consume", route=message.subject, key=sequence)
 
@@ -155,7 +188,7 @@ class Inbox:
             taken = event
             if exchange.changes:  # what cannot be read any more fails like any other handling
                 taken = type(event).model_validate_json(exchange.changed(message.data))
-            result = await self._handle(taken, handler)
+            result = await self._handle(taken, handler, after)
             if discard:
                 raise AckLost
             return result
@@ -177,6 +210,7 @@ class Inbox:
     async def _bury(self, message: Msg, kind: str, reason: str) -> None:
         """To the dead letters, with the reason; only then is it taken off the stream."""
         log.error("dead letter %s: %s", kind, reason)
+        self._buried.append((message.headers or {}).get("Nats-Msg-Id", ""))
         sequence = message.metadata.sequence.stream
         await self._bus.publish(
             f"dead.{self._service}.{kind}",

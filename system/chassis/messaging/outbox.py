@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from chassis import telemetry
 from chassis.idempotency import Conn
 from chassis.messaging.bus import Bus
-from chassis.messaging.event import Event
+from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.outbox")
@@ -38,7 +38,12 @@ _TAKE = """
 SELECT lock.locked, pending.*
 FROM (SELECT pg_try_advisory_xact_lock(hashtext('outbox')) AS locked) AS lock
 LEFT JOIN LATERAL (
-    SELECT id, event_id, type, payload, traceparent FROM outbox
+    SELECT id, event_id, type, payload, traceparent, (
+        SELECT string_agg(type || ':' || event_id, ',' ORDER BY type) FROM (
+            SELECT DISTINCT ON (type) type, event_id FROM outbox AS earlier
+            WHERE earlier.aggregate_id = outbox.aggregate_id AND earlier.id < outbox.id
+            ORDER BY type, id DESC) AS last_of_its_type
+    ) AS after FROM outbox
     WHERE lock.locked AND published_at IS NULL ORDER BY id LIMIT $1
 ) AS pending ON true
 """
@@ -115,7 +120,7 @@ class Outbox:
             rows = [row for row in taken if row["id"] is not None]
             for row in rows:
                 await self._publish(
-                    row["type"], row["event_id"], row["payload"], row["traceparent"]
+                    row["type"], row["event_id"], row["payload"], row["traceparent"], row["after"]
                 )
             if rows:
                 await conn.execute(_PUBLISHED, [row["id"] for row in rows])
@@ -124,7 +129,9 @@ class Outbox:
             OLDEST_AGE.set(0)
         return len(rows) == BATCH
 
-    async def _publish(self, kind: str, event_id: str, payload: str, traceparent: str) -> None:
+    async def _publish(
+        self, kind: str, event_id: str, payload: str, traceparent: str, after: str | None = None
+    ) -> None:
         parent = telemetry.propagator.extract({"traceparent": traceparent})
         attributes: dict[str, Any] = {
             "messaging.system": "nats", "messaging.destination.name": f"events.{kind}",
@@ -133,9 +140,10 @@ class Outbox:
         with telemetry.tracer().start_as_current_span(
             f"publish {kind}", parent, SpanKind.PRODUCER, attributes
         ):
-            await self._bus.publish(
-                f"events.{kind}", payload.encode(), event_id, telemetry.trace_headers()
-            )
+            headers = telemetry.trace_headers()
+            if after:
+                headers[AFTER_HEADER] = after
+            await self._bus.publish(f"events.{kind}", payload.encode(), event_id, headers)
         PUBLISHED.labels(kind).inc()
 
     async def _publish_directly(self, event: Event, headers: dict[str, str]) -> None:
