@@ -79,8 +79,8 @@ class Trace:
 def trace_of(spans: Sequence[Span], offsets: Offsets | None = None) -> Trace | None:
     """The tree of one trace's spans; None without a server span to begin with.
 
-    The root is the earliest server span whose parent is not among them (the ingress tells no
-    spans); further ones without a parent are `lost`, and so is what hangs below them.
+    The root is the earliest server span whose parent is not among them; further ones without a parent are
+    `lost`, and so is what hangs below them.
     """
     known = {span.id: span for span in spans}
     tops = [span for span in known.values() if span.parent not in known or span.parent == span.id]

@@ -23,6 +23,7 @@ from lab.archive import ArchiveError, Run
 
 TRACES_MAX = 20_000
 NS_A_MS = 1e6
+INGRESS = "nginx"  # its span is made of its log, in ms: too coarse for a path in ns, which begins behind it
 
 _COLUMNS = f"""
     s.span_id, coalesce(s.parent_span_id, ''), s.service, s.instance, s.kind, s.name,
@@ -135,10 +136,12 @@ class Traces:
         looked_at      share of the traces that this analysis read
         """
         answered, traced = self._run.sql(
-            "SELECT count(*), count(*) FILTER (request_id IN (SELECT trace_id FROM spans))"
-            " FROM requests WHERE status > 0 AND request_id IS NOT NULL"
+            "SELECT count(*), count(*) FILTER (request_id IN (SELECT trace_id FROM spans WHERE service != ?))"
+            " FROM requests WHERE status > 0 AND request_id IS NOT NULL",
+            [INGRESS],
         ).fetchall()[0]
-        total = self._run.sql("SELECT count(DISTINCT trace_id) FROM spans").fetchall()[0][0]
+        counted = "SELECT count(DISTINCT trace_id) FROM spans WHERE service != ?"
+        total = self._run.sql(counted, [INGRESS]).fetchall()[0][0]
         read = len(self.table) + self._read[2]
         return {
             "requests": float(answered),
@@ -151,8 +154,8 @@ class Traces:
     def trace(self, trace_id: str) -> Trace:
         """One trace as a tree, on its root's clock. Raises ArchiveError if it is not there."""
         rows = self._run.sql(
-            f"SELECT s.trace_id, {_COLUMNS} FROM spans s WHERE s.trace_id = ?",  # noqa: S608
-            [trace_id],
+            f"SELECT s.trace_id, {_COLUMNS} FROM spans s WHERE s.trace_id = ? AND s.service != ?",  # noqa: S608
+            [trace_id, INGRESS],
         ).fetchall()
         trace = trace_of([Span(*row[1:]) for row in rows], self._offsets)
         if trace is None:
@@ -176,12 +179,12 @@ class Traces:
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame, int]:
         rows = self._run.sql(
             f"""
-            WITH chosen AS (SELECT DISTINCT trace_id FROM spans
-                            ORDER BY hash(trace_id), trace_id LIMIT ?)
-            SELECT s.trace_id, {_COLUMNS} FROM spans s JOIN chosen USING (trace_id)
+            WITH told AS (SELECT * FROM spans WHERE service != ?),
+                 chosen AS (SELECT DISTINCT trace_id FROM told ORDER BY hash(trace_id), trace_id LIMIT ?)
+            SELECT s.trace_id, {_COLUMNS} FROM told s JOIN chosen USING (trace_id)
             ORDER BY s.trace_id
             """,  # noqa: S608
-            [self._traces_max],
+            [INGRESS, self._traces_max],
         ).fetchall()
         traces: list[dict[str, Any]] = []
         pieces: list[tuple[str, str, str, float]] = []

@@ -16,6 +16,7 @@ import uvicorn
 from lab.recorder import exposition, trace_logs
 from lab.recorder.exposition import Exposition
 from lab.recorder.forward import HEADERS, Forwarder
+from lab.recorder.ingress import Ingress
 from lab.recorder.labfile import LabFile
 from lab.recorder.loglines import records_of
 from lab.recorder.otlp import lines_from_json, lines_from_protobuf
@@ -26,6 +27,7 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 UNPACKED_BYTES_MAX = 32 * 1024 * 1024
 IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+INGRESS_EACH_S = 0.25
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -55,13 +57,17 @@ class RecorderApp:
     GET /health          200, and what went on to Jaeger
     While nothing records, signals are dropped unread; one with garbage is refused whole (400).
     The three of /recording want `Authorization: Bearer <token of lab.json>`.
+    nginx's spans, made of its log, take the way of all spans: to `collector` (which hands them on to Jaeger and
+    back), else into the recording and to Jaeger.
     """
 
-    def __init__(self, lab_dir: Path) -> None:
+    def __init__(self, lab_dir: Path, collector: str = "") -> None:
         self._lab_dir = lab_dir
         self._lab = LabFile(lab_dir / "lab.json")
         self._recording: Recording | None = None
         self._jaeger = Forwarder(lambda: self._lab.jaeger)
+        self._collector = Forwarder(lambda: collector) if collector else None
+        self._ingress = Ingress(lab_dir / "logs", self._take_ingress)
         self._changing = asyncio.Lock()
         self._in_flight_bytes = 0
 
@@ -147,6 +153,20 @@ class RecorderApp:
             raise Refused(503, f"shed {signal}: the disk does not keep up")
         return done
 
+    def _take_ingress(self, body: bytes) -> None:
+        headers = {"content-type": PROTOBUF}
+        if self._collector is not None:
+            self._collector.offer(body, headers)
+            return
+        self._jaeger.offer(body, headers)
+        if self._recording is not None:
+            self._recording.add_spans(*lines_from_protobuf(body))
+
+    async def _follow_ingress(self) -> None:
+        while True:
+            self._ingress.look()
+            await asyncio.sleep(INGRESS_EACH_S)
+
     def _pass_on(self, scope: Scope, body: bytes) -> None:
         headers = {name: _header(scope, name.encode()) for name in HEADERS}
         self._jaeger.offer(body, {name: value for name, value in headers.items() if value})
@@ -171,6 +191,7 @@ class RecorderApp:
         if (run_dir / "spans.parquet").exists():
             raise Refused(409, f"{run_dir} is sealed already: record into a new directory")
         if self._recording is None:
+            self._ingress.look()  # what came before is not of this run
             try:
                 run_dir.mkdir(parents=True, exist_ok=True)
                 self._recording = Recording(run_dir, self._lab_dir, self._lab)
@@ -181,6 +202,7 @@ class RecorderApp:
     async def _stop(self) -> dict[str, Any]:
         if self._recording is None:
             raise Refused(404, "nothing is being recorded")
+        self._ingress.look()
         recording, self._recording = self._recording, None
         return {"recording": False} | await recording.stop()
 
@@ -220,24 +242,27 @@ class RecorderApp:
             self._in_flight_bytes -= size
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self._jaeger.close()
-                if self._recording is not None:
-                    await self._stop()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await receive()  # lifespan.startup
+        following = asyncio.create_task(self._follow_ingress())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        following.cancel()
+        if self._recording is not None:
+            await self._stop()
+        await self._jaeger.close()
+        if self._collector is not None:
+            await self._collector.close()
+        self._ingress.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-def serve(port: int, lab_dir: Path, host: str = "127.0.0.1") -> None:
+def serve(port: int, lab_dir: Path, host: str = "127.0.0.1", collector: str = "") -> None:
     """Serve until SIGTERM or SIGINT; a running recording is finished first.
 
     For `python -m lab.recorder` and for a forked child alike. Exits non-zero if the port is taken.
     """
     uvicorn.run(
-        RecorderApp(lab_dir),
+        RecorderApp(lab_dir, collector),
         host=host,
         port=port,
         http="httptools",

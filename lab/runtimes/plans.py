@@ -255,7 +255,8 @@ class Plans:
     def _tool(
         self, name: str, module: str, argv: list[str], port: int, path: str, kind: str = "tool"
     ) -> Plan:
-        program = Program(module, argv, {}, self._log(name))
+        for_all = {name: value for name, value in self._lab.settings.items() if "." not in name}
+        program = Program(module, argv, for_all, self._log(name))
 
         async def start(on_exit: OnExit) -> int:
             return await self._programs.start(name, program, on_exit)
