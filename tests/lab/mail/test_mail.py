@@ -112,3 +112,16 @@ def test_mails_are_there_again_after_a_restart_and_half_written_ones_are_gone(
     (tmp_path / ".1-abc.tmp").write_bytes(b"Subject: ha")
     assert [mail.subject for mail in Mailbox(tmp_path).all()] == ["kept"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_start_among_very_many_mails_reads_the_newest_and_deletes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Mailbox(tmp_path)
+    for number in range(5):
+        first.add(f"Subject: {number}\r\n\r\nx".encode(), "a@example.com", ["b@example.com"])
+    monkeypatch.setattr("lab.mail.sink.SHOWN_AT_START", 2)
+    again = Mailbox(tmp_path)
+    again.add(b"Subject: new\r\n\r\nx", "a@example.com", ["b@example.com"])
+    assert [mail.subject for mail in again.all()] == ["3", "4", "new"]
+    assert len(list(tmp_path.glob("*.eml"))) == 6
