@@ -46,26 +46,28 @@ class ProcessesRuntime(SupervisedRuntime):
         topology = topologies.load(self._topology)
         check_settings(settings or {}, topology)
         proxied = proxied or open_proxy
-        with homes.locked(self.home) as lock:
-            if lock is None:
-                return self._heal(began, fresh, dict(settings or {}), proxied)
-            cleaned = leftovers.clean(self.home)
-            if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
-                advice = "end it, or choose other ports with `--port-base`"
-                raise UpFailed([*map(str, busy), advice])
-            homes.prepare(self.home, fresh=fresh)
-            lab = self._new_lab(topology, dict(settings or {}), observed_by)
-            if proxied:
-                lab.addresses["proxy"] = (
-                    f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
-                )
-                lab.proxy_token = "" if open_proxy else lab.token
-            self._supervise(lab, restart_delay_s, lock, on_progress)
+        self._supervisor = None
         try:
+            with homes.locked(self.home) as lock:
+                if lock is None:
+                    return self._heal(began, fresh, dict(settings or {}), proxied)
+                cleaned = leftovers.clean(self.home)
+                if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
+                    advice = "end it, or choose other ports with `--port-base`"
+                    raise UpFailed([*map(str, busy), advice])
+                homes.prepare(self.home, fresh=fresh)
+                lab = self._new_lab(topology, dict(settings or {}), observed_by)
+                if proxied:
+                    lab.addresses["proxy"] = (
+                        f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
+                    )
+                    lab.proxy_token = "" if open_proxy else lab.token
+                self._supervise(lab, restart_delay_s, lock, on_progress)
             (self.home.parent / "current").write_text(f"{self.port_base}\n")
             return Up(False, round(time.monotonic() - began, 2), cleaned)
         except KeyboardInterrupt:
-            self.down()
+            if self._supervisor is not None:  # it may have come when all was up and let go
+                self.down()
             raise
 
     def down(self) -> bool:
