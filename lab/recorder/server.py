@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from lab.recorder import exposition, trace_logs
+from lab.recorder import exposition, loki, trace_logs
 from lab.recorder.exposition import Exposition
 from lab.recorder.forward import HEADERS, Forwarder
 from lab.recorder.ingress import Ingress
@@ -50,6 +51,7 @@ class RecorderApp:
     POST /v1/logs        the same for log records
     POST /logs           JSON lines or an array of objects, as Fluentd's http output sends them
     GET /logs            ?trace_id=<32 hex digits>: what the lab's log files say of a trace; &format=json
+    GET /loki/api/v1/... the same for Grafana: query_range, query, labels (lab.recorder.loki)
     POST /recording      {"run_dir": absolute path}: start; 409 while another one runs
     GET /recording       {"recording": bool, counts...}
     DELETE /recording    stop, write the rest, the final counts; 404 when none runs
@@ -88,6 +90,9 @@ class RecorderApp:
             return await self._take(scope, receive, "traces")
         if path == "/logs" and method == "GET":
             return await self._of_trace(parse_qs(scope["query_string"].decode("latin-1")))
+        if path.startswith(loki.ROOT):
+            _only(method, "GET", "POST")
+            return await self._as_loki(scope, receive, path.removeprefix(loki.ROOT))
         if path in ("/v1/logs", "/logs"):
             _only(method, "POST")
             return await self._take(scope, receive, "logs")
@@ -119,6 +124,26 @@ class RecorderApp:
             return _json(200, {"trace_id": trace_id, "lines": records})
         shown = trace_logs.page(trace_id, records, self._lab.jaeger_page)
         return 200, shown.encode(), "text/html; charset=utf-8"
+
+    async def _as_loki(self, scope: Scope, receive: Receive, what: str) -> Answer:
+        if what == "labels":
+            return _json(200, {"status": "success", "data": list(loki.LABELS)})
+        if what not in ("query", "query_range"):
+            raise Refused(404, f"no {what} here: query, query_range and labels are all of Loki")
+        text = scope["query_string"]
+        if scope["method"] == "POST":
+            text += b"&" + await self._body(scope, receive)
+        asked = parse_qs(text.decode("latin-1"))
+        query, limit = asked.get("query", [""])[-1], asked.get("limit", ["1000"])[-1]
+        if (other := loki.instead_of_logs(query, time.time())) is not None:
+            return _json(200, other)
+        try:
+            trace_id = loki.trace_id_of(query)
+            folder = self._lab_dir / "logs"
+            records = await asyncio.to_thread(trace_logs.lines_of, folder, trace_id)
+            return _json(200, loki.streams(records, max(int(limit), 1)))
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
 
     async def _take(self, scope: Scope, receive: Receive, signal: str) -> Answer:
         body = await self._body(scope, receive)

@@ -155,7 +155,7 @@ class Verification:
 
     def drawn(self) -> str:
         boards = self._get("grafana", "/api/search?type=dash-db")
-        for name in ("prometheus", "jaeger", "alertmanager"):
+        for name in ("prometheus", "jaeger", "alertmanager", "logs"):
             answer = self._get("grafana", f"/api/datasources/uid/{name}/health")
             if answer.get("status") != "OK":
                 raise Failed(f"data source {name}: {answer}")

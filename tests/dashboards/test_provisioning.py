@@ -1,8 +1,11 @@
 """Grafana's provisioning: every source that is referred to is there, under names that compose knows."""
 
+import re
 from typing import Any
 
 import yaml
+
+from lab.recorder import loki
 
 from .reading import PROJECT, STEMS
 
@@ -40,6 +43,26 @@ def test_exemplars_open_traces_and_logs_and_traces_open_metrics() -> None:
     for query in metrics["queries"]:
         # $$: a single one would be taken for a variable of the environment
         assert "$$__tags" in query["query"]
+
+
+def test_a_span_opens_its_traces_log_lines_and_a_line_its_trace() -> None:
+    found = sources()
+    to_logs = found["jaeger"]["jsonData"]["tracesToLogsV2"]
+    logs = found[to_logs["datasourceUid"]]
+    assert (logs["type"], logs["url"]) == ("loki", "http://recorder:8176")
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    asked = to_logs["query"].replace("$${__trace.traceId}", trace_id)
+    assert loki.trace_id_of(asked) == trace_id, (
+        "the recorder must know the query that Grafana makes"
+    )
+    (back,) = logs["jsonData"]["derivedFields"]
+    assert back["datasourceUid"] == "jaeger"
+    record = {"time": 1.0, "trace_id": trace_id}
+    (stream,) = loki.streams([record], 1)["data"]["result"]
+    line = stream["values"][0][1]
+    seen = re.search(back["matcherRegex"], line)
+    assert seen is not None
+    assert seen[1] == trace_id
 
 
 def test_the_dashboards_folder_is_the_one_that_is_mounted() -> None:

@@ -1,0 +1,60 @@
+"""The little of Loki's query API that Grafana needs to open a trace's log lines in its own page.
+
+Grafana leads from a span to logs only where it knows the log store, and the recorder has the lines. It answers
+what Grafana asks for that: `{...} |= "<trace id>"`, and whether anybody is there. Nothing else of LogQL.
+https://grafana.com/docs/loki/latest/reference/loki-http-api/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+ROOT = "/loki/api/v1/"
+OF_TRACE = re.compile(r"""^\s*\{[^{}]*\}\s*\|=\s*["`]([0-9a-fA-F]{32})["`]\s*$""")
+HEALTH = re.compile(r"^\s*vector\(1\)\s*\+\s*vector\(1\)\s*$")
+COUNTED = re.compile(r"(count_over_time|rate)\s*\(")
+LABELS = ("instance", "level", "service")
+
+
+def trace_id_of(query: str) -> str:
+    """The trace that a log query asks for. Raises ValueError for any other query."""
+    found = OF_TRACE.match(query)
+    if found is None:
+        raise ValueError(
+            f'query {query!r}: only {{lab="breakwater"}} |= "<trace id>" is known here'
+        )
+    return found[1].lower()
+
+
+def streams(records: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """The answer to a log query: the newest `limit` records, by their labels, the newest first."""
+    found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+    for record in sorted(records, key=_time_ns, reverse=True)[:limit]:
+        labels = tuple(str(record.get(name, "")) for name in LABELS)
+        found[labels].append([str(_time_ns(record)), json.dumps(record, default=str)])
+    result = [
+        {"stream": dict(zip(LABELS, labels, strict=True)), "values": values}
+        for labels, values in found.items()
+    ]
+    return answer("streams", result)
+
+
+def instead_of_logs(query: str, now_s: float) -> dict[str, Any] | None:
+    """The answer to what Grafana asks besides: is anybody there, how many lines; None for a log query."""
+    if HEALTH.match(query):
+        return answer("vector", [{"metric": {}, "value": [now_s, "2"]}])
+    if COUNTED.search(query):
+        return answer("matrix", [])
+    return None
+
+
+def answer(kind: str, result: list[Any]) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": kind, "result": result, "stats": {}}}
+
+
+def _time_ns(record: dict[str, Any]) -> int:
+    time_s = record.get("time")
+    return round(float(time_s) * 1e6) * 1000 if isinstance(time_s, int | float) else 0
