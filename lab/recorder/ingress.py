@@ -50,12 +50,12 @@ class Ingress:
             self._file.close()
 
     def _span(self, line: bytes) -> Span | None:
+        if self._disabled:
+            return None
         try:
             span = _span_of(parse(line))
         except (ValueError, KeyError, TypeError, OverflowError):
             return None  # nginx's own words, or a request that was no HTTP
-        if self._disabled:
-            return None
         trace_id = int.from_bytes(span.trace_id, "big")
         decision = self._sampler.should_sample(None, trace_id, span.name).decision
         return span if decision is Decision.RECORD_AND_SAMPLE else None

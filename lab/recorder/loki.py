@@ -12,6 +12,8 @@ import re
 from collections import defaultdict
 from typing import Any
 
+from lab.recorder.trace_logs import time_of
+
 ROOT = "/loki/api/v1/"
 OF_TRACE = re.compile(r"""^\s*\{[^{}]*\}\s*\|=\s*["`]([0-9a-fA-F]{32})["`]\s*$""")
 HEALTH = re.compile(r"^\s*vector\(1\)\s*\+\s*vector\(1\)\s*$")
@@ -30,11 +32,12 @@ def trace_id_of(query: str) -> str:
 
 
 def streams(records: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """The answer to a log query: the newest `limit` records, by their labels, the newest first."""
+    """The answer to a log query: the newest `limit` of `records` (oldest first), by their labels, newest first."""
     found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
-    for record in sorted(records, key=_time_ns, reverse=True)[:limit]:
+    for record in reversed(records[-limit:]):
         labels = tuple(str(record.get(name, "")) for name in LABELS)
-        found[labels].append([str(_time_ns(record)), json.dumps(record, default=str)])
+        at_ns = round(time_of(record) * 1e6) * 1000  # to the us: more does not fit a float
+        found[labels].append([str(at_ns), json.dumps(record, default=str)])
     result = [
         {"stream": dict(zip(LABELS, labels, strict=True)), "values": values}
         for labels, values in found.items()
@@ -53,8 +56,3 @@ def instead_of_logs(query: str, now_s: float) -> dict[str, Any] | None:
 
 def answer(kind: str, result: list[Any]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": kind, "result": result, "stats": {}}}
-
-
-def _time_ns(record: dict[str, Any]) -> int:
-    time_s = record.get("time")
-    return round(float(time_s) * 1e6) * 1000 if isinstance(time_s, int | float) else 0

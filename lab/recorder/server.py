@@ -118,12 +118,14 @@ class RecorderApp:
         trace_id = query.get("trace_id", [""])[-1].lower()
         if not trace_logs.TRACE_ID.fullmatch(trace_id):
             raise Refused(400, f"trace_id {trace_id!r}: expected 32 hex digits")
-        folder = self._lab_dir / "logs"
-        records = await asyncio.to_thread(trace_logs.lines_of, folder, trace_id)
+        records = await self._lines_of(trace_id)
         if query.get("format") == ["json"]:
             return _json(200, {"trace_id": trace_id, "lines": records})
         shown = trace_logs.page(trace_id, records, self._lab.jaeger_page)
         return 200, shown.encode(), "text/html; charset=utf-8"
+
+    async def _lines_of(self, trace_id: str) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(trace_logs.lines_of, self._lab_dir / "logs", trace_id)
 
     async def _as_loki(self, scope: Scope, receive: Receive, what: str) -> Answer:
         if what == "labels":
@@ -138,9 +140,7 @@ class RecorderApp:
         if (other := loki.instead_of_logs(query, time.time())) is not None:
             return _json(200, other)
         try:
-            trace_id = loki.trace_id_of(query)
-            folder = self._lab_dir / "logs"
-            records = await asyncio.to_thread(trace_logs.lines_of, folder, trace_id)
+            records = await self._lines_of(loki.trace_id_of(query))
             return _json(200, loki.streams(records, max(int(limit), 1)))
         except ValueError as error:
             raise Refused(400, str(error)) from None

@@ -42,7 +42,7 @@ def lines_of(folder: Path, trace_id: str) -> list[dict[str, Any]]:
         for record in _matching(path, trace_id.encode())
         if record.get("trace_id") == trace_id
     ]
-    return sorted(found, key=_time)
+    return sorted(found, key=time_of)
 
 
 def page(trace_id: str, records: list[dict[str, Any]], jaeger: str) -> str:
@@ -75,13 +75,14 @@ def _matching(path: Path, needle: bytes) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def _time(record: dict[str, Any]) -> float:
+def time_of(record: dict[str, Any]) -> float:
+    """Epoch seconds; 0 of a record without a time."""
     time_s = record.get("time")
     return float(time_s) if isinstance(time_s, int | float) else 0.0
 
 
 def _row(record: dict[str, Any]) -> str:
-    time_s, level = _time(record), str(record.get("level", ""))
+    time_s, level = time_of(record), str(record.get("level", ""))
     at = strftime("%H:%M:%S", gmtime(time_s)) + f"{time_s % 1:.3f}"[1:]
     fields = {name: value for name, value in record.items() if name not in LEFT_OUT}
     words = [at, level, str(record.get("instance", "")), str(record.get("message", ""))]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -116,24 +117,35 @@ async def _deliver(broker: Bus, event: ThingHappened, after: str = "") -> None:
     await broker.publish("events.ThingHappened", payload, event.event_id, headers)
 
 
-async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_it(
-    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.1)
+@asynccontextmanager
+async def hearing(pool: asyncpg.Pool, broker: Bus, poison: int = 0) -> AsyncIterator[list[int]]:
+    """The numbers of the events that took effect, in that order; the one of `poison` fails."""
     seen: list[int] = []
 
     async def handler(conn: Conn, event: ThingHappened) -> None:
+        if event.number == poison:
+            raise ValueError("poison")
         seen.append(event.number)
 
     inbox, _ = _inbox(pool, broker, handler)
     task = asyncio.create_task(inbox.run())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+
+
+async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_it(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.1)
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
-    await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
-    await _deliver(broker, ThingHappened(aggregate_id="b", number=9))
-    await until(lambda: _true(9 in seen))
-    await _deliver(broker, first)
-    await until(lambda: _true(2 in seen))
-    task.cancel()
+    async with hearing(pool, broker) as seen:
+        await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
+        await _deliver(broker, ThingHappened(aggregate_id="b", number=9))
+        await until(lambda: _true(9 in seen))
+        await _deliver(broker, first)
+        await until(lambda: _true(2 in seen))
     assert seen == [9, 1, 2]
 
 
@@ -142,17 +154,10 @@ async def test_an_earlier_event_that_never_comes_is_not_waited_for_for_ever(
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.05)
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_DELIVERIES_MAX", 3)
-    deliveries: list[int] = []
-
-    async def handler(conn: Conn, event: ThingHappened) -> None:
-        deliveries.append(event.number)
-
-    inbox, _ = _inbox(pool, broker, handler)
-    task = asyncio.create_task(inbox.run())
-    await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
-    await until(lambda: _true(deliveries))
-    task.cancel()
-    assert deliveries == [2]
+    async with hearing(pool, broker) as seen:
+        await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
+        await until(lambda: _true(seen))
+    assert seen == [2]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
 
 
@@ -160,21 +165,12 @@ async def test_nothing_waits_for_a_dead_letter(
     pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 1)
-    seen: list[int] = []
-
-    async def handler(conn: Conn, event: ThingHappened) -> None:
-        if event.number == 1:
-            raise ValueError("poison")
-        seen.append(event.number)
-
-    inbox, _ = _inbox(pool, broker, handler)
-    task = asyncio.create_task(inbox.run())
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
-    await _deliver(broker, first)
-    await until(lambda: _dead(broker))
-    await _deliver(broker, second, f"ThingHappened:{first.event_id}")
-    await until(lambda: _true(seen), 5)
-    task.cancel()
+    async with hearing(pool, broker, poison=1) as seen:
+        await _deliver(broker, first)
+        await until(lambda: _dead(broker))
+        await _deliver(broker, second, f"ThingHappened:{first.event_id}")
+        await until(lambda: _true(seen), 5)
     assert seen == [2]
 
 
