@@ -8,8 +8,8 @@ from lab.runtimes.compose import tool
 from lab.runtimes.compose.runtime import ComposeRuntime
 from lab.runtimes.compose.tool import EngineError, explained
 from lab.runtimes.detached import UpFailed
-
-PORT_BASE = 47080  # nobody is started there
+from lab.topology import DEFAULT_PATH
+from tests.lab.runtimes.labs import free_port_base
 
 
 @pytest.fixture
@@ -95,5 +95,5 @@ def test_databases_whose_passwords_are_gone_are_named_before_anything_starts(
     answers(docker, script + '"compose version") echo 2.40.3;; "volume inspect") exit 0;; esac')
     monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
     with pytest.raises(UpFailed, match=r"keeps breakwater-\d+_postgres.*\n.*--fresh"):
-        ComposeRuntime(PORT_BASE).up()
+        ComposeRuntime(free_port_base(DEFAULT_PATH)).up()
     assert "up --detach" not in (tmp_path / "asked").read_text()

@@ -101,12 +101,12 @@ class ComposeRuntime(SupervisedRuntime):
             compose = compose_of(self.home, self.profile, proxied=lab.proxied)
             try:
                 self._bring_up(compose, lab, lock, on_progress, fresh=fresh)
+                (self.home.parent / "current").write_text(f"{self.port_base}\n")
             except BaseException:
                 if self._supervisor is not None:
                     self._supervisor.end()
                 self._take_down(fresh=False)
                 raise
-            (self.home.parent / "current").write_text(f"{self.port_base}\n")
         return Up(False, round(time.monotonic() - began, 2), cleaned)
 
     def down(self) -> bool:
