@@ -24,9 +24,11 @@ PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
 COUNT_EACH_S = 1.0
 # What waited is caught up at 2 a second and instance, and after what is under way: new orders are waited for at
-# the counter, and a recovered neighbour is not to be overrun. When a deadline comes near, faster.
+# the counter, and a recovered neighbour is not to be overrun. When a deadline comes near, faster. Where new orders
+# never rest, one that waited each `SHARE_EACH_S` all the same: what missed its deadline is undone too.
 RESUME_EACH_S = 0.5
 RESUME_AT_ONCE = 1
+SHARE_EACH_S = 5.0
 PRESSING_S = 10.0
 PRESSED_AT_ONCE = 6
 STOP_S = 1.0
@@ -72,14 +74,17 @@ class SagaRunner:
     async def resume(self) -> None:
         """For ever: take over sagas that are due and that nobody holds."""
         expose(ACTIVE, PENDING, STEPS)
-        count_at, at_once = 0.0, RESUME_AT_ONCE
+        count_at, share_at, at_once = 0.0, 0.0, RESUME_AT_ONCE
         while True:
-            if self._clock.monotonic() >= count_at:
+            now = self._clock.monotonic()
+            if now >= count_at:
                 pending, pressing = await self._store.waiting(PRESSING_S)
                 PENDING.set(pending)
                 at_once = PRESSED_AT_ONCE if pressing else RESUME_AT_ONCE
-                count_at = self._clock.monotonic() + COUNT_EACH_S
-            free = at_once - len(self._running)
+                count_at = now + COUNT_EACH_S
+            free = max(at_once - len(self._running), int(now >= share_at))
+            if free > 0:
+                share_at = now + SHARE_EACH_S
             for order_id, traceparent in await self._store.claim(free) if free > 0 else ():
                 progress = await self._store.load(order_id)
                 if progress is not None:

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 
 from chassis.clock import SystemClock
 from shop.orders.domain import Line, Order
-from shop.orders.runner import PRESSED_AT_ONCE, RESUME_AT_ONCE, SagaRunner
+from shop.orders.runner import PRESSED_AT_ONCE, RESUME_AT_ONCE, SHARE_EACH_S, SagaRunner
 from shop.orders.saga import Ports, Progress
 from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
 
@@ -79,6 +79,11 @@ async def test_it_hurries_while_a_deadline_is_near_and_no_longer() -> None:
 
 
 async def test_new_orders_under_way_come_first_until_a_deadline_is_near() -> None:
-    assert await asked(repeat(0), 3, under_way=RESUME_AT_ONCE) == []
+    assert await asked(repeat(0), 3, under_way=RESUME_AT_ONCE) == [1]
     hurried = await asked(chain([0], repeat(1)), 3, under_way=RESUME_AT_ONCE)
-    assert hurried == [PRESSED_AT_ONCE - RESUME_AT_ONCE] * 2
+    assert hurried == [1, *[PRESSED_AT_ONCE - RESUME_AT_ONCE] * 2]
+
+
+async def test_what_waits_has_a_share_though_new_orders_never_rest() -> None:
+    turns = 4 * int(SHARE_EACH_S)  # of a second each
+    assert await asked(repeat(0), turns, under_way=50) == [1] * 4
