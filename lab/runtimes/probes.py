@@ -38,6 +38,19 @@ def valkey(port: int) -> Probe:
     return probe
 
 
+def fluentd(port: int) -> Probe:
+    """Acknowledges a message of no events. Forward Protocol Specification v1, "Response"."""
+    chunk = (
+        b"\xa5chunk\xa4none"  # msgpack: ["lab", [], {"chunk": "none"}], answered {"ack": "none"}
+    )
+    message = b"\x93\xa3lab\x90\x81" + chunk
+
+    async def probe() -> bool:
+        return (await ask(port, message, 10)) == b"\x81\xa3ack\xa4none"
+
+    return probe
+
+
 def tcp(port: int) -> Probe:
     """Something accepts connections."""
 

@@ -10,6 +10,7 @@ import yaml
 from lab import topology as topologies
 from lab.render import compose
 from lab.runtimes.compose.environment import instances_of, override_file, write_override
+from lab.runtimes.compose.parts import STORES
 from lab.state import Lab
 from lab.topology import PROJECT
 
@@ -28,9 +29,7 @@ def overridden(tmp_path: Path) -> dict[str, Any]:
     return services
 
 
-def test_the_engine_checks_only_what_compose_waits_for_or_the_lab_cannot_ask(
-    overridden: dict[str, Any],
-) -> None:
+def test_the_engine_checks_nothing_that_the_lab_asks_itself(overridden: dict[str, Any]) -> None:
     services = yaml.safe_load((PROJECT / compose.FILE).read_text())["services"]
     asked = {
         name
@@ -38,15 +37,20 @@ def test_the_engine_checks_only_what_compose_waits_for_or_the_lab_cannot_ask(
         if "healthcheck" in service
         and not overridden.get(name, {}).get("healthcheck", {}).get("disable")
     }
-    waited_for = {
-        each
-        for service in services.values()
+    assert asked == set(), "each check is a program started every few seconds"
+
+
+def test_nothing_waits_for_a_check_that_is_off(overridden: dict[str, Any]) -> None:
+    services = yaml.safe_load((PROJECT / compose.FILE).read_text())["services"]
+    waits = {
+        name: service["depends_on"] | overridden.get(name, {}).get("depends_on", {})
+        for name, service in services.items()
         if isinstance(service.get("depends_on"), dict)  # a list waits for a start only
-        for each in service["depends_on"]
     }
-    assert waited_for == {"postgres", "valkey", "nats"}
-    assert waited_for <= asked
-    assert asked - waited_for == {"fluentd"}, "each check is a program started every few seconds"
+    assert waits
+    assert {each for service in waits.values() for each in service} == set(STORES)
+    for name, service in waits.items():
+        assert {each["condition"] for each in service.values()} == {"service_started"}, name
 
 
 def test_what_the_override_names_is_in_the_file(overridden: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from lab.render import compose as rendered
 from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
-from lab.runtimes.compose.parts import HEALTH, asked_by_the_lab_alone, service_of
+from lab.runtimes.compose.parts import HEALTH, PROBES, asked_by_the_lab, service_of
 from lab.runtimes.compose.tool import Compose
 from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.homes import prepare
@@ -133,6 +133,10 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
         beyond = int(name.rpartition("-")[2]) > service.replicas
         services[name] = another_instance(topology, name) if beyond else {"environment": {}}
         services[name]["environment"] |= told
+        # not by the engine's checks, which are off: `lab up` starts the stores first and asks them
+        services[name]["depends_on"] = {
+            each: {"condition": "service_started"} for each in service.stores
+        }
     if lab.proxied:
         wiring.write(instances)
         gateways = sorted(
@@ -144,8 +148,8 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
         services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
         if not lab.proxy_token:
             services[PROXY] = {"command": _without_token()}
-    for name in {*instances, *HEALTH}:
-        if asked_by_the_lab_alone(name, topology):
+    for name in {*instances, *HEALTH, *PROBES}:
+        if asked_by_the_lab(name, topology):
             services.setdefault(name, {})["healthcheck"] = {"disable": True}
     text = json.dumps({"services": services}, indent=1)  # JSON is YAML
     write_whole(override_file(home), text + "\n", mode=0o600)

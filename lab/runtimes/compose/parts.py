@@ -1,5 +1,6 @@
 """What a container is to the lab: a service's instance, a server, a tool or an observer, and when it is ready."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,12 +25,8 @@ HEALTH = {
     "alertmanager": ("alertmanager", "/-/ready"),
     "grafana": ("grafana", "/api/health"),
 }
-PROBES = {"postgres": probes.postgres, "valkey": probes.valkey}
-AWAITED = (
-    "postgres",
-    "valkey",
-    "nats",
-)  # compose starts the services when the engine finds these healthy
+PROBES = {"postgres": probes.postgres, "valkey": probes.valkey, "fluentd": probes.fluentd}
+STORES = ("postgres", "valkey", "nats")  # what the services need when they start
 
 
 def plan_of(
@@ -45,18 +42,18 @@ def plan_of(
         ready = probes.http(port, "/ready")
     else:
         kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
-        port, ready = _listener(name, ports, healthy)
+        port, ready = _asked(name, ports) or (ports.get(name, 0), healthy)
     ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
     return Plan(name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service)
 
 
-def asked_by_the_lab_alone(name: str, topology: Topology) -> bool:
-    """Whether nobody needs the engine's opinion on its health: the lab asks it over a port of the host.
+def asked_by_the_lab(name: str, topology: Topology) -> bool:
+    """Whether the lab asks it over a port of the host, so that nobody needs the engine's opinion on its health.
 
     Each health check of the engine starts a program in the container, 0.1 s of CPU; two dozen containers that were
     started together do so together, and stalled two cores for a second or two every ten.
     """
-    return name not in AWAITED and (name in HEALTH or bool(service_of(name, topology)))
+    return name in HEALTH or name in PROBES or bool(service_of(name, topology))
 
 
 def service_of(name: str, topology: Topology) -> str:
@@ -65,13 +62,21 @@ def service_of(name: str, topology: Topology) -> str:
     return stem if dash and number.isdigit() and stem in topology.services else ""
 
 
-def _listener(name: str, ports: Mapping[str, int], healthy: Probe) -> tuple[int, Probe]:
+async def silent_stores(ports: Mapping[str, int], within_s: float) -> list[str]:
+    """The stores that do not answer within `within_s`."""
+    asked = {name: there[1] for name in STORES if (there := _asked(name, ports))}
+    answered = await asyncio.gather(*(probes.until(each, within_s) for each in asked.values()))
+    return [name for name, yes in zip(asked, answered, strict=True) if not yes]
+
+
+def _asked(name: str, ports: Mapping[str, int]) -> tuple[int, Probe] | None:
+    """The port of the host on which it is asked, and how."""
+    if name in PROBES and name in ports:
+        return ports[name], PROBES[name](ports[name])
     if name in HEALTH and HEALTH[name][0] in ports:
         listener, path = HEALTH[name]
         return ports[listener], probes.http(ports[listener], path)
-    if name in PROBES:
-        return ports[name], PROBES[name](ports[name])
-    return ports.get(name, 0), healthy
+    return None
 
 
 async def _engine_starts_it(_on_exit: OnExit) -> int:

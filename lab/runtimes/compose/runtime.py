@@ -25,6 +25,7 @@ from lab.runtimes.compose.environment import (
     write_inside,
     write_override,
 )
+from lab.runtimes.compose.parts import STORES, silent_stores
 from lab.runtimes.compose.tool import Compose, EngineError
 from lab.runtimes.detached import Detached, UpFailed
 from lab.runtimes.runtime import Progress, Up
@@ -36,6 +37,7 @@ from lab.topology import Topology, nearest
 SUPERVISOR = "lab.runtimes.compose.supervisor"
 NAME = "compose"
 LEAVE_S = "5"
+STORES_S = 100.0
 BUILT = "recorder"  # any service with the shop's image: building one builds it for all
 HTTP = {
     "ingress": "nginx",
@@ -145,10 +147,15 @@ class ComposeRuntime(SupervisedRuntime):
         on_progress({"name": "the image", "state": "ready"})
         on_progress({"name": "the stores", "state": "starting"})
         try:
+            compose.run("up", "--detach", "--no-build", *STORES, log=log)
+            numbers = topologies.load(self._topology).ports(self.port_base)
+            if silent := asyncio.run(silent_stores(numbers, STORES_S)):
+                told = f"{', '.join(silent)}: no answer within {STORES_S:.0f} s"
+                raise UpFailed([told, *compose.troubled()])
+            on_progress({"name": "the stores", "state": "ready"})
             compose.run("up", "--detach", "--no-build", "--remove-orphans", log=log)
         except EngineError as error:
             raise UpFailed([str(error), *compose.troubled()]) from None
-        on_progress({"name": "the stores", "state": "ready"})
         self._supervisor = Detached(SUPERVISOR, self.home, lock)
         order = {"lab": asdict(lab), "endpoint": tool.endpoint(), "profile": self.profile}
         self._supervisor.bring_up(order, on_progress)
