@@ -25,7 +25,9 @@ from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-CONNECT_S = 1.0
+# of one connect: a host that is gone is silent, and one that is there answers in a few milliseconds. Before the
+# timeout of the attempt, so that it is known that nothing was sent, and there is time to ask another instance.
+CONNECT_S = 0.25
 CONNECTIONS_PER_HOST = 100
 # asked-for work is bounded by the policies; this only ends what a policy-free profile would hang on
 TOTAL_S = 30.0
@@ -261,7 +263,7 @@ class ServiceClient:
                 definite=False,
                 retryable=True,
             ) from None
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             # never connected: the work did not happen
             raise CallFailed(f"{self.callee}: {error}", definite=True, retryable=True) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

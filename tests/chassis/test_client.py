@@ -1,7 +1,10 @@
 """A call to another service as its caller sees it: what a damaged answer, a dead instance, a hedge become."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +15,9 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY
 
 from chassis import telemetry
-from chassis.client import ServiceClient
+from chassis.client import CONNECT_S, ServiceClient
 from chassis.protection import Protection
+from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError
 from tests.chassis.conftest import Echo
@@ -56,6 +60,36 @@ async def test_a_damaged_answer_is_an_indefinite_failure_that_the_breaker_counts
     assert (caught.value.definite, caught.value.retryable) == (False, True)
     live = the_breaker(client).snapshot()
     assert (live["n"], live["failures"]) == (1, 1)
+
+
+async def test_a_silent_host_is_a_definite_failure_long_before_the_attempts_timeout(
+    echo: Echo, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = the_client(echo)
+    gone = Instance("echo", "echo-2", f"127.0.0.1:{silent_port}")
+    monkeypatch.setattr(client, "_instances", lambda _service: [gone])
+    began = time.monotonic()
+    with pytest.raises(CallError) as caught:
+        await client.get("/echo")
+    took_s = time.monotonic() - began
+    assert CONNECT_S * 0.9 <= took_s < 0.9  # an attempt may take 1 s
+    assert (caught.value.definite, caught.value.retryable) == (True, True)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that does not answer: its queue of connections is full, so the kernel drops who knocks."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(200):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(server.getsockname())
+            except TimeoutError:
+                yield server.getsockname()[1]
+                return
+        pytest.skip("this kernel accepts however many wait")
 
 
 async def test_an_error_answer_that_is_damaged_is_no_verdict_either(echo: Echo) -> None:
