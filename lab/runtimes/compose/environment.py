@@ -22,6 +22,7 @@ from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
 PROFILES = ("full", "small")
+POSTGRES_MEMORY = "448M"  # of the full stack: 90 connections, and what `lab scale` adds
 OURS = (
     "nginx",
     "mail",
@@ -79,6 +80,8 @@ class Environment:
         self.variables |= {name: value for name, value in settings.items() if "." not in name}
         if self.profile == "small":
             self.variables["OTLP_ENDPOINT"] = "http://jaeger:4318"
+        else:
+            self.variables["POSTGRES_MEMORY"] = POSTGRES_MEMORY
         lines = [f"{name}={value}\n" for name, value in self.variables.items()]
         write_private(env_file(self.home), "".join(lines))
         write_private(self.home / "inside" / "token", self.variables["LAB_TOKEN"])
