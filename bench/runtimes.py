@@ -1,6 +1,6 @@
 """The same experiments on processes and on compose, one after another: is the verdict the same?
 
-    .venv/bin/python bench/runtimes.py [--port-base 8080] [--seed 1] [EXPERIMENT ...]
+    .venv/bin/python bench/runtimes.py [--port-base 8080] [--seed 1] [--profile light] [EXPERIMENT ...]
 
 Prints the table of docs/compose.md. Needs a quiet machine: a run on a busy one is invalid, and says so.
 Exit: 0 if every pair agrees on held or deviated, else 1; an invalid run agrees with nothing.
@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("experiments", nargs="*")
     parser.add_argument("--port-base", default="8080")
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--profile", default="", help="a load other than the experiment's own")
     options = parser.parse_args()
     names = options.experiments or [file.stem for file in experiment_files(EXPERIMENTS)]
     print("| experiment | " + " | ".join(NAMES) + " | why invalid |\n|---|---|---|---|")
@@ -33,6 +34,7 @@ def main() -> int:
         for runtime in NAMES:
             command = [LAB, "run", name, "--runtime", runtime, "--json"]
             command += ["--seed", options.seed, "--port-base", options.port_base]
+            command += ["--profile", options.profile] if options.profile else []
             done = subprocess.run(command, capture_output=True, text=True)
             verdicts.append(VERDICTS.get(done.returncode, f"exit {done.returncode}"))
             if done.returncode == 3 and done.stdout.startswith("{"):

@@ -102,7 +102,7 @@ class ComposeRuntime(SupervisedRuntime):
             write_override(lab, topology, instances_of(topology))
             compose = compose_of(self.home, self.profile, proxied=lab.proxied)
             try:
-                self._bring_up(compose, lab, lock, on_progress, fresh=fresh)
+                self._bring_up(compose, topology, lab, lock, on_progress, fresh=fresh)
                 (self.home.parent / "current").write_text(f"{self.port_base}\n")
             except BaseException:
                 if self._supervisor is not None:
@@ -137,7 +137,14 @@ class ComposeRuntime(SupervisedRuntime):
     # -- parts of up and down -----------------------------------------------------------------
 
     def _bring_up(
-        self, compose: Compose, lab: Lab, lock: int, on_progress: Progress, *, fresh: bool
+        self,
+        compose: Compose,
+        topology: Topology,
+        lab: Lab,
+        lock: int,
+        on_progress: Progress,
+        *,
+        fresh: bool,
     ) -> None:
         log = self.home / "logs" / "compose.log"
         if fresh:
@@ -148,8 +155,7 @@ class ComposeRuntime(SupervisedRuntime):
         on_progress({"name": "the stores", "state": "starting"})
         try:
             compose.run("up", "--detach", "--no-build", *STORES, log=log)
-            numbers = topologies.load(self._topology).ports(self.port_base)
-            if silent := asyncio.run(silent_stores(numbers, STORES_S)):
+            if silent := asyncio.run(silent_stores(topology.ports(self.port_base), STORES_S)):
                 told = f"{', '.join(silent)}: no answer within {STORES_S:.0f} s"
                 raise UpFailed([told, *compose.troubled()])
             on_progress({"name": "the stores", "state": "ready"})

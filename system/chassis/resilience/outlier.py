@@ -13,6 +13,7 @@ from .events import Event, Kind, Listener, emit
 from .policy import Switchable
 
 SMOOTHING = 0.1  # weight of the newest latency in a host's average
+LAST = 10  # calls that `failing` looks at
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class _Host:
     calls: int = 0  # answered, well or badly, since it was (re)admitted or put on probation
     latency_s: float = 0.0  # their average: exponential, on probation plain
     bad_run: int = 0
+    last: int = 0  # its newest `LAST` calls, a bit each, 1 a bad one
     overtaken_run: int = 0
     answered_run: int = 0
     ejections: int = 0
@@ -40,6 +42,7 @@ class OutlierEjection(Switchable):
     `record`, `overtaken`, `release`. A host leaves
 
     consecutive  after so many bad calls in a row (failed, or longer than `slow_s`)
+    failing      when so many of its last 10 calls were bad, in whatever order
     slow         when its average latency over at least `slow_calls_min` calls exceeds both
                  `slow_ratio` times the median of the others and that median plus `slow_gap_s`
     overtaken    when a later copy of the same call, sent to another host, was answered first
@@ -53,7 +56,8 @@ class OutlierEjection(Switchable):
 
     At most a share `share_max` of the hosts is out, yet always one may be, and never the last.
     After Envoy's outlier detection, whose defaults these are; Envoy looks neither at latency nor at
-    hedges, and trusts a host at once. The probes are a breaker's, half open.
+    hedges, counts a failure percentage over an interval and beside the other hosts', of which there
+    are too few here, and trusts a host at once. The probes are a breaker's, half open.
     """
 
     kind: ClassVar[str] = "outlier"
@@ -63,6 +67,7 @@ class OutlierEjection(Switchable):
         edge: str,
         *,
         consecutive: int = 5,
+        failing: int | None = None,
         base_s: float = 30.0,
         base_s_max: float = 300.0,
         share_max: float = 0.1,
@@ -78,6 +83,7 @@ class OutlierEjection(Switchable):
     ) -> None:
         self.edge = edge
         self.consecutive = at_least("consecutive", consecutive, 1)
+        self.failing = None if failing is None else at_least("failing", failing, 1)
         self.base_s = positive("base_s", base_s)
         self.base_s_max = max(base_s, positive("base_s_max", base_s_max))
         self.share_max = share("share_max", share_max)
@@ -133,14 +139,15 @@ class OutlierEjection(Switchable):
         state.latency_s += (latency_s - state.latency_s) * weight
         state.overtaken_run = 0
         state.answered_run += 1
-        if ok and (self.slow_s is None or latency_s <= self.slow_s):
-            state.bad_run = 0
-        else:
-            state.bad_run += 1
+        good = ok and (self.slow_s is None or latency_s <= self.slow_s)
+        state.bad_run = 0 if good else state.bad_run + 1
+        state.last = (state.last << 1 | (not good)) & (1 << LAST) - 1
         if state.out:
             self._judge_probe(host, state)
         elif state.bad_run >= self.consecutive:
             self._eject(host, state, "consecutive")
+        elif self.failing is not None and state.last.bit_count() >= self.failing:
+            self._eject(host, state, "failing", state.last.bit_count())
         elif state.calls >= self.slow_calls_min and self._is_slow(state, state.latency_s):
             self._eject(host, state, "slow")
 
@@ -205,7 +212,7 @@ class OutlierEjection(Switchable):
         usual_s = median(others)
         return latency_s > max(self.slow_ratio * usual_s, usual_s + self.slow_gap_s)
 
-    def _eject(self, name: str, host: _Host, reason: str) -> None:
+    def _eject(self, name: str, host: _Host, reason: str, failures: int = 0) -> None:
         if not self.enabled:
             return
         now = self.clock.monotonic()
@@ -215,7 +222,7 @@ class OutlierEjection(Switchable):
                 return
             forgiven = int((now - host.admitted_at) / self.interval_s)
             host.ejections = max(0, host.ejections - forgiven)
-        failures = host.bad_run or host.overtaken_run
+        failures = failures or host.bad_run or host.overtaken_run
         host.ejections += 1
         host.out = True
         wait_s = min(self.base_s * host.ejections, self.base_s_max)
@@ -227,7 +234,7 @@ class OutlierEjection(Switchable):
     def _renew(host: _Host) -> None:
         """Begin an era: what was counted before is over, calls under way count no more."""
         host.era += 1
-        host.calls = host.bad_run = host.overtaken_run = host.answered_run = 0
+        host.calls = host.bad_run = host.last = host.overtaken_run = host.answered_run = 0
         host.latency_s = 0.0
         host.on_probation = host.probe_out = False
 

@@ -67,6 +67,35 @@ def test_five_bad_calls_in_a_row_eject_and_three_good_probes_readmit(
     assert heard[0].wait_s == 30
 
 
+def test_a_host_that_fails_half_the_time_never_five_in_a_row_is_ejected(
+    clock: FakeClock, heard: list[Event]
+) -> None:
+    ejection = an_ejection(clock, failing=5, listener=heard.append)
+    for _ in range(4):
+        bad(ejection, "one:80", 1)
+        good(ejection, "one:80", 1)
+    assert ejection.available(TWO) == TWO
+    bad(ejection, "one:80", 1)
+    assert ejection.available(TWO) == ["two:80"]
+    assert [(e.reason, e.failures) for e in heard] == [("failing", 5)]
+
+
+def test_bad_calls_are_forgotten_after_ten_more(clock: FakeClock) -> None:
+    ejection = an_ejection(clock, failing=5)
+    for _ in range(20):
+        bad(ejection, "one:80", 2)
+        good(ejection, "one:80", 3)
+    assert ejection.available(TWO) == TWO, "4 of any 10"
+
+
+def test_without_failing_only_calls_in_a_row_count(clock: FakeClock) -> None:
+    ejection = an_ejection(clock)
+    for _ in range(20):
+        bad(ejection, "one:80", 4)
+        good(ejection, "one:80", 1)
+    assert ejection.available(TWO) == TWO
+
+
 def test_on_probation_a_host_has_one_call_at_a_time(clock: FakeClock) -> None:
     ejection = an_ejection(clock)
     bad(ejection, "one:80")
