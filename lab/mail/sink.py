@@ -18,7 +18,7 @@ from typing import Any, cast
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 MAIL_BYTES_MAX = 1024 * 1024
-SHOWN_AT_START = 2000  # of earlier labs: each is about 1 kB of memory, and a container has 40 MB
+SHOWN_AT_START = 2000  # of earlier labs: each is about 1 kB of memory, and a container has 56 MB
 
 
 @dataclass(frozen=True, slots=True)

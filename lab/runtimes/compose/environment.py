@@ -90,6 +90,7 @@ class Environment:
         return {
             "COMPOSE_PROJECT_NAME": project_of(self.port_base),
             "COMPOSE_PROFILES": self.profile,
+            "COMPOSE_FILE": f"{COMPOSE_FILE}:{override_file(self.home)}",
             "LAB_HOME": str(self.home),
             "LAB_RUNS": str(labs_folder() / "runs"),
             "LAB_RUNS_PARENT": str(labs_folder()),
