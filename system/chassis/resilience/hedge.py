@@ -61,16 +61,23 @@ class Hedge(Switchable):
             copies[task] = number
 
         timer = None
-        due = 0.0
+        due = False
         maybe_happened = False
+
+        def ring() -> (
+            None
+        ):  # an event loop's timers may be early by the clock, so that is not asked
+            nonlocal due
+            due = True
+            wake.set()
+
         try:
             start(1)
             launched = 1
             while True:
                 may_launch = launched < self.copies_max
                 if may_launch and timer is None:
-                    timer = self.clock.call_later(self.delay_s, wake.set)
-                    due = self.clock.monotonic() + self.delay_s
+                    timer = self.clock.call_later(self.delay_s, ring)
                 await wake.wait()
                 wake.clear()
                 for task in [task for task in copies if task.done()]:
@@ -84,8 +91,8 @@ class Hedge(Switchable):
                             error.definite = False
                         raise error
                     maybe_happened = maybe_happened or not getattr(error, "definite", False)
-                if may_launch and self.clock.monotonic() >= due - 1e-9:
-                    timer = None
+                if may_launch and due:
+                    timer, due = None, False
                     if self._may_hedge(call):
                         launched += 1
                         start(launched)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,7 @@ from chassis.resilience import (
     RetryBudget,
     TimedOut,
 )
+from chassis.resilience.clock import Timer
 from tests.chassis.resilience.kit import Bank, a_call, failed
 
 
@@ -35,6 +37,19 @@ def test_a_slow_answer_is_overtaken_and_the_loser_cancelled(
 
     clock.run(main())
     assert [e.reason for e in heard] == ["started", "won"]
+
+
+class EarlyClock(FakeClock):
+    """Its timers come a millisecond before their time, as an event loop's may that counts in those."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return super().call_later(seconds - 0.001, callback)
+
+
+def test_a_timer_that_is_early_starts_the_copy_all_the_same() -> None:
+    clock = EarlyClock()
+    bank = Bank(clock, (5, "slow"), (0.2, "fast"))
+    assert clock.run(Hedge(0.1, clock=clock).run(bank, a_call())) == "fast"
 
 
 def test_the_first_copy_may_still_win(clock: FakeClock) -> None:
