@@ -42,7 +42,8 @@ class OutlierEjection(Switchable):
     `record`, `overtaken`, `release`. A host leaves
 
     consecutive  after so many bad calls in a row (failed, or longer than `slow_s`)
-    failing      when so many of its last 10 calls were bad, in whatever order
+    failing      when so many of its last 10 calls were bad, in whatever order, and of no other host
+                 half as many: what all of them suffer is no outlier, and fewer hosts bear it worse
     slow         when its average latency over at least `slow_calls_min` calls exceeds both
                  `slow_ratio` times the median of the others and that median plus `slow_gap_s`
     overtaken    when a later copy of the same call, sent to another host, was answered first
@@ -146,7 +147,7 @@ class OutlierEjection(Switchable):
             self._judge_probe(host, state)
         elif state.bad_run >= self.consecutive:
             self._eject(host, state, "consecutive")
-        elif self.failing is not None and state.last.bit_count() >= self.failing:
+        elif self._is_failing(state):
             self._eject(host, state, "failing", state.last.bit_count())
         elif state.calls >= self.slow_calls_min and self._is_slow(state, state.latency_s):
             self._eject(host, state, "slow")
@@ -193,10 +194,24 @@ class OutlierEjection(Switchable):
             host.out = False
             now = host.admitted_at = self.clock.monotonic()
             self._renew(host)
-            for other in self._hosts.values():  # averages compare the same time, or not at all
+            for (
+                other
+            ) in self._hosts.values():  # hosts are compared over the same time, or not at all
                 if not other.out:
-                    other.calls, other.latency_s = 0, 0.0
+                    other.calls, other.latency_s, other.last = 0, 0.0, 0
             self._tell(now, "readmission", name, "probes_passed", host)
+
+    def _is_failing(self, host: _Host) -> bool:
+        """Whether many of the host's last calls were bad, and few of the others'."""
+        return (
+            self.failing is not None
+            and host.last.bit_count() >= self.failing
+            and all(
+                2 * other.last.bit_count() < self.failing
+                for other in self._hosts.values()
+                if other is not host and not other.out
+            )
+        )
 
     def _is_slow(self, host: _Host, latency_s: float) -> bool:
         """Whether a host with this average is slow beside the others."""

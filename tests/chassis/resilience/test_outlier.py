@@ -80,6 +80,27 @@ def test_a_host_that_fails_half_the_time_never_five_in_a_row_is_ejected(
     assert [(e.reason, e.failures) for e in heard] == [("failing", 5)]
 
 
+def test_what_all_hosts_suffer_ejects_none(clock: FakeClock) -> None:
+    ejection = an_ejection(clock, failing=5)
+    for _ in range(10):
+        for host in TWO:
+            bad(ejection, host, 2)
+            good(ejection, host, 1)
+    assert ejection.available(TWO) == TWO
+
+
+def test_a_readmission_forgets_what_the_others_went_through_meanwhile(clock: FakeClock) -> None:
+    ejection = an_ejection(clock, failing=5)
+    bad(ejection, "one:80")
+    for _ in range(3):  # the storm goes on at the other, which is the last one and stays
+        bad(ejection, "two:80", 3)
+        good(ejection, "two:80", 1)
+    clock.tick(30)
+    good(ejection, "one:80")
+    bad(ejection, "two:80", 1)
+    assert ejection.available(TWO) == TWO
+
+
 def test_bad_calls_are_forgotten_after_ten_more(clock: FakeClock) -> None:
     ejection = an_ejection(clock, failing=5)
     for _ in range(20):
