@@ -40,10 +40,8 @@ def valkey(port: int) -> Probe:
 
 def fluentd(port: int) -> Probe:
     """Acknowledges a message of no events. Forward Protocol Specification v1, "Response"."""
-    chunk = (
-        b"\xa5chunk\xa4none"  # msgpack: ["lab", [], {"chunk": "none"}], answered {"ack": "none"}
-    )
-    message = b"\x93\xa3lab\x90\x81" + chunk
+    # msgpack: ["lab", [], {"chunk": "none"}], answered {"ack": "none"}
+    message = b"\x93\xa3lab\x90\x81\xa5chunk\xa4none"
 
     async def probe() -> bool:
         return (await ask(port, message, 10)) == b"\x81\xa3ack\xa4none"

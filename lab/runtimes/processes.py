@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -63,7 +62,7 @@ class ProcessesRuntime(SupervisedRuntime):
                     )
                     lab.proxy_token = "" if open_proxy else lab.token
                 self._supervise(lab, restart_delay_s, lock, on_progress)
-            (self.home.parent / "current").write_text(f"{self.port_base}\n")
+            self._set_current()
             return Up(False, round(time.monotonic() - began, 2), cleaned)
         except KeyboardInterrupt:
             if self._supervisor is not None:  # it may have come when all was up and let go
@@ -77,10 +76,7 @@ class ProcessesRuntime(SupervisedRuntime):
             if lock is None:
                 raise StateError(f"the lab in {self.home} was started again meanwhile")
             left = leftovers.clean(self.home)
-        current = self.home.parent / "current"
-        with suppress(OSError):
-            if current.read_text().strip() == str(self.port_base):
-                current.unlink()
+        self._unset_current()
         if self._supervisor is not None:
             self._supervisor.wait()
         return was_up or bool(left)

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ class SupervisedRuntime:
         if not answer["ready"]:
             raise UpFailed([f"could not be started again: {', '.join(healed)}; see `lab status`"])
         return Up(True, round(time.monotonic() - began, 2), healed=healed)
+
+    def _set_current(self) -> None:
+        """The newest lab: the one that is meant when none is named."""
+        (self.home.parent / "current").write_text(f"{self.port_base}\n")
+
+    def _unset_current(self) -> None:
+        current = self.home.parent / "current"
+        with suppress(OSError):
+            if current.read_text().strip() == str(self.port_base):
+                current.unlink()
 
     def _end_supervisor(self) -> bool:
         try:

@@ -10,9 +10,8 @@ import yaml
 from lab import topology as topologies
 from lab.render import compose
 from lab.runtimes.compose.environment import instances_of, override_file, write_override
-from lab.runtimes.compose.parts import STORES
 from lab.state import Lab
-from lab.topology import PROJECT
+from lab.topology import PROJECT, STORES
 
 
 @pytest.fixture

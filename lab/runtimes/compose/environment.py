@@ -13,7 +13,7 @@ from lab.render import compose as rendered
 from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
-from lab.runtimes.compose.parts import HEALTH, PROBES, asked_by_the_lab, service_of
+from lab.runtimes.compose.parts import HEALTH, PROBES, service_of
 from lab.runtimes.compose.tool import Compose
 from lab.runtimes.compose.wiring import PROXY, ContainerWiring
 from lab.runtimes.homes import prepare
@@ -152,9 +152,10 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
         services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
         if not lab.proxy_token:
             services[PROXY] = {"command": _without_token()}
+    # All of these the lab asks over a port of the host. A check of the engine's starts a program in the container,
+    # 0.1 s of CPU; two dozen that were started together come together, and stalled two cores for a second or two.
     for name in {*instances, *HEALTH, *PROBES}:
-        if asked_by_the_lab(name, topology):
-            services.setdefault(name, {})["healthcheck"] = {"disable": True}
+        services.setdefault(name, {})["healthcheck"] = {"disable": True}
     text = json.dumps({"services": services}, indent=1)  # JSON is YAML
     write_whole(override_file(home), text + "\n", mode=0o600)
 

@@ -8,9 +8,9 @@ from lab.runtimes import probes
 from lab.runtimes.children import OnExit
 from lab.runtimes.keeper import Plan
 from lab.runtimes.probes import Probe
-from lab.topology import Topology
+from lab.topology import STORES, Topology
 
-SERVERS = ("postgres", "valkey", "nats", "nginx")
+SERVERS = (*STORES, "nginx")
 TOOLS = ("mail", "recorder", "proxy", "watch")
 # name: the port it answers on and the path that says so; of the others the engine's health check is asked
 HEALTH = {
@@ -26,7 +26,6 @@ HEALTH = {
     "grafana": ("grafana", "/api/health"),
 }
 PROBES = {"postgres": probes.postgres, "valkey": probes.valkey, "fluentd": probes.fluentd}
-STORES = ("postgres", "valkey", "nats")  # what the services need when they start
 
 
 def plan_of(
@@ -45,15 +44,6 @@ def plan_of(
         port, ready = _asked(name, ports) or (ports.get(name, 0), healthy)
     ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
     return Plan(name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service)
-
-
-def asked_by_the_lab(name: str, topology: Topology) -> bool:
-    """Whether the lab asks it over a port of the host, so that nobody needs the engine's opinion on its health.
-
-    Each health check of the engine starts a program in the container, 0.1 s of CPU; two dozen containers that were
-    started together do so together, and stalled two cores for a second or two every ten.
-    """
-    return name in HEALTH or name in PROBES or bool(service_of(name, topology))
 
 
 def service_of(name: str, topology: Topology) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from lab.runtimes.compose.environment import (
     write_inside,
     write_override,
 )
-from lab.runtimes.compose.parts import STORES, silent_stores
+from lab.runtimes.compose.parts import silent_stores
 from lab.runtimes.compose.tool import Compose, EngineError
 from lab.runtimes.detached import Detached, UpFailed
 from lab.runtimes.runtime import Progress, Up
 from lab.runtimes.servers import POSTGRES_USER, postgres_url
 from lab.runtimes.supervised import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError
-from lab.topology import Topology, nearest
+from lab.topology import STORES, Topology, nearest
 
 SUPERVISOR = "lab.runtimes.compose.supervisor"
 NAME = "compose"
@@ -44,7 +43,7 @@ HTTP = {
     **{name: name for name in ("mail_page", "recorder", "control", "locust_ui", "jaeger")},
     **{name: name for name in ("prometheus", "alertmanager", "grafana", "jupyter", "watch")},
 }
-NOT_OPENED = ("locust_ui", "jaeger_otlp", "proxy", "jupyter")
+NOT_OPENED = ("locust_ui", "jaeger_otlp", "proxy")
 SMALL_LACKS = ("recorder", "alertmanager", "grafana", "watch", "fluentd")
 
 
@@ -103,7 +102,7 @@ class ComposeRuntime(SupervisedRuntime):
             compose = compose_of(self.home, self.profile, proxied=lab.proxied)
             try:
                 self._bring_up(compose, topology, lab, lock, on_progress, fresh=fresh)
-                (self.home.parent / "current").write_text(f"{self.port_base}\n")
+                self._set_current()
             except BaseException:
                 if self._supervisor is not None:
                     self._supervisor.end()
@@ -119,10 +118,7 @@ class ComposeRuntime(SupervisedRuntime):
                 raise StateError(f"the lab in {self.home} was started again meanwhile")
             tool.check()
             was_up = self._take_down(fresh=False) or was_up
-        current = self.home.parent / "current"
-        with suppress(OSError):
-            if current.read_text().strip() == str(self.port_base):
-                current.unlink()
+        self._unset_current()
         return was_up
 
     def status(self, *, live: bool = True) -> dict[str, Any]:
@@ -168,9 +164,7 @@ class ComposeRuntime(SupervisedRuntime):
 
     def _check_ports(self, topology: Topology) -> None:
         numbers = topology.ports(self.port_base)
-        opened = {
-            k: p for k, p in numbers.items() if k not in ("locust_ui", "jaeger_otlp", "proxy")
-        }
+        opened = {name: port for name, port in numbers.items() if name not in NOT_OPENED}
         if busy := ports.taken(opened):
             advice = "end it, or choose other ports with `--port-base`"
             raise UpFailed([*map(str, busy), advice])

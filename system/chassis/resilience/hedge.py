@@ -64,10 +64,8 @@ class Hedge(Switchable):
         due = False
         maybe_happened = False
 
-        def ring() -> (
-            None
-        ):  # an event loop's timers may be early by the clock, so that is not asked
-            nonlocal due
+        def ring() -> None:
+            nonlocal due  # told, and not read off the clock: by it an event loop's timer may be early
             due = True
             wake.set()
 

@@ -159,17 +159,20 @@ class OutlierEjection(Switchable):
             return
         state.answered_run = 0
         state.overtaken_run += 1
-        others = [other for other in self._hosts.values() if other is not state and not other.out]
         if state.out:
             self._eject(host, state, "probe_overtaken")
         elif state.overtaken_run >= self.overtaken_max and all(
-            other.answered_run >= self.overtaken_max for other in others
+            other.answered_run >= self.overtaken_max for other in self._others(state)
         ):
             self._eject(host, state, "overtaken")
 
     def release(self, host: str, era: int) -> None:
         """The call ended in a way that says nothing of the host."""
         self._ended(host, era)
+
+    def _others(self, host: _Host) -> list[_Host]:
+        """All but this one that are not out."""
+        return [other for other in self._hosts.values() if other is not host and not other.out]
 
     def _usable(self, host: _Host, now: float) -> bool:
         return not host.out or (now >= host.waits_until and not host.probe_out)
@@ -194,11 +197,9 @@ class OutlierEjection(Switchable):
             host.out = False
             now = host.admitted_at = self.clock.monotonic()
             self._renew(host)
-            for (
-                other
-            ) in self._hosts.values():  # hosts are compared over the same time, or not at all
-                if not other.out:
-                    other.calls, other.latency_s, other.last = 0, 0.0, 0
+            # hosts are compared over the same time, or not at all
+            for other in self._others(host):
+                other.calls, other.latency_s, other.last = 0, 0.0, 0
             self._tell(now, "readmission", name, "probes_passed", host)
 
     def _is_failing(self, host: _Host) -> bool:
@@ -206,11 +207,7 @@ class OutlierEjection(Switchable):
         return (
             self.failing is not None
             and host.last.bit_count() >= self.failing
-            and all(
-                2 * other.last.bit_count() < self.failing
-                for other in self._hosts.values()
-                if other is not host and not other.out
-            )
+            and all(2 * other.last.bit_count() < self.failing for other in self._others(host))
         )
 
     def _is_slow(self, host: _Host, latency_s: float) -> bool:
@@ -218,9 +215,7 @@ class OutlierEjection(Switchable):
         if self.slow_ratio is None:
             return False
         others = [
-            other.latency_s
-            for other in self._hosts.values()
-            if other is not host and not other.out and other.calls >= self.slow_calls_min
+            other.latency_s for other in self._others(host) if other.calls >= self.slow_calls_min
         ]
         if not others:
             return False
