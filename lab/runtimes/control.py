@@ -4,7 +4,7 @@ Every request needs `Authorization: Bearer <token of lab.json>`. A target is an 
 (`orders`: all its instances), a server or tool (`postgres`, `nginx`, `mail`).
 
     GET  /status?live=1
-    POST /kill     {"target", "signal": "KILL", "restart": true}  -> {"killed": [{"name", "pid"}]}
+    POST /kill     {"target", "signal": "KILL", "restart": true}  -> {"killed": [{"name", "pid"}]}, ended
     POST /signal   {"target", "signal"}                          the same; STOP and CONT pause and go on
     POST /restart  {"target"}                                    stops in good order and starts again
     POST /scale    {"service", "replicas": 0..10}
@@ -14,6 +14,7 @@ Every request needs `Authorization: Bearer <token of lab.json>`. A target is an 
     DELETE /faults?target=                                       {"removed": n}
 """
 
+import asyncio
 import signal
 from typing import Any
 
@@ -63,9 +64,12 @@ class Control:
         if not keepers:
             raise HttpError(409, f"{body['target']} is not running; `lab status` says more")
         killed = [{"name": each.plan.name, "pid": each.pid} for each in keepers]
+        identities = [each.identity for each in keepers]
         self._supervisor.log("warning", f"sending {name}", killed=killed)
         for keeper in keepers:
             keeper.send(number, restart=body.get("restart", True) is not False)
+        if number is signal.SIGKILL:  # or a heal that follows would take the dead for ready
+            await asyncio.gather(*map(Keeper.gone, keepers, identities))
         return {"signal": name, "killed": killed}
 
     async def _restart(self, body: dict[str, Any]) -> dict[str, Any]:

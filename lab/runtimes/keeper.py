@@ -19,6 +19,7 @@ RESTART_DELAY_S = 1.0
 RESTART_DELAY_S_MAX = 30.0
 STEADY_S = 10.0  # alive for so long: the next crash is not of the same loop
 READY_S = 60.0
+GONE_S = 5.0
 
 
 class State(StrEnum):
@@ -99,14 +100,13 @@ class Keeper:
 
     async def ready(self, timeout_s: float = READY_S + 5) -> bool:
         """Wait until it is ready; False if it crashed, was stopped, or was not ready in time."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self.state not in (State.READY, State.STOPPED, State.BACKOFF):
-                    self._settled.clear()
-                    await self._settled.wait()
-        except TimeoutError:
-            return False
+        down_or_ready = (State.READY, State.STOPPED, State.BACKOFF)
+        await self._until(lambda: self.state in down_or_ready, timeout_s)
         return self.state is State.READY
+
+    async def gone(self, identity: str) -> bool:
+        """Wait until the end of the process of this identity is known here; False after `GONE_S`."""
+        return await self._until(lambda: self.identity != identity, GONE_S)
 
     def send(self, number: signal.Signals, *, restart: bool) -> None:
         """Signal the process; without `restart` its end is final. Raises ProcessLookupError."""
@@ -222,6 +222,15 @@ class Keeper:
         # the identity: between a death and our hearing of it the pid may be somebody else's
         if self.pid and pids.same(self.pid, self.identity):
             pids.send(self.pid, number)
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Look again at each change of state; False if it was not so in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self._settled.clear()
+                    await self._settled.wait()
+        return condition()
 
     def _change(self, state: State) -> None:
         self.state = state

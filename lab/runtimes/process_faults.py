@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from lab.runtimes.keeper import READY_S, Holding, HoldRefused, Keeper, State
+from lab.runtimes.keeper import GONE_S, READY_S, Holding, HoldRefused, Keeper, State
 from lab.runtimes.process_kinds import KINDS, TTL_S_MAX
 
-GONE_S = 5.0
 LOOK_S = 0.005
 HISTORY_MAX = 1000
 FIELDS = ("id", "kind", "target", "ttl_s", "attributes", "scope", "point", "seed")
@@ -126,7 +125,7 @@ class ProcessFaults:
             fault.effective_s, fault.hits = time.time(), 1
             self._tell(fault, "effective")
         if fault.kind != "pause":
-            await _until(lambda: keeper.pid != pid)  # the keeper has heard of it
+            await keeper.gone(identity)
             fault.evidence["exit"] = keeper.last_exit
         if fault.ttl_s is None:
             self._spawn(self._until_back(fault))

@@ -85,7 +85,9 @@ def shop(api: str) -> str:
     shopper = Shopper(api, email)
     for path in ("/products", "/products/SKU-0007", "/categories", "/me"):
         assert shopper.get(path).status == 200, path
-    kept, cancelled = (shopper.place(sku="SKU-0007").body["id"] for _ in range(2))
+    orders = [shopper.place(sku="SKU-0007") for _ in range(2)]
+    assert all(order.status in (201, 202) for order in orders), [order.body for order in orders]
+    kept, cancelled = (order.body["id"] for order in orders)
     assert shopper.post(f"/orders/{cancelled}/cancel", None).status in (200, 202)
 
     def mailed() -> Any:

@@ -58,12 +58,22 @@ def test_a_killed_instance_is_back_after_the_restart_delay(stub_lab: ProcessesRu
 
 def test_killed_for_good_stays_down_until_up_heals_it(stub_lab: ProcessesRuntime) -> None:
     stub_lab.kill("front-2", restart=False)
-    wait_until(lambda: process(stub_lab, "front-2")["state"] == "stopped", "stopped")
+    assert process(stub_lab, "front-2")["state"] == "stopped"
     assert not stub_lab.status()["ready"]
     with pytest.raises(ControlError, match="front-2 is not running"):
         stub_lab.kill("front-2")
     assert stub_lab.up().healed == ["front-2"]
     assert stub_lab.status()["ready"]
+
+
+def test_up_right_after_a_kill_does_not_take_the_dead_for_ready(
+    stub_lab: ProcessesRuntime,
+) -> None:
+    killed = ["front-1", "front-2", "back-1"]
+    for name in killed:
+        stub_lab.kill(name, restart=False)
+    assert stub_lab.up().healed == killed
+    assert [process(stub_lab, name)["state"] for name in killed] == ["ready"] * 3
 
 
 @pytest.mark.parametrize("name", ["back-1", "postgres", "nginx", "nats"])
