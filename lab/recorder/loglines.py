@@ -1,10 +1,10 @@
-"""One line a service wrote to its log: which table it belongs to, and the row it becomes."""
+"""One line a service wrote to its log: which table it belongs to, and the rows it becomes."""
 
 from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 from lab.recorder.jsontext import parse
 
@@ -14,6 +14,7 @@ BREAKER_FIELDS = (
     *("service", "instance", "edge", "policy", "kind", "state", "previous", "reason"),
     *("n", "failures", "slow"),
 )
+EVALUATION_FIELDS = ("time", "edge", "policy", "state", "n", "failures", "slow")
 FAULT_FIELDS = (
     *("fault_id", "kind", "target", "point", "scope", "attributes", "seed", "ttl_s", "hits"),
 )
@@ -25,8 +26,8 @@ PHASE_COLUMN = {
 }
 
 
-def row_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes]:
-    """(table, the row as one JSON line) of a raw log line of `instance`'s file, read at `now_s`."""
+def rows_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes, int]:
+    """(table, the rows as JSON lines, how many) of a raw log line of `instance`'s file, read at `now_s`."""
     try:
         record = parse(line)
     except ValueError:
@@ -35,22 +36,25 @@ def row_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes]:
         # A traceback, a server's own format: keep the words, the file says who spoke.
         record = {"message": line.decode("utf-8", "replace")}
     record.setdefault("instance", instance)
-    return row_of_record(record, now_s)
+    return rows_of_record(record, now_s)
 
 
-def row_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes]:
+def rows_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes, int]:
     """The same of a record that was read already: a line that a log forwarder took apart."""
     instance = str(record.setdefault("instance", ""))
     record.setdefault("service", instance.rpartition("-")[0] or instance)
     time_s = record.get("time")
-    if isinstance(time_s, bool) or not isinstance(time_s, int | float) or not isfinite(time_s):
+    if not _is_time(time_s):
         time_s = now_s
     event = record.get("event")
     if event == "breaker":
-        return "breakers", _dump(_breaker(record, time_s))
+        return "breakers", _dump(_breaker(record, time_s)), 1
+    if event == "evaluations" and (evaluations := _evaluations(record)):
+        rows = [_dump(_breaker(each, each["time"])) for each in evaluations]
+        return "breakers", b"".join(rows), len(rows)
     if event == "fault" and record.get("fault_id"):
-        return "faults", _dump(_fault(record, time_s))
-    return "logs", _dump(_log(record, time_s))
+        return "faults", _dump(_fault(record, time_s)), 1
+    return "logs", _dump(_log(record, time_s)), 1
 
 
 def records_of(body: bytes) -> list[dict[str, Any]]:
@@ -82,6 +86,21 @@ def _breaker(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     return row
 
 
+def _evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each as if it had a line of its own; none if the line is not as it should be."""
+    whole = {name: value for name, value in record.items() if name != "rows"}
+    whole |= {"kind": "evaluation", "previous": "", "reason": ""}
+    rows = record.get("rows")
+    if not isinstance(rows, list):
+        return []
+    each = [
+        whole | dict(zip(EVALUATION_FIELDS, row, strict=True))
+        for row in rows
+        if isinstance(row, list) and len(row) == len(EVALUATION_FIELDS) and _is_time(row[0])
+    ]
+    return each if len(each) == len(rows) else []
+
+
 def _fault(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     """A part of a fault's row: the rows with one fault_id are merged when the archive is read."""
     row = {name: record[name] for name in FAULT_FIELDS if record.get(name) is not None}
@@ -93,6 +112,10 @@ def _fault(record: dict[str, Any], time_s: float) -> dict[str, Any]:
         if record.get(column) is not None:
             row[column] = record[column]
     return row
+
+
+def _is_time(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _string(value: Any) -> str | None:

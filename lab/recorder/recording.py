@@ -14,7 +14,7 @@ from typing import Any
 from lab.recorder.compaction import Compaction
 from lab.recorder.exposition import Exposition
 from lab.recorder.labfile import LabFile
-from lab.recorder.loglines import row_of, row_of_record
+from lab.recorder.loglines import rows_of, rows_of_record
 from lab.recorder.progress import Progress
 from lab.recorder.scrape import Scraper, scrape_each_second
 from lab.recorder.tail import Tail
@@ -67,7 +67,7 @@ class Recording:
     def add_logs(self, records: list[dict[str, Any]]) -> bool:
         """False when some were shed."""
         now_s = self._clock()
-        taken = [self._writer.add(*row_of_record(record, now_s)) for record in records]
+        taken = [self._writer.add(*rows_of_record(record, now_s)) for record in records]
         return all(taken)
 
     def refuse(self, signal: str) -> None:
@@ -124,7 +124,7 @@ class Recording:
 
     async def _read_logs(self) -> None:
         for number, (instance, line) in enumerate(self._tail.poll(), start=1):
-            self._writer.add(*row_of(line, instance, self._clock()))
+            self._writer.add(*rows_of(line, instance, self._clock()))
             if number % LINES_A_TURN == 0:
                 await asyncio.sleep(0)
 

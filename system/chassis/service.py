@@ -14,7 +14,17 @@ import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
-from chassis import clock, faults, idempotency, lab, operations, saturation, store, telemetry
+from chassis import (
+    clock,
+    decisions,
+    faults,
+    idempotency,
+    lab,
+    operations,
+    saturation,
+    store,
+    telemetry,
+)
 from chassis.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.client import ServiceClient, open_session
 from chassis.clock import SystemClock
@@ -302,6 +312,7 @@ def create_app(
             yield
         finally:
             await service.close()
+            decisions.flush()
             await asyncio.to_thread(provider.shutdown)
 
     app = FastAPI(

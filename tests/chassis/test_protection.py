@@ -1,6 +1,8 @@
 """The policies of the edges: read from resilience.toml, switched at run time, told to the outside."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from chassis import protection, telemetry
+from chassis import decisions, protection, telemetry
 from chassis.clock import SystemClock
 from chassis.decisions import tell
 from chassis.protection import Protection
@@ -19,7 +21,7 @@ from chassis.resilience.events import Event
 from chassis.resilience.policy import Call
 from chassis.resilience.profile import PROFILES, ProfileError
 from chassis.settings import Settings
-from lab.recorder.loglines import row_of
+from lab.recorder.loglines import rows_of
 from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
 
@@ -159,7 +161,7 @@ def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
     )  # fmt: skip
     tell(event)
     assert REGISTRY.get_sample_value("resilience_events_total", labels) == before + 1
-    table, row = row_of(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
+    table, row, _ = rows_of(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
     told = json.loads(row)
     assert table == "breakers"
     assert {name: told[name] for name in ("service", "instance", "edge", "policy", "kind")} == {
@@ -168,6 +170,58 @@ def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
     }  # fmt: skip
     assert (told["reason"], told["n"], told["failures"], told["slow"]) == ("slow", 2, 1, 0)
     assert told["details"] == {"arm": "control", "wait_s": 5.0, "host": "bank-2"}
+
+
+def evaluated(n: int) -> Event:
+    return Event(1.0, "payments->bank", "breaker", "evaluation", state="closed", n=n, failures=1)
+
+
+def told(text: str) -> list[tuple[str, list[int]]]:
+    """Of each line its event, and the `n` of its evaluations."""
+    lines = map(json.loads, text.splitlines())
+    return [(line["event"], [row[4] for row in line.get("rows", ())]) for line in lines]
+
+
+async def test_evaluations_are_gathered_into_one_line_of_no_trace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "GATHER_S", 0.05)
+    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    with TracerProvider().get_tracer("test").start_as_current_span("GET /x"):
+        for n in (1, 2, 3):
+            tell(evaluated(n))
+    assert capsys.readouterr().out == ""
+    said = []
+    async with asyncio.timeout(5):
+        while not said:
+            await asyncio.sleep(0.01)
+            said = capsys.readouterr().out.splitlines()
+    assert told(said[0]) == [("evaluations", [1, 2, 3])]
+    assert "trace_id" not in json.loads(said[0])
+    table, lines, count = rows_of(said[0].encode(), "payments-1", 0.0)
+    assert (table, count) == ("breakers", 3)
+    row = json.loads(lines.splitlines()[2])
+    assert row.pop("time_s") == pytest.approx(time.time(), abs=5)
+    assert row == {
+        "service": "payments", "instance": "payments-1", "edge": "payments->bank", "policy": "breaker",
+        "kind": "evaluation", "state": "closed", "previous": "", "reason": "", "n": 3, "failures": 1,
+        "slow": 0, "details": {"arm": "control"},
+    }  # fmt: skip
+
+
+async def test_what_led_to_a_decision_is_told_before_it_and_a_line_is_not_too_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    for n in range(decisions.GATHERED_MAX + 2):
+        tell(evaluated(n))
+    tell(Event(1.0, "payments->bank", "breaker", "transition", state="open", previous="closed"))
+    text = capsys.readouterr().out
+    first, rest, transition = told(text)
+    most = decisions.GATHERED_MAX
+    assert (first[1], rest[1]) == ([*range(most)], [most, most + 1])
+    assert transition == ("breaker", [])
+    assert max(map(len, text.splitlines())) < 16_000, "Docker would cut it"
 
 
 def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> None:

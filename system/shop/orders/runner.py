@@ -146,7 +146,6 @@ class SagaRunner:
         self, progress: Progress, step: Step, action: Callable[[Ports, Any], Awaitable[None]]
     ) -> Progress | None:
         name = action.__name__
-        self._tell(progress, name, "started")
         with telemetry.tracer().start_as_current_span(
             f"saga {name}", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -170,8 +169,8 @@ class SagaRunner:
         return progress.done()
 
     def _tell(self, progress: Progress, step: str, phase: str, **more: str) -> None:
-        if phase != "started":
-            STEPS.labels(step, phase).inc()
+        """How a step ended: that it began is in the saga's log and, by its span, in the trace."""
+        STEPS.labels(step, phase).inc()
         self._record("saga", order_id=progress.order.id, step=step, phase=phase, **more)
 
     async def _park(self, progress: Progress, asked_s: float = 0.0) -> None:

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from chassis import telemetry
+from chassis import decisions, telemetry
 from chassis.decisions import tell
 from chassis.resilience import (
     Call,
@@ -180,9 +180,11 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
         scene: Callable[[], Awaitable[None]] = getattr(Scenes(clock), name)
         with provider.get_tracer("test").start_as_current_span(name):
             clock.run(scene())
+    decisions.flush()
     said = capsys.readouterr().out.encode()
     recorder.write("payments-1", said)
-    until(lambda: len(rows(run_dir, "breakers")) == said.count(b"\n"))
+    decided = sum(len(json.loads(line).get("rows", "1")) for line in said.splitlines())
+    until(lambda: len(rows(run_dir, "breakers")) == decided)
     recorder.stop()
     archive.seal(run_dir)
     assert (run_dir / "breakers.parquet").exists()

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from lab.archive import Run
 from lab.archive.tables import read_table
-from lab.recorder.loglines import records_of, row_of, row_of_record
+from lab.recorder.loglines import records_of, rows_of, rows_of_record
 from lab.recorder.otlp import lines_from_json, lines_from_protobuf
 from lab.recorder.otlp_logs import records_from_json, records_from_protobuf
 
@@ -111,15 +111,44 @@ def test_whatever_is_taken_can_be_read_back(
             continue
     for record in records:
         body = json.dumps(record).encode()
-        written["logs"] += [row_of_record(read, 1.0)[1] for read in records_of(body)]
+        written["logs"] += [rows_of_record(read, 1.0)[1] for read in records_of(body)]
     for line in lines:
-        table, row = row_of(line, "orders-1", 1.0)
+        table, row, _ = rows_of(line, "orders-1", 1.0)
         written[table].append(row)
     for table, rows in written.items():
         (tmp_path / f"{table}.ndjson").write_bytes(b"".join(rows))
     with duckdb.connect() as connection:
         read = {table: len(read_table(connection, tmp_path, table)) for table in written}
     assert read == {table: len(rows) - 1 for table, rows in written.items()}
+
+
+ROW = [1.5, "payments->bank", "breaker", "closed", 10, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "gathered",
+    [
+        *(None, [], {}, 7, "rows", [[]], [7], [ROW[:-1]], [[*ROW, 1]], [["soon", *ROW[1:]]]),
+        *([[True, *ROW[1:]]], [[None, *ROW[1:]]], [ROW, "and another"]),
+    ],
+)
+def test_gathered_evaluations_that_are_none_stay_a_line_of_the_log(gathered: Any) -> None:
+    def told(rows: Any) -> tuple[str, bytes, int]:
+        record = {"event": "evaluations", "message": "evaluations", "rows": rows}
+        return rows_of(json.dumps(record).encode(), "payments-1", 1.0)
+
+    table, row, count = told(gathered)
+    assert (table, count) == ("logs", 1)
+    assert json.loads(row)["attributes"]["rows"] == gathered
+    assert (told([ROW, ROW])[0], told([ROW, ROW])[2]) == ("breakers", 2)
+
+
+@pytest.mark.parametrize("odd", [10**30, -1, 1.5, "many", [], {}, None, True])
+def test_odd_figures_of_an_evaluation_cost_no_other_row(tmp_path: Path, odd: Any) -> None:
+    record = {"event": "evaluations", "rows": [ROW, [*ROW[:4], odd, odd, odd], ROW]}
+    _, lines, count = rows_of(json.dumps(record).encode(), "payments-1", 1.0)
+    (tmp_path / "breakers.ndjson").write_bytes(lines)
+    assert len(Run(tmp_path).frame("breakers")) == count == 3
 
 
 @given(st.binary(max_size=200))
