@@ -14,6 +14,10 @@ from chassis.pool import MeasuredPool
 
 log = logging.getLogger("chassis.store")
 CONNECT_S = 30.0
+# A burst does not wait for connections to be opened, 25 ms of CPU each. One that lost its server without a word is
+# found out by its next user, who waits STATEMENT_S for it: so none is kept for ever.
+POOL_SIZE_MIN = 4
+IDLE_S = 300.0
 CHASSIS_SCHEMA = Path(__file__).with_name("schema.sql")
 
 Pool = asyncpg.Pool
@@ -28,14 +32,14 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
         try:
             pool: Pool = await MeasuredPool(
                 url,
-                min_size=1,
+                min_size=min(POOL_SIZE_MIN, size_max),
                 max_size=size_max,
                 max_queries=50_000,
                 loop=None,
                 record_class=asyncpg.Record,
                 timeout=2,
                 command_timeout=STATEMENT_S,
-                max_inactive_connection_lifetime=60,
+                max_inactive_connection_lifetime=IDLE_S,
                 server_settings={"jit": "off"},
                 reset=_keep,
                 connection_class=Connection,

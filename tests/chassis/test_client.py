@@ -72,7 +72,8 @@ async def test_a_silent_host_is_a_definite_failure_long_before_the_attempts_time
     with pytest.raises(CallError) as caught:
         await client.get("/echo")
     took_s = time.monotonic() - began
-    assert CONNECT_S * 0.9 <= took_s < 0.9  # an attempt may take 1 s
+    assert took_s >= CONNECT_S * 0.9
+    # what an attempt's own timeout ends is not definite
     assert (caught.value.definite, caught.value.retryable) == (True, True)
 
 

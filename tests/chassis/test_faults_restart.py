@@ -66,7 +66,7 @@ def test_a_crash_loop_kills_each_process_after_its_time_until_the_ttl(mortal: Su
     began = time.monotonic()
     fault = mortal.add("crash_loop", attributes={"after_s": 0.3}, ttl_s=300)
     assert mortal.wait() == -signal.SIGKILL
-    assert 0.25 <= time.monotonic() - began < 1.5
+    assert 0.25 <= time.monotonic() - began < 10
     # each next process dies by itself, whether it gets ready in its time or not
     for _ in range(2):
         with contextlib.suppress(AssertionError):
@@ -140,7 +140,7 @@ def test_a_graceful_end_does_not_wait_for_what_a_fault_holds(mortal: Subject) ->
     mortal.add("lock", attributes={"table": "rows"}, ttl_s=60)
     began = time.monotonic()
     assert mortal.stop() in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_an_unreadable_file_of_kept_faults_is_reported_and_forgotten(mortal: Subject) -> None:

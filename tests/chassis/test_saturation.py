@@ -6,6 +6,7 @@ import time
 
 from chassis.clock import SystemClock
 from chassis.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
+from chassis.store import POOL_SIZE_MIN
 from tests.chassis.conftest import Echo
 
 
@@ -31,6 +32,11 @@ async def metrics(echo: Echo) -> dict[str, float]:
     _, text, _ = await echo.call("GET", "/metrics")
     samples = re.findall(r"^([a-z_]+(?:{.*})?) (\S+)$", text.decode(), re.MULTILINE)
     return {name: float(value) for name, value in samples}
+
+
+async def test_connections_are_open_before_the_first_request_wants_them(echo: Echo) -> None:
+    (pool,) = echo.service.injector.host.pools
+    assert pool.get_size() >= POOL_SIZE_MIN > 1
 
 
 async def test_who_waits_for_a_connection_is_seen_and_how_long_too(echo: Echo) -> None:

