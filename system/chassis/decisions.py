@@ -69,5 +69,6 @@ def _gather(event: Event) -> None:
         return
     if len(_gathered) == 1:
         loop.call_later(GATHER_S, flush)
+    # by age too: what an ended loop gathered has no timer any more
     elif len(_gathered) == GATHERED_MAX or now - _gathered[0][0] > GATHER_S:
         flush()

@@ -319,6 +319,8 @@ class Shop:
                 **{"phase": phase, "at": START_S + self.clock.now_s},
             }
         )
+        if phase == "started":
+            return  # of that the shop tells no line
         fields = {"event": "saga", "order_id": checkout.order_id, "step": step, "phase": phase}
         self.tables["logs"].append(
             {
