@@ -14,6 +14,7 @@ from lab.analysis.slis import SliResult
 from lab.archive import Run
 
 DROPPED_SHARE_MAX = 0.01
+ON_TIME = "requests left when they were due"
 SEND_LAG_P99_MS_MAX = 100.0  # later than that, the load was not the one that was planned
 
 
@@ -99,13 +100,12 @@ def _load_delivered(run: Run) -> Check:
 
 
 def _load_on_time(run: Run) -> Check:
-    name = "requests left when they were due"
     lag = send_lag(run)
     if not lag:
-        return Check(name, False, "no request was sent")
+        return Check(ON_TIME, False, "no request was sent")
     detail = f"p99 {lag['p99']:.1f} ms late, at most {lag['max']:.0f} ms"
     return Check(
-        name,
+        ON_TIME,
         lag["p99"] <= SEND_LAG_P99_MS_MAX,
         f"{detail} (p99 may be {SEND_LAG_P99_MS_MAX:.0f} ms)",
     )

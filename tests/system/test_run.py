@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.analysis.validity import ON_TIME
 from lab.archive import Run
 from lab.chaos.control import Control
 from lab.chaos.experiment import find_experiment
@@ -68,11 +69,14 @@ def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str, t
     run = Run(told["run"])
     verdict = run.verdict
     assert verdict is not None, done.stderr
-    # latency on a busy machine may deviate; what the shop promises at any speed may not
-    assert done.returncode == verdict["exit_code"] in (0, 1), verdict["reasons"]
+    # on a busy machine latency may deviate and the load may come late, which makes the run unfit to
+    # judge by (3) and nothing else; what the shop promises at any speed may not
+    unfit = [each for each in verdict["validity"] if not each["ok"]]
+    assert {each["name"] for each in unfit} <= {ON_TIME}, unfit
+    assert verdict["exit_code"] in ((3,) if unfit else (0, 1)), verdict["reasons"]
+    assert done.returncode == verdict["exit_code"]
     assert [each["status"] for each in verdict["invariants"] if each["asked"]] == ["ok"] * 5
     assert [each["status"] for each in verdict["faults"]] == ["confirmed"]
-    assert all(each["ok"] for each in verdict["validity"]), verdict["validity"]
     names = [phase["name"] for phase in run.info["phases"]]
     assert names == ["warmup", "before", "method", "recovery", "after", "drain"]
     assert run.info["residue"] == []
