@@ -88,6 +88,7 @@ class Service:
             clock_s=self.clock.monotonic,
         )
         self._on_close(_terminate(pool))
+        self.background("turns of connections", pool.take_turns)
         expose(idempotency.USES)
         self.injector.host.pools.append(pool)
         await store.apply_schema(

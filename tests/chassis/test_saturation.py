@@ -5,6 +5,7 @@ import re
 import time
 
 from chassis.clock import SystemClock
+from chassis.pool import TURN_S
 from chassis.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
 from chassis.store import POOL_SIZE_MIN
 from tests.chassis.conftest import Echo
@@ -37,6 +38,16 @@ async def metrics(echo: Echo) -> dict[str, float]:
 async def test_connections_are_open_before_the_first_request_wants_them(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     assert pool.get_size() >= POOL_SIZE_MIN > 1
+
+
+async def test_connections_take_turns_however_calm_it_is(echo: Echo) -> None:
+    (pool,) = echo.service.injector.host.pools
+    used: set[int] = set()
+    give_up = time.monotonic() + 10 * POOL_SIZE_MIN * TURN_S
+    while len(used) < POOL_SIZE_MIN:
+        assert time.monotonic() < give_up, f"only {len(used)} of {pool.get_size()} were used"
+        used.add(await pool.fetchval("SELECT pg_backend_pid()"))
+        await asyncio.sleep(0.01)
 
 
 async def test_who_waits_for_a_connection_is_seen_and_how_long_too(echo: Echo) -> None:
