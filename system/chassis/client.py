@@ -74,7 +74,7 @@ class NoInstance(CallFailed):
 
 
 def open_session() -> aiohttp.ClientSession:
-    """One connection pool a process; DNS is not involved, addresses come from the registry."""
+    """One connection pool a process; addresses come from the registry, and in containers they are names."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, limit_per_host=CONNECTIONS_PER_HOST, keepalive_timeout=30

@@ -14,6 +14,9 @@ from chassis.settings import SettingError, Settings
 
 APP = "shop.{name}.app"
 DRAIN_S = 2
+# uvloop's. Half of them may look names up, and one that nobody answers holds its thread for ten seconds, though
+# whoever asked gave up: with the usual 4, a broker that is gone kept every other name from being found.
+LOOP_THREADS = "16"
 UNREGISTERED_S = 0.05  # for what was already on its way to us when we left the registry
 
 
@@ -61,6 +64,7 @@ def serve(name: str) -> int:
         proxy_headers=False,
     )
     server = Server(config, app)
+    os.environ.setdefault("UV_THREADPOOL_SIZE", LOOP_THREADS)
     gc.collect()
     gc.freeze()  # start-up objects live as long as the process: do not walk them in each collection
     server.run()

@@ -8,7 +8,7 @@ import yaml
 
 from lab import topology as topologies
 from lab.render import compose
-from lab.runtimes.compose.environment import POSTGRES_MEMORY
+from lab.runtimes.compose.environment import FULL_MEMORY
 from lab.topology import PROJECT
 
 SECRETS = re.compile(r"SECRET|TOKEN|PASSWORD")
@@ -88,8 +88,12 @@ def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str,
     always = [each for each in services.values() if not each.get("profiles")]
     full = [each for each in services.values() if each.get("profiles") == ["full"]]
     assert sum(map(_limit, always)) <= 1.2 * 1024
-    more = _megabytes(POSTGRES_MEMORY) - _limit(services["postgres"])
-    assert more > 0
+    more = 0
+    for variable, memory in FULL_MEMORY.items():
+        service = services[variable.removesuffix("_MEMORY").lower()]
+        assert f"${{{variable}:-" in service["deploy"]["resources"]["limits"]["memory"]
+        assert _megabytes(memory) > _limit(service)
+        more += _megabytes(memory) - _limit(service)
     assert sum(map(_limit, always + full)) + more <= 3 * 1024
 
 

@@ -23,6 +23,7 @@ from lab.topology import PROJECT, load
 
 LAB = PROJECT / ".venv/bin/lab"
 EXPERIMENTS = ("payments_slow", "orders_crash", "observability_blackout")
+WATCHING_CORES_MAX = 0.2
 ARRIVES_S = 30.0
 VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid"}
 
@@ -70,6 +71,7 @@ class Verification:
         self.step("Grafana without a login", lambda: self.eventually(self.drawn))
         for name in experiments:
             self.step(f"experiment {name}", lambda name=name: self.experiment(name))  # type: ignore[misc]
+        self.step("what Prometheus costs", lambda: self.eventually(self.watching))
 
     def step(self, what: str, work: Callable[[], str]) -> str:
         began = time.monotonic()
@@ -170,6 +172,14 @@ class Verification:
             self.wrong.append(name)
             return f"{verdict.upper()}\n{done.stdout[-3000:]}{done.stderr[-1500:]}"
         return verdict
+
+    def watching(self) -> str:
+        """With too little memory it reads its own program's pages again all the time: 0.3 to 0.5 of a core."""
+        found = self._query('rate(process_cpu_seconds_total{job="prometheus"}[1m])')
+        share = float(found[0]["value"][1])
+        if share > WATCHING_CORES_MAX:
+            raise Failed(f"{share:.2f} of a core, expected {WATCHING_CORES_MAX} at most")
+        return f"{share:.2f} of a core"
 
     def take_down(self) -> None:
         done = self._lab("down")

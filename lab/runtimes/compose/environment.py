@@ -22,7 +22,8 @@ from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
 PROFILES = ("full", "small")
-POSTGRES_MEMORY = "448M"  # of the full stack: 90 connections, and what `lab scale` adds
+# Of the full stack: for 90 connections and what `lab scale` adds; twice as many instances are scraped.
+FULL_MEMORY = {"POSTGRES_MEMORY": "448M", "PROMETHEUS_MEMORY": "224M"}
 OURS = (
     "nginx",
     "mail",
@@ -81,7 +82,7 @@ class Environment:
         if self.profile == "small":
             self.variables["OTLP_ENDPOINT"] = "http://jaeger:4318"
         else:
-            self.variables["POSTGRES_MEMORY"] = POSTGRES_MEMORY
+            self.variables |= FULL_MEMORY
         lines = [f"{name}={value}\n" for name, value in self.variables.items()]
         write_private(env_file(self.home), "".join(lines))
         write_private(self.home / "inside" / "token", self.variables["LAB_TOKEN"])

@@ -38,7 +38,7 @@ async def connect(url: str, name: str) -> Client:
             return await nats.connect(
                 url,
                 name=name,
-                connect_timeout=2,
+                connect_timeout=3,  # a resolver may take 2 s to say that a name is gone
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
                 ping_interval=5,
