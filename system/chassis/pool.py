@@ -72,7 +72,9 @@ class MeasuredPool(asyncpg.Pool):
             if self.get_idle_size() >= size:
                 # all at once, and back in the order they came in: the last of them is on top then;
                 # by asyncpg's own methods, for this is no use of them that anybody should see
-                lend = asyncpg.Pool._acquire  # type: ignore[attr-defined]
+                lend, give_back = asyncpg.Pool._acquire, asyncpg.Pool.release  # type: ignore[attr-defined]
                 lent = [await lend(self, None) for _ in range(size)]
-                for connection in lent:
-                    await asyncpg.Pool.release(self, connection)
+                # one that was lost meanwhile is closed by asyncpg and must not keep the others
+                await asyncio.gather(
+                    *(give_back(self, each) for each in lent), return_exceptions=True
+                )

@@ -22,7 +22,7 @@ from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
 PROFILES = ("full", "small")
-# Of the full stack: for 90 connections and what `lab scale` adds; twice as many instances are scraped.
+# Of the full stack: 90 connections and what `lab scale` adds; three times the series of the small one.
 FULL_MEMORY = {"POSTGRES_MEMORY": "448M", "PROMETHEUS_MEMORY": "224M"}
 OURS = (
     "nginx",
