@@ -5,10 +5,8 @@ Skipped where no engine answers, or none has the shop's image (`lab up --runtime
 
 import asyncio
 import socket
-import subprocess
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +19,10 @@ from lab.runtimes.compose.engine import Engine
 from lab.runtimes.compose.tool import EngineError, endpoint
 from lab.runtimes.keeper import Plan
 from lab.runtimes.process_faults import ProcessFault, ProcessFaults, Refused
+from tests.compose.containers import IMAGE, docker, needs_the_image
 from tests.fixtures.servers import free_port
 from tests.shop.bank.asking import until
 
-IMAGE = "breakwater/shop:local"
 PORT = 8000
 BUSY = "while True: pass"
 SERVE = (
@@ -32,39 +30,11 @@ SERVE = (
 )
 GROW = "import time; time.sleep(2); kept = b'x' * 60_000_000; time.sleep(60)"
 
-
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def there() -> bool:
-    try:
-        done = subprocess.run(
-            ["docker", "image", "inspect", IMAGE], capture_output=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
-
-
-pytestmark = [
-    pytest.mark.skipif(not there(), reason=f"no container engine that has {IMAGE}"),
-    pytest.mark.timeout(90),
-]
+pytestmark = needs_the_image
 
 
 async def _never(_on_exit: object) -> int:
     raise AssertionError("the engine starts it, not we")
-
-
-@pytest.fixture
-def network() -> Iterator[str]:
-    name = f"breakwater-test-{uuid.uuid4().hex[:8]}"
-    docker("network", "create", name)
-    yield name
-    docker("network", "rm", name)
 
 
 @pytest.fixture

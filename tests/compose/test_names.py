@@ -4,16 +4,13 @@ Skipped where no engine answers, or none has the shop's image (`lab up --runtime
 """
 
 import json
-import uuid
-from collections.abc import Iterator
 
-import pytest
 import yaml
 
 from lab.topology import PROJECT
-from tests.compose.test_holds import IMAGE, docker
-from tests.compose.test_holds import pytestmark as pytestmark
+from tests.compose.containers import IMAGE, docker, needs_the_image
 
+pytestmark = needs_the_image
 SEARCHERS = 5  # the broker's client asks again each 2.25 s, and a name may take 10 s to be unknown
 PROBE = f"""
 import asyncio, json, os, time
@@ -37,14 +34,6 @@ async def look():
 run.Server.run = lambda server: asyncio.run(look(), loop_factory=server.config.get_loop_factory())
 run.serve("gateway")
 """
-
-
-@pytest.fixture
-def network() -> Iterator[str]:
-    name = f"breakwater-test-{uuid.uuid4().hex[:8]}"
-    docker("network", "create", name)
-    yield name
-    docker("network", "rm", name)
 
 
 def looked(network: str, *options: str) -> dict[str, list[bool | float]]:
