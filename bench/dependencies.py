@@ -35,8 +35,8 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 from chassis.auth import ServiceTokens  # noqa: E402
 from lab.chaos.control import Control  # noqa: E402
 from lab.chaos.target import RunningLab, find_lab  # noqa: E402
-from lab.runtimes.client import ask  # noqa: E402
-from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
+from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
+from lab.runtimes.supervisor.client import ask  # noqa: E402
 
 BUDGET_S = 1.0
 ANSWER_S = 0.05

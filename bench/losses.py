@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from lab.chaos.customer import Customer  # noqa: E402
 from lab.chaos.wire import NoReply, Reply, exchange  # noqa: E402
-from lab.runtimes.client import ask  # noqa: E402
-from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
+from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
+from lab.runtimes.supervisor.client import ask  # noqa: E402
 
 FIRST_CALLS, FIRST_S = 20, 1.0
 FIRST_MS, THEN_MS, QUIET_MS = 1000.0, 50.0, 500.0

@@ -38,7 +38,7 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from lab.chaos.target import RunningLab  # noqa: E402
 from lab.run.recording import Recording  # noqa: E402
-from lab.runtimes.processes import ProcessesRuntime  # noqa: E402
+from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 
 OFF = {"OTEL_SDK_DISABLED": "true", "OTLP_ENDPOINT": ""}
 WARM_S = 4.0

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 
 from lab import topology as topologies
-from lab.runtimes import pids, ports, spawn
-from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
-from lab.runtimes.homes import FREE_BYTES_MIN
-from lab.runtimes.processes import NOT_OURS
+from lab.runtimes.posix import pids, ports, spawn
+from lab.runtimes.processes.runtime import NOT_OURS
+from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.supervisor.lab_dir import FREE_BYTES_MIN
 from lab.state import Lab, StateError, home_of
 from lab.topology import IN_CONTAINERS, PROJECT, TopologyError
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.runtimes.choose import NAMES, runtime_of
-from lab.runtimes.client import UsageError
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor.client import UsageError
 from lab.state import chosen_port_base
 from lab.topology import nearest
 

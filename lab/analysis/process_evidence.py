@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lab.runtimes.process_kinds import KINDS
+from lab.fault_kinds.processes import KINDS
 
 PAUSE_MARGIN_S = 0.2  # a span may be told by a clock a little off, or have begun in the last moment
 USED_SHARE_MIN = 0.9  # of a memory limit: below it nobody can have felt it

@@ -15,8 +15,8 @@ from typing import Any
 from lab.chaos.control import Control
 from lab.chaos.probes import Configuration, NotObserved, customer_of, the_lab
 from lab.chaos.target import Instance, find_lab
-from lab.runtimes import pids
-from lab.runtimes.client import ask
+from lab.runtimes.posix import pids
+from lab.runtimes.supervisor.client import ask
 
 LOOK_INTERVAL_S = 0.02
 BACK_S = 60.0

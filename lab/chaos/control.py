@@ -13,8 +13,8 @@ from lab.chaos.held import FaultRefused, Held, UnknownTarget
 from lab.chaos.partitions import Partition
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, Reply, exchange
-from lab.runtimes import pids
-from lab.runtimes.process_kinds import KINDS
+from lab.fault_kinds.processes import KINDS
+from lab.runtimes.posix import pids
 
 __all__ = ["Control", "FaultRefused", "Placed", "UnknownTarget"]
 

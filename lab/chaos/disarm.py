@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.chaos.target import Instance, RunningLab
 from lab.chaos.wire import NoReply, exchange
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 
 ANSWER_S = 0.8
 RETRY_S = 0.05

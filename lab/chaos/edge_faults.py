@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from lab.chaos.edge_kinds import BOTH, KINDS, STREAMS
 from lab.chaos.held import FaultRefused, UnknownTarget
+from lab.fault_kinds.edges import BOTH, KINDS, STREAMS
 from lab.proxy.calls import ProxyError, ProxyUnreachable, ProxyView
 from lab.proxy.client import ProxyClient
 from lab.state import Lab

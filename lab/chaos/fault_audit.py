@@ -11,7 +11,7 @@ from lab.chaos.control import Control
 from lab.chaos.edge_faults import is_edge
 from lab.chaos.target import Instance
 from lab.chaos.wire import NoReply, exchange
-from lab.runtimes.client import ask
+from lab.runtimes.supervisor.client import ask
 
 ANSWER_S = 2.0
 UNPROVEN = "nothing proven"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from lab.runtimes.client import ControlError, UsageError, ask
+from lab.runtimes.supervisor.client import ControlError, UsageError, ask
 from lab.state import Lab
 
 FIELDS = ("kind", "ttl_s", "attributes", "scope")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.options import AsJson, PortBase, console, print_json, runtime
-from lab.runtimes.client import UsageError
+from lab.runtimes.supervisor.client import UsageError
 
 
 def register(app: typer.Typer) -> None:

@@ -133,16 +133,15 @@ def _sentence(instances: int, unclean: int) -> str:
 
 def _document(as_json: bool) -> None:
     from chassis.faults import catalogue
-    from lab.chaos import edge_kinds
     from lab.commands import _fault_rows
-    from lab.runtimes import process_kinds
+    from lab.fault_kinds import edges, processes
 
     if as_json:
         items = [each.as_dict() for each in catalogue.entries()]
-        items += process_kinds.entries() + edge_kinds.entries()
+        items += processes.entries() + edges.entries()
         typer.echo(json.dumps({"items": items}))
     else:
-        pages = [catalogue.page(), *process_kinds.page(), "", *edge_kinds.page()]
+        pages = [catalogue.page(), *processes.page(), "", *edges.page()]
         pages += ["", *_fault_rows.page()]
         typer.echo("\n".join(pages))
 

@@ -17,7 +17,7 @@ from lab.run.loading import PROFILES
 from lab.run.play import play_load, stoppable
 from lab.run.summary import summary_lines, summary_of
 from lab.run.telling import make_teller
-from lab.runtimes.spawn import start
+from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
 
 

@@ -18,12 +18,12 @@ from lab.options import (
     progress_console,
     runtime,
 )
-from lab.runtimes import observers, unpacked
-from lab.runtimes.binaries import ServerMissing
 from lab.runtimes.choose import runtime_of
-from lab.runtimes.client import UsageError
-from lab.runtimes.keeper import RESTART_DELAY_S
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.servers import apt_packages, observers
+from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.supervisor.client import UsageError
+from lab.runtimes.supervisor.managed_process import RESTART_DELAY_S
 from lab.state import PORT_BASE, Lab, checked_port_base
 
 
@@ -154,7 +154,7 @@ def _unpacked(wanted: list[str]) -> tuple[list[str], list[str]]:
             raise UsageError(f"--with {name}: expected prometheus")
         try:
             if observers.find(name) is None:
-                unpacked.unpack(name)
+                apt_packages.unpack(name)
             names.append(name)
         except ServerMissing as missing:
             hints.append(str(missing))

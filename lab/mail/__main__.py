@@ -5,9 +5,9 @@ import asyncio
 import signal
 from pathlib import Path
 
+from lab import httpd
 from lab.mail.page import Page
 from lab.mail.sink import Mailbox, listen
-from lab.runtimes import httpd
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 import html
 import time
 
+from lab.httpd import HttpError, Request, Response, json_response
 from lab.mail.sink import Mail, Mailbox, as_json, text_of
-from lab.runtimes.httpd import HttpError, Request, Response, json_response
 
 LISTED_MAX = 200
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.runtimes.spawn import start
+from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -14,7 +14,7 @@ import psutil
 from lab.chaos.policies import Policies
 from lab.chaos.target import RunningLab
 from lab.run.protections import profile_of, protections
-from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
 
 OBSERVERS = ("grafana", "prometheus", "jaeger")
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.archive import ARCHIVE_VERSION
 from lab.load.rows import write_json
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 from lab.state import labs_folder
 
 PLAYER = "player.json"  # the process that plays the run, while it does

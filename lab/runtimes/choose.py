@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab import topology as topologies
 from lab.runtimes.compose import ENV_FILE
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError, home_of
 
 if TYPE_CHECKING:

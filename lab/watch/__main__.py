@@ -7,7 +7,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from lab.runtimes import httpd
+from lab import httpd
 from lab.state import Lab
 from lab.watch.page import Page
 from lab.watch.stores import Stores

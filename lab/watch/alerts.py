@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.runtimes.httpd import HttpError
+from lab.httpd import HttpError
 
 LEVELS = {"page": "error", "ticket": "warning"}  # by severity
 FIRING_MAX = 1000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from lab.httpd import HttpError, Request, Response, json_response
 from lab.recorder.exposition import CONTENT_TYPE
-from lab.runtimes.httpd import HttpError, Request, Response, json_response
 from lab.watch.alerts import Alerts
 from lab.watch.stores import Stores
 

@@ -16,7 +16,7 @@ import uvicorn
 from chassis.auth import ISSUER, USER_AUDIENCE, ServiceTokens
 from chassis.service import Service
 from chassis.settings import Settings
-from lab.runtimes import databases, servers
+from lab.runtimes.servers import commands, databases
 from tests.chassis import echo_app
 from tests.chassis.subject import Subject
 from tests.fixtures.running import Nursery
@@ -100,7 +100,7 @@ def new_subject(
         name, password = f"subject_{next(_numbers)}", secrets.token_hex(16)
         run_apart(databases.ensure(postgres, {name: password}))
         names.append(name)
-        url = servers.postgres_url(port, name, password, name)
+        url = commands.postgres_url(port, name, password, name)
         folder = tmp_path_factory.mktemp("subject")
         made.append(Subject(nursery, folder, url, nats, valkey, **env))
         return made[-1]

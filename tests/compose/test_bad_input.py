@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes.compose import tool
+from lab.runtimes.compose import compose_cli
+from lab.runtimes.compose.compose_cli import EngineError, explained
 from lab.runtimes.compose.runtime import ComposeRuntime
-from lab.runtimes.compose.tool import EngineError, explained
-from lab.runtimes.detached import UpFailed
+from lab.runtimes.supervisor.launch import UpFailed
 from lab.topology import DEFAULT_PATH
 from tests.lab.runtimes.labs import free_port_base
 
@@ -31,46 +31,46 @@ def test_without_docker_it_says_where_to_get_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match="no `docker` on PATH: install it"):
-        tool.check()
+        compose_cli.check()
 
 
 def test_an_engine_that_is_down_is_told_from_one_that_is_missing(docker: Path) -> None:
     answers(docker, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     with pytest.raises(EngineError, match=r"does not answer \(Cannot connect.*start it"):
-        tool.check()
+        compose_cli.check()
 
 
 def test_an_engine_that_is_too_old_is_told_its_version(docker: Path) -> None:
     answers(docker, "echo 19.03.15")
     with pytest.raises(EngineError, match=r"engine is 19\.03\.15, 20\.10 is needed"):
-        tool.check()
+        compose_cli.check()
 
 
 def test_a_missing_compose_plugin_is_named(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 27.0.1 || exit 1')
     with pytest.raises(EngineError, match="`docker compose` is not there"):
-        tool.check()
+        compose_cli.check()
 
 
 def test_a_compose_that_is_too_old_is_told_its_version(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 27.0.1 || echo 2.5.0')
     with pytest.raises(EngineError, match=r"docker compose is 2\.5\.0, 2\.20 is needed"):
-        tool.check()
+        compose_cli.check()
 
 
 def test_an_engine_and_a_compose_that_are_new_enough_will_do(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 20.10.24+dfsg1 || echo 2.40.3-3')
-    tool.check()
+    compose_cli.check()
 
 
 def test_the_engine_is_where_docker_host_or_the_context_says(
     docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(docker, "echo unix:///somewhere/docker.sock")
-    assert tool.endpoint() == "unix:///somewhere/docker.sock"
+    assert compose_cli.endpoint() == "unix:///somewhere/docker.sock"
     monkeypatch.setenv("DOCKER_HOST", "ssh://far")
     with pytest.raises(EngineError, match="expected unix:// or tcp://"):
-        tool.endpoint()
+        compose_cli.endpoint()
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from lab.analysis import process_evidence
+from lab.runtimes.compose.compose_cli import EngineError, endpoint
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import Engine
-from lab.runtimes.compose.tool import EngineError, endpoint
-from lab.runtimes.keeper import Plan
-from lab.runtimes.process_faults import ProcessFault, ProcessFaults, Refused
+from lab.runtimes.supervisor.managed_process import Plan
+from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults, Refused
 from tests.compose.containers import IMAGE, docker, needs_the_image
 from tests.fixtures.servers import free_port
 from tests.shop.bank.asking import until

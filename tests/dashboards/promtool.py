@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes.binaries import ServerMissing
-from lab.runtimes.unpacked import unpack
+from lab.runtimes.servers.apt_packages import unpack
+from lab.runtimes.servers.binaries import ServerMissing
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from lab.runtimes import observers
+from lab.runtimes.servers import observers
 
 DEPLOY = Path(__file__).parents[2] / "system" / "deploy"
 

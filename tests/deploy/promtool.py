@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lab.runtimes import unpacked
-from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.servers import apt_packages
+from lab.runtimes.servers.binaries import ServerMissing
 
 
 def promtool() -> str:
@@ -19,7 +19,7 @@ def promtool() -> str:
     if found := shutil.which("promtool"):
         return found
     try:
-        return str(unpacked.unpack("prometheus").with_name("promtool"))
+        return str(apt_packages.unpack("prometheus").with_name("promtool"))
     except ServerMissing as missing:
         pytest.skip(f"RULES AND ALERTS ARE NOT CHECKED, there is no promtool: {missing}")
 

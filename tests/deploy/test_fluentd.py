@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.render.fluentd import BEGIN, END, labels, replaced
-from lab.runtimes import probes
+from lab.runtimes.supervisor import readiness
 from lab.topology import load
 from tests.deploy.conftest import DEPLOY, free_ports, get, program, running, until
 
@@ -173,11 +173,11 @@ def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
 
 
 async def test_it_says_that_it_is_ready_and_keeps_nothing_of_the_question(fluentd: Fluentd) -> None:
-    assert await probes.fluentd(fluentd.port)()
+    assert await readiness.fluentd(fluentd.port)()
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank"))
     assert len(until(fluentd.files)) == 1
     (unused,) = free_ports(1)
-    assert not await probes.fluentd(unused)()
+    assert not await readiness.fluentd(unused)()
 
 
 def test_a_servers_own_words_stay_text_and_know_who_spoke(

@@ -14,12 +14,12 @@ from chassis.faults.catalogue import AT_POINT
 from chassis.faults.fault import POINTS, build, points_of
 from chassis.faults.scope import checked
 from lab import cli
-from lab.chaos.edge_kinds import KINDS as EDGE_KINDS
 from lab.commands._fault_rows import ROWS as CATALOGUE_ROWS
 from lab.commands._fault_rows import Row
 from lab.commands.faults import _pairs
+from lab.fault_kinds.edges import KINDS as EDGE_KINDS
+from lab.fault_kinds.processes import KINDS
 from lab.proxy.toxics import REGISTRY as TOXICS
-from lab.runtimes.process_kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text()

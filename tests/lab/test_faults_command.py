@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lab import cli
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
 from tests.chassis.conftest import new_subject  # noqa: F401 - a fixture
 from tests.chassis.subject import SECRET, TOKEN, Subject, until

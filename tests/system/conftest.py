@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import DEFAULT_PATH
 from tests.lab.runtimes.labs import free_port_base
 

@@ -12,7 +12,7 @@ from lab.chaos.target import find_lab
 from lab.run.play import a_lab
 from lab.run.residue import left_behind
 from lab.run.telling import Silent
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
 from tests.lab.runtimes.labs import process, wait_until
 

@@ -3,7 +3,7 @@
 import urllib.request
 
 from lab.commands.up import urls
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import load
 
 MEMORY_MB_MAX = 500

@@ -13,7 +13,7 @@ from lab.chaos.control import Control
 from lab.chaos.customer import CARD, EMAIL, PASSWORD
 from lab.chaos.target import RunningLab
 from lab.chaos.wire import NoReply, Reply, exchange
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 
 DECLINED = "4000000000000002"

@@ -16,9 +16,9 @@ import pytest
 
 from lab.chaos.customer import Customer, Unserved
 from lab.chaos.wire import NoReply
-from lab.runtimes import observers, unpacked
-from lab.runtimes.binaries import ServerMissing
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.servers import apt_packages, observers
+from lab.runtimes.servers.binaries import ServerMissing
 from lab.topology import DEFAULT_PATH, load
 from tests.docs.metrics_page import documented
 from tests.lab.runtimes.labs import free_port_base, process, wait_until
@@ -29,7 +29,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunti
     """A lab of its own with Prometheus in it, and an order or two through it."""
     try:
         if observers.find("prometheus") is None:
-            unpacked.unpack("prometheus")
+            apt_packages.unpack("prometheus")
     except ServerMissing as missing:
         pytest.skip(f"PROMETHEUS IS NOT TESTED, it cannot be had: {missing}")
     with pytest.MonkeyPatch.context() as patch:

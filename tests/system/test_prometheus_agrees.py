@@ -20,9 +20,9 @@ from lab.archive import Run, seal
 from lab.chaos.target import find_lab
 from lab.chaos.wire import NoReply
 from lab.run.recording import Recording
-from lab.runtimes import unpacked
-from lab.runtimes.binaries import ServerMissing
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.servers import apt_packages
+from lab.runtimes.servers.binaries import ServerMissing
 from tests.lab.runtimes.labs import wait_until
 from tests.system.test_orders import Shopper
 
@@ -39,7 +39,7 @@ def prometheus(
 ) -> Iterator[str]:
     """A Prometheus that scrapes every instance of the lab each second; its address."""
     try:
-        program = shutil.which("prometheus") or str(unpacked.unpack("prometheus"))
+        program = shutil.which("prometheus") or str(apt_packages.unpack("prometheus"))
     except ServerMissing as missing:
         pytest.skip(f"THE ARCHIVE IS NOT HELD AGAINST PROMETHEUS, there is none: {missing}")
     folder = tmp_path_factory.mktemp("prometheus")

@@ -14,8 +14,8 @@ from lab.chaos.customer import Customer
 from lab.chaos.policies import Policies
 from lab.chaos.target import RunningLab, find_lab
 from lab.chaos.wire import Reply, exchange
-from lab.runtimes.client import ask
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor.client import ask
 from lab.topology import DEFAULT_PATH
 from tests.lab.runtimes.labs import free_port_base, wait_until
 

@@ -11,7 +11,7 @@ from lab.chaos.customer import PASSWORD
 from lab.chaos.target import find_lab
 from lab.chaos.wire import exchange
 from lab.run.recording import Recording
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import load
 from tests.lab.runtimes.labs import wait_until
 from tests.system.test_orders import Shopper

@@ -8,10 +8,16 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from lab.runtimes import probes
-from lab.runtimes.compose import holds
+from lab.runtimes.compose import container_faults
 from lab.runtimes.compose.engine import Engine, EngineRefused
-from lab.runtimes.keeper import RESTART_DELAY_S, HoldRefused, Keeper, Plan, State
+from lab.runtimes.supervisor import readiness
+from lab.runtimes.supervisor.managed_process import (
+    RESTART_DELAY_S,
+    HoldRefused,
+    Keeper,
+    Plan,
+    State,
+)
 
 # Kills what the container runs, not its PID 1 (the engine's init): PID 1 cannot be killed from inside, and a kill
 # by the engine counts as wanted, so that no restart policy would apply. This way it is a crash.
@@ -70,7 +76,9 @@ class Container(Keeper):
         ooms = {"ooms": self.ooms}
         try:
             async with self._ordered:
-                return ooms | await holds.hold(self._engine, self.container, kind, attributes)
+                return ooms | await container_faults.hold(
+                    self._engine, self.container, kind, attributes
+                )
         except EngineRefused as error:
             raise HoldRefused(str(error)) from None
 
@@ -78,7 +86,7 @@ class Container(Keeper):
         """Undone on return. Raises HoldRefused."""
         try:
             async with self._ordered:
-                seen = await holds.release(self._engine, self.container, kind, held)
+                seen = await container_faults.release(self._engine, self.container, kind, held)
         except EngineRefused as error:
             raise HoldRefused(str(error)) from None
         self.on_move()
@@ -144,7 +152,7 @@ class Container(Keeper):
 
     async def _until_ready(self, identity: str) -> None:
         began = time.monotonic()
-        if await probes.until(self.plan.ready, READY_S) and self.identity == identity:
+        if await readiness.until(self.plan.ready, READY_S) and self.identity == identity:
             self.ready_after_s = round(time.monotonic() - began, 3)
             self._change(State.READY)
         elif self.identity == identity:

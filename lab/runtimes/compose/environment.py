@@ -13,10 +13,10 @@ from lab.render import compose as rendered
 from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
-from lab.runtimes.compose.parts import HEALTH, PROBES, service_of
-from lab.runtimes.compose.tool import Compose
-from lab.runtimes.compose.wiring import PROXY, ContainerWiring
-from lab.runtimes.homes import prepare
+from lab.runtimes.compose.compose_cli import Compose
+from lab.runtimes.compose.proxy_config import PROXY, ContainerWiring
+from lab.runtimes.compose.specs import HEALTH, PROBES, service_of
+from lab.runtimes.supervisor.lab_dir import prepare
 from lab.state import Lab, kept_secret, labs_folder, new_secret, write_private, write_whole
 from lab.topology import PROJECT, Topology
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
-from lab.runtimes import client, homes, ports
-from lab.runtimes.client import UsageError
-from lab.runtimes.compose import tool
+from lab.runtimes.base import Progress, Up
+from lab.runtimes.compose import compose_cli
+from lab.runtimes.compose.compose_cli import Compose, EngineError
 from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
 from lab.runtimes.compose.environment import (
     PROFILES,
@@ -24,12 +24,13 @@ from lab.runtimes.compose.environment import (
     write_inside,
     write_override,
 )
-from lab.runtimes.compose.parts import silent_stores
-from lab.runtimes.compose.tool import Compose, EngineError
-from lab.runtimes.detached import Detached, UpFailed
-from lab.runtimes.runtime import Progress, Up
-from lab.runtimes.servers import POSTGRES_USER, postgres_url
-from lab.runtimes.supervised import SupervisedRuntime, check_settings
+from lab.runtimes.compose.specs import silent_stores
+from lab.runtimes.posix import ports
+from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
+from lab.runtimes.supervisor import client, lab_dir
+from lab.runtimes.supervisor.client import UsageError
+from lab.runtimes.supervisor.launch import Detached, UpFailed
+from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError
 from lab.topology import STORES, Topology, nearest
 
@@ -81,8 +82,8 @@ class ComposeRuntime(SupervisedRuntime):
         check_settings(settings, topology)
         if self.profile not in PROFILES:
             raise UsageError(f"profile {self.profile!r}{nearest(self.profile, PROFILES)}")
-        tool.check()
-        with homes.locked(self.home) as lock:
+        compose_cli.check()
+        with lab_dir.locked(self.home) as lock:
             if lock is None:
                 return self._heal(began, fresh, settings, proxied or open_proxy)
             cleaned = self._clean()
@@ -113,10 +114,10 @@ class ComposeRuntime(SupervisedRuntime):
     def down(self) -> bool:
         """End the supervisor and every container, also of a start that was cut short; volumes stay."""
         was_up = self._end_supervisor()
-        with homes.locked(self.home) as lock:
+        with lab_dir.locked(self.home) as lock:
             if lock is None:
                 raise StateError(f"the lab in {self.home} was started again meanwhile")
-            tool.check()
+            compose_cli.check()
             was_up = self._take_down(fresh=False) or was_up
         self._unset_current()
         return was_up
@@ -124,7 +125,7 @@ class ComposeRuntime(SupervisedRuntime):
     def status(self, *, live: bool = True) -> dict[str, Any]:
         """As the supervisor sees it, with the memory of each container as the engine counts it."""
         status = client.ask(self.lab, "GET", f"/status?live={int(live)}")
-        used = asyncio.run(_memory_mb(tool.endpoint(), project_of(self.port_base)))
+        used = asyncio.run(_memory_mb(compose_cli.endpoint(), project_of(self.port_base)))
         for process in status["processes"]:
             process["memory_mb"] = used.get(process["name"], 0.0)
         status["memory_mb"] = round(sum(each["memory_mb"] for each in status["processes"]), 1)
@@ -159,7 +160,7 @@ class ComposeRuntime(SupervisedRuntime):
         except EngineError as error:
             raise UpFailed([str(error), *compose.troubled()]) from None
         self._supervisor = Detached(SUPERVISOR, self.home, lock)
-        order = {"lab": asdict(lab), "endpoint": tool.endpoint(), "profile": self.profile}
+        order = {"lab": asdict(lab), "endpoint": compose_cli.endpoint(), "profile": self.profile}
         self._supervisor.bring_up(order, on_progress)
 
     def _check_ports(self, topology: Topology) -> None:
@@ -172,7 +173,7 @@ class ComposeRuntime(SupervisedRuntime):
     def _check_volume(self, environment: Environment) -> None:
         """The databases' volume may be of a lab in another checkout, or of one whose folder is gone."""
         volume = f"{project_of(self.port_base)}_postgres"
-        if not environment.passwords.is_dir() and tool.has_volume(volume):
+        if not environment.passwords.is_dir() and compose_cli.has_volume(volume):
             raise UpFailed(
                 [
                     f"the engine keeps {volume}, databases of an earlier lab at this port base "

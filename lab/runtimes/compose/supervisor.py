@@ -2,7 +2,7 @@
 
 Compose has started them and will end them; the engine starts again what crashes. This process keeps lab.json true,
 writes the log files, and answers the same control API as the other runtime's supervisor. If it dies the shop goes
-on, and `lab up` starts all anew. Its life is as there: lab.runtimes.lifetime.
+on, and `lab up` starts all anew. Its life is as there: lab.runtimes.supervisor.main.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from lab.runtimes.compose.environment import (
     write_inside,
     write_override,
 )
-from lab.runtimes.compose.following import Following
-from lab.runtimes.compose.parts import plan_of, service_of
-from lab.runtimes.compose.wiring import PROXY, ContainerWiring
-from lab.runtimes.keeper import Keeper, State
-from lab.runtimes.lifetime import live
+from lab.runtimes.compose.log_follower import Following
+from lab.runtimes.compose.proxy_config import PROXY, ContainerWiring
+from lab.runtimes.compose.specs import plan_of, service_of
 from lab.runtimes.logs import explain
-from lab.runtimes.supervising import Failed, Supervising
+from lab.runtimes.supervisor.base import Failed, Supervising
+from lab.runtimes.supervisor.main import live
+from lab.runtimes.supervisor.managed_process import Keeper, State
 from lab.state import Lab
 from lab.topology import Topology
 

@@ -24,7 +24,7 @@ from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.target import NoLab, RunningLab, find_lab
 from lab.chaos.wire import NoReply, exchange
 from lab.run.residue import fault_rows, left_behind
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
 
 TOKEN = "lab-token"

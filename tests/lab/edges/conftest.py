@@ -9,7 +9,7 @@ from lab.chaos.control import Control
 from lab.chaos.disarm import disarm
 from lab.chaos.target import RunningLab
 from lab.proxy.client import ProxyClient
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import MESH, free_port_base
 
 

@@ -18,7 +18,7 @@ from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.target import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.run.residue import fault_rows
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 
 QUESTION = b"GET /api/who HTTP/1.1\r\nHost: x\r\n\r\n"

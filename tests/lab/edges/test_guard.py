@@ -16,7 +16,7 @@ from lab.proxy.client import ProxyClient
 from lab.run.guard import Guard
 from lab.run.limits import Limit, RequestRows, RequestWatch
 from lab.run.residue import left_behind
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 
 TOOLKIT = """

@@ -11,7 +11,7 @@ from lab.chaos import edges
 from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.partitions import Partition
 from lab.proxy.client import ProxyClient
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import get, wait_until
 
 NAMES = "abcd"

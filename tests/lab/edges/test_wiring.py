@@ -10,8 +10,8 @@ import pytest
 
 from lab.edges import all_edges
 from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachable
-from lab.runtimes.client import ControlError
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError
 from lab.topology import load
 from tests.lab.runtimes.labs import MESH, get, process, wait_until

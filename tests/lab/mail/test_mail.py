@@ -10,9 +10,9 @@ import aiohttp
 import aiosmtplib
 import pytest
 
+from lab import httpd
 from lab.mail.page import Page
 from lab.mail.sink import Mailbox, listen
-from lab.runtimes import httpd
 from tests.fixtures.servers import free_port
 
 

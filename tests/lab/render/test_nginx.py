@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.render import nginx
-from lab.runtimes.binaries import resolve
+from lab.runtimes.servers.binaries import resolve
 from lab.topology import load
 
 

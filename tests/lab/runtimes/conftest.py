@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import stub_runtime
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from lab import topology as topologies
-from lab.runtimes import pids, ports
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.posix import pids, ports
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import Lab
 
 TOPOLOGY = Path(__file__).parents[2] / "fixtures" / "stub_topology.toml"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes import binaries
-from lab.runtimes.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.servers import binaries
+from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
 
 
 def program(folder: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.runtimes.logs import read
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import get, wait_until, who
 
 

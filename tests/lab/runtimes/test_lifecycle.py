@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from lab import topology as topologies
-from lab.runtimes import pids
-from lab.runtimes.client import UsageError
-from lab.runtimes.processes import ProcessesRuntime, UpFailed
+from lab.runtimes.posix import pids
+from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailed
+from lab.runtimes.supervisor.client import UsageError
 from lab.state import Lab, StateError
 from tests.lab.runtimes.labs import (
     TOPOLOGY,
@@ -246,7 +246,7 @@ def test_no_room_on_the_disk_is_said_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runtime = stub_runtime()
-    monkeypatch.setattr("lab.runtimes.homes.FREE_BYTES_MIN", 1 << 60)
+    monkeypatch.setattr("lab.runtimes.supervisor.lab_dir.FREE_BYTES_MIN", 1 << 60)
     with pytest.raises(StateError, match="MB left on its disk"):
         runtime.up()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes import observers
-from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.servers import observers
+from lab.runtimes.servers.binaries import ServerMissing
 
 
 def program(folder: Path, name: str = "jaeger") -> Path:

@@ -14,7 +14,7 @@ import pytest
 from lab.chaos import actions, probes
 from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.target import RunningLab
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import family, process, wait_until
 
 ROOT = Path(__file__).parents[3]

@@ -10,9 +10,9 @@ import asyncpg
 import psutil
 import pytest
 
-from lab.runtimes import client
-from lab.runtimes.client import ControlError, UsageError
-from lab.runtimes.processes import ProcessesRuntime
+from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor import client
+from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.state import Lab, StateError
 from tests.lab.runtimes.labs import get, process, stub_runtime, wait_until, who
 

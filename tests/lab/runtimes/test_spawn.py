@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes import pids, spawn
+from lab.runtimes.posix import pids, spawn
 from tests.lab.runtimes.labs import wait_until
 
 ROOT = Path(__file__).parents[3]

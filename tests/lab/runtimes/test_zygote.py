@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 from tests.fixtures.running import Nursery
 from tests.lab.runtimes.labs import wait_until
 
@@ -79,7 +79,7 @@ def test_a_thread_started_by_an_import_is_refused_by_name(tmp_path: Path) -> Non
         "import threading, time\n"
         "threading.Thread(target=time.sleep, args=(60,), name='sneaky', daemon=True).start()\n"
     )
-    command = [sys.executable, "-m", "lab.runtimes.zygote", "0", "threaded"]
+    command = [sys.executable, "-m", "lab.runtimes.processes.zygote", "0", "threaded"]
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     ours, theirs = socket.socketpair()
     with ours, theirs:

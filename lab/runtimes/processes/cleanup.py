@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from lab.runtimes import pids
+from lab.runtimes.posix import pids
 from lab.state import Entry, Lab, NoLab, StateError
 
 

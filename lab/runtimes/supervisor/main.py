@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.runtimes import httpd
-from lab.runtimes.control import Control
-from lab.runtimes.supervising import Failed, Supervising
+from lab import httpd
+from lab.runtimes.supervisor.api import Control
+from lab.runtimes.supervisor.base import Failed, Supervising
 
 Made = Callable[[dict[str, Any]], Supervising]
 

@@ -2,8 +2,8 @@
 
 from lab.edges import INGRESS, SMTP, Edge, servers_of
 from lab.render.compose import POSTGRES, inner_port, password_variable
-from lab.runtimes.compose.parts import service_of
-from lab.runtimes.wiring import Wiring
+from lab.runtimes.compose.specs import service_of
+from lab.runtimes.processes.proxy_config import Wiring
 from lab.state import PORT_BASE
 from lab.topology import Service
 

@@ -1,4 +1,4 @@
-"""A role and a database for each service, made if missing, in parallel: `python -m lab.runtimes.databases`.
+"""A role and a database for each service, made if missing: `python -m lab.runtimes.servers.databases`.
 
 Its own short process, so that the supervisor need not hold a database driver for the rest of its life.
 Reads ADMIN_URL and PASSWORDS ({name: password}) from the environment.

@@ -18,11 +18,11 @@ import asyncio
 import signal
 from typing import Any
 
-from lab.runtimes import ports
-from lab.runtimes.httpd import HttpError, Request, Response, json_response
-from lab.runtimes.keeper import Keeper, State
-from lab.runtimes.process_faults import Refused
-from lab.runtimes.supervising import Supervising
+from lab.httpd import HttpError, Request, Response, json_response
+from lab.runtimes.posix import ports
+from lab.runtimes.supervisor.base import Supervising
+from lab.runtimes.supervisor.managed_process import Keeper, State
+from lab.runtimes.supervisor.process_faults import Refused
 from lab.topology import REPLICAS_MAX, nearest
 
 SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.runtimes.binaries import resolve
-from lab.runtimes.spawn import NOBODY, must_drop_root
+from lab.runtimes.posix.spawn import NOBODY, must_drop_root
+from lab.runtimes.servers.binaries import resolve
 
 POSTGRES_USER = "postgres"
 

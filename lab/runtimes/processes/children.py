@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lab.runtimes import spawn
-from lab.runtimes.servers import Command
+from lab.runtimes.posix import spawn
+from lab.runtimes.servers.commands import Command
 
 OnExit = Callable[[int], None]
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")

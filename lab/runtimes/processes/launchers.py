@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.runtimes.children import Children, OnExit, plain_environment
-from lab.runtimes.servers import Command
-from lab.runtimes.spawn import can_fork
+from lab.runtimes.posix.spawn import can_fork
+from lab.runtimes.processes.children import Children, OnExit, plain_environment
+from lab.runtimes.servers.commands import Command
 
 # glibc keeps an arena a thread and, once a large block was freed, large blocks too: argon2's would stay.
 LEAN = {
@@ -97,7 +97,13 @@ class _Zygote:
         self._orders: dict[str, OnExit] = {}
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "lab.runtimes.zygote", str(theirs.fileno()), *modules]
+            command = [
+                sys.executable,
+                "-m",
+                "lab.runtimes.processes.zygote",
+                str(theirs.fileno()),
+                *modules,
+            ]
             self.pid = children.start(
                 Command(command, env=LEAN), log, self._ended, pass_fds=[theirs.fileno()]
             )

@@ -7,16 +7,19 @@ from typing import Any
 
 from lab import topology as topologies
 from lab.edges import edges_of
-from lab.runtimes import client, homes, leftovers, memory, observers, ports
-from lab.runtimes.detached import Detached, UpFailed
-from lab.runtimes.keeper import RESTART_DELAY_S
-from lab.runtimes.runtime import Progress, Up
-from lab.runtimes.servers import POSTGRES_USER, postgres_url
-from lab.runtimes.supervised import SupervisedRuntime, check_settings
+from lab.runtimes.base import Progress, Up
+from lab.runtimes.posix import memory, ports
+from lab.runtimes.processes import cleanup
+from lab.runtimes.servers import observers
+from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
+from lab.runtimes.supervisor import client, lab_dir
+from lab.runtimes.supervisor.launch import Detached, UpFailed
+from lab.runtimes.supervisor.managed_process import RESTART_DELAY_S
+from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError, kept_secret, new_secret
 from lab.topology import IN_CONTAINERS, Topology
 
-SUPERVISOR = "lab.runtimes.supervisor"
+SUPERVISOR = "lab.runtimes.processes.supervisor"
 NOT_OURS = "locust_ui"  # opened by `lab load --ui`, not by `lab up`
 
 
@@ -47,14 +50,14 @@ class ProcessesRuntime(SupervisedRuntime):
         proxied = proxied or open_proxy
         self._supervisor = None
         try:
-            with homes.locked(self.home) as lock:
+            with lab_dir.locked(self.home) as lock:
                 if lock is None:
                     return self._heal(began, fresh, dict(settings or {}), proxied)
-                cleaned = leftovers.clean(self.home)
+                cleaned = cleanup.clean(self.home)
                 if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
                     advice = "end it, or choose other ports with `--port-base`"
                     raise UpFailed([*map(str, busy), advice])
-                homes.prepare(self.home, fresh=fresh)
+                lab_dir.prepare(self.home, fresh=fresh)
                 lab = self._new_lab(topology, dict(settings or {}), observed_by)
                 if proxied:
                     lab.addresses["proxy"] = (
@@ -72,10 +75,10 @@ class ProcessesRuntime(SupervisedRuntime):
     def down(self) -> bool:
         """End everything, in order if it can be had; what was stored stays for the next `up`."""
         was_up = self._end_supervisor()
-        with homes.locked(self.home) as lock:
+        with lab_dir.locked(self.home) as lock:
             if lock is None:
                 raise StateError(f"the lab in {self.home} was started again meanwhile")
-            left = leftovers.clean(self.home)
+            left = cleanup.clean(self.home)
         self._unset_current()
         if self._supervisor is not None:
             self._supervisor.wait()
@@ -143,7 +146,7 @@ class ProcessesRuntime(SupervisedRuntime):
             )
         except BaseException:
             supervisor.end()
-            leftovers.clean(self.home)
+            cleanup.clean(self.home)
             raise
 
 

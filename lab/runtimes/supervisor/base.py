@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from lab.runtimes import pids
-from lab.runtimes.keeper import Keeper, State
-from lab.runtimes.process_faults import ProcessFault, ProcessFaults
+from lab.runtimes.posix import pids
+from lab.runtimes.supervisor.managed_process import Keeper, State
+from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults
 from lab.state import Entry, Lab
 from lab.topology import Topology
 

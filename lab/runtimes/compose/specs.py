@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.runtimes import probes
-from lab.runtimes.children import OnExit
-from lab.runtimes.keeper import Plan
-from lab.runtimes.probes import Probe
+from lab.runtimes.processes.children import OnExit
+from lab.runtimes.supervisor import readiness
+from lab.runtimes.supervisor.managed_process import Plan
+from lab.runtimes.supervisor.readiness import Probe
 from lab.topology import STORES, Topology
 
 SERVERS = (*STORES, "nginx")
@@ -25,7 +25,7 @@ HEALTH = {
     "alertmanager": ("alertmanager", "/-/ready"),
     "grafana": ("grafana", "/api/health"),
 }
-PROBES = {"postgres": probes.postgres, "valkey": probes.valkey, "fluentd": probes.fluentd}
+PROBES = {"postgres": readiness.postgres, "valkey": readiness.valkey, "fluentd": readiness.fluentd}
 
 
 def plan_of(
@@ -38,7 +38,7 @@ def plan_of(
     service = service_of(name, topology)
     if service:
         kind, port = "service", ports[name]
-        ready = probes.http(port, "/ready")
+        ready = readiness.http(port, "/ready")
     else:
         kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
         port, ready = _asked(name, ports) or (ports.get(name, 0), healthy)
@@ -55,7 +55,7 @@ def service_of(name: str, topology: Topology) -> str:
 async def silent_stores(ports: Mapping[str, int], within_s: float) -> list[str]:
     """The stores that do not answer within `within_s`."""
     asked = {name: there[1] for name in STORES if (there := _asked(name, ports))}
-    answered = await asyncio.gather(*(probes.until(each, within_s) for each in asked.values()))
+    answered = await asyncio.gather(*(readiness.until(each, within_s) for each in asked.values()))
     return [name for name, yes in zip(asked, answered, strict=True) if not yes]
 
 
@@ -65,7 +65,7 @@ def _asked(name: str, ports: Mapping[str, int]) -> tuple[int, Probe] | None:
         return ports[name], PROBES[name](ports[name])
     if name in HEALTH and HEALTH[name][0] in ports:
         listener, path = HEALTH[name]
-        return ports[listener], probes.http(ports[listener], path)
+        return ports[listener], readiness.http(ports[listener], path)
     return None
 
 

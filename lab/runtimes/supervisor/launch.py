@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab.runtimes.runtime import Progress
+from lab.runtimes.base import Progress
 from lab.state import StateError
 from lab.topology import PROJECT
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from lab.edges import SMTP, servers_of
 from lab.kept_policies import kept_file
 from lab.render import nginx as nginx_conf
-from lab.runtimes import observers, probes, servers
-from lab.runtimes.children import Children, OnExit
-from lab.runtimes.keeper import Plan
-from lab.runtimes.monitoring import Monitoring
-from lab.runtimes.programs import Program, Programs
-from lab.runtimes.servers import Command
-from lab.runtimes.wiring import Wiring
+from lab.runtimes.processes.children import Children, OnExit
+from lab.runtimes.processes.launchers import Program, Programs
+from lab.runtimes.processes.prometheus_config import Monitoring
+from lab.runtimes.processes.proxy_config import Wiring
+from lab.runtimes.servers import commands, observers
+from lab.runtimes.servers.commands import Command
+from lab.runtimes.supervisor import readiness
+from lab.runtimes.supervisor.managed_process import Plan
 from lab.state import Lab, write_private
 from lab.topology import Service, Topology
 
@@ -80,14 +81,14 @@ class Plans:
         port = self._ports["postgres"]
         return self._server(
             "postgres",
-            lambda: servers.postgres(self.cluster().data, port),
-            probes.postgres(port),
+            lambda: commands.postgres(self.cluster().data, port),
+            readiness.postgres(port),
             # "fast": without waiting for clients to leave
             stop_signal=signal.SIGINT,
         )
 
-    def cluster(self) -> servers.Cluster:
-        return servers.Cluster(self._data("postgres"))
+    def cluster(self) -> commands.Cluster:
+        return commands.Cluster(self._data("postgres"))
 
     def make_databases(self) -> Command:
         """A role and a database for each service that stores there."""
@@ -96,28 +97,28 @@ class Plans:
             for name, url in self._lab.databases.items()
         }
         env = {"ADMIN_URL": self._lab.addresses["postgres"], "PASSWORDS": json.dumps(passwords)}
-        return Command([sys.executable, "-m", "lab.runtimes.databases"], env=env)
+        return Command([sys.executable, "-m", "lab.runtimes.servers.databases"], env=env)
 
     def valkey(self) -> Plan:
         port = self._ports["valkey"]
         return self._server(
-            "valkey", lambda: servers.valkey(self._data("valkey"), port), probes.valkey(port)
+            "valkey", lambda: commands.valkey(self._data("valkey"), port), readiness.valkey(port)
         )
 
     def nats(self) -> Plan:
         port, monitor = self._ports["nats"], self._ports["nats monitoring"]
         return self._server(
             "nats",
-            lambda: servers.nats(self._data("nats"), port, monitor),
-            probes.http(monitor, "/healthz"),
+            lambda: commands.nats(self._data("nats"), port, monitor),
+            readiness.http(monitor, "/healthz"),
         )
 
     def nginx(self) -> Plan:
         port = self._ports["nginx"]
         return self._server(
             "nginx",
-            lambda: servers.nginx(self._conf, self._home / "run" / "nginx"),
-            probes.http(port, "/health"),
+            lambda: commands.nginx(self._conf, self._home / "run" / "nginx"),
+            readiness.http(port, "/health"),
         )
 
     def write_nginx_conf(self, gateway_ports: Sequence[int]) -> None:
@@ -157,7 +158,7 @@ class Plans:
             else:
                 command = functools.partial(self._with_config, name)
             path = "/" if name == "jaeger" else "/-/ready"
-            plans.append(self._server(name, command, probes.http(port, path), kind="observer"))
+            plans.append(self._server(name, command, readiness.http(port, path), kind="observer"))
         if "watch" in self._lab.addresses:
             port = self._ports["watch"]
             argv = ["--port", str(port), "--lab-dir", str(self._home)]
@@ -192,7 +193,7 @@ class Plans:
             port=port,
             log=program.log,
             start=lambda on_exit: self._programs.start(name, program, on_exit),
-            ready=probes.http(port, "/ready"),
+            ready=readiness.http(port, "/ready"),
         )
 
     def port_of(self, service: Service, number: int) -> int:
@@ -240,7 +241,7 @@ class Plans:
         self,
         name: str,
         command: Callable[[], Command],
-        ready: probes.Probe,
+        ready: readiness.Probe,
         stop_signal: signal.Signals = signal.SIGTERM,
         kind: str = "server",
     ) -> Plan:
@@ -261,7 +262,7 @@ class Plans:
         async def start(on_exit: OnExit) -> int:
             return await self._programs.start(name, program, on_exit)
 
-        return Plan(name, kind, port, program.log, start, probes.http(port, path))
+        return Plan(name, kind, port, program.log, start, readiness.http(port, path))
 
 
 def _has(module: str) -> bool:

@@ -9,8 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from lab.runtimes.keeper import GONE_S, READY_S, Holding, HoldRefused, Keeper, State
-from lab.runtimes.process_kinds import KINDS, TTL_S_MAX
+from lab.fault_kinds.processes import KINDS, TTL_S_MAX
+from lab.runtimes.supervisor.managed_process import (
+    GONE_S,
+    READY_S,
+    Holding,
+    HoldRefused,
+    Keeper,
+    State,
+)
 
 LOOK_S = 0.005
 HISTORY_MAX = 1000

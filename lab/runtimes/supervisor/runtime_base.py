@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
-from lab.runtimes import client, pids
 from lab.runtimes import logs as log_files
-from lab.runtimes.client import ControlError, UsageError
-from lab.runtimes.detached import DOWN_S, Detached, UpFailed
+from lab.runtimes.base import Up
 from lab.runtimes.logs import LogLine
-from lab.runtimes.runtime import Up
+from lab.runtimes.posix import pids
+from lab.runtimes.supervisor import client
+from lab.runtimes.supervisor.client import ControlError, UsageError
+from lab.runtimes.supervisor.launch import DOWN_S, Detached, UpFailed
 from lab.state import Lab, NoLab, StateError, home_of
 from lab.topology import Topology, nearest
 

@@ -126,7 +126,7 @@ _leash: tuple[int, int] | None = None
 
 
 def on_leash(command: Sequence[str]) -> tuple[list[str], int]:
-    """`command` run by lab.runtimes.leash, and the descriptor it must inherit.
+    """`command` run by lab.runtimes.posix.leash, and the descriptor it must inherit.
 
     The other end stays open in this process alone: when we end, it reads the end of the pipe.
     """

@@ -1,4 +1,4 @@
-"""`python -m lab.runtimes.zygote FD MODULE...`: imports the modules once, then forks a child a program.
+"""`python -m lab.runtimes.processes.zygote FD MODULE...`: imports the modules once, then forks a child a program.
 
 Eight services forked from one parent share most of their memory and are up in tenths of a second. One JSON
 object a line on the socket FD:
@@ -27,7 +27,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab.runtimes.spawn import die_with_parent, name_process
+from lab.runtimes.posix.spawn import die_with_parent, name_process
 
 
 class Zygote:

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from lab.runtimes import unpacked
-from lab.runtimes.binaries import Binary, ServerMissing
-from lab.runtimes.servers import Command
+from lab.runtimes.servers import apt_packages
+from lab.runtimes.servers.binaries import Binary, ServerMissing
+from lab.runtimes.servers.commands import Command
 from lab.topology import PROJECT
 
 # name: its programs on PATH
@@ -55,7 +55,7 @@ def locate(name: str) -> Binary:
     """The program of an observer that the lab began with. Raises ServerMissing if it has gone since."""
     if found := find(name):
         return found
-    if path := unpacked.program(name):
+    if path := apt_packages.program(name):
         return Binary(name, path, "unpacked")
     raise ServerMissing(f"{name}: it was there when the lab began, and is not any more")
 

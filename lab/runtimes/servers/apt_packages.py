@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from lab.runtimes.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissing
 from lab.topology import PROJECT
 
 CACHE = PROJECT / ".lab" / "packages"

@@ -10,10 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from lab.runtimes import pids, probes
-from lab.runtimes.binaries import ServerMissing
-from lab.runtimes.children import OnExit
-from lab.runtimes.probes import Probe
+from lab.runtimes.posix import pids
+from lab.runtimes.processes.children import OnExit
+from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.supervisor import readiness
+from lab.runtimes.supervisor.readiness import Probe
 
 RESTART_DELAY_S = 1.0
 RESTART_DELAY_S_MAX = 30.0
@@ -192,7 +193,7 @@ class Keeper:
             raise
         self.identity, self.started_s = pids.identity(self.pid), time.time()
         self._change(State.STARTING)
-        probing = asyncio.create_task(probes.until(self.plan.ready, READY_S))
+        probing = asyncio.create_task(readiness.until(self.plan.ready, READY_S))
         first: list[asyncio.Future[Any]] = [probing, self._ended]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():

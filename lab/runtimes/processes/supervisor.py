@@ -1,4 +1,4 @@
-"""`python -m lab.runtimes.supervisor`: the detached parent of everything in a lab."""
+"""`python -m lab.runtimes.processes.supervisor`: the detached parent of everything in a lab."""
 
 import asyncio
 import signal
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
-from lab.runtimes.binaries import ServerMissing
-from lab.runtimes.children import Children
-from lab.runtimes.keeper import Keeper, Plan, State
-from lab.runtimes.lifetime import live
 from lab.runtimes.logs import explain
-from lab.runtimes.plans import Plans, preload
-from lab.runtimes.programs import Forked, programs
-from lab.runtimes.servers import ServerFailed
-from lab.runtimes.supervising import Failed, Supervising
+from lab.runtimes.processes.children import Children
+from lab.runtimes.processes.launchers import Forked, programs
+from lab.runtimes.processes.specs import Plans, preload
+from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.commands import ServerFailed
+from lab.runtimes.supervisor.base import Failed, Supervising
+from lab.runtimes.supervisor.main import live
+from lab.runtimes.supervisor.managed_process import Keeper, Plan, State
 from lab.state import Lab
 from lab.topology import Topology
 

@@ -1,0 +1,1 @@
+"""The lab as plain processes of this machine."""

@@ -1,0 +1,1 @@
+"""The real servers under the lab: which binaries, with which options, prepared how."""
