@@ -32,7 +32,7 @@ import aiohttp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from chassis.auth import ServiceTokens  # noqa: E402
+from chassis.http.auth import ServiceTokens  # noqa: E402
 from lab.chaos.control import Control  # noqa: E402
 from lab.chaos.target import RunningLab, find_lab  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402

@@ -21,9 +21,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from chassis import telemetry
 from chassis.faults import DROPPED, Exchange, armed
-from chassis.metrics import counter, expose
+from chassis.telemetry import signals
+from chassis.telemetry.metrics import counter, expose
 
 log = logging.getLogger("chassis.cache")
 LOOKUPS = counter("cache_lookups", "Cache look-ups", ("result",))
@@ -196,13 +196,13 @@ class Cache:
 
 async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
     """One command to Valkey, in a span of its own."""
-    span = telemetry.store_span(method, _SERVER)
+    span = signals.store_span(method, _SERVER)
     try:
         answer = await _ask_disturbed(method, key, command)
     except BaseException:
-        telemetry.end_span(span, failed=True)
+        signals.end_span(span, failed=True)
         raise
-    telemetry.end_span(span)
+    signals.end_span(span)
     return answer
 
 

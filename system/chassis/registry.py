@@ -16,8 +16,8 @@ from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 from opentelemetry.trace import SpanKind
 
-from chassis import telemetry
 from chassis.faults import Exchange, armed
+from chassis.telemetry import signals
 
 log = logging.getLogger("chassis.registry")
 BUCKET = "registry"
@@ -126,7 +126,7 @@ class Registry:
             await kv.put(own.name, json.dumps(asdict(own)).encode())
 
         self._beats += 1
-        traced = telemetry.tracer().start_as_current_span(
+        traced = signals.tracer().start_as_current_span(
             "registry heartbeat", kind=SpanKind.CLIENT, attributes={"peer.service": "nats"}
         )
         with traced if self._beats % BEATS_A_TRACE == 1 else nullcontext():

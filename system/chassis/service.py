@@ -14,34 +14,28 @@ import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
-from chassis import (
-    clock,
-    decisions,
-    faults,
-    idempotency,
-    lab,
-    operations,
-    saturation,
-    store,
-    telemetry,
-)
-from chassis.auth import Authenticator, ServiceTokens, UserTokens
-from chassis.client import ServiceClient, open_session
+from chassis import clock, faults, lab_routes
 from chassis.clock import SystemClock
-from chassis.context import lab_options
-from chassis.edge import Edge
+from chassis.edge_policies import events, saturation
+from chassis.edge_policies.protection import Protection, disabled_by
+from chassis.edge_policies.switches import Switchboards
 from chassis.faults.residue import Baseline
+from chassis.http import health, idempotency
+from chassis.http.auth import Authenticator, ServiceTokens, UserTokens
+from chassis.http.client import ServiceClient, open_session
+from chassis.http.context import lab_options
+from chassis.http.middleware import Edge
+from chassis.http.problems import RESPONSES
+from chassis.http.problems import install as install_problems
 from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
-from chassis.metrics import expose, withdraw
-from chassis.problems import RESPONSES
-from chassis.problems import install as install_problems
-from chassis.protection import Protection, disabled_by
+from chassis.postgres.database import Seed, apply_schema, open_pool
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
-from chassis.switchboards import Switchboards
+from chassis.telemetry import signals
+from chassis.telemetry.metrics import expose, withdraw
 
 if TYPE_CHECKING:
     from chassis.cache import Cache
@@ -80,9 +74,9 @@ class Service:
 
     # -- what a composition root asks for ---------------------------------------------------
 
-    async def database(self, *, seed: store.Seed | None = None) -> asyncpg.Pool:
+    async def database(self, *, seed: Seed | None = None) -> asyncpg.Pool:
         """A pool on the service's own database, schema applied; `seed` runs in a lab only."""
-        pool = await store.open_pool(
+        pool = await open_pool(
             self.settings.require("database_url"),
             size_max=int(self.settings.number("DB_POOL_MAX", POOL_SIZE_MAX)),
             clock_s=self.clock.monotonic,
@@ -91,9 +85,7 @@ class Service:
         self.background("turns of connections", pool.take_turns)
         expose(idempotency.USES)
         self.injector.host.pools.append(pool)
-        await store.apply_schema(
-            pool, self._home / "schema.sql", seed if self.settings.lab else None
-        )
+        await apply_schema(pool, self._home / "schema.sql", seed if self.settings.lab else None)
         self.checks["database"] = lambda: pool.fetchval("SELECT 1", timeout=READY_S)
         return pool
 
@@ -156,7 +148,7 @@ class Service:
 
     def record(self, event: str, **fields: Any) -> None:
         """An event line for the run's archive."""
-        telemetry.record(event, **fields)
+        signals.record(event, **fields)
 
     # -- life cycle -------------------------------------------------------------------------
 
@@ -297,13 +289,13 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings = getattr(app.state, "settings", None) or Settings.from_env(os.environ)
-        provider = telemetry.start(settings)
+        provider = signals.start(settings)
         service = app.state.service = Service(settings, app, home)
         if not getattr(
             app.state, "operated", False
         ):  # last, so that they cost the service's own nothing
-            app.include_router(operations.router)
-            app.include_router(lab.router)
+            app.include_router(health.router)
+            app.include_router(lab_routes.router)
             app.state.operated = True
         faults.install(service.injector)
         clock.install(service.clock)
@@ -313,7 +305,7 @@ def create_app(
             yield
         finally:
             await service.close()
-            decisions.flush()
+            events.flush()
             await asyncio.to_thread(provider.shutdown)
 
     app = FastAPI(

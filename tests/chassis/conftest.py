@@ -13,7 +13,7 @@ import jwt
 import pytest
 import uvicorn
 
-from chassis.auth import ISSUER, USER_AUDIENCE, ServiceTokens
+from chassis.http.auth import ISSUER, USER_AUDIENCE, ServiceTokens
 from chassis.service import Service
 from chassis.settings import Settings
 from lab.runtimes.servers import commands, databases

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Depends
 from pydantic import BaseModel, ConfigDict
 
-from chassis import context
-from chassis.auth import CallingService, CurrentUser
-from chassis.idempotency import IdempotencyKey, once
+from chassis.http import context
+from chassis.http.auth import CallingService, CurrentUser
+from chassis.http.idempotency import IdempotencyKey, once
 from chassis.service import Service, create_app
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from fastapi import Request
 
-from chassis import connection, store
-from chassis.auth import CallingService
-from chassis.idempotency import Conn
+from chassis.http.auth import CallingService
+from chassis.http.idempotency import Conn
 from chassis.messaging import inbox
 from chassis.messaging.event import Event
+from chassis.postgres import connection, database
 from chassis.service import Service, create_app
 
 # the same waits as the shop's, but shorter than a test has patience
-connection.STATEMENT_S = store.STATEMENT_S = 1.5
+connection.STATEMENT_S = database.STATEMENT_S = 1.5
 inbox.ACK_WAIT_S = 2.0
 inbox.DELIVERIES_MAX = 3
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chassis.balancer import Balancer, Copies, Turn
-from chassis.protection import table_of
+from chassis.edge_policies.protection import table_of
+from chassis.http.balancer import Balancer, Copies, Turn
 from chassis.resilience import Call, Event, FakeClock, OutlierEjection, build
 
 EDGE = "gateway->products"

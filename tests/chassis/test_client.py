@@ -14,12 +14,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY
 
-from chassis import telemetry
-from chassis.client import CONNECT_S, ServiceClient
-from chassis.protection import Protection
+from chassis.edge_policies.protection import Protection
+from chassis.http.client import CONNECT_S, ServiceClient
 from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError
+from chassis.telemetry import signals
 from tests.chassis.conftest import Echo
 
 CORRUPT = {"kind": "corrupt", "attributes": {"flips": 200}}
@@ -112,7 +112,7 @@ def spans(monkeypatch: pytest.MonkeyPatch, echo: Echo) -> InMemorySpanExporter:
     seen = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(signals, "_tracer", provider.get_tracer("test"))
     return seen
 
 

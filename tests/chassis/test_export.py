@@ -12,9 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Tracer
 
-import chassis.export as export_module
-from chassis.export import LAST_S, SpanExport
-from chassis.spanbytes import SpanBytes
+import chassis.telemetry.span_export as export_module
+from chassis.telemetry.otlp_encoder import SpanBytes
+from chassis.telemetry.span_export import LAST_S, SpanExport
 from tests.fixtures.servers import free_port
 
 

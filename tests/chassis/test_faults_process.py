@@ -15,7 +15,7 @@ import nats as nats_py
 import psutil
 import pytest
 
-from chassis.auth import SERVICE_TOKEN_S, ServiceTokens
+from chassis.http.auth import SERVICE_TOKEN_S, ServiceTokens
 from tests.chassis.subject import SECRET, TOKEN, Subject, until
 from tests.fixtures.servers import run_apart
 

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
 
-from chassis.histogram import BUCKETS_S, Histogram
-from chassis.metrics import counter, expose, exposition, withdraw
+from chassis.telemetry.histogram import BUCKETS_S, Histogram
+from chassis.telemetry.metrics import counter, expose, exposition, withdraw
 from lab.topology import load
 
 

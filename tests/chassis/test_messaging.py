@@ -9,13 +9,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from chassis import store
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.messaging import bus
 from chassis.messaging.bus import Bus
 from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
+from chassis.postgres.database import apply_schema, open_pool
 
 
 class ThingHappened(Event):
@@ -31,10 +31,10 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10) 
 
 @pytest.fixture
 async def pool(database: Callable[[str], str]) -> AsyncIterator[asyncpg.Pool]:
-    opened = await store.open_pool(
+    opened = await open_pool(
         database("messaging"), size_max=5, clock_s=asyncio.get_running_loop().time
     )
-    await store.apply_schema(opened, None, None)
+    await apply_schema(opened, None, None)
     yield opened
     opened.terminate()
 

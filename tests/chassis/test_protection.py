@@ -12,15 +12,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from chassis import decisions, protection, telemetry
 from chassis.clock import SystemClock
-from chassis.decisions import tell
-from chassis.protection import Protection
+from chassis.edge_policies import events, protection
+from chassis.edge_policies.events import tell
+from chassis.edge_policies.protection import Protection
 from chassis.resilience.errors import CallFailed
 from chassis.resilience.events import Event
 from chassis.resilience.policy import Call
 from chassis.resilience.profile import PROFILES, ProfileError
 from chassis.settings import Settings
+from chassis.telemetry import signals
 from lab.recorder.loglines import rows_of
 from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
@@ -152,7 +153,7 @@ def test_a_bad_table_beside_the_chain_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    signals.start(Settings.from_env(SETTINGS)).shutdown()
     labels = {"edge": "payments->bank", "policy": "outlier", "kind": "ejection", "reason": "slow"}
     before = REGISTRY.get_sample_value("resilience_events_total", labels) or 0.0
     event = Event(
@@ -185,8 +186,8 @@ def told(text: str) -> list[tuple[str, list[int]]]:
 async def test_evaluations_are_gathered_into_one_line_of_no_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decisions, "GATHER_S", 0.05)
-    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    monkeypatch.setattr(events, "GATHER_S", 0.05)
+    signals.start(Settings.from_env(SETTINGS)).shutdown()
     with TracerProvider().get_tracer("test").start_as_current_span("GET /x"):
         for n in (1, 2, 3):
             tell(evaluated(n))
@@ -212,13 +213,13 @@ async def test_evaluations_are_gathered_into_one_line_of_no_trace(
 async def test_what_led_to_a_decision_is_told_before_it_and_a_line_is_not_too_long(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
-    for n in range(decisions.GATHERED_MAX + 2):
+    signals.start(Settings.from_env(SETTINGS)).shutdown()
+    for n in range(events.GATHERED_MAX + 2):
         tell(evaluated(n))
     tell(Event(1.0, "payments->bank", "breaker", "transition", state="open", previous="closed"))
     text = capsys.readouterr().out
     first, rest, transition = told(text)
-    most = decisions.GATHERED_MAX
+    most = events.GATHERED_MAX
     assert (first[1], rest[1]) == ([*range(most)], [most, most + 1])
     assert transition == ("breaker", [])
     assert max(map(len, text.splitlines())) < 16_000, "Docker would cut it"

@@ -5,9 +5,9 @@ import re
 import time
 
 from chassis.clock import SystemClock
-from chassis.pool import TURN_S
-from chassis.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
-from chassis.store import POOL_SIZE_MIN
+from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
+from chassis.postgres.database import POOL_SIZE_MIN
+from chassis.postgres.pool import TURN_S
 from tests.chassis.conftest import Echo
 
 

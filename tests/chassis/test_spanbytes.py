@@ -21,7 +21,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from chassis.spanbytes import SpanBytes
+from chassis.telemetry.otlp_encoder import SpanBytes
 
 PROVIDER = TracerProvider(
     resource=Resource({"service.name": "orders", "breakwater.arm": "é"}), shutdown_on_exit=False

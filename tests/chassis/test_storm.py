@@ -6,8 +6,8 @@ from statistics import fmean
 
 import pytest
 
-from chassis.balancer import Balancer, Copies
-from chassis.protection import table_of
+from chassis.edge_policies.protection import table_of
+from chassis.http.balancer import Balancer, Copies
 from chassis.resilience import (
     Call,
     CallError,

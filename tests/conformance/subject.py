@@ -11,7 +11,7 @@ import aiohttp
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from chassis import auth
+from chassis.http import auth
 from tests.fixtures.running import RunningService
 
 SOME_ID = "019b76da-a800-7000-8000-000000000001"

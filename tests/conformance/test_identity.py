@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chassis.auth import ISSUER, USER_AUDIENCE
+from chassis.http.auth import ISSUER, USER_AUDIENCE
 from tests.conformance.conftest import Conforms
 from tests.conformance.subject import SOME_ID, Operation, Subject, assert_problem
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chassis import metrics, telemetry
 from chassis.faults import scope as scopes
 from chassis.faults.active import ActiveFault
 from chassis.faults.fault import (
@@ -27,6 +26,7 @@ from chassis.faults.fault import (
 from chassis.faults.host import Host, Tenure
 from chassis.faults.kept import KeptFaults
 from chassis.ids import new_id
+from chassis.telemetry import metrics, signals
 
 log = logging.getLogger("chassis.faults")
 IN_EFFECT = metrics.gauge(
@@ -282,7 +282,7 @@ class Injector:
             IN_EFFECT.labels(*series).set(1)
         elif phase == "removed" and active.effective_s is not None:
             IN_EFFECT.remove(*series)
-        telemetry.record("fault", phase=phase, fault_id=view.pop("id"), **view)
+        signals.record("fault", phase=phase, fault_id=view.pop("id"), **view)
 
 
 _current = Injector()

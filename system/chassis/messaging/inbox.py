@@ -21,13 +21,13 @@ from nats.js.api import ConsumerConfig
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from chassis import telemetry
 from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, armed
-from chassis.histogram import Histogram
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.messaging.bus import EVENTS, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
-from chassis.metrics import counter, expose, gauge
+from chassis.telemetry import signals
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.inbox")
 Handler = Callable[[Conn, Any], Awaitable[None]]
@@ -114,8 +114,8 @@ class Inbox:
         event_class, handler = self._handlers[kind]
         if message.metadata.num_delivered > 1:
             REDELIVERED.labels(kind).inc()
-        parent = telemetry.propagator.extract(dict(message.headers or {}))
-        with telemetry.tracer().start_as_current_span(
+        parent = signals.propagator.extract(dict(message.headers or {}))
+        with signals.tracer().start_as_current_span(
             f"process {kind}", parent, SpanKind.CONSUMER,
             {"messaging.system": "nats", "messaging.destination.name": message.subject},
         ):  # fmt: skip

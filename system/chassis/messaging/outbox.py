@@ -10,11 +10,11 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from chassis import telemetry
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.messaging.bus import Bus
 from chassis.messaging.event import AFTER_HEADER, Event
-from chassis.metrics import counter, expose, gauge
+from chassis.telemetry import signals
+from chassis.telemetry.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.outbox")
 PENDING = gauge("outbox_pending", "Committed events not yet published")
@@ -67,7 +67,7 @@ class Outbox:
 
     async def put(self, conn: Conn, event: Event) -> None:
         """Commit `event` with whatever else `conn`'s transaction does."""
-        headers = telemetry.trace_headers()
+        headers = signals.trace_headers()
         if not self._enabled:
             task = asyncio.create_task(self._publish_directly(event, headers))
             self._direct.add(task)
@@ -132,22 +132,22 @@ class Outbox:
     async def _publish(
         self, kind: str, event_id: str, payload: str, traceparent: str, after: str | None = None
     ) -> None:
-        parent = telemetry.propagator.extract({"traceparent": traceparent})
+        parent = signals.propagator.extract({"traceparent": traceparent})
         attributes: dict[str, Any] = {
             "messaging.system": "nats", "messaging.destination.name": f"events.{kind}",
             "messaging.message.id": event_id,
         }  # fmt: skip
-        with telemetry.tracer().start_as_current_span(
+        with signals.tracer().start_as_current_span(
             f"publish {kind}", parent, SpanKind.PRODUCER, attributes
         ):
-            headers = telemetry.trace_headers()
+            headers = signals.trace_headers()
             if after:
                 headers[AFTER_HEADER] = after
             await self._bus.publish(f"events.{kind}", payload.encode(), event_id, headers)
         PUBLISHED.labels(kind).inc()
 
     async def _publish_directly(self, event: Event, headers: dict[str, str]) -> None:
-        token = otel_context.attach(telemetry.propagator.extract(headers))
+        token = otel_context.attach(signals.propagator.extract(headers))
         try:
             await asyncio.sleep(HINT_S)
             await self._publish(

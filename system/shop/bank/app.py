@@ -10,11 +10,11 @@ from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.auth import CallingService
 from chassis.clock import Clock
-from chassis.idempotency import IdempotencyKey, once
-from chassis.metrics import counter, expose
+from chassis.http.auth import CallingService
+from chassis.http.idempotency import IdempotencyKey, once
 from chassis.service import Service, create_app
+from chassis.telemetry.metrics import counter, expose
 from shop.bank.domain import (
     Authorization,
     AuthorizationNotFound,

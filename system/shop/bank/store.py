@@ -7,7 +7,7 @@ from datetime import datetime
 from asyncpg import Pool, Record
 
 from chassis.faults import failpoint
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.ids import new_id
 from shop.bank.domain import (
     Authorization,

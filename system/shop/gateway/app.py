@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotencyKey
+from chassis.http.auth import CurrentUser
+from chassis.http.idempotency import IdempotencyKey
 from chassis.service import Service, create_app
 from contracts import asyncapi
 from shop.gateway import public

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from chassis import context
 from chassis.clock import Clock
-from chassis.protection import SHED, disabled_by, left_out, make, table_of
+from chassis.edge_policies.protection import SHED, disabled_by, left_out, make, table_of
+from chassis.http import context
 from chassis.resilience.profile import ProfileError
 from chassis.resilience.shed import LoadShedder
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import Request, Response
 
-from chassis import client, context
-from chassis.problems import Problem
+from chassis.http import client, context
+from chassis.http.problems import Problem
 from chassis.service import Service
 from shop.gateway.door import Door
 from shop.gateway.routes import Route

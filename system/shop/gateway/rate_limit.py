@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from chassis.problems import Problem
+from chassis.http.problems import Problem
 from chassis.resilience.clock import Clock
 
 CLIENTS_MAX = 10_000

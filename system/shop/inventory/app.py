@@ -12,10 +12,10 @@ from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.auth import CallingService
 from chassis.clock import Clock
 from chassis.faults import failpoint
-from chassis.idempotency import Conn, IdempotencyKey, once
+from chassis.http.auth import CallingService
+from chassis.http.idempotency import Conn, IdempotencyKey, once
 from chassis.service import Service, create_app
 from shop.inventory.domain import (
     Command,

@@ -1,6 +1,6 @@
 """The lab's stock: plenty of everything, but little of the last ten SKUs."""
 
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 
 SKUS = 1000
 SCARCE_FROM = 991

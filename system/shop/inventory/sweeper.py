@@ -3,7 +3,7 @@
 from asyncpg import Pool
 
 from chassis.clock import Clock
-from chassis.metrics import counter, expose, gauge
+from chassis.telemetry.metrics import counter, expose, gauge
 from shop.inventory.store import StockStore
 
 HELD = gauge("reservations_held", "Reservations that hold goods")

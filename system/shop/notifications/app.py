@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 from pydantic import BaseModel
 
-from chassis.auth import Caller, User
+from chassis.http.auth import Caller, User
 from chassis.service import Service, create_app
 from shop.notifications.domain import Kind, Status
 from shop.notifications.handlers import handlers

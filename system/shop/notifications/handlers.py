@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from chassis import telemetry
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.messaging.event import Event
+from chassis.telemetry import signals
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from shop.notifications.domain import Mail, order_cancelled, order_confirmed, welcome
 from shop.notifications.store import MailStore
@@ -19,7 +19,7 @@ def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event],
 
     def writes(compose: Callable[[Any], Mail]) -> Handler:
         async def handle(conn: Conn, event: Any) -> None:
-            traceparent = telemetry.trace_headers().get("traceparent", "")
+            traceparent = signals.trace_headers().get("traceparent", "")
             await store.put(conn, compose(event), traceparent=traceparent, now=now())
 
         return handle

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from opentelemetry.trace import SpanKind
 
-from chassis import telemetry
 from chassis.clock import Clock
 from chassis.faults import failpoint
-from chassis.histogram import Histogram
-from chassis.metrics import counter, expose, gauge
+from chassis.telemetry import signals
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import counter, expose, gauge
 from shop.notifications.domain import DOMAIN, backoff_s
 from shop.notifications.post import Refused, ServerDown
 from shop.notifications.store import MailStore, Outgoing
@@ -84,8 +84,8 @@ class Sender:
         return len(claimed) == BATCH
 
     async def _deliver(self, mail: Outgoing) -> None:
-        parent = telemetry.propagator.extract({"traceparent": mail.traceparent})
-        with telemetry.tracer().start_as_current_span(
+        parent = signals.propagator.extract({"traceparent": mail.traceparent})
+        with signals.tracer().start_as_current_span(
             "send mail", parent, SpanKind.CLIENT, {"peer.service": "mail"}
         ):
             try:

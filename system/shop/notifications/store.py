@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncpg import Pool
 
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.ids import new_id
 from shop.notifications.domain import Mail
 

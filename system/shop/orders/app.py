@@ -9,9 +9,9 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotencyKey
-from chassis.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
+from chassis.http.auth import CurrentUser
+from chassis.http.idempotency import IdempotencyKey
+from chassis.http.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
 from chassis.service import Service, create_app
 from shop.orders.checkout import Orders
 from shop.orders.clients import InventoryClient, PaymentsClient, ProductsClient

@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any, Protocol
 
-from chassis import context, telemetry
 from chassis.clock import Clock
-from chassis.idempotency import FRESH, MISMATCH, REPLAYED, KeyReused, fingerprint
+from chassis.http import context
+from chassis.http.idempotency import FRESH, MISMATCH, REPLAYED, KeyReused, fingerprint
 from chassis.ids import new_id
+from chassis.telemetry import signals
 from shop.orders.domain import Order, OrderNotFound, price, total_cents
 from shop.orders.runner import SagaRunner
 from shop.orders.saga import Progress
@@ -65,7 +66,7 @@ class Orders:
         prices = await self._products.prices([sku for sku, _ in quantities])
         lines = price(quantities, prices)
         wanted = Order(new_id(), user_id, email, lines, card_number, total_cents=total_cents(lines))
-        traceparent = telemetry.trace_headers().get("traceparent", "")
+        traceparent = signals.trace_headers().get("traceparent", "")
         order = await self._store.place(wanted, key, body, traceparent)
         if order is None:  # a twin with the same key was faster
             known = await self._known(user_id, key, body)
@@ -108,7 +109,7 @@ class Orders:
         order = await self.get(user_id, order_id)
         if order.status == "cancelled":
             return order
-        traceparent = telemetry.trace_headers().get("traceparent", "")
+        traceparent = signals.trace_headers().get("traceparent", "")
         progress = await self._store.cancel(order_id, traceparent)
         if progress is not None:
             await self._wait(self._runner.start(progress))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chassis.client import Response, ServiceClient
+from chassis.http.client import Response, ServiceClient
 from chassis.resilience.errors import CallFailed
 from shop.orders.domain import Order
 from shop.orders.saga import Refused

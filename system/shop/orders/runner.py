@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 
-from chassis import context, telemetry
 from chassis.clock import Clock
 from chassis.faults import failpoint
-from chassis.metrics import counter, expose, gauge
+from chassis.http import context
 from chassis.resilience.errors import CallError
+from chassis.telemetry import signals
+from chassis.telemetry.metrics import counter, expose, gauge
 from shop.orders.saga import Ports, Progress, Refused, Step
 
 log = logging.getLogger("orders.saga")
@@ -101,7 +102,7 @@ class SagaRunner:
         request = context.current.get()
         context.current.set(context.RequestContext(lab=request.lab if request else ""))
         if traceparent:
-            otel_context.attach(telemetry.propagator.extract({"traceparent": traceparent}))
+            otel_context.attach(signals.propagator.extract({"traceparent": traceparent}))
         ACTIVE.inc()
         try:
             await self.run(progress)
@@ -146,7 +147,7 @@ class SagaRunner:
         self, progress: Progress, step: Step, action: Callable[[Ports, Any], Awaitable[None]]
     ) -> Progress | None:
         name = action.__name__
-        with telemetry.tracer().start_as_current_span(
+        with signals.tracer().start_as_current_span(
             f"saga {name}", record_exception=False, set_status_on_exception=False
         ) as span:
             span.set_attribute("breakwater.order_id", progress.order.id)

@@ -7,10 +7,10 @@ from typing import Any
 
 from asyncpg import Pool, Record
 
-from chassis.histogram import Histogram
-from chassis.idempotency import fingerprint
+from chassis.http.idempotency import fingerprint
 from chassis.messaging.outbox import Outbox
-from chassis.metrics import counter, expose
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import counter, expose
 from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
 from shop.orders.domain import Line, Order
 from shop.orders.saga import Progress

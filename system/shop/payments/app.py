@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.auth import Caller, CallingService, User
-from chassis.idempotency import IdempotencyKey, keep, recall
+from chassis.http.auth import Caller, CallingService, User
+from chassis.http.idempotency import IdempotencyKey, keep, recall
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.payments.clients import BankClient

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.client import Response, ServiceClient
+from chassis.http.client import Response, ServiceClient
 from chassis.resilience.errors import CallError
 from shop.payments.domain import Authorization, BankRefused, BankSilent, Purchase
 

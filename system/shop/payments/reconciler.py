@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from chassis.clock import Clock
-from chassis.metrics import expose, gauge
+from chassis.telemetry.metrics import expose, gauge
 from shop.payments.domain import (
     BankSilent,
     BankUnavailable,

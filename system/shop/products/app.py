@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.auth import CallingService
-from chassis.paging import LIMIT_DEFAULT, BadCursor, Limit, decode_cursor
+from chassis.http.auth import CallingService
+from chassis.http.paging import LIMIT_DEFAULT, BadCursor, Limit, decode_cursor
 from chassis.service import Service, create_app
 from shop.products import domain
 from shop.products.seed import seed

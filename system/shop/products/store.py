@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncpg import Pool
 
-from chassis.paging import encode_cursor
+from chassis.http.paging import encode_cursor
 from shop.products.domain import PageRequest, Price
 
 _PRODUCT = "SELECT public_form(p) FROM products p WHERE id = $1"

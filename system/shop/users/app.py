@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotencyKey
+from chassis.http.auth import CurrentUser
+from chassis.http.idempotency import IdempotencyKey
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.users import domain

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from chassis.clock import Clock
-from chassis.idempotency import Stored
+from chassis.http.idempotency import Stored
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
 EMAIL_LENGTH_MAX = 254

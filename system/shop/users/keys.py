@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from chassis.auth import ISSUER, USER_AUDIENCE
+from chassis.http.auth import ISSUER, USER_AUDIENCE
 from shop.users.domain import User
 
 ROTATION = timedelta(days=30)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from chassis.metrics import expose, gauge
+from chassis.telemetry.metrics import expose, gauge
 from shop.users.domain import TooBusy
 
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from typing import Any
 
 from asyncpg import Pool, Record
 
-from chassis.idempotency import Stored, once
+from chassis.http.idempotency import Stored, once
 from chassis.messaging.outbox import Outbox
 from contracts.events import UserRegistered
 from shop.users.domain import Account, EmailTaken, Session, User

@@ -15,10 +15,10 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from chassis import lab as lab_controls
+from chassis import lab_routes as lab_controls
 from chassis.faults import Injector
 from chassis.faults.residue import Baseline
-from chassis.problems import install
+from chassis.http.problems import install
 from lab.chaos import actions, probes
 from lab.chaos.control import Control, FaultRefused, UnknownTarget
 from lab.chaos.target import NoLab, RunningLab, find_lab

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from chassis import decisions, telemetry
-from chassis.decisions import tell
+from chassis.edge_policies import events
+from chassis.edge_policies.events import tell
 from chassis.resilience import (
     Call,
     CallError,
@@ -30,6 +30,7 @@ from chassis.resilience import (
     build,
 )
 from chassis.settings import Settings
+from chassis.telemetry import signals
 from lab import archive
 
 from .conftest import RecorderProcess, rows, until
@@ -169,7 +170,7 @@ def test_the_scenes_are_all_policies_and_the_kinds_all_kinds() -> None:
 def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
     recorder: RecorderProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    signals.start(Settings.from_env(SETTINGS)).shutdown()
     seen = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
@@ -180,7 +181,7 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
         scene: Callable[[], Awaitable[None]] = getattr(Scenes(clock), name)
         with provider.get_tracer("test").start_as_current_span(name):
             clock.run(scene())
-    decisions.flush()
+    events.flush()
     said = capsys.readouterr().out.encode()
     recorder.write("payments-1", said)
     decided = sum(len(json.loads(line).get("rows", "1")) for line in said.splitlines())
@@ -209,7 +210,7 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
 def test_a_transition_says_why_and_by_how_many_and_an_attempt_its_number_and_pause(
     recorder: RecorderProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    telemetry.start(Settings.from_env(SETTINGS)).shutdown()
+    signals.start(Settings.from_env(SETTINGS)).shutdown()
     run_dir = tmp_path / "run"
     recorder.start(run_dir)
     for name in ("breaker", "retry"):

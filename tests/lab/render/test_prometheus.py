@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.utils import floatToGoString
 
-from chassis.histogram import BUCKETS_S
+from chassis.telemetry.histogram import BUCKETS_S
 from lab.render import prometheus
 from lab.topology import load
 from tests.docs.metrics_page import documented

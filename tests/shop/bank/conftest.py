@@ -7,7 +7,7 @@ import pytest
 from asyncpg import Pool
 
 from chassis.clock import SystemClock
-from chassis.store import apply_schema, open_pool
+from chassis.postgres.database import apply_schema, open_pool
 from shop import bank
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chassis import context
 from chassis.clock import SystemClock
+from chassis.http import context
 from chassis.resilience.errors import Shed
 from chassis.resilience.profile import ProfileError
 from shop.gateway.door import ACCOUNT, BROWSE, CHECKOUT, Door

@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 
 import shop.orders.store as orders_store
-from chassis import store
-from chassis.idempotency import Conn
+from chassis.http.idempotency import Conn
 from chassis.ids import new_id
 from chassis.messaging.event import Event
+from chassis.postgres.database import apply_schema, open_pool
 from shop.orders.domain import Line, Order, price
 from shop.orders.saga import CHECKOUT, Progress
 from shop.orders.store import OrderStore
@@ -45,10 +45,8 @@ class Shop:
 
 @pytest.fixture
 async def shop(database: Callable[[str], str]) -> AsyncIterator[Shop]:
-    pool = await store.open_pool(
-        database("orders"), size_max=10, clock_s=asyncio.get_running_loop().time
-    )
-    await store.apply_schema(pool, Path(orders_store.__file__).with_name("schema.sql"), None)
+    pool = await open_pool(database("orders"), size_max=10, clock_s=asyncio.get_running_loop().time)
+    await apply_schema(pool, Path(orders_store.__file__).with_name("schema.sql"), None)
     yield Shop(pool, FakeOutbox())
     pool.terminate()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.store import apply_schema, open_pool
+from chassis.postgres.database import apply_schema, open_pool
 from lab.audit import named_queries
 
 COLUMNS = {

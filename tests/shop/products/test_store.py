@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 import shop.products
-from chassis.paging import decode_cursor
-from chassis.store import apply_schema
+from chassis.http.paging import decode_cursor
+from chassis.postgres.database import apply_schema
 from shop.products.domain import PageRequest, Price, search_words
 from shop.products.seed import PRODUCTS, RANGE, catalogue, seed
 from shop.products.store import ProductStore

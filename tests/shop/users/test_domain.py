@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.idempotency import Stored
+from chassis.http.idempotency import Stored
 from shop.users.domain import (
     SESSION_LIFE,
     Account,

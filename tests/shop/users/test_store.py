@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 import shop.users
-from chassis.idempotency import Conn, KeyReused
+from chassis.http.idempotency import Conn, KeyReused
 from chassis.messaging.event import Event
-from chassis.store import apply_schema
+from chassis.postgres.database import apply_schema
 from shop.users.domain import EmailTaken, Session, User
 from shop.users.seed import seed
 from shop.users.store import UserStore, signing_keys

@@ -7,8 +7,8 @@ from typing import Any
 
 from opentelemetry import trace
 
-from chassis import telemetry
 from chassis.resilience.events import Event
+from chassis.telemetry import signals
 
 _DETAILS = ("attempt", "priority", "duration_s", "wait_s", "limit", "host")  # if they say something
 _STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 2}
@@ -23,7 +23,7 @@ def tell(event: Event) -> None:
     labels = (event.edge, event.policy, event.kind, event.reason)
     counter = _counters.get(labels)
     if counter is None:
-        counter = _counters[labels] = telemetry.POLICY_EVENTS.labels(*labels)
+        counter = _counters[labels] = signals.POLICY_EVENTS.labels(*labels)
     counter.inc()
     if event.kind == "evaluation":
         _gather(event)
@@ -38,9 +38,9 @@ def tell(event: Event) -> None:
     for name in _DETAILS:
         if value := getattr(event, name):
             fields[name] = value
-    telemetry.record("breaker", **fields)
+    signals.record("breaker", **fields)
     if event.kind == "transition":
-        telemetry.BREAKER_STATE.labels(event.edge).set(_STATES.get(event.state, 0))
+        signals.BREAKER_STATE.labels(event.edge).set(_STATES.get(event.state, 0))
     span = trace.get_current_span()
     if span.is_recording():
         name = f"{event.policy}.{event.kind}"
@@ -53,7 +53,7 @@ def flush() -> None:
     if _gathered:
         rows = _gathered.copy()
         _gathered.clear()
-        Context().run(lambda: telemetry.record("evaluations", rows=rows))
+        Context().run(lambda: signals.record("evaluations", rows=rows))
 
 
 def _gather(event: Event) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 
-from chassis import telemetry
-from chassis.histogram import Histogram
-from chassis.metrics import expose, gauge
+from chassis.telemetry import signals
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import expose, gauge
 
 TURN_S = 1.0
 _SERVER = {"peer.service": "postgres", "db.system.name": "postgresql"}
@@ -28,7 +28,7 @@ class MeasuredPool(asyncpg.Pool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._waiting = 0
-        self._held: dict[int, tuple[float, telemetry.StoreSpan | None]] = {}
+        self._held: dict[int, tuple[float, signals.StoreSpan | None]] = {}
         IN_USE.set_function(lambda: len(self._held))
         SIZE.set_function(self.get_size)
         SIZE_MAX.set_function(self.get_max_size)
@@ -38,12 +38,12 @@ class MeasuredPool(asyncpg.Pool):
     async def _acquire(self, timeout: float | None) -> Any:
         asked = time.perf_counter()
         # one span a use, wait included, not one a statement: an order has seventy of those
-        span = telemetry.store_span("postgres", _SERVER)
+        span = signals.store_span("postgres", _SERVER)
         self._waiting += 1
         try:
             connection = await super()._acquire(timeout)  # type: ignore[misc]
         except BaseException:
-            telemetry.end_span(span, failed=True)
+            signals.end_span(span, failed=True)
             raise
         finally:
             self._waiting -= 1
@@ -57,7 +57,7 @@ class MeasuredPool(asyncpg.Pool):
         if held is not None:
             since, span = held
             HOLD_SECONDS.observe(time.perf_counter() - since)
-            telemetry.end_span(span)
+            signals.end_span(span)
         await super().release(connection, timeout=timeout)
 
     async def take_turns(self) -> None:

@@ -8,9 +8,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chassis.clock import SystemClock
-from chassis.histogram import Histogram
-from chassis.metrics import gauge
-from chassis.switchboards import Switchboards
+from chassis.edge_policies.switches import Switchboards
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import gauge
 
 LOOP_LAG_SECONDS = Histogram("event_loop_lag_seconds", "How late a timer comes")
 CLOCK = gauge("clock_seconds", "The service's wall clock, s since 1970")

@@ -12,17 +12,18 @@ from typing import Any
 import aiohttp
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from chassis import context, telemetry
-from chassis.auth import ServiceTokens
-from chassis.balancer import Balancer, Copies
+from chassis.edge_policies.protection import Protection
 from chassis.faults import Exchange, FaultAborted, Injector
-from chassis.metrics import kept_trace
-from chassis.protection import Protection
+from chassis.http import context
+from chassis.http.auth import ServiceTokens
+from chassis.http.balancer import Balancer, Copies
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailed
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
+from chassis.telemetry import signals
+from chassis.telemetry.metrics import kept_trace
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # of one connect: a host that is gone is silent, and one that is there answers in a few milliseconds. Before the
@@ -190,7 +191,7 @@ class ServiceClient:
         breaker = self.protection.breaker
         address = alive[turn.name].address
         host, _, port = address.rpartition(":")
-        span = telemetry.tracer().start_span(
+        span = signals.tracer().start_span(
             f"{sending.method} {call.operation}",
             kind=SpanKind.CLIENT,
             attributes={
@@ -202,8 +203,8 @@ class ServiceClient:
             },
         )  # fmt: skip
         try:
-            with telemetry.Within(span):
-                telemetry.propagator.inject(sending.headers)
+            with signals.Within(span):
+                signals.propagator.inject(sending.headers)
                 if call.deadline is not None:
                     sending.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
                 response = await self._send(sending, alive[turn.name])
@@ -226,7 +227,7 @@ class ServiceClient:
                 self._balancer.failed(turn, seconds)
             else:
                 self._balancer.answered(turn, sending.copies, seconds)
-            telemetry.CLIENT_SECONDS.labels(
+            signals.CLIENT_SECONDS.labels(
                 self.edge, sending.method, call.operation, str(status or ""), error_type
             ).observe(seconds, kept_trace(span))
 

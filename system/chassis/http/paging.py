@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from chassis.problems import Problem
+from chassis.http.problems import Problem
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 LIMIT_DEFAULT = 20

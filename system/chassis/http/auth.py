@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from jwt.types import Options
 
-from chassis.problems import Problem
+from chassis.http.problems import Problem
 
 ISSUER = "breakwater"
 USER_AUDIENCE = "shop"

@@ -6,7 +6,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
-from chassis.histogram import Histogram
+from chassis.telemetry.histogram import Histogram
 
 # when each series began: a constant in every scrape, and a third of its length
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]

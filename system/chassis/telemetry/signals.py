@@ -19,10 +19,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from chassis.export import SpanExport
-from chassis.histogram import Histogram
-from chassis.metrics import counter, expose, gauge
 from chassis.settings import Settings
+from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.metrics import counter, expose, gauge
+from chassis.telemetry.span_export import SpanExport
 
 SERVER_SECONDS = Histogram(
     "http_server_request_duration_seconds",

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from chassis.auth import Unauthenticated
 from chassis.faults import FaultError, Injector
 from chassis.faults.catalogue import entries
 from chassis.faults.residue import residue
-from chassis.problems import Problem
+from chassis.http.auth import Unauthenticated
+from chassis.http.problems import Problem
 from chassis.resilience.profile import ProfileError
 
 

@@ -6,16 +6,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chassis import telemetry
-from chassis.decisions import tell
+from chassis.edge_policies.events import tell
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.fallback import Fallback, StaleFallback
 from chassis.resilience.outlier import OutlierEjection
 from chassis.resilience.policy import Attempt, Call, T
 from chassis.resilience.profile import PROFILES, EdgePolicies, ProfileError, build, off_for
 from chassis.resilience.shed import LoadShedder
+from chassis.telemetry import signals
 
-RESILIENCE = Path(__file__).parents[1] / "resilience.toml"
+RESILIENCE = Path(__file__).parents[2] / "resilience.toml"
 OUTLIER, FALLBACK, SHED = OutlierEjection.kind, Fallback.kind, LoadShedder.kind
 FULL_ONLY = frozenset({OUTLIER, FALLBACK, SHED})  # beside the chain, in no lower profile
 P = TypeVar("P")
@@ -49,7 +49,7 @@ class Protection:
         breaker = self.chain.get("breaker")
         self.breaker = breaker if isinstance(breaker, Breaker) else None
         if self.breaker is not None:
-            telemetry.BREAKER_STATE.labels(edge).set(0)
+            signals.BREAKER_STATE.labels(edge).set(0)
         self.use(profile)
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:

@@ -14,8 +14,8 @@ from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from chassis.metrics import counter
-from chassis.problems import Problem
+from chassis.http.problems import Problem
+from chassis.telemetry.metrics import counter
 
 if TYPE_CHECKING:
     Conn = Connection[Any] | PoolConnectionProxy[Any]

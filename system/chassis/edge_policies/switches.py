@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from chassis.resilience.profile import ProfileError, off_for
 
-log = logging.getLogger("chassis.switchboards")
+log = logging.getLogger("chassis.edge_policies.switches")
 ALL = "*"  # in the file: what was set for all edges, those not made yet too
 
 

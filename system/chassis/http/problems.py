@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from chassis.resilience.errors import CallError, DeadlineExceeded, TimedOut
 
-log = logging.getLogger("chassis.problems")
+log = logging.getLogger("chassis.http.problems")
 MEDIA_TYPE = "application/problem+json"
 
 

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from chassis.metrics import exposition
-from chassis.problems import problem_response
+from chassis.http.problems import problem_response
+from chassis.telemetry.metrics import exposition
 
 router = APIRouter(include_in_schema=False)
 

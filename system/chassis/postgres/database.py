@@ -8,11 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from chassis.connection import STATEMENT_S, Connection
-from chassis.idempotency import Conn
-from chassis.pool import MeasuredPool
+from chassis.http.idempotency import Conn
+from chassis.postgres.connection import STATEMENT_S, Connection
+from chassis.postgres.pool import MeasuredPool
 
-log = logging.getLogger("chassis.store")
+log = logging.getLogger("chassis.postgres.database")
 CONNECT_S = 30.0
 # A burst does not wait for connections to be opened, 15 to 20 ms of CPU each with the statements prepared
 # on it. One that lost its server without a word is found out by its next user, who waits STATEMENT_S for it: so

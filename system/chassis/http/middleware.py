@@ -7,15 +7,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import context, telemetry
-from chassis.decisions import tell
+from chassis.edge_policies.events import tell
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.faults.altering import altered
-from chassis.histogram import Series
-from chassis.metrics import kept_trace
-from chassis.problems import problem_response
+from chassis.http import context
+from chassis.http.problems import problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
 from chassis.resilience.events import Event
+from chassis.telemetry import signals
+from chassis.telemetry.histogram import Series
+from chassis.telemetry.metrics import kept_trace
 
 BODY_BYTES_MAX = 64 * 1024
 TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
@@ -49,12 +50,12 @@ class Edge:
         started = time.perf_counter()
         status = 500
         method = scope["method"]
-        span = telemetry.tracer().start_span(
+        span = signals.tracer().start_span(
             method,
-            context=telemetry.propagator.extract(headers),
+            context=signals.propagator.extract(headers),
             kind=SpanKind.SERVER,
         )
-        telemetry.ACTIVE.inc()
+        signals.ACTIVE.inc()
 
         async def send_seen(message: Message) -> None:
             nonlocal status
@@ -63,12 +64,12 @@ class Edge:
             await send(message)
 
         try:
-            with telemetry.Within(span):
+            with signals.Within(span):
                 await self._guarded(
                     scope, receive, send_seen, headers, request_context, service.injector
                 )
         finally:
-            telemetry.ACTIVE.dec()
+            signals.ACTIVE.dec()
             context.current.reset(token)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - started
@@ -151,7 +152,7 @@ class Edge:
         key = (method, route, status)
         series = self._known.get(key)
         if series is None:
-            series = self._known[key] = telemetry.SERVER_SECONDS.labels(method, route, str(status))
+            series = self._known[key] = signals.SERVER_SECONDS.labels(method, route, str(status))
         return series
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from chassis.spanbytes import SpanBytes
+from chassis.telemetry.otlp_encoder import SpanBytes
 
 QUEUE_MAX = 8192
 BATCH = 512

@@ -1,0 +1,1 @@
+"""HTTP between services: the middleware, the client, identity, idempotency, problem answers."""
