@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from lab.chaos.customer import Customer, quantile
-from lab.chaos.target import find_lab
+from lab.chaos.probe_customer import Customer, quantile
+from lab.chaos.running_lab import find_lab
 
 Figures = dict[str, float]
 

@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from chassis.http.auth import ServiceTokens  # noqa: E402
-from lab.chaos.control import Control  # noqa: E402
-from lab.chaos.target import RunningLab, find_lab  # noqa: E402
+from lab.chaos.faults.client import Control  # noqa: E402
+from lab.chaos.running_lab import RunningLab, find_lab  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.runtimes.supervisor.client import ask  # noqa: E402
 

@@ -28,9 +28,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from lab.chaos.control import Control  # noqa: E402
-from lab.chaos.customer import Customer  # noqa: E402
-from lab.chaos.target import find_lab  # noqa: E402
+from lab.chaos.faults.client import Control  # noqa: E402
+from lab.chaos.probe_customer import Customer  # noqa: E402
+from lab.chaos.running_lab import find_lab  # noqa: E402
 
 PRODUCT = "/api/products/SKU-0007"
 BLOCKS, READS, ORDERS = 12, 100, 15

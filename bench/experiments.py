@@ -25,7 +25,7 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
-from lab.chaos.experiment import experiment_files, load_experiment  # noqa: E402
+from lab.chaos.experiment.loader import experiment_files, load_experiment  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.state import Lab, NoLab, home_of  # noqa: E402
 

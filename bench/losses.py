@@ -26,8 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from lab.chaos.customer import Customer  # noqa: E402
-from lab.chaos.wire import NoReply, Reply, exchange  # noqa: E402
+from lab.chaos.http_client import NoReply, Reply, exchange  # noqa: E402
+from lab.chaos.probe_customer import Customer  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.runtimes.supervisor.client import ask  # noqa: E402
 

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 
-from lab.chaos.experiment import EXPERIMENTS, experiment_files
+from lab.chaos.experiment.loader import EXPERIMENTS, experiment_files
 from lab.runtimes.choose import NAMES
 from lab.topology import PROJECT
 

@@ -36,8 +36,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from lab.chaos.target import RunningLab  # noqa: E402
-from lab.run.recording import Recording  # noqa: E402
+from lab.chaos.running_lab import RunningLab  # noqa: E402
+from lab.run.evidence.recorder_client import Recording  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 
 OFF = {"OTEL_SDK_DISABLED": "true", "OTLP_ENDPOINT": ""}

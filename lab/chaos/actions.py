@@ -12,9 +12,9 @@ import time
 import uuid
 from typing import Any
 
-from lab.chaos.control import Control
+from lab.chaos.faults.client import Control
 from lab.chaos.probes import Configuration, NotObserved, customer_of, the_lab
-from lab.chaos.target import Instance, find_lab
+from lab.chaos.running_lab import Instance, find_lab
 from lab.runtimes.posix import pids
 from lab.runtimes.supervisor.client import ask
 

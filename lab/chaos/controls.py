@@ -14,9 +14,9 @@ from typing import Any
 
 from chaoslib.exceptions import InterruptExecution
 
-from lab.chaos.control import Control, FaultRefused
+from lab.chaos.faults.client import Control, FaultRefused
 from lab.chaos.probes import Configuration, the_lab
-from lab.chaos.target import StateError
+from lab.chaos.running_lab import StateError
 
 RUN_DIR = "BREAKWATER_RUN_DIR"
 Context = dict[str, Any]

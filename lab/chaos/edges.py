@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.chaos.control import Control
-from lab.chaos.partitions import Partition
+from lab.chaos.faults.client import Control
+from lab.chaos.faults.partitions import Partition
 from lab.chaos.probes import Configuration, the_lab
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from lab.chaos.actions import await_ready
-from lab.chaos.control import Control
+from lab.chaos.faults.client import Control
 from lab.chaos.probes import Configuration, NotObserved, the_lab
 
 # Who watches, in any runtime. The recorder can be slow, but not gone: the run is recorded by it.

@@ -11,11 +11,11 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from lab.chaos.control import Control
-from lab.chaos.customer import Customer, Unserved, quantile
-from lab.chaos.policies import Policies
-from lab.chaos.target import RunningLab, find_lab
-from lab.chaos.wire import NoReply, exchange
+from lab.chaos.faults.client import Control
+from lab.chaos.http_client import NoReply, exchange
+from lab.chaos.probe_customer import Customer, Unserved, quantile
+from lab.chaos.resilience import Policies
+from lab.chaos.running_lab import RunningLab, find_lab
 
 BREAKER_STATES = ("closed", "half_open", "open")
 Configuration = dict[str, Any]

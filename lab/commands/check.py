@@ -24,7 +24,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Judge a run again. Exit: 0 held, 1 deviated, 3 invalid; 2 if the archive cannot be read."""
-    from lab.analysis.verdict import write_verdict
+    from lab.analysis.verdict.verdict import write_verdict
     from lab.archive import find_run
 
     path = find_run(run)

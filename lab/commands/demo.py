@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lab.commands.run import PortBase, run_experiment
-from lab.run.exits import clear_exits
+from lab.run.exit_codes import clear_exits
 from lab.run.summary import summary_lines
 from lab.state import chosen_port_base
 

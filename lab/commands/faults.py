@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.control import Control, Placed
-from lab.chaos.partitions import Partition
-from lab.chaos.target import find_lab
+from lab.chaos.faults.client import Control, Placed
+from lab.chaos.faults.partitions import Partition
+from lab.chaos.running_lab import find_lab
 from lab.commands.run import PortBase
-from lab.run.exits import FAILED, clear_exits
+from lab.run.exit_codes import FAILED, clear_exits
 
 Target = Annotated[
     str | None, typer.Argument(help="a service, an instance or an edge; all if left out")
@@ -107,7 +107,7 @@ def register(app: typer.Typer) -> None:
         target: Target = None, port_base: PortBase = None, as_json: AsJson = False
     ) -> None:
         """Prove that no fault has left anything; ends with 1 if one has, or if it cannot be proven."""
-        from lab.chaos.fault_audit import audit
+        from lab.chaos.faults.audit import audit
 
         with clear_exits(cannot=FAILED):
             audited = audit(Control(find_lab(port_base)), target)

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from lab.chaos.target import find_lab
+from lab.chaos.running_lab import find_lab
 from lab.commands.run import PortBase, Seed
 from lab.load.profiles import find_profile
-from lab.run.child import child_environment
-from lab.run.exits import clear_exits
-from lab.run.loading import PROFILES
-from lab.run.play import play_load, stoppable
+from lab.run.children.child_process import child_environment
+from lab.run.children.load_process import PROFILES
+from lab.run.exit_codes import clear_exits
+from lab.run.progress import make_teller
+from lab.run.runner import play_load, stoppable
 from lab.run.summary import summary_lines, summary_of
-from lab.run.telling import make_teller
 from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
 

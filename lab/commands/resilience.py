@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.policies import PROFILES, Held, Policies, UnknownSwitch, Wish
-from lab.chaos.target import find_lab
-from lab.kept_policies import Rows, of
+from lab.chaos.resilience import PROFILES, Held, Policies, UnknownSwitch, Wish
+from lab.chaos.running_lab import find_lab
 from lab.options import AsJson, PortBase, console
-from lab.run.exits import FAILED, USAGE, clear_exits
+from lab.resilience_overrides import Rows, of
+from lab.run.exit_codes import FAILED, USAGE, clear_exits
 
 COLOURS = {"open": "red", "forced_open": "red", "half_open": "yellow", "closed": "green"}
 COLUMNS = (

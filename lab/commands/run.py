@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from lab.chaos.experiment import EXPERIMENTS, load_experiment
+from lab.chaos.experiment.loader import EXPERIMENTS, load_experiment
 from lab.load.profiles import find_profile
 from lab.options import RuntimeName, checked_runtime
-from lab.run.exits import clear_exits
-from lab.run.loading import PROFILES
-from lab.run.play import Played, play_experiment
+from lab.run.children.load_process import PROFILES
+from lab.run.exit_codes import clear_exits
+from lab.run.progress import make_teller
+from lab.run.runner import Played, play_experiment
 from lab.run.summary import summary_lines, summary_of
-from lab.run.telling import make_teller
 
 PortBase = Annotated[int | None, typer.Option(help="the lab's port base (default: the newest lab)")]
 Seed = Annotated[int, typer.Option(help="same seed, same arrivals and choices")]
@@ -53,7 +53,7 @@ def run_experiment(
     quiet: bool,
     runtime: str = "",
 ) -> Played:
-    """Everything is checked before anything is started. Raises what lab.run.exits knows."""
+    """Everything is checked before anything is started. Raises what lab.run.exit_codes knows."""
     chosen = checked_runtime(runtime)
     experiment = load_experiment(name, EXPERIMENTS)
     wanted = find_profile(profile or experiment.plan.profile, PROFILES)

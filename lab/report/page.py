@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from lab.analysis import latency, orders, plots, story
-from lab.analysis.question import question_of
+from lab.analysis import latency, orders, plots
+from lab.analysis.activities import activities
 from lab.analysis.requests import shopper_requests
-from lab.analysis.slis import SliResult
-from lab.analysis.traces import Traces
-from lab.analysis.verdict import write_verdict
+from lab.analysis.tracing.traces import Traces
+from lab.analysis.verdict.claim import question_of
+from lab.analysis.verdict.slis import SliResult
+from lab.analysis.verdict.verdict import write_verdict
 from lab.analysis.windows import load_span
 from lab.archive import Run
 from lab.report import words
@@ -46,7 +47,7 @@ def write_report(run_dir: Path | str) -> Path:
 def render(run: Run) -> str:
     """The page as text. The run must be judged."""
     verdict = run.verdict
-    assert verdict is not None, "judge the run first: lab.analysis.verdict.write_verdict"
+    assert verdict is not None, "judge the run first: lab.analysis.verdict.verdict.write_verdict"
     traces = Traces(run, TRACES_MAX)
     environment = Environment(
         loader=PackageLoader("lab.report", "."),
@@ -70,7 +71,7 @@ def render(run: Run) -> str:
         when=_when(run),
         links=links(run),
         tiles=_tiles(run, verdict),
-        activities=story.activities(run),
+        activities=activities(run),
         routes=_routes(run),
         breakers=[each for each in verdict["breakers"] if each["opened"] or each["rejections"]],
         quiet_breakers=sum(

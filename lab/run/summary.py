@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.archive import ArchiveError, Run
-from lab.run.play import Played
+from lab.run.runner import Played
 
 ROUTES = """
     SELECT route, count(*) AS requests,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.chaos.wire import NoReply, Reply, exchange
+from lab.chaos.http_client import NoReply, Reply, exchange
 from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chassis.faults import Injector
-from lab.chaos.wire import NoReply, exchange
+from lab.chaos.http_client import NoReply, exchange
 from tests.chassis.subject import Subject, until
 
 SEED = 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.chaos.wire import NoReply
+from lab.chaos.http_client import NoReply
 from tests.chassis.subject import Subject, until
 
 NewSubject = Callable[..., Subject]

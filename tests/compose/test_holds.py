@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.analysis import process_evidence
+from lab.analysis.fault_evidence import processes
 from lab.runtimes.compose.compose_cli import EngineError, endpoint
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import Engine
@@ -101,7 +101,7 @@ async def test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl(held: Held) 
     assert fault.removed_s - fault.commanded_s < 3.0
     assert await held.cpu_share(0.5) > 0.5
     assert (await held.engine.inspect(held.container))["HostConfig"]["NanoCpus"] == 1_500_000_000
-    assert process_evidence.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
+    assert processes.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
 
 
 @pytest.mark.parametrize("held", [GROW], indirect=True)
@@ -138,7 +138,7 @@ async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held
     await removed(fault)
     await until(is_reachable, "it is back")
     assert await names(held) == aliases
-    assert process_evidence.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
+    assert processes.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)

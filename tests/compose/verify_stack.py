@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.chaos.customer import Customer
-from lab.chaos.wire import NoReply, exchange
+from lab.chaos.http_client import NoReply, exchange
+from lab.chaos.probe_customer import Customer
 from lab.runtimes.compose.environment import everything_of, project_of
 from lab.state import Lab, home_of
 from lab.topology import PROJECT, load

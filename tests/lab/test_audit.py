@@ -7,7 +7,7 @@ import asyncpg
 import duckdb
 import pytest
 
-from lab.audit import SERVICES, AuditError, _audit_all, audit, named_queries
+from lab.run.evidence.database_audit import SERVICES, AuditError, _audit_all, audit, named_queries
 
 SQL = """
 -- name: orders

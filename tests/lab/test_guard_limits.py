@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.chaos.disarm import Disarmed
-from lab.run.guard import Guard
-from lab.run.limits import Limit, ProbeWatch, RequestRows, RequestWatch, limit_of
+from lab.chaos.faults.clear_all import Disarmed
+from lab.run.guard.guard import Guard
+from lab.run.guard.limits import Limit, ProbeWatch, RequestRows, RequestWatch, limit_of
 
 ROUTE = "POST /api/orders"
 ERRORS = Limit("orders fail", for_s=3.0, route=ROUTE, limit=0.5)

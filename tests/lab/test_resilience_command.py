@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lab import cli
-from lab.chaos.policies import UnknownSwitch, Wish
-from lab.chaos.target import find_lab
+from lab.chaos.resilience import UnknownSwitch, Wish
+from lab.chaos.running_lab import find_lab
 from lab.commands.resilience import parse
-from lab.kept_policies import kept_file
-from lab.run.facts import facts
+from lab.resilience_overrides import kept_file
+from lab.run.evidence.metadata import facts
 from lab.state import Entry, Lab
 from lab.topology import DEFAULT_PATH
 from tests.fixtures.running import Running, RunningService

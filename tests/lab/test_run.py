@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.run.guard import Violation
-from lab.run.loading import LoadFailed
-from lab.run.quiescence import STILL_S, Quiescence, drain
-from lab.run.recording import NotRecording
-from lab.run.rundir import RunDir, is_played
-from lab.run.story import Script, Story
-from lab.run.telling import Silent
+from lab.run.children.load_process import LoadFailed
+from lab.run.evidence.quiescence import STILL_S, Quiescence, drain
+from lab.run.evidence.recorder_client import NotRecording
+from lab.run.guard.guard import Violation
+from lab.run.progress import Silent
+from lab.run.run_dir import RunDir, is_played
+from lab.run.sequence import Script, Story
 
 PHASES = {"warmup_s": 2, "before_s": 5, "method_s": 10, "recovery_s": 5, "after_s": 4}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos.control import Control, FaultRefused
-from lab.chaos.disarm import disarm
-from lab.chaos.target import find_lab
-from lab.run.play import a_lab
-from lab.run.residue import left_behind
-from lab.run.telling import Silent
+from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.client import Control, FaultRefused
+from lab.chaos.running_lab import find_lab
+from lab.run.evidence.fault_rows import left_behind
+from lab.run.progress import Silent
+from lab.run.runner import a_lab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
 from tests.lab.runtimes.labs import process, wait_until

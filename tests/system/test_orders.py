@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from lab.chaos.control import Control
-from lab.chaos.customer import CARD, EMAIL, PASSWORD
-from lab.chaos.target import RunningLab
-from lab.chaos.wire import NoReply, Reply, exchange
+from lab.chaos.faults.client import Control
+from lab.chaos.http_client import NoReply, Reply, exchange
+from lab.chaos.probe_customer import CARD, EMAIL, PASSWORD
+from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 

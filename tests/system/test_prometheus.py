@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.chaos.customer import Customer, Unserved
-from lab.chaos.wire import NoReply
+from lab.chaos.http_client import NoReply
+from lab.chaos.probe_customer import Customer, Unserved
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
 from lab.runtimes.servers.binaries import ServerMissing

@@ -17,9 +17,9 @@ import pytest
 
 from lab.analysis import red
 from lab.archive import Run, seal
-from lab.chaos.target import find_lab
-from lab.chaos.wire import NoReply
-from lab.run.recording import Recording
+from lab.chaos.http_client import NoReply
+from lab.chaos.running_lab import find_lab
+from lab.run.evidence.recorder_client import Recording
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages
 from lab.runtimes.servers.binaries import ServerMissing

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lab.chaos import actions
-from lab.chaos.control import Control
-from lab.chaos.customer import Customer
-from lab.chaos.policies import Policies
-from lab.chaos.target import RunningLab, find_lab
-from lab.chaos.wire import Reply, exchange
+from lab.chaos.faults.client import Control
+from lab.chaos.http_client import Reply, exchange
+from lab.chaos.probe_customer import Customer
+from lab.chaos.resilience import Policies
+from lab.chaos.running_lab import RunningLab, find_lab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ask
 from lab.topology import DEFAULT_PATH

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.analysis.validity import ON_TIME
+from lab.analysis.verdict.validity import ON_TIME
 from lab.archive import Run
-from lab.chaos.control import Control
-from lab.chaos.experiment import find_experiment
-from lab.chaos.target import find_lab
+from lab.chaos.experiment.loader import find_experiment
+from lab.chaos.faults.client import Control
+from lab.chaos.running_lab import find_lab
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from lab.analysis.consistency.effects import (
     events_take_effect_once,
     one_effect_per_key,
 )
-from lab.analysis.consistency.found import Found, Rows, missing, prepare
+from lab.analysis.consistency.finding import Found, Rows, missing, prepare
 from lab.analysis.consistency.money import captures_once, money_matches
-from lab.analysis.consistency.promises import (
+from lab.analysis.consistency.sagas import (
     acknowledged_orders_exist,
     compensations_follow_their_steps,
     sagas_have_ended,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.analysis.consistency.found import Found, count, rows
+from lab.analysis.consistency.finding import Found, count, rows
 from lab.archive import Run
 
 CAPTURED_TWICE = """

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lab.analysis import breakers
+from lab.analysis.breakers import transitions
 from lab.analysis.plots.style import (
     BLUE,
     GREEN,
@@ -48,14 +48,14 @@ def breaker_timeline(run: Run, rows_max: int = 10) -> Figure:
 
 def worth_showing(run: Run, rows_max: int) -> list[tuple[str, str]]:
     """(edge, instance) of the breakers that changed their state, else of a few that did not."""
-    bands = breakers.state_bands(run)
+    bands = transitions.state_bands(run)
     states = bands.groupby(["edge", "instance"]).size().sort_values(ascending=False, kind="stable")
     return list(states[states > 1].index[:rows_max]) or list(states.index[:QUIET_ROWS])
 
 
 def draw_states(panel: Axes, run: Run, shown: Sequence[tuple[str, str]]) -> None:
     """One row a breaker on an axis of seconds since the load began."""
-    bands = breakers.state_bands(run)
+    bands = transitions.state_bands(run)
     start, end = load_span(run)
     rejected = run.sql(
         "SELECT edge, instance, time_s FROM breakers WHERE policy = 'breaker' AND kind = 'rejection'"
@@ -95,7 +95,7 @@ def breaker_window(run: Run, edge: str) -> Figure:
         say(panel, f"the breaker of {edge} evaluated no call")
         return figure
     start, end = load_span(run)
-    settings, source = breakers.settings_of(run, edge)
+    settings, source = transitions.settings_of(run, edge)
     shade(panel, fault_bands(run), start, label="bottom")
     for instance, own in seen.groupby("instance"):
         panel.step(own["time_s"] - start, 100 * own["share"], where="post", color=BLUE,
@@ -114,7 +114,7 @@ def breaker_window(run: Run, edge: str) -> Figure:
 @styled
 def predicted_and_measured(run: Run, edge: str) -> Figure:
     """Did the breaker do what arithmetic says? One row a quantity, two marks."""
-    table = breakers.predicted_and_measured(run, edge)
+    table = transitions.predicted_and_measured(run, edge)
     figure, (panel,) = canvas(1, 1.4 + 0.5 * max(len(table), 1))
     if table.empty:
         say(panel, f"the breaker of {edge} did not open during a fault: nothing to compare")
@@ -145,7 +145,7 @@ def predicted_and_measured(run: Run, edge: str) -> Figure:
 
 
 def _breaker_answer(run: Run) -> str:
-    table = breakers.measures(run)
+    table = transitions.measures(run)
     opened = table[table["opened"] > 0]
     if opened.empty:
         return "What did the breakers do?  None opened"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lab.analysis.plots.style import GREEN, INK, MUTED, RED, canvas, say, styled
-from lab.analysis.slis import SliResult
+from lab.analysis.verdict.slis import SliResult
 
 
 @styled

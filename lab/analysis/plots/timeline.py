@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from lab.analysis import story
+from lab.analysis import activities
 from lab.analysis.plots.style import BLUE, GRID, INK, ORANGE, RED, SECONDS, canvas, say, styled
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
@@ -13,7 +13,7 @@ from lab.archive import Run
 @styled
 def timeline(run: Run) -> Figure:
     """What was done, and when?"""
-    phases, bands, steps = story.phases(run), fault_bands(run), story.activities(run)
+    phases, bands, steps = activities.phases(run), fault_bands(run), activities.activities(run)
     figure, (panel,) = canvas(1, 1.9 + 0.22 * max(0, len(bands) - 1))
     start, end = load_span(run)
     if not phases and not bands:

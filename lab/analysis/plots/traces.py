@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lab.analysis.critical_path import critical_path
 from lab.analysis.plots.style import (
     BLUE,
     GREEN,
@@ -25,7 +24,8 @@ from lab.analysis.plots.style import (
     shade,
     styled,
 )
-from lab.analysis.traces import Traces
+from lab.analysis.tracing.critical_path import critical_path
+from lab.analysis.tracing.traces import Traces
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lab.edges import SMTP, servers_of
-from lab.kept_policies import kept_file
 from lab.render import nginx as nginx_conf
+from lab.resilience_overrides import kept_file
 from lab.runtimes.processes.children import Children, OnExit
 from lab.runtimes.processes.launchers import Program, Programs
 from lab.runtimes.processes.prometheus_config import Monitoring

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.kept_policies import kept_file
+from lab.resilience_overrides import kept_file
 from lab.state import StateError
 
 FREE_BYTES_MIN = 300 * 1024 * 1024

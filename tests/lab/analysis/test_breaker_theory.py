@@ -8,8 +8,8 @@ import pytest
 
 from chassis.resilience.breaker import Breaker, State
 from chassis.resilience.errors import BreakerOpen
-from lab.analysis import breaker_theory as theory
-from lab.analysis.breaker_theory import Settings
+from lab.analysis.breakers import closed_forms as theory
+from lab.analysis.breakers.closed_forms import Settings
 from tests.lab.analysis.simulation import SimClock
 
 METHODS_13 = Settings(20, 0.5, 20, 10.0, 5)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.analysis import breakers
-from lab.analysis.breaker_theory import Settings
+from lab.analysis.breakers import transitions
+from lab.analysis.breakers.closed_forms import Settings
 from lab.archive import Run
 
 INFO = {"started_s": 0.0, "ended_s": 100.0}
@@ -34,7 +34,7 @@ STORY = [
 
 def test_the_bands_cover_the_run_without_gaps(tiny: Callable[..., Run]) -> None:
     run = tiny(info=INFO, breakers=STORY, faults=[FAULT | {"removed_s": 30.0}])
-    bands = breakers.state_bands(run)
+    bands = transitions.state_bands(run)
     assert bands["state"].tolist() == [
         *("closed", "open", "half_open", "open", "half_open", "closed"),
     ]
@@ -44,7 +44,7 @@ def test_the_bands_cover_the_run_without_gaps(tiny: Callable[..., Run]) -> None:
 
 def test_delays_are_measured_from_the_effective_fault(tiny: Callable[..., Run]) -> None:
     run = tiny(info=INFO, breakers=STORY, faults=[FAULT | {"commanded_s": 15.0, "removed_s": 30.0}])
-    [row] = breakers.measures(run).to_dict("records")
+    [row] = transitions.measures(run).to_dict("records")
     assert (row["opened"], row["flaps"], row["false_opens"], row["rejections"]) == (2, 1, 0, 1)
     assert row["detection_s"] == 2.0
     assert row["recovery_s"] == 3.0
@@ -53,16 +53,16 @@ def test_delays_are_measured_from_the_effective_fault(tiny: Callable[..., Run]) 
 
 def test_a_breaker_that_never_opens_or_never_closes_has_no_delay(tiny: Callable[..., Run]) -> None:
     faults = [FAULT | {"removed_s": 30.0}]
-    quiet = breakers.measures(tiny(info=INFO, breakers=STORY[:1], faults=faults)).iloc[0]
+    quiet = transitions.measures(tiny(info=INFO, breakers=STORY[:1], faults=faults)).iloc[0]
     assert math.isnan(quiet["detection_s"])
     assert math.isnan(quiet["recovery_s"])
-    stuck = breakers.measures(tiny(info=INFO, breakers=STORY[:2], faults=faults)).iloc[0]
+    stuck = transitions.measures(tiny(info=INFO, breakers=STORY[:2], faults=faults)).iloc[0]
     assert stuck["detection_s"] == 2.0
     assert math.isnan(stuck["recovery_s"])
 
 
 def test_opening_without_a_fault_is_a_false_open(tiny: Callable[..., Run]) -> None:
-    row = breakers.measures(tiny(info=INFO, breakers=STORY)).iloc[0]
+    row = transitions.measures(tiny(info=INFO, breakers=STORY)).iloc[0]
     assert row["false_opens"] == 1
     assert math.isnan(row["detection_s"])
 
@@ -70,16 +70,16 @@ def test_opening_without_a_fault_is_a_false_open(tiny: Callable[..., Run]) -> No
 def test_the_settings_are_read_off_the_events_where_no_one_wrote_them(
     tiny: Callable[..., Run],
 ) -> None:
-    settings, source = breakers.settings_of(tiny(info=INFO, breakers=STORY), "p->b")
+    settings, source = transitions.settings_of(tiny(info=INFO, breakers=STORY), "p->b")
     assert source == "read off the events"
     assert settings.failure_rate_threshold == 0.5
     assert settings.wait_open_s == pytest.approx(5.0)
 
 
 def test_measured_and_predicted_agree_on_the_simulated_run(clean: Run) -> None:
-    settings, source = breakers.settings_of(clean, "payments->bank")
+    settings, source = transitions.settings_of(clean, "payments->bank")
     assert (settings, source) == (Settings(20, 0.5, 10, 3.0, 3), "run.json")
-    table = breakers.predicted_and_measured(clean, "payments->bank").set_index("quantity")
+    table = transitions.predicted_and_measured(clean, "payments->bank").set_index("quantity")
     assert table.loc["fault effective to open", "measured"] == pytest.approx(
         table.loc["fault effective to open", "predicted"], abs=1.0
     )
@@ -90,6 +90,6 @@ def test_measured_and_predicted_agree_on_the_simulated_run(clean: Run) -> None:
 
 def test_no_breaker_events_give_empty_tables(tiny: Callable[..., Run]) -> None:
     run = tiny(info=INFO, breakers=[])
-    assert breakers.state_bands(run).empty
-    assert breakers.measures(run).empty
-    assert breakers.predicted_and_measured(run, "p->b").empty
+    assert transitions.state_bands(run).empty
+    assert transitions.measures(run).empty
+    assert transitions.predicted_and_measured(run, "p->b").empty

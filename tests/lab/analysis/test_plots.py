@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from lab.analysis import latency, plots
-from lab.analysis.question import question_of
-from lab.analysis.slis import evaluate
+from lab.analysis.verdict.claim import question_of
+from lab.analysis.verdict.slis import evaluate
 from lab.archive import Run
 
 EDGE, ORDERS = "payments->bank", "POST /api/orders"

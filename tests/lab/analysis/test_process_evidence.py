@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lab.analysis import process_evidence
-from lab.analysis.faults import judge_faults
+from lab.analysis.fault_evidence import processes
+from lab.analysis.fault_evidence.judge import judge_faults
 from lab.archive import Run
 
 INFO = {"started_s": 0.0, "ended_s": 100.0}
@@ -119,6 +119,6 @@ def test_a_delay_beside_all_calls_is_believed_by_its_hits(tiny: Callable[..., Ru
 
 
 def test_a_kill_by_an_action_is_not_the_supervisors_nor_the_engines_to_tell() -> None:
-    assert process_evidence.told({"kind": "kill", "evidence": '{"pid": 7}'}) is None
-    assert process_evidence.told({"kind": "kill", "evidence": '{"pid": 7, "signal": "SIGKILL"}'})
-    assert process_evidence.told({"kind": "cpu_limit", "evidence": '{"pid": 7}'})
+    assert processes.told({"kind": "kill", "evidence": '{"pid": 7}'}) is None
+    assert processes.told({"kind": "kill", "evidence": '{"pid": 7, "signal": "SIGKILL"}'})
+    assert processes.told({"kind": "cpu_limit", "evidence": '{"pid": 7}'})

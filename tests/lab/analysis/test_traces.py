@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lab.analysis.critical_path import Span, clock_offsets, critical_path, trace_of
-from lab.analysis.traces import Traces
+from lab.analysis.tracing.critical_path import Span, clock_offsets, critical_path, trace_of
+from lab.analysis.tracing.traces import Traces
 from lab.archive import ArchiveError, Run
 
 MS = 1_000_000

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from lab.analysis.unchanged import unchanged
+from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import Run
 from tests.lab.analysis.conftest import request
 

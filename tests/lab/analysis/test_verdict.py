@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.analysis.faults import judge_faults
-from lab.analysis.slis import SliError, evaluate
-from lab.analysis.verdict import judge, write_verdict
+from lab.analysis.fault_evidence.judge import judge_faults
+from lab.analysis.verdict.slis import SliError, evaluate
+from lab.analysis.verdict.verdict import judge, write_verdict
 from lab.archive import ArchiveError, Run, seal
 
 from .conftest import request

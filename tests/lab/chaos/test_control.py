@@ -20,10 +20,10 @@ from chassis.faults import Injector
 from chassis.faults.residue import Baseline
 from chassis.http.problems import install
 from lab.chaos import actions, probes
-from lab.chaos.control import Control, FaultRefused, UnknownTarget
-from lab.chaos.target import NoLab, RunningLab, find_lab
-from lab.chaos.wire import NoReply, exchange
-from lab.run.residue import fault_rows, left_behind
+from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.http_client import NoReply, exchange
+from lab.chaos.running_lab import NoLab, RunningLab, find_lab
+from lab.run.evidence.fault_rows import fault_rows, left_behind
 from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
 
@@ -112,7 +112,7 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
             raise error
         return exchange(*args, **options)
 
-    monkeypatch.setattr("lab.chaos.control.exchange", coming_up)
+    monkeypatch.setattr("lab.chaos.faults.client.exchange", coming_up)
     assert [placed.view["kind"] for placed in control.faults("bank")] == ["latency"]
 
 

@@ -8,8 +8,13 @@ import pytest
 import yaml
 from chaoslib.experiment import ensure_experiment_is_valid
 
-from lab.chaos.experiment import UnknownExperiment, activities, experiment_files, load_experiment
-from lab.chaos.lines import Malformed
+from lab.chaos.experiment.loader import (
+    UnknownExperiment,
+    activities,
+    experiment_files,
+    load_experiment,
+)
+from lab.chaos.experiment.yaml_lines import Malformed
 from lab.load.profiles import find_profile
 
 ROOT = Path(__file__).parents[3]

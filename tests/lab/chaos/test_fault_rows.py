@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from lab.chaos.control import Control
-from lab.run.residue import fault_rows
+from lab.chaos.faults.client import Control
+from lab.run.evidence.fault_rows import fault_rows
 
 
 class Quiet:

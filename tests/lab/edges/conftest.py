@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab.chaos.control import Control
-from lab.chaos.disarm import disarm
-from lab.chaos.target import RunningLab
+from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.client import Control
+from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import MESH, free_port_base

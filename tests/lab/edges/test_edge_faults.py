@@ -14,10 +14,10 @@ import pytest
 
 from lab import cli
 from lab.chaos import edges, probes
-from lab.chaos.control import Control, FaultRefused, UnknownTarget
-from lab.chaos.target import RunningLab
+from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
-from lab.run.residue import fault_rows
+from lab.run.evidence.fault_rows import fault_rows
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 

@@ -8,22 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-from lab.chaos.control import Control
-from lab.chaos.disarm import disarm
-from lab.chaos.fault_audit import audit
-from lab.chaos.target import find_lab
+from lab.chaos.faults.audit import audit
+from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.client import Control
+from lab.chaos.running_lab import find_lab
 from lab.proxy.client import ProxyClient
-from lab.run.guard import Guard
-from lab.run.limits import Limit, RequestRows, RequestWatch
-from lab.run.residue import left_behind
+from lab.run.evidence.fault_rows import left_behind
+from lab.run.guard.guard import Guard
+from lab.run.guard.limits import Limit, RequestRows, RequestWatch
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until
 
 TOOLKIT = """
 import signal
 from lab.chaos import edges
-from lab.chaos.control import Control
-from lab.chaos.target import find_lab
+from lab.chaos.faults.client import Control
+from lab.chaos.running_lab import find_lab
 edges.add_toxic('a->b', 'latency', 60, {'latency_ms': 9})
 edges.add_toxic('c->d', 'down', 60)
 edges.partition([['a'], ['c', 'nats']], 60)

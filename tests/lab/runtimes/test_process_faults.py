@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from lab.chaos import actions, probes
-from lab.chaos.control import Control, FaultRefused, UnknownTarget
-from lab.chaos.target import RunningLab
+from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import family, process, wait_until
 

@@ -8,7 +8,7 @@ import pytest
 
 from chassis.clock import SystemClock
 from chassis.postgres.database import apply_schema, open_pool
-from lab.audit import named_queries
+from lab.run.evidence.database_audit import named_queries
 
 COLUMNS = {
     "payments": {

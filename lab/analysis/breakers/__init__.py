@@ -1,0 +1,1 @@
+"""Circuit breakers: what they did, and what they must do by arithmetic."""

@@ -1,0 +1,1 @@
+"""The judgement of a run: validity, indicators against their limits, the verdict."""

@@ -1,0 +1,209 @@
+"""Is the run fit to judge the shop by? What must be true of the instrument itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lab.analysis.consistency import INVARIANTS, Result
+from lab.analysis.fault_evidence.judge import LASTING, Judged
+from lab.analysis.latency import send_lag
+from lab.analysis.verdict.claim import Question
+from lab.analysis.verdict.slis import SliResult
+from lab.archive import Run
+
+DROPPED_SHARE_MAX = 0.01
+ON_TIME = "requests left when they were due"
+SEND_LAG_P99_MS_MAX = 100.0  # later than that, the load was not the one that was planned
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of validity; `detail` gives its figures."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def checks(
+    run: Run,
+    question: Question,
+    slis: Sequence[SliResult],
+    faults: Sequence[Judged],
+    invariants: Sequence[Result],
+) -> list[Check]:
+    """Every condition, in the order a reader asks for them."""
+    return [
+        _finished(run),
+        _steady_before(run, slis),
+        _load_delivered(run),
+        _load_on_time(run),
+        _fault_effective(run, question, faults),
+        _nothing_left_behind(run, faults),
+        _quiet(run, invariants),
+        _audited(run, question),
+        _recorded(run),
+    ]
+
+
+def _finished(run: Run) -> Check:
+    name = "the experiment ran to its end"
+    if run.info.get("interrupted"):
+        return Check(name, False, "it was interrupted")
+    journal = run.journal
+    if journal is None:
+        return Check(name, True, "it had no Chaos Toolkit journal")
+    if run.info.get("guard"):
+        return Check(name, True, "its guard called it off")
+    status = str(journal.get("status", "unknown"))
+    failed = [
+        str(each.get("activity", {}).get("name", "?"))
+        for each in journal.get("run", [])
+        if each.get("status") == "failed" and each.get("activity", {}).get("type") != "probe"
+    ]
+    if failed:
+        return Check(name, False, f"the action {failed[0]!r} failed")
+    # `failed` is also how the toolkit calls a hypothesis that was not met: a finding, no fault.
+    return Check(name, status in ("completed", "failed"), f"Chaos Toolkit says: {status}")
+
+
+def _steady_before(run: Run, slis: Sequence[SliResult]) -> Check:
+    """A shop that was unwell before the fault says nothing of the fault."""
+    name = "the shop was steady before"
+    if steady_states(run).get("before") is False:
+        return Check(name, False, "the steady state was not met before the method began")
+    missed = [sli.said() for sli in slis if sli.window == "before" and not sli.ok]
+    if missed:
+        return Check(name, False, "; ".join(missed) + " (is the machine busy with something else?)")
+    return Check(name, True, "")
+
+
+def _load_delivered(run: Run) -> Check:
+    name = "the planned load was delivered"
+    load = run.info.get("load", {})
+    rows, dropped_rows = run.sql(
+        "SELECT count(*), count(*) FILTER (dropped) FROM requests"
+    ).fetchall()[0]
+    if not rows:
+        return Check(name, False, "no request was recorded")
+    planned = int(load.get("planned") or rows)
+    dropped = max(int(load.get("dropped") or 0), dropped_rows)
+    sent = int(load.get("sent") or rows - dropped_rows)
+    share = (planned - sent) / planned if planned else 1.0
+    ok = sent > 0 and max(share, dropped / max(planned, 1)) <= DROPPED_SHARE_MAX
+    return Check(name, ok, f"{sent:,} of {planned:,} arrivals sent, {dropped:,} dropped")
+
+
+def _load_on_time(run: Run) -> Check:
+    lag = send_lag(run)
+    if not lag:
+        return Check(ON_TIME, False, "no request was sent")
+    detail = f"p99 {lag['p99']:.1f} ms late, at most {lag['max']:.0f} ms"
+    return Check(
+        ON_TIME,
+        lag["p99"] <= SEND_LAG_P99_MS_MAX,
+        f"{detail} (p99 may be {SEND_LAG_P99_MS_MAX:.0f} ms)",
+    )
+
+
+def _fault_effective(run: Run, question: Question, faults: Sequence[Judged]) -> Check:
+    name = "the fault took effect"
+    if not faults:
+        asked = bool(question.actions)
+        return Check(name, not asked, "none was recorded" if asked else "none was asked for")
+    not_confirmed = [f"{f.kind} on {f.target}: {f.status}, {f.why}" for f in faults
+                     if f.status != "confirmed"]  # fmt: skip
+    cut_short = run.info.get("guard") and all(f.status != "mismatch" for f in faults)
+    if cut_short and any(f.status == "confirmed" for f in faults):
+        # what the guard ended early may not have met a single call
+        return Check(
+            name, True, f"its guard ended it early; {'; '.join(not_confirmed) or 'all did'}"
+        )
+    if not_confirmed:
+        return Check(name, False, "; ".join(not_confirmed))
+    return Check(name, True, "; ".join(f"{f.kind} on {f.target}: {f.why}" for f in faults))
+
+
+def _nothing_left_behind(run: Run, faults: Sequence[Judged]) -> Check:
+    name = "nothing was left behind"
+    left = [
+        f"{f.kind} on {f.target}" for f in faults if f.removed_s is None and f.kind not in LASTING
+    ]
+    left += [str(each) for each in run.info.get("residue", [])]
+    gone = [
+        f"{f.target} never came back"
+        for f in faults
+        if f.kind in LASTING and f.evidence.get("down_s") is not None
+        and f.evidence.get("back_s") is None
+    ]  # fmt: skip
+    if left or gone:
+        return Check(name, False, "; ".join([*(f"{each} was not removed" for each in left), *gone]))
+    return Check(name, True, "every fault was removed" if faults else "there was no fault")
+
+
+def _quiet(run: Run, invariants: Sequence[Result]) -> Check:
+    name = "the shop came to rest before the audit"
+    quiescence = run.info.get("quiescence") or {}
+    reached = quiescence.get("reached")
+    waited = f"after {float(quiescence.get('waited_s') or 0.0):.1f} s"
+    if reached is None:
+        return Check(name, False, "nobody looked whether it did")
+    if not reached and any(each.status == "violated" for each in invariants):
+        # A saga that hangs keeps the shop from resting: that is the finding, not a bad run.
+        return Check(name, True, f"not {waited}, which the violated invariants explain")
+    return Check(name, bool(reached), waited if reached else f"not {waited}")
+
+
+def _audited(run: Run, question: Question) -> Check:
+    name = "the services' databases were audited"
+    needed = {
+        table
+        for number in question.invariants
+        if number in INVARIANTS
+        for table in INVARIANTS[number].needs
+    }
+    lacking = sorted(needed - set(run.states))
+    if lacking:
+        return Check(name, False, f"not taken: {', '.join(lacking)}")
+    return Check(name, True, f"{len(run.states)} tables")
+
+
+def _recorded(run: Run) -> Check:
+    name = "the recording is whole"
+    counts = run.recorder
+    if counts is None:
+        return Check(name, False, "the recorder did not finish: recorder.json is missing")
+    shed = {table: rows for table, rows in counts.get("shed", {}).items() if rows}
+    if shed or counts.get("error"):
+        lost = ", ".join(f"{rows} rows of {table}" for table, rows in shed.items())
+        return Check(name, False, f"shed {lost or 'nothing'}; {counts.get('error') or 'overload'}")
+    total = sum(counts.get("rows", {}).values())
+    return Check(name, True, f"{total:,} rows, none shed")
+
+
+def missed_probes(run: Run) -> list[str]:
+    """What probes of the method did not see although the experiment says they should."""
+    return [
+        str(each["activity"].get("name", "?"))
+        for each in (run.journal or {}).get("run", [])
+        if each.get("activity", {}).get("type") == "probe"
+        and (each.get("status") == "failed" or each.get("tolerance_met") is False)
+    ]
+
+
+def steady_states(run: Run) -> dict[str, bool]:
+    """Whether the steady state was met `before`, `during` (each time) and `after`, where looked."""
+    states = (run.journal or {}).get("steady_states") or {}
+    met: dict[str, bool] = {}
+    for when in ("before", "after"):
+        if states.get(when):
+            met[when] = bool(states[when].get("steady_state_met"))
+    looks = states.get("during") or []
+    if looks:
+        met["during"] = all(bool(each.get("steady_state_met")) for each in looks)
+    return met

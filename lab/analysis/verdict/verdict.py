@@ -1,0 +1,174 @@
+"""The judgement of a run: invalid, deviated or held, and everything it rests on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.analysis.breakers import transitions
+from lab.analysis.consistency import INVARIANTS, check_all
+from lab.analysis.fault_evidence.judge import judge_faults
+from lab.analysis.verdict import validity
+from lab.analysis.verdict.claim import Question, question_of
+from lab.analysis.verdict.slis import SliResult, evaluate
+from lab.analysis.verdict.unchanged import unchanged
+from lab.archive import ArchiveError, Run, replace_table
+
+HELD, DEVIATED, INVALID = "held", "deviated", "invalid"
+EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3}
+
+
+def judge(run: Run) -> dict[str, Any]:
+    """The content of verdict.json (docs/archive.md), computed from the archive alone.
+
+    invalid: the run is no fit test, whatever it shows. deviated: it is one, and the hypothesis, an
+    SLI, an invariant or a breaker was not as claimed (no data is not as claimed). held: all was.
+    """
+    question = question_of(run)
+    unknown = [number for number in question.invariants if number not in INVARIANTS]
+    if unknown:
+        raise ArchiveError(
+            f"the experiment asks for invariant {unknown[0]}: there are {min(INVARIANTS)} to"
+            f" {max(INVARIANTS)}"
+        )
+    faults = judge_faults(run)
+    # All are checked: those that nobody asked for are shown, only those asked for decide.
+    invariants = check_all(run)
+    asked = [each for each in invariants if each.id in question.invariants]
+    slis = [evaluate(sli, run) for sli in question.slis]
+    expectations = _expectations(run, question)
+    conditions = validity.checks(run, question, slis, faults, asked)
+    steady, missed = validity.steady_states(run), validity.missed_probes(run)
+    reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
+    verdict = INVALID
+    if not reasons:
+        if not (steady or slis or asked or expectations or missed or _called_off(run)):
+            reasons = ["the experiment claims nothing that could be checked"]
+        else:
+            reasons = _called_off(run) + _deviations(steady, slis, asked, expectations)
+            reasons += [f"the probe {name!r} did not see it" for name in missed]
+            verdict = DEVIATED if reasons else HELD
+    return {
+        "verdict": verdict,
+        "exit_code": EXIT_CODES[verdict],
+        "reasons": reasons,
+        "claim": question.claim,
+        "validity": [each.as_dict() for each in conditions],
+        "hypothesis": {"title": question.hypothesis} | steady,
+        "sli": [each.as_dict() for each in slis],
+        "invariants": [
+            each.as_dict() | {"asked": each.id in question.invariants} for each in invariants
+        ],
+        "faults": [each.as_dict() for each in faults],
+        "breakers": _breakers(run),
+        "expectations": expectations,
+        "guard": run.info.get("guard"),
+    }
+
+
+def write_verdict(run_dir: Path | str) -> dict[str, Any]:
+    """Judge a run, write its verdict.json, and complete the faults table of a sealed archive."""
+    run = Run(run_dir)
+    verdict = judge(run)
+    half = run.path / "verdict.json.tmp"
+    half.write_text(json.dumps(_plain(verdict), indent=2) + "\n")
+    os.replace(half, run.path / "verdict.json")
+    if (run.path / "faults.parquet").is_file() and not (run.path / "faults.ndjson").exists():
+        judged = {each["fault_id"]: each for each in verdict["faults"]}
+        columns = run.faults.columns
+        rows = [dict(zip(columns, row, strict=True)) for row in run.faults.fetchall()]
+        for row in rows:
+            found = judged[row["fault_id"]]
+            evidence = {"why": found["why"], **found["evidence"]}
+            row |= {"status": found["status"], "evidence": json.dumps(_plain(evidence))}
+        replace_table(run.path, "faults", rows)
+    return verdict
+
+
+def _called_off(run: Run) -> list[str]:
+    """A guard had to end it: the shop did not bear what was asked of it."""
+    guard = run.info.get("guard")
+    if not guard:
+        return []
+    off_s = guard["faults_off_s"] - guard["violated_s"]
+    return [
+        f"the guard {guard['name']!r} called the experiment off: {guard['said']};"
+        f" every fault was off {off_s:.2f} s later"
+    ]
+
+
+def _deviations(
+    steady: dict[str, bool],
+    slis: Sequence[SliResult],
+    asked: Sequence[Any],
+    expectations: Sequence[dict[str, Any]],
+) -> list[str]:
+    found = [
+        f"the steady state was not met {when} the fault"
+        for when in ("during", "after")
+        if steady.get(when) is False
+    ]
+    found += [sli.said() for sli in slis if not sli.ok]
+    for each in asked:
+        if each.status == "violated":
+            found.append(f"invariant {each.id} ({each.name}): {each.violations} violations")
+        elif each.status == "no_data":
+            found.append(f"invariant {each.id} ({each.name}): no data ({each.detail})")
+    found += [f"{each['name']}: {each['detail']}" for each in expectations if not each["ok"]]
+    return found
+
+
+def _expectations(run: Run, question: Question) -> list[dict[str, Any]]:
+    """What the experiment expects of a breaker or of all figures, and whether it was so."""
+    same = question.expects.get("unchanged")
+    found = unchanged(same, run) if same is not None else []
+    wanted = question.expects.get("breaker")
+    if not wanted:
+        return found
+    edge = str(wanted.get("edge"))
+    own = transitions.measures(run)
+    own = own[own["edge"] == edge]
+    for key, column, what in (
+        ("opens_within_s", "detection_s", "opens"),
+        ("closes_within_s", "recovery_s", "closes again"),
+    ):
+        if key not in wanted:
+            continue
+        limit = float(wanted[key])
+        seconds = own[column].dropna()
+        value = float(seconds.min() if what == "opens" else seconds.max()) if len(seconds) else None
+        found.append(
+            {
+                "name": f"the breaker {edge} {what} within {limit:g} s",
+                "edge": edge,
+                "value": value,
+                "limit": limit,
+                "ok": value is not None and value <= limit,
+                "detail": f"after {value:.2f} s" if value is not None else "it never did",
+            }
+        )
+    return found
+
+
+def _breakers(run: Run) -> list[dict[str, Any]]:
+    table = transitions.measures(run)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy(dtype=object)]
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types: NaN becomes null, everything unknown its text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Experiment files: found, read with line numbers, checked."""

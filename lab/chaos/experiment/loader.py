@@ -1,0 +1,128 @@
+"""Experiment files: finds them by name, checks them as Chaos Toolkit will, and reads the run's plan."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.chaos.experiment.plan import Plan, read_plan
+from lab.chaos.experiment.provider_calls import check_call
+from lab.chaos.experiment.yaml_lines import Document, Malformed, Where
+from lab.topology import PROJECT
+
+EXPERIMENTS = PROJECT / "experiments"
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class UnknownExperiment(Exception):
+    """No experiment of that name; the text has the nearest one and the list."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked experiment file. `stem` names the run, the notebook section and the report."""
+
+    path: Path
+    title: str
+    hypothesis: str
+    plan: Plan
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+
+def load_experiment(name: str, folder: Path = EXPERIMENTS) -> Experiment:
+    """The experiment `name` of the folder, or at a path. Raises UnknownExperiment, Malformed."""
+    path = find_experiment(name, folder)
+    document = Document(path)
+    check(document)
+    hypothesis = document.data.get("steady-state-hypothesis") or {}
+    plan = read_plan(document)
+    return Experiment(path, str(document.data["title"]), str(hypothesis.get("title", "")), plan)
+
+
+def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:
+    """Its file. Raises UnknownExperiment."""
+    given = Path(name)
+    if given.suffix in SUFFIXES and given.is_file():
+        return given
+    files = {file.stem: file for file in experiment_files(folder)}
+    if name in files:
+        return files[name]
+    near = difflib.get_close_matches(given.stem, files, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    names = ", ".join(sorted(files)) or "none"
+    raise UnknownExperiment(f"there is no experiment {name!r}.{hint} Experiments: {names}")
+
+
+def experiment_files(folder: Path = EXPERIMENTS) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
+
+
+def check(document: Document) -> None:
+    """All that `chaos validate` asks, with the line of what is wrong. Raises Malformed."""
+    data = document.data
+    if not isinstance(data, dict):
+        raise document.error("expected an experiment: a mapping with title, description, method")
+    for key in ("title", "description"):
+        if not isinstance(data.get(key), str) or not data[key]:
+            raise document.error(f"expected a {key}: a sentence", key)
+    if not isinstance(data.get("method"), list):
+        raise document.error("expected a method: a list of actions and probes", "method")
+    hypothesis = data.get("steady-state-hypothesis")
+    if not isinstance(hypothesis, dict) or not hypothesis.get("title"):
+        raise document.error(
+            "expected a steady-state-hypothesis with a title: a sentence one can disagree with",
+            "steady-state-hypothesis",
+        )
+    for where, activity in activities(data):
+        _check_activity(document, where, activity)
+    _check_as_the_toolkit(document)
+
+
+def activities(data: dict[str, Any]) -> Iterator[tuple[Where, Any]]:
+    """Every activity with its place in the file."""
+    hypothesis = data.get("steady-state-hypothesis") or {}
+    for where, rows in (
+        (("steady-state-hypothesis", "probes"), hypothesis.get("probes")),
+        (("method",), data.get("method")),
+        (("rollbacks",), data.get("rollbacks")),
+    ):
+        for index, activity in enumerate(rows or ()):
+            yield (*where, index), activity
+
+
+def _check_activity(document: Document, where: Where, activity: Any) -> None:
+    if not isinstance(activity, dict):
+        raise document.error("expected an activity with type, name and provider", *where)
+    if "ref" in activity:
+        return
+    if where[0] == "steady-state-hypothesis" and "tolerance" not in activity:
+        raise document.error(
+            "expected a tolerance: a hypothesis probe without one says nothing", *where
+        )
+    provider = activity.get("provider")
+    if not isinstance(provider, dict):
+        raise document.error("expected an activity with a provider", *where)
+    if provider.get("type") == "python":
+        check_call(document, (*where, "provider"), provider)
+
+
+def _check_as_the_toolkit(document: Document) -> None:
+    from chaoslib.exceptions import ChaosException
+    from chaoslib.experiment import ensure_experiment_is_valid
+
+    try:
+        ensure_experiment_is_valid(document.data)
+    except ChaosException as error:
+        named = re.findall(r"'([^']+)'", str(error))
+        lines = (document.line_of(name) for name in named)
+        line = next((line for line in lines if line), 1)
+        raise Malformed(document.path, line, f"Chaos Toolkit: {error}") from None

@@ -1,0 +1,1 @@
+"""Faults in a running lab: commanded, held in processes and on edges, cleared, audited."""

@@ -1,0 +1,123 @@
+"""The probes' own customer: a real shopper at the front door, one request at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lab.chaos.http_client import NoReply, Reply, exchange
+
+EMAIL = "user500@example.com"  # the last seeded account; load never uses it
+PASSWORD = "correct-horse-breakwater"
+CARD = "4242424242424242"
+PATIENCE_S = 10.0
+JOURNEYS = ("browse", "order")
+
+
+class Unserved(Exception):
+    """The customer did not get a proper answer."""
+
+
+class Customer:
+    """Logs in when first needed and again when the token is refused; safe to share by threads."""
+
+    def __init__(self, ingress_url: str) -> None:
+        self._url = ingress_url
+        self._token = ""
+        self._lock = threading.Lock()
+        self._skus = itertools.count(1)
+
+    def browse(self) -> Reply:
+        """Open a product's page."""
+        return self._served(
+            exchange("GET", f"{self._url}/api/products/{self._sku()}", timeout_s=PATIENCE_S)
+        )
+
+    def order(self, sku: str = "", card: str = CARD) -> Reply:
+        """Place an order of one piece. 201, 202 and a refusal (402, 409) are proper answers."""
+        return self._served(self._order(sku, card), refusals=(402, 409))
+
+    def ask(self, journey: str) -> Reply:
+        """One visit of that kind and whatever is answered, an error too. Raises NoReply, ValueError."""
+        self.visit(journey)
+        if journey == "order":
+            return self._order("", CARD)
+        url = f"{self._url}/api/products/{self._sku()}"
+        return exchange("GET", url, timeout_s=PATIENCE_S)
+
+    def sign_in(self) -> Reply:
+        """Log in anew and look at the list of one's orders."""
+        self._session(fresh=True)
+        return self.own_orders()
+
+    def _order(self, sku: str, card: str) -> Reply:
+        body = {
+            "lines": [{"sku": sku or self._sku(), "quantity": 1}],
+            "payment": {"card_number": card},
+        }
+        headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
+        return self._signed_in("POST", "/api/orders", body=body, headers=headers)
+
+    def cancel(self, order_id: str) -> Reply:
+        """Cancel one's order; 200 at once, 202 if it is under way."""
+        headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
+        path = f"/api/orders/{order_id}/cancel"
+        return self._served(self._signed_in("POST", path, body={}, headers=headers))
+
+    def own_orders(self) -> Reply:
+        """Look at the list of one's orders."""
+        return self._served(self._signed_in("GET", "/api/orders"))
+
+    def own_order(self, order_id: str) -> Reply:
+        """Look at one of one's orders, with its payment and mails."""
+        return self._served(self._signed_in("GET", f"/api/orders/{order_id}"))
+
+    def visit(self, journey: str) -> Callable[[], Reply]:
+        """What makes one visit of that kind. Raises ValueError."""
+        if journey not in JOURNEYS:
+            raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
+        return self.browse if journey == "browse" else self.order
+
+    def sample(self, journey: str, count: int) -> tuple[list[float], int]:
+        """(seconds of the served, number of the unserved) of `count` visits, one after the other."""
+        visit = self.visit(journey)
+        seconds: list[float] = []
+        for _ in range(count):
+            with contextlib.suppress(Unserved, NoReply):
+                seconds.append(visit().seconds)
+        return seconds, count - len(seconds)
+
+    def _sku(self) -> str:
+        return f"SKU-{1 + next(self._skus) % 1000:04d}"
+
+    def _signed_in(self, method: str, path: str, **content: Any) -> Reply:
+        for fresh in (False, True):
+            token = self._session(fresh)
+            reply = exchange(method, self._url + path, token=token, timeout_s=PATIENCE_S, **content)
+            if reply.status != 401:
+                break
+        return reply
+
+    def _session(self, fresh: bool) -> str:
+        with self._lock:
+            if fresh or not self._token:
+                body = {"email": EMAIL, "password": PASSWORD}
+                reply = exchange("POST", f"{self._url}/api/login", body=body, timeout_s=PATIENCE_S)
+                self._token = self._served(reply).body["access_token"]
+            return self._token
+
+    def _served(self, reply: Reply, refusals: tuple[int, ...] = ()) -> Reply:
+        if reply.status >= 400 and reply.status not in refusals:
+            title = reply.body.get("title") if isinstance(reply.body, dict) else reply.body
+            raise Unserved(f"answered {reply.status} ({title}) after {reply.seconds:.2f} s")
+        return reply
+
+
+def quantile(values: list[float], q: float) -> float:
+    """The value at rank ceil(q n): one of the sample, never made up between two."""
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]

@@ -1,0 +1,1 @@
+"""The tools that a run starts as child processes: Locust and Chaos Toolkit."""

@@ -1,0 +1,76 @@
+"""The experiment of a run: unmodified Chaos Toolkit in a process of its own, heard step by step."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab.chaos.controls import RUN_DIR
+from lab.run.children.child_process import Child
+
+ROLLBACKS_S = 15.0
+
+
+class Disturbing:
+    """`chaos run` of the experiment's copy in the run's directory."""
+
+    def __init__(self, run_dir: Path, port_base: int) -> None:
+        self.journal_path = run_dir / "journal.json"
+        self._events = run_dir / "chaos.ndjson"
+        self._read = 0
+        self._called_off = False
+        # no version check: a run must not depend on, nor tell, the outside world
+        self._child = Child(
+            "chaos",
+            [
+                *(sys.executable, "-m", "chaostoolkit", "--no-version-check"),
+                *("--log-file", run_dir / "chaos.log", "run"),
+                *("--journal-path", self.journal_path, run_dir / "experiment.yaml"),
+            ],
+            run_dir / "chaos.out",
+            env={RUN_DIR: str(run_dir), "LAB_PORT_BASE": str(port_base)},
+        )
+
+    def events(self) -> list[dict[str, Any]]:
+        """The steps since the last call, as lab.chaos.controls tells them."""
+        try:
+            with self._events.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+        except FileNotFoundError:
+            return []
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def ended(self) -> bool:
+        return self._child.exit_code is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._child.exit_code
+
+    def said(self) -> str:
+        return self._child.said()
+
+    def stop_soon(self) -> None:
+        """Tell the toolkit to stop the method and play the rollbacks; returns at once. Once is enough.
+
+        SIGUSR1 and not SIGINT: it is handled also where SIGINT is ignored (a shell's `&`), and
+        unlike SIGTERM it cannot be mistaken for an activity's failure by older toolkits.
+        """
+        if not self._called_off:
+            self._called_off = True
+            self._child.send(signal.SIGUSR1)
+
+    def call_off(self) -> None:
+        """`stop_soon`, and wait until the rollbacks have been played; then it is ended."""
+        self.stop_soon()
+        if not self._child.wait(ROLLBACKS_S):
+            self._child.kill()
+
+    def kill(self) -> None:
+        self._child.kill()

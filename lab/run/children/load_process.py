@@ -1,0 +1,98 @@
+"""The load of a run: Locust in a process of its own, following a schedule that outlasts the run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab.load.errand import longest_s
+from lab.load.profiles import Profile
+from lab.load.schedule import make_schedule
+from lab.run.children.child_process import Child
+from lab.topology import PROJECT
+
+LOCUSTFILE = PROJECT / "loadtests/open_loop.py"
+PROFILES = PROJECT / "loadtests/profiles.toml"
+
+
+class LoadFailed(Exception):
+    """The load did not start or broke off; the text has what Locust said."""
+
+
+class Loading:
+    """`duration_s` is the schedule's length; `finish` ends the arrivals when the run is over."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        host: str,
+        profile: Profile,
+        seed: int,
+        duration_s: float,
+        profiles: Path = PROFILES,
+    ) -> None:
+        self._run_dir = run_dir
+        self._profile, self._seed, self._duration_s = profile, seed, duration_s
+        self._child = Child(
+            "load",
+            [
+                *(sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--host", host),
+                *("--load-profiles", profiles, "--load-profile", profile.name),
+                *("--seed", str(seed), "--duration", str(duration_s), "--run-dir", run_dir),
+                *("--only-summary", "--exit-code-on-error", "0"),
+            ],
+            run_dir / "load.log",
+        )
+
+    def started_s(self) -> float | None:
+        """When the schedule's time zero is (epoch s); None while shoppers log in. Raises LoadFailed."""
+        started: float | None = self._status().get("started_s")
+        if started is None:
+            self.check()
+        return started
+
+    def ended(self) -> bool:
+        """Whether the schedule was walked to its end. Raises LoadFailed."""
+        self.check()
+        return self._child.exit_code == 0
+
+    def check(self) -> None:
+        """Raises LoadFailed if it broke off."""
+        if self._child.exit_code not in (None, 0):
+            raise LoadFailed(
+                f"the load broke off (exit {self._child.exit_code}, {self._child.log}):"
+                f"\n{self._child.said()}"
+            )
+
+    def finish(self) -> dict[str, Any]:
+        """End the arrivals, wait for the answers; run.json's `load`. Raises LoadFailed."""
+        self._child.send(signal.SIGUSR1)
+        if not self._child.wait(longest_s(self._profile.timeout_s) + 10):
+            self._child.kill()
+        self.check()
+        status = self._status()
+        if "planned" not in status:
+            raise LoadFailed(f"the load left no summary ({self._child.log}):\n{self._child.said()}")
+        return {
+            "rate_per_s": self._profile.rate_per_s_by_route,
+            "schedule_s": self._duration_s,
+            **{name: status[name] for name in ("shoppers", "schedule_hash", "started_s")},
+            **{name: status[name] for name in ("ended_s", "planned", "sent", "dropped")},
+        }
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def expected_hash(self) -> str:
+        """What `schedule_hash` must be: the schedule is made from profile, seed and length alone."""
+        return make_schedule(self._profile, self._seed, self._duration_s).hash
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            status: dict[str, Any] = json.loads((self._run_dir / "load.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+        return status

@@ -1,0 +1,67 @@
+"""Waits until the shop has finished what it began: sagas ended, events published and handled, mails sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lab.chaos.faults.client import Control
+
+# Work that is under way, by the service that tells it. A service that does not tell a gauge at all is
+# not at rest: what is not known must not pass for zero.
+GAUGES = {
+    "orders": ("saga_pending", "saga_active", "outbox_pending"),
+    "users": ("outbox_pending",),
+    "notifications": ("inbox_lag", "mails_pending"),
+}
+DEADLINE_S = 30.0
+LOOK_INTERVAL_S = 0.5
+STILL_S = 2.0  # the gauges are themselves up to a second old
+
+
+@dataclass
+class Quiescence:
+    """`left`: what was still under way at the end, as "instance gauge" -> value (None: not told)."""
+
+    reached: bool
+    waited_s: float
+    left: dict[str, float | None] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def under_way(control: Control) -> dict[str, float | None]:
+    """What is not at rest now."""
+    busy: dict[str, float | None] = {}
+    for instance in control.lab.instances:
+        for gauge in GAUGES.get(instance.service, ()):
+            value = control.metric(instance, gauge)
+            if value != 0:
+                busy[f"{instance.name} {gauge}"] = value
+    return busy
+
+
+def drain(
+    look: Callable[[], dict[str, float | None]],
+    *,
+    deadline_s: float = DEADLINE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    tick: Callable[[], None] = lambda: None,
+) -> Quiescence:
+    """Look until nothing has been under way for STILL_S, or `deadline_s` is over."""
+    started = clock()
+    still_since: float | None = None
+    while True:
+        left = look()
+        now = clock()
+        still_since = None if left else (now if still_since is None else still_since)
+        if still_since is not None and now - still_since >= STILL_S:
+            return Quiescence(True, round(now - started, 3))
+        if now - started >= deadline_s:
+            return Quiescence(False, round(now - started, 3), left)
+        tick()
+        sleep(LOOK_INTERVAL_S)

@@ -1,0 +1,46 @@
+"""Starts and stops the recorder's recording of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lab.chaos.http_client import NoReply, exchange
+from lab.chaos.running_lab import RunningLab
+from lab.run.run_dir import is_played
+
+STOP_S = 30.0  # it reads the logs to their end first
+
+
+class NotRecording(Exception):
+    """The recorder did not do what it was asked; the text has its reason."""
+
+
+class Recording:
+    """The recorder of one lab."""
+
+    def __init__(self, lab: RunningLab) -> None:
+        self._url = lab.state.addresses["recorder"] + "/recording"
+        self._token = lab.token
+
+    def start(self, run_dir: Path) -> None:
+        """Raises NotRecording, also while another run is recorded: two would share their load."""
+        status = self._ask("GET", None, 5.0)
+        if status["recording"] and not is_played(Path(status["run_dir"])):
+            self.stop()  # its run was killed before it could
+        self._ask("POST", {"run_dir": str(run_dir.absolute())}, 5.0)
+
+    def stop(self) -> dict[str, Any]:
+        """Everything written; rows by table, shed rows, failed scrapes. Raises NotRecording."""
+        return self._ask("DELETE", None, STOP_S)
+
+    def _ask(self, method: str, body: Any, timeout_s: float) -> dict[str, Any]:
+        try:
+            reply = exchange(method, self._url, body=body, token=self._token, timeout_s=timeout_s)
+        except NoReply as error:
+            raise NotRecording(
+                f"the recorder does not answer ({error}); see `lab status`"
+            ) from None
+        if reply.status >= 400 or not isinstance(reply.body, dict):
+            raise NotRecording(f"the recorder refused: {reply.status} {reply.body}")
+        return reply.body

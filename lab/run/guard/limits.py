@@ -1,0 +1,155 @@
+"""What a guard looks at: the load's own requests as they are answered, or a probe of its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.recorder.tail import TailedFile
+
+REQUESTS_MIN = 5  # fewer in the time looked at say nothing
+SILENCE_EXPECTED_MIN = 10.0  # so many should have come: that none did cannot be chance (e^-10)
+PROBE_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A row of the experiment's `guard`. With `probe` its tolerance is the limit."""
+
+    name: str
+    for_s: float
+    route: str = ""
+    measure: str = "error_ratio"
+    limit: float = 0.0
+    probe: dict[str, Any] | None = None
+    tolerance: Any = None
+
+
+def limit_of(row: dict[str, Any]) -> Limit:
+    """Of a row that lab.chaos.experiment.plan has checked."""
+    known = {**row, "probe": row.get("provider")}
+    known.pop("provider", None)
+    return Limit(**known)
+
+
+class Watch(Protocol):
+    """Looks whether a limit is passed."""
+
+    def look(self, now_s: float) -> str | None:
+        """The sentence that says how it is passed, else None. May take as long as a request."""
+        ...
+
+
+class RequestRows:
+    """The rows of requests.ndjson from now on; each watch has its own place in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TailedFile | None = None
+        self._open(from_end=True)
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        if self._file is None:
+            self._open(from_end=False)
+        for line in self._file.lines() if self._file else ():
+            try:
+                yield json.loads(line)
+            except ValueError:  # torn: the next is whole again
+                continue
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, *, from_end: bool) -> None:
+        try:
+            self._file = TailedFile(self._path, from_end=from_end)
+        except FileNotFoundError:
+            return
+
+
+class RequestWatch:
+    """A measure of one route (all if it is empty) over the last `for_s` seconds.
+
+    `expected_per_s`: the arrivals that the load plans. Where it goes on and nobody is answered, that is
+    no silence but the worst of answers.
+    """
+
+    def __init__(
+        self, limit: Limit, rows: RequestRows, expected_per_s: float, now_s: float
+    ) -> None:
+        self._limit = limit
+        self._rows = rows
+        self._expected = expected_per_s * limit.for_s
+        self._since_s = now_s
+        self._seen: list[tuple[float, bool, float]] = []  # answered at, failed, seconds
+
+    def look(self, now_s: float) -> str | None:
+        limit = self._limit
+        for row in self._rows.new():
+            if limit.route in ("", row["route"]):
+                at_s = row["end_s"] or row["intended_start_s"]
+                took_s = at_s - row["intended_start_s"]
+                self._seen.append((at_s, row["outcome"] != "ok", took_s))
+        since_s = now_s - limit.for_s
+        self._seen = [each for each in self._seen if each[0] >= since_s]
+        if now_s - self._since_s < limit.for_s:
+            return None
+        if not self._seen and self._expected >= SILENCE_EXPECTED_MIN:
+            return f"nobody was answered for {limit.for_s:g} s"
+        if len(self._seen) < REQUESTS_MIN:
+            return None
+        value = self._value()
+        if value <= limit.limit:
+            return None
+        return f"{limit.measure} {value:.4g} over {limit.for_s:g} s, the limit is {limit.limit:g}"
+
+    def _value(self) -> float:
+        if self._limit.measure == "error_ratio":
+            return sum(failed for _, failed, _ in self._seen) / len(self._seen)
+        digits = self._limit.measure[1:-3]
+        q = int(digits) / 10 ** len(digits)
+        times = sorted(took_s for _, _, took_s in self._seen)
+        return 1000 * times[min(len(times) - 1, int(q * len(times)))]
+
+
+class ProbeWatch:
+    """A Chaos Toolkit probe that has not been within its tolerance for `for_s` seconds."""
+
+    def __init__(self, limit: Limit, port_base: int) -> None:
+        assert limit.probe is not None
+        self._limit = limit
+        self._port_base = port_base
+        self._asked_s = 0.0
+        self._bad_since_s: float | None = None
+        module = importlib.import_module(limit.probe["module"])
+        self._ask: Callable[..., Any] = getattr(module, limit.probe["func"])
+
+    def look(self, now_s: float) -> str | None:
+        if now_s - self._asked_s < PROBE_INTERVAL_S:
+            return None
+        self._asked_s = now_s
+        said = self._complaint()
+        if said is None:
+            self._bad_since_s = None
+            return None
+        # it has been so since it was asked, however long the answer took
+        self._bad_since_s = now_s if self._bad_since_s is None else self._bad_since_s
+        bad_s = time.time() - self._bad_since_s
+        return f"{said}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
+
+    def _complaint(self) -> str | None:
+        from chaoslib.hypothesis import within_tolerance
+
+        arguments = dict((self._limit.probe or {}).get("arguments") or {})
+        try:
+            value = self._ask(**arguments, configuration={"port_base": self._port_base})
+        except Exception as error:  # a probe that cannot measure is never a good sign
+            return f"{type(error).__name__}: {error}"
+        good = within_tolerance(self._limit.tolerance, value, {}, {})
+        return None if good else f"{value!r} is not within {self._limit.tolerance!r}"

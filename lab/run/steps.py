@@ -1,0 +1,105 @@
+"""The real engines of a run: each step of the story on the running lab."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab import archive
+from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.client import Control
+from lab.chaos.running_lab import RunningLab, find_lab
+from lab.load.profiles import Profile
+from lab.run.children.chaos_process import Disturbing
+from lab.run.children.load_process import Loading
+from lab.run.evidence import fault_rows, quiescence
+from lab.run.evidence.database_audit import audit
+from lab.run.evidence.quiescence import Quiescence
+from lab.run.evidence.recorder_client import Recording
+from lab.run.guard.guard import Guard
+from lab.run.guard.limits import Limit, ProbeWatch, RequestRows, RequestWatch, Watch
+from lab.run.run_dir import RunDir
+
+
+class LabEngines:
+    """On the lab of `port_base`; its file is read anew where instances may have changed."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        port_base: int,
+        profile: Profile,
+        seed: int,
+        limits: Sequence[Limit] = (),
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._port_base = port_base
+        self._profile, self._seed = profile, seed
+        self._recording = Recording(self._lab)
+
+    def start_recording(self) -> None:
+        self._recording.start(self._run.path)
+
+    def stop_recording(self) -> None:
+        self._recording.stop()
+
+    def start_load(self, duration_s: float) -> Loading:
+        url = self._lab.ingress_url
+        return Loading(self._run.path, url, self._profile, self._seed, duration_s)
+
+    def start_method(self) -> Disturbing:
+        return Disturbing(self._run.path, self._port_base)
+
+    def start_guard(self, method: Disturbing) -> Guard:
+        watches = [(limit.name, self._watch(limit)) for limit in self._limits]
+        return Guard(watches, method.stop_soon, lambda: disarm(self._lab))
+
+    def _watch(self, limit: Limit) -> Watch:
+        if limit.probe is not None:
+            return ProbeWatch(limit, self._port_base)
+        rates = self._profile.rate_per_s_by_route
+        expected_per_s = rates.get(limit.route, 0.0) if limit.route else sum(rates.values())
+        rows = RequestRows(self._run.path / "requests.ndjson")
+        return RequestWatch(limit, rows, expected_per_s, time.time())
+
+    def drain(self, tick: Callable[[], None]) -> Quiescence:
+        return quiescence.drain(lambda: quiescence.under_way(self._control), tick=tick)
+
+    def left_behind(self) -> list[str]:
+        return fault_rows.left_behind(lambda: self._control)
+
+    def clear_faults(self) -> None:
+        self._control.clear()
+
+    def keep_fault_rows(self) -> None:
+        journal, since_s = self._run.path / "journal.json", self._run.info["started_s"]
+        rows = fault_rows.fault_rows(self._control, journal, since_s)
+        fault_rows.write_fault_rows(self._run.path, rows)
+
+    def audit(self) -> None:
+        lab = self._lab.state
+        mail, since_s = Path(lab.home) / "mail", self._run.info["started_s"]
+        audit(self._run.path, lab.databases, mail, since_s)
+
+    def seal(self) -> None:
+        archive.seal(self._run.path)
+
+    def judge(self) -> int:
+        from lab.analysis.verdict.verdict import write_verdict  # numpy and pandas: only when needed
+
+        return int(write_verdict(self._run.path)["exit_code"])
+
+    def report(self) -> None:
+        from lab.report import write_report
+
+        write_report(self._run.path)
+
+    @property
+    def _lab(self) -> RunningLab:
+        return find_lab(self._port_base)
+
+    @property
+    def _control(self) -> Control:
+        return Control(self._lab)
