@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lab.proxy.client import ProxyClient, ProxyUnreachable  # noqa: E402
+from lab.proxy.client.client import ProxyClient, ProxyUnreachable  # noqa: E402
 
 PING = b"x" * 64
 MB = 1_000_000

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from lab.load.errand import Errand
+from lab.load.shopper_task import Errand
 
 PRODUCTS = 1000  # SKU-0001 ... SKU-1000, as the catalogue is seeded
 CARDS = {"4242424242424242": 0.95, "4000000000000002": 0.03, "4000000000009995": 0.02}

@@ -21,13 +21,13 @@ from gevent.event import Event
 from journeys import JOURNEYS
 from locust import FastHttpUser, events, task
 
-from lab.load.errand import Errand, longest_s
-from lab.load.follow import follow
+from lab.load.dispatcher import follow
 from lab.load.profiles import ACTIONS, ProfileError, find_profile
-from lab.load.requestlog import RequestLog, now_s
-from lab.load.rows import write_json
+from lab.load.request_log import RequestLog, now_s
+from lab.load.row_file import write_json
 from lab.load.schedule import Arrival, make_schedule
 from lab.load.shopper import NotLoggedIn, make_shoppers
+from lab.load.shopper_task import Errand, longest_s
 from lab.load.storefront import Storefront
 
 FLUSH_S = 0.2  # a guard reads the requests as they are answered

@@ -19,9 +19,9 @@ import gevent
 from journeys import cancel, list_products, order, product, register, search, track
 from locust import FastHttpUser, between, events, task
 
-from lab.load.errand import Errand
-from lab.load.requestlog import RequestLog, now_s
+from lab.load.request_log import RequestLog, now_s
 from lab.load.shopper import ACCOUNTS, NotLoggedIn, Shopper
+from lab.load.shopper_task import Errand
 from lab.load.storefront import Storefront
 
 log = logging.getLogger("breakwater.load")

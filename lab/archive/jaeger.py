@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lab.archive.run import ArchiveError
-from lab.recorder.otlp import lines_from_json
-from lab.recorder.otlp_values import BadOtlp
+from lab.recorder.intake.otlp_spans import lines_from_json
+from lab.recorder.intake.otlp_values import BadOtlp
 
 TRACES_A_PAGE = 1000
 PAGE_S_MIN = 0.001  # more traces than fit a page, in one millisecond: take what the page holds

@@ -7,7 +7,7 @@ from random import Random
 
 from gevent.lock import Semaphore
 
-from lab.load.requestlog import now_s
+from lab.load.request_log import now_s
 from lab.load.storefront import Storefront
 
 ACCOUNTS = 500  # seeded by the users service: user001@example.com ... user500@example.com

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.load.outcome import attempt_outcome, broken_outcome
-from lab.load.requestlog import RequestLog, now_s
+from lab.load.request_log import RequestLog, now_s
 
 
 @dataclass(frozen=True)

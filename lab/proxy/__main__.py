@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.proxy.api import VERSION
+from lab.proxy.api.errors import ApiError
+from lab.proxy.api.routes import VERSION
 from lab.proxy.deviations import OURS, STRICT
-from lab.proxy.errors import ApiError
 from lab.proxy.server import Server, Settings
 
 USAGE_ERROR = 2

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from lab.proxy import addresses
-from lab.proxy.errors import ApiError, MissingField, ProxyExists, ProxyNotFound
+from lab.proxy.api.errors import ApiError, MissingField, ProxyExists, ProxyNotFound
+from lab.proxy.api.json_fields import Fields, items
+from lab.proxy.data_path import addresses
 from lab.proxy.proxy import Proxy, Surroundings
-from lab.proxy.record import Record
 from lab.proxy.toxic import new_record, read_ttl_s
-from lab.proxy.wire import Fields, items
+from lab.proxy.toxic_record import Record
 
 OUTAGE_RETRY_S = 0.1
 

@@ -8,16 +8,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from lab.proxy import addresses
-from lab.proxy.alarms import Alarm, Alarms
-from lab.proxy.connection import Connection
+from lab.proxy.api.errors import ToxicExists, ToxicNotFound
+from lab.proxy.data_path import addresses
+from lab.proxy.data_path.connection import Connection
+from lab.proxy.data_path.listener import Listener
+from lab.proxy.data_path.sender import Traffic
+from lab.proxy.data_path.timers import Alarm, Alarms
 from lab.proxy.deviations import Deviations
-from lab.proxy.errors import ToxicExists, ToxicNotFound
-from lab.proxy.listener import Listener
-from lab.proxy.outlet import Traffic
-from lab.proxy.record import Record
-from lab.proxy.telling import Tell, silent
+from lab.proxy.fault_log import Tell, silent
 from lab.proxy.toxic import STREAMS, Change, Toxic
+from lab.proxy.toxic_record import Record
 from lab.proxy.toxics.connection_cap import Admission, ConnectionCapAttributes
 
 

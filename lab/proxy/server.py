@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from lab.proxy import addresses
-from lab.proxy.alarms import Alarms
-from lab.proxy.api import Api
+from lab.proxy.api.routes import Api
+from lab.proxy.data_path import addresses
+from lab.proxy.data_path.timers import Alarms
 from lab.proxy.deviations import OURS, Deviations
+from lab.proxy.fault_log import on_stdout, silent
 from lab.proxy.proxies import Proxies
 from lab.proxy.proxy import Surroundings
-from lab.proxy.telling import on_stdout, silent
 
 REMOVED_KEPT = 1000
 

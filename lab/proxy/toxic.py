@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from lab.proxy.api.errors import BadRequestBody, InvalidStream, InvalidToxicType
+from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import OURS, Deviations
-from lab.proxy.errors import BadRequestBody, InvalidStream, InvalidToxicType
-from lab.proxy.record import Record
+from lab.proxy.toxic_record import Record
 from lab.proxy.toxics import REGISTRY
 from lab.proxy.toxics import attributes as attribute_fields
 from lab.proxy.toxics.stage import Stage
-from lab.proxy.wire import Fields
 
 STREAMS = ("upstream", "downstream")  # the order in which toxics are listed
 TTL_S_MAX = 7 * 24 * 3600

@@ -14,15 +14,16 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from lab.recorder import exposition, loki, trace_logs
-from lab.recorder.exposition import Exposition
-from lab.recorder.forward import HEADERS, Forwarder
-from lab.recorder.ingress import Ingress
-from lab.recorder.labfile import LabFile
-from lab.recorder.loglines import records_of
-from lab.recorder.otlp import lines_from_json, lines_from_protobuf
-from lab.recorder.otlp_logs import records_from_json, records_from_protobuf
-from lab.recorder.recording import Recording
+from lab import prometheus_text
+from lab.prometheus_text import Exposition
+from lab.recorder import loki, trace_logs
+from lab.recorder.intake.log_lines import records_of
+from lab.recorder.intake.nginx_spans import Ingress
+from lab.recorder.intake.otlp_logs import records_from_json, records_from_protobuf
+from lab.recorder.intake.otlp_spans import lines_from_json, lines_from_protobuf
+from lab.recorder.lab_file import LabFile
+from lab.recorder.records.recording import Recording
+from lab.recorder.span_forwarder import HEADERS, Forwarder
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 UNPACKED_BYTES_MAX = 32 * 1024 * 1024
@@ -100,7 +101,7 @@ class RecorderApp:
             return _json(200, {"status": "ok", "jaeger": self._jaeger.counts()})
         if path == "/metrics":
             _only(method, "GET")
-            return 200, (await self._metrics()).encode(), exposition.CONTENT_TYPE
+            return 200, (await self._metrics()).encode(), prometheus_text.CONTENT_TYPE
         if path == "/recording":
             _only(method, "GET", "POST", "DELETE")
             self._authorize(scope)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from lab.recorder.exposition import Exposition
+from lab.prometheus_text import Exposition
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 PATHS = ("/varz", "/jsz?consumers=true&config=true")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab.httpd import HttpError, Request, Response, json_response
-from lab.recorder.exposition import CONTENT_TYPE
+from lab.prometheus_text import CONTENT_TYPE
 from lab.watch.alerts import Alerts
 from lab.watch.stores import Stores
 

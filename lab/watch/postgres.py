@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from lab.recorder.exposition import Exposition
+from lab.prometheus_text import Exposition
 
 Rows = tuple[list[asyncpg.Record], list[asyncpg.Record], int]
 

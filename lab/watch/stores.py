@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lab.recorder.exposition import Exposition
+from lab.prometheus_text import Exposition
 from lab.watch import nats, postgres, valkey
 
 ANSWER_S = 1.0

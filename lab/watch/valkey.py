@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lab.recorder.exposition import Exposition
+from lab.prometheus_text import Exposition
 
 # metric, type, field of INFO, what it says
 PLAIN = (

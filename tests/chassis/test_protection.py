@@ -22,7 +22,7 @@ from chassis.resilience.policy import Call
 from chassis.resilience.profile import PROFILES, ProfileError
 from chassis.settings import Settings
 from chassis.telemetry import signals
-from lab.recorder.loglines import rows_of
+from lab.recorder.intake.log_lines import rows_of
 from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
 

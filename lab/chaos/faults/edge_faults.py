@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
 from lab.fault_kinds.edges import BOTH, KINDS, STREAMS
-from lab.proxy.calls import ProxyError, ProxyUnreachable, ProxyView
-from lab.proxy.client import ProxyClient
+from lab.proxy.client.api_calls import ProxyError, ProxyUnreachable, ProxyView
+from lab.proxy.client.client import ProxyClient
 from lab.state import Lab
 
 ARROW = "->"

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from lab.proxy.api.errors import BadRequestBody
+from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import Deviations
-from lab.proxy.errors import BadRequestBody
-from lab.proxy.wire import Fields
 
 
 def whole(*, ours: bool = False) -> Any:

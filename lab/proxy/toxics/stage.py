@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from lab.proxy.alarms import Alarm, Clock
+from lab.proxy.data_path.timers import Alarm, Clock
 from lab.proxy.deviations import Deviations
-from lab.proxy.record import Record
+from lab.proxy.toxic_record import Record
 
 A = TypeVar("A")
 KIB = 1024

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab.load.errand import longest_s
 from lab.load.profiles import Profile
 from lab.load.schedule import make_schedule
+from lab.load.shopper_task import longest_s
 from lab.run.children.child_process import Child
 from lab.topology import PROJECT
 

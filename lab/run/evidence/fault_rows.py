@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.chaos.faults.audit import UNPROVEN, audit
 from lab.chaos.faults.client import Control
-from lab.load.rows import RowFile
+from lab.load.row_file import RowFile
 
 PROVEN_S = 5.0
 COLUMNS = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.recorder.tail import TailedFile
+from lab.recorder.intake.tail import TailedFile
 
 REQUESTS_MIN = 5  # fewer in the time looked at say nothing
 SILENCE_EXPECTED_MIN = 10.0  # so many should have come: that none did cannot be chance (e^-10)

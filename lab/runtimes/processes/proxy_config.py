@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from lab import edges
 from lab.edges import INGRESS, Edge
-from lab.proxy.client import ProxyClient
+from lab.proxy.client.client import ProxyClient
 from lab.state import Lab, write_private
 from lab.topology import Topology
 

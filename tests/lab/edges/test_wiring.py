@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lab.edges import all_edges
-from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachable
+from lab.proxy.client.client import ProxyClient, ProxyError, ProxyUnreachable
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError

@@ -16,7 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from lab.proxy.client import ProxyClient
+from lab.proxy.client.client import ProxyClient
 
 ROOT = Path(__file__).parents[3]
 SEED = 20261121

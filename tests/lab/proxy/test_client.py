@@ -7,10 +7,10 @@ import time
 import aiohttp
 import pytest
 
-from lab.proxy import timerfd
-from lab.proxy.alarms import Alarms
-from lab.proxy.async_client import AsyncProxyClient
-from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachable
+from lab.proxy.client.async_client import AsyncProxyClient
+from lab.proxy.client.client import ProxyClient, ProxyError, ProxyUnreachable
+from lab.proxy.data_path import timerfd
+from lab.proxy.data_path.timers import Alarms
 from tests.lab.proxy.rig import ProxyProcess, Upstream
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lab.proxy.__main__ import parser
 from lab.proxy.deviations import OURS, STRICT, Deviations
-from lab.proxy.record import Record
+from lab.proxy.toxic_record import Record
 from lab.proxy.toxics import REGISTRY
 from tests.lab.proxy.rig import ROOT
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.proxy.alarms import Alarm
+from lab.proxy.data_path.timers import Alarm
 from lab.proxy.deviations import OURS
-from lab.proxy.record import Record
+from lab.proxy.toxic_record import Record
 from lab.proxy.toxics import REGISTRY
 from lab.proxy.toxics.latency import LatencyAttributes, delay_s
 from lab.proxy.toxics.slicer import SlicerAttributes, slice_sizes

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lab.recorder.forward import Forwarder
+from lab.recorder.span_forwarder import Forwarder
 
 from .conftest import TOKEN, RecorderProcess, rows
 from .test_intake import OTLP_JSON

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from lab.recorder.ingress import LOG, Ingress
+from lab.recorder.intake.nginx_spans import LOG, Ingress
 from lab.recorder.server import RecorderApp
 
 from .conftest import TOKEN, RecorderProcess, rows, until

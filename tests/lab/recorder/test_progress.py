@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.recorder.exposition import Exposition
-from lab.recorder.progress import Progress
+from lab.prometheus_text import Exposition
+from lab.recorder.records.run_progress import Progress
 
 from .conftest import RecorderProcess, until
 

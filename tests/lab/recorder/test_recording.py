@@ -16,9 +16,9 @@ import pytest
 
 from lab.archive import Run, seal
 from lab.archive.tables import parts
-from lab.recorder.labfile import LabFile
-from lab.recorder.otlp import lines_from_json
-from lab.recorder.recording import Recording
+from lab.recorder.intake.otlp_spans import lines_from_json
+from lab.recorder.lab_file import LabFile
+from lab.recorder.records.recording import Recording
 
 from .conftest import RecorderProcess, rows, until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.archive import Run
-from lab.recorder.writer import Writer
+from lab.recorder.records.writer import Writer
 
 
 async def test_what_does_not_fit_is_shed_and_counted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from chassis.messaging.bus import Bus, connect, ensure_streams
 from lab.httpd import HttpError, Request
-from lab.recorder.loglines import rows_of
+from lab.recorder.intake.log_lines import rows_of
 from lab.watch.alerts import Alerts
 from lab.watch.page import Page
 from lab.watch.stores import Stores

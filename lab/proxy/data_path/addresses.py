@@ -7,7 +7,7 @@ import socket
 from ipaddress import ip_address
 from typing import Any
 
-from lab.proxy.errors import CannotListen, NotLoopback
+from lab.proxy.api.errors import CannotListen, NotLoopback
 
 BACKLOG = 4096
 PORT_MAX = 65535

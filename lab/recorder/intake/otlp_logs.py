@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from lab.recorder.jsontext import parse
-from lab.recorder.otlp_values import (
+from lab.recorder.intake.json_text import parse
+from lab.recorder.intake.otlp_values import (
     BadOtlp,
     checked_ns,
     from_json,

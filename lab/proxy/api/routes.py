@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from lab.proxy import metrics
-from lab.proxy.errors import ApiError, Unauthorized
+from lab.proxy.api import metrics
+from lab.proxy.api.errors import ApiError, Unauthorized
+from lab.proxy.api.json_fields import Fields
 from lab.proxy.proxies import Proxies
 from lab.proxy.toxic import new_toxic, read_change
 from lab.proxy.toxics import REGISTRY
-from lab.proxy.wire import Fields
 
 VERSION = "2.12.0"  # the Toxiproxy whose API this is; clients compare it
 BODY_BYTES_MAX = 16 * 1024 * 1024

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab.load.rows import RowFile
+from lab.load.row_file import RowFile
 
 # One clock for all times of a load: the wall clock's start, the monotonic clock's steps.
 _EPOCH_S = time.time() - time.perf_counter()

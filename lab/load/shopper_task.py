@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 
 from lab.load.outcome import history_type
-from lab.load.requestlog import now_s
+from lab.load.request_log import now_s
 from lab.load.shopper import Shopper
 from lab.load.storefront import Answer, Storefront
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from lab.recorder.jsontext import parse
-from lab.recorder.otlp_values import (
+from lab.recorder.intake.json_text import parse
+from lab.recorder.intake.otlp_values import (
     BadOtlp,
     checked_id,
     checked_ns,

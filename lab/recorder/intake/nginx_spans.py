@@ -13,8 +13,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 
-from lab.recorder.jsontext import parse
-from lab.recorder.tail import TailedFile
+from lab.recorder.intake.json_text import parse
+from lab.recorder.intake.tail import TailedFile
 
 LOG = "nginx.jsonl"
 SCOPE = "breakwater.ingress"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 
-from lab.recorder.labfile import Target
+from lab.recorder.lab_file import Target
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 SERIES_CACHED_MAX = 50_000

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.recorder.exposition import Exposition
-from lab.recorder.tail import TailedFile
+from lab.prometheus_text import Exposition
+from lab.recorder.intake.tail import TailedFile
 
 # As the services' own histograms, and on to a shopper's patience with all attempts.
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from lab.proxy import addresses
-from lab.proxy.connection import close_with_rst, prepare
+from lab.proxy.data_path import addresses
+from lab.proxy.data_path.connection import close_with_rst, prepare
 from lab.proxy.toxics.connection_cap import Admission
 
 ACCEPTS_A_TURN = 64

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.recorder.compaction import Compaction
-from lab.recorder.exposition import Exposition
-from lab.recorder.labfile import LabFile
-from lab.recorder.loglines import rows_of, rows_of_record
-from lab.recorder.progress import Progress
-from lab.recorder.scrape import Scraper, scrape_each_second
-from lab.recorder.tail import Tail
-from lab.recorder.writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, Writer
+from lab.prometheus_text import Exposition
+from lab.recorder.intake.log_lines import rows_of, rows_of_record
+from lab.recorder.intake.scraper import Scraper, scrape_each_second
+from lab.recorder.intake.tail import Tail
+from lab.recorder.lab_file import LabFile
+from lab.recorder.records.compaction import Compaction
+from lab.recorder.records.run_progress import Progress
+from lab.recorder.records.writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, Writer
 
 POLL_INTERVAL_S = 0.2
 LINES_A_TURN = 500  # then the event loop gets a turn, so that intake goes on

@@ -1,4 +1,4 @@
-"""The client of the proxy's API for an event loop: the calls of lab.proxy.client."""
+"""The client of the proxy's API for an event loop: the calls of lab.proxy.client.client."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from lab.proxy import calls
-from lab.proxy.calls import Attributes, Call, ProxyUnreachable, ProxyView, ToxicView
-from lab.proxy.client import TIMEOUT_S
+from lab.proxy.client import api_calls
+from lab.proxy.client.api_calls import Attributes, Call, ProxyUnreachable, ProxyView, ToxicView
+from lab.proxy.client.client import TIMEOUT_S
 
 
 class AsyncProxyClient:
@@ -17,40 +17,42 @@ class AsyncProxyClient:
     def __init__(self, session: aiohttp.ClientSession, api: str, token: str | None = None) -> None:
         self._session = session
         self._api = api
-        self._headers = calls.headers(token)
+        self._headers = api_calls.headers(token)
         self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
 
     async def populate(self, proxies: Iterable[Mapping[str, Any]]) -> tuple[ProxyView, ...]:
-        return calls.populated(await self._send(calls.populate(proxies)))
+        return api_calls.populated(await self._send(api_calls.populate(proxies)))
 
     async def list(self) -> dict[str, ProxyView]:
-        return calls.listed(await self._send(calls.LIST))
+        return api_calls.listed(await self._send(api_calls.LIST))
 
     async def add(
         self, proxy: str, type: str, attributes: Attributes | None = None, **options: Any
     ) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.add(proxy, type, attributes, **options)))
+        return api_calls.toxic_view(
+            await self._send(api_calls.add(proxy, type, attributes, **options))
+        )
 
     async def change(self, proxy: str, toxic: str, **changes: Any) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.change(proxy, toxic, **changes)))
+        return api_calls.toxic_view(await self._send(api_calls.change(proxy, toxic, **changes)))
 
     async def show(self, proxy: str, toxic: str) -> ToxicView:
-        return calls.toxic_view(await self._send(calls.show(proxy, toxic)))
+        return api_calls.toxic_view(await self._send(api_calls.show(proxy, toxic)))
 
     async def remove(self, proxy: str, toxic: str) -> None:
-        await self._send(calls.remove(proxy, toxic))
+        await self._send(api_calls.remove(proxy, toxic))
 
     async def delete(self, proxy: str) -> None:
-        await self._send(calls.delete(proxy))
+        await self._send(api_calls.delete(proxy))
 
     async def enable(self, proxy: str, enabled: bool, **options: Any) -> ProxyView:
-        return calls.proxy_view(await self._send(calls.enable(proxy, enabled, **options)))
+        return api_calls.proxy_view(await self._send(api_calls.enable(proxy, enabled, **options)))
 
     async def reset(self) -> None:
-        await self._send(calls.RESET)
+        await self._send(api_calls.RESET)
 
     async def removed(self) -> tuple[dict[str, Any], ...]:
-        return tuple((await self._send(calls.ABOUT))["removed"])
+        return tuple((await self._send(api_calls.ABOUT))["removed"])
 
     async def _send(self, call: Call) -> Any:
         url = URL(f"http://{self._api}{call.path}", encoded=True)
@@ -62,6 +64,6 @@ class AsyncProxyClient:
                 headers=self._headers,
                 timeout=self._timeout,
             ) as response:
-                return calls.understand(response.status, await response.read())
+                return api_calls.understand(response.status, await response.read())
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
             raise ProxyUnreachable(f"{self._api}: {error or type(error).__name__}") from error

@@ -9,7 +9,7 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Group
 
-from lab.load.requestlog import now_s
+from lab.load.request_log import now_s
 from lab.load.schedule import Arrival, Schedule
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from lab.proxy import timerfd
+from lab.proxy.data_path import timerfd
 
 
 class Alarm:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from lab.proxy.alarms import Clock
+from lab.proxy.data_path.sender import HIGH_WATER, Outlet, Traffic
+from lab.proxy.data_path.timers import Clock
 from lab.proxy.deviations import Deviations
-from lab.proxy.outlet import HIGH_WATER, Outlet, Traffic
 from lab.proxy.toxic import Toxic
 from lab.proxy.toxics.stage import KIB, End, Setting, Sink, Stage
 

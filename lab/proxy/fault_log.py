@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.proxy.record import Record
+from lab.proxy.toxic_record import Record
 
 Tell = Callable[[str, str, Record, dict[str, Any]], None]
 

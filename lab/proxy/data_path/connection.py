@@ -6,10 +6,10 @@ import socket
 import struct
 from collections.abc import Callable
 
-from lab.proxy.alarms import Alarm, Clock
+from lab.proxy.data_path.link import BUFFER, Link
+from lab.proxy.data_path.sender import Outlet, Traffic
+from lab.proxy.data_path.timers import Alarm, Clock
 from lab.proxy.deviations import Deviations
-from lab.proxy.link import BUFFER, Link
-from lab.proxy.outlet import Outlet, Traffic
 from lab.proxy.toxics.stage import End
 
 RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s

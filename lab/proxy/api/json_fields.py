@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from lab.proxy.errors import BadRequestBody
+from lab.proxy.api.errors import BadRequestBody
 
 INT64_MAX = 2**63 - 1
 

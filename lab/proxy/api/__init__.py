@@ -1,0 +1,1 @@
+"""The proxy's HTTP API: Toxiproxy's routes, bodies and errors."""

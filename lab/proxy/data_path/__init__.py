@@ -1,0 +1,1 @@
+"""The bytes: listening, connecting, passing on in both directions, precise timers."""

@@ -1,0 +1,1 @@
+"""What the recorder takes in: spans, log lines, nginx's log, metrics pages."""
