@@ -36,7 +36,7 @@ kills: setup  ## 1,000 commanders killed in the moment their fault is in force: 
 	@$(BIN)/python bench/edges.py --only kills --kills 1000
 
 verify-compose: setup  ## the whole stack in containers: built, used, broken by three experiments, taken down
-	$(BIN)/python -m tests.compose.verify_stack $(VERIFY)
+	$(BIN)/python -m tests.lab.runtimes.compose.verify_stack $(VERIFY)
 
 clean:  ## ends the labs of this checkout and removes .venv and .lab
 	-@if [ -x $(BIN)/lab ]; then for home in .lab/[0-9]*; do $(BIN)/lab down --port-base $${home##*/}; done; fi

@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from lab.topology import DEFAULT_PATH
+from tests.dashboards.reading import PROJECT, Asked, annotations, queries
 from tests.lab.runtimes.labs import free_port_base
-
-from .reading import PROJECT, Asked, annotations, queries
 
 SEED = 3
 STEP_S = 2

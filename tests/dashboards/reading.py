@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-PROJECT = Path(__file__).parents[2]
+from lab.topology import PROJECT
+
+PROJECT = PROJECT
 FOLDER = PROJECT / "dashboards" / "json"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.json"))
 

@@ -6,8 +6,7 @@ from typing import Any
 import yaml
 
 from lab.recorder import loki
-
-from .reading import PROJECT, STEMS
+from tests.dashboards.reading import PROJECT, STEMS
 
 FOLDER = PROJECT / "dashboards" / "provisioning"
 

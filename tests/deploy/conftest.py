@@ -24,8 +24,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
 from lab.runtimes.servers import observers
+from lab.topology import PROJECT
 
-DEPLOY = Path(__file__).parents[2] / "system" / "deploy"
+DEPLOY = PROJECT / "system" / "deploy"
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from lab.topology import PROJECT
 from tests.deploy.promtool import accepts, holds
 
-RULES = Path(__file__).parents[2] / "system" / "deploy" / "rules"
+RULES = PROJECT / "system" / "deploy" / "rules"
 FILES = sorted(RULES.glob("*.yml"))
 ALERTS = re.findall(r"- alert: (\w+)", (RULES / "alerts.yml").read_text())
 

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+from lab.topology import PROJECT
+
+PAGE = PROJECT / "docs" / "metrics.md"
 
 
 @dataclass(frozen=True)

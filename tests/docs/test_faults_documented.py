@@ -20,8 +20,9 @@ from lab.commands.faults import _pairs
 from lab.fault_kinds.edges import KINDS as EDGE_KINDS
 from lab.fault_kinds.processes import KINDS
 from lab.proxy.toxics import REGISTRY as TOXICS
+from lab.topology import PROJECT
 
-ROOT = Path(__file__).parents[2]
+ROOT = PROJECT
 PAGE = (ROOT / "docs" / "faults.md").read_text()
 IN_SERVICES, ON_EDGES = PAGE.split("## Faults of edges")
 ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", IN_SERVICES, flags=re.MULTILINE))

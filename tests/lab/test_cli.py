@@ -11,8 +11,9 @@ import pytest
 import typer
 
 from lab import cli
+from lab.topology import PROJECT
 
-ROOT = Path(__file__).parents[2]
+ROOT = PROJECT
 
 
 def lab(*argv: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

@@ -19,7 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from lab.topology import PROJECT
+
+ROOT = PROJECT
 HERE = Path(__file__).parent
 PORT = "8474"
 

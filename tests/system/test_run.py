@@ -14,9 +14,10 @@ from lab.archive import Run
 from lab.chaos.experiment.loader import find_experiment
 from lab.chaos.faults.client import Control
 from lab.chaos.running_lab import find_lab
+from lab.topology import PROJECT
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-ROOT = Path(__file__).parents[2]
+ROOT = PROJECT
 PATIENCE = (
     10  # the instrument is on trial here, not the machine: every limit in seconds, so many times
 )

@@ -13,8 +13,7 @@ from lab.analysis import latency
 from lab.analysis.requests import shopper_requests
 from lab.analysis.windows import during, fault_bands, run_span, window
 from lab.archive import Run
-
-from .conftest import request
+from tests.lab.analysis.conftest import request
 
 Tiny = Callable[..., Run]
 

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from lab.load.profiles import load_profiles
 from lab.load.schedule import make_schedule
+from lab.topology import PROJECT
 
-ROOT = Path(__file__).parents[3]
+ROOT = PROJECT
 
 PROFILES = """
 [few]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lab.load.profiles import ProfileError, find_profile, load_profiles
+from lab.topology import PROJECT
 
-SHIPPED = Path(__file__).parents[3] / "loadtests/profiles.toml"
+SHIPPED = PROJECT / "loadtests/profiles.toml"
 
 
 def test_the_shipped_profiles_are_read_and_steady_is_60_browsing_and_15_orders_a_second():

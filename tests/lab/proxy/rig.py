@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 from lab.proxy.client.client import ProxyClient
+from lab.topology import PROJECT
 
-ROOT = Path(__file__).parents[3]
+ROOT = PROJECT
 SEED = 20261121
 DEADLINE_S = 15.0
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from lab.archive import Run
+from lab.topology import PROJECT
 
 TOKEN = "a token for this test"
-ROOT = Path(__file__).parents[3]
+ROOT = PROJECT
 
 
 @dataclass

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from lab.topology import load
-
-from .conftest import RecorderProcess
+from lab.topology import PROJECT, load
+from tests.lab.recorder.conftest import RecorderProcess
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER = "0af7651916cd43dd8448eb211c80319c"
-DEPLOY = Path(__file__).parents[3] / "system" / "deploy"
+DEPLOY = PROJECT / "system" / "deploy"
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from lab import topology as topologies
 from lab.runtimes.posix import pids, ports
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import Lab
+from lab.topology import PROJECT
 
-TOPOLOGY = Path(__file__).parents[2] / "fixtures" / "stub_topology.toml"
+TOPOLOGY = PROJECT / "tests/fixtures" / "stub_topology.toml"
 MESH = TOPOLOGY.with_name("mesh_topology.toml")
 WAIT_S = 15.0
 

@@ -1,0 +1,350 @@
+"""Faults judged, validity, SLIs, and the verdict they add up to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.analysis.fault_evidence.judge import judge_faults
+from lab.analysis.verdict.slis import SliError, evaluate
+from lab.analysis.verdict.verdict import judge, write_verdict
+from lab.archive import ArchiveError, Run, seal
+from tests.lab.analysis.conftest import request
+
+Archive = Callable[..., Path]
+
+
+def edit(path: Path, name: str, **changes: Any) -> None:
+    """Change the top-level keys of a JSON file of the archive."""
+    file = path / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def edit_block(path: Path, **changes: Any) -> None:
+    """Change the breakwater block of the experiment."""
+    file = path / "experiment.yaml"
+    experiment = yaml.safe_load(file.read_text())
+    experiment["extensions"][0] |= changes
+    file.write_text(yaml.safe_dump(experiment))
+
+
+def test_a_run_that_keeps_every_promise_is_held(clean: Run) -> None:
+    verdict = judge(clean)
+    assert (verdict["verdict"], verdict["exit_code"], verdict["reasons"]) == ("held", 0, [])
+    assert all(check["ok"] for check in verdict["validity"])
+    assert [sli["ok"] for sli in verdict["sli"]] == [True] * 4
+    assert verdict["expectations"][0]["ok"]
+
+
+def test_the_verdict_of_a_sealed_archive_is_the_same_and_completes_its_faults(
+    archive: Archive,
+) -> None:
+    path = archive()
+    raw = judge(Run(path))
+    seal(path)
+    write_verdict(path)
+    stored = Run(path).verdict
+    assert stored is not None
+    assert stored == json.loads(json.dumps(raw))
+    fault = Run(path).frame("faults").iloc[0]
+    assert fault["status"] == "confirmed"
+    assert json.loads(fault["evidence"])["slow_during"] > 0
+    assert write_verdict(path) == write_verdict(path)
+
+
+@pytest.mark.parametrize(("mutant", "invariant"), [("double_capture", 1), ("unfinished_saga", 8)])
+def test_a_violated_invariant_is_a_deviation(archive: Archive, mutant: str, invariant: int) -> None:
+    verdict = judge(Run(archive(mutant)))
+    assert (verdict["verdict"], verdict["exit_code"]) == ("deviated", 1)
+    assert len(verdict["reasons"]) == 1
+    assert verdict["reasons"][0].startswith(f"invariant {invariant} (")
+
+
+def test_an_invariant_nobody_asked_for_is_shown_and_does_not_decide(archive: Archive) -> None:
+    path = archive("double_capture")
+    edit_block(path, invariants=[3])
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "held"
+    assert verdict["invariants"][0]["status"] == "violated"
+    assert verdict["invariants"][0]["asked"] is False
+
+
+def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Archive) -> None:
+    path = archive()
+    edit_block(
+        path,
+        slis=[
+            {"name": "orders are fast", "route": "POST /api/orders", "window": "during",
+             "measure": "p95_ms", "limit": 500},
+            {"name": "refunds work", "route": "POST /refunds", "measure": "error_ratio",
+             "limit": 0.1},
+        ],
+        expects={"breaker": {"edge": "payments->bank", "opens_within_s": 0.5}},
+    )  # fmt: skip
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "deviated"
+    slow, none, breaker = verdict["reasons"]
+    assert slow.startswith("orders are fast: 2,50")
+    assert slow.endswith("ms, limit 500 ms")
+    assert none.startswith("refunds work: no data")
+    assert breaker.startswith("the breaker payments->bank opens within 0.5 s: after 1.")
+
+
+def test_a_breaker_that_never_spoke_does_not_meet_its_expectation(archive: Archive) -> None:
+    path = archive()
+    edit_block(path, expects={"breaker": {"edge": "a->b", "opens_within_s": 5}})
+    assert judge(Run(path))["reasons"] == ["the breaker a->b opens within 5 s: it never did"]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda p: edit(p, "run.json", interrupted=True), "was interrupted"),
+        (lambda p: edit(p, "run.json", quiescence={"reached": False, "waited_s": 9}), "came to rest"),
+        (lambda p: edit(p, "run.json", quiescence={}), "nobody looked"),
+        (lambda p: edit(p, "run.json", load={"planned": 9999, "sent": 1645, "dropped": 0}),
+         "1,645 of 9,999 arrivals"),
+        (lambda p: edit(p, "run.json", residue=["toxic slow on payments->bank"]), "left behind"),
+        (lambda p: edit(p, "recorder.json", shed={"spans": 7}), "shed 7 rows of spans"),
+        (lambda p: (p / "recorder.json").unlink(), "recorder did not finish"),
+        (lambda p: (p / "requests.ndjson").unlink(), "no request was recorded"),
+        (lambda p: (p / "faults.ndjson").unlink(), "the fault took effect: none was recorded"),
+        (lambda p: (p / "state/bank.ledger.parquet").unlink(), "not taken: bank.ledger"),
+        (lambda p: edit(p, "journal.json", run=[{"activity": {"name": "make the bank slow"},
+                                                 "status": "failed"}]), "the action 'make the bank slow' failed"),
+        (lambda p: edit(p, "journal.json",
+                        steady_states={"before": {"steady_state_met": False}}), "not met before"),
+    ],
+)  # fmt: skip
+def test_a_run_that_proves_nothing_is_invalid(
+    archive: Archive, break_it: Callable[[Path], None], says: str
+) -> None:
+    path = archive()
+    break_it(path)
+    verdict = judge(Run(path))
+    assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
+    assert says in " | ".join(verdict["reasons"])
+
+
+def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(
+    archive: Archive,
+) -> None:
+    path = archive()
+    route = "POST /api/orders"
+    edit_block(
+        path, slis=[{"route": route, "window": "before", "measure": "p95_ms", "limit": 0.001}]
+    )
+    verdict = judge(Run(path))
+    assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
+    assert "the shop was steady before" in verdict["reasons"][0]
+    assert "limit 0.001 ms" in verdict["reasons"][0]
+
+
+def test_late_sending_makes_a_run_invalid(archive: Archive) -> None:
+    path = archive()
+    rows = [json.loads(line) for line in (path / "requests.ndjson").read_text().splitlines()]
+    for row in rows[::20]:
+        row["actual_start_s"] += 0.5
+        row["end_s"] += 0.5
+    (path / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "requests left when they were due: p99 50" in judge(Run(path))["reasons"][0]
+
+
+def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -> None:
+    path = archive()
+    met, missed = {"steady_state_met": True}, {"steady_state_met": False}
+    edit(path, "journal.json", status="failed", deviated=True,
+         steady_states={"before": met, "after": missed, "during": [met, missed]})  # fmt: skip
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "deviated"
+    assert verdict["reasons"] == [
+        "the steady state was not met during the fault",
+        "the steady state was not met after the fault",
+    ]
+
+
+def test_a_probe_that_did_not_see_it_is_a_deviation(archive: Archive) -> None:
+    path = archive()
+    edit(path, "journal.json", run=[
+        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"},
+        {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
+         "tolerance_met": True},
+    ])  # fmt: skip
+    assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' did not see it"]
+
+
+def test_an_experiment_that_claims_nothing_is_invalid(archive: Archive) -> None:
+    path = archive()
+    edit_block(path, slis=[], invariants=[], expects={})
+    edit(path, "journal.json", steady_states={})
+    assert judge(Run(path))["reasons"] == ["the experiment claims nothing that could be checked"]
+
+
+def test_a_hung_saga_explains_why_the_shop_did_not_come_to_rest(archive: Archive) -> None:
+    path = archive("unfinished_saga")
+    edit(path, "run.json", quiescence={"reached": False, "waited_s": 30.0})
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "deviated"
+    assert verdict["reasons"][0].startswith("invariant 8 (")
+
+
+def test_a_run_that_its_guard_called_off_has_deviated_and_says_why(archive: Archive) -> None:
+    path = archive()
+    guard = {"name": "orders fail", "said": "error_ratio 0.7", "violated_s": 5.0}
+    edit(path, "run.json", guard=guard | {"faults_off_s": 5.25, "problems": []})
+    edit(path, "journal.json", status="aborted")
+    verdict = judge(Run(path))
+    assert verdict["verdict"] == "deviated"
+    assert verdict["reasons"][0] == (
+        "the guard 'orders fail' called the experiment off: error_ratio 0.7;"
+        " every fault was off 0.25 s later"
+    )
+
+
+def test_an_unknown_invariant_is_an_error(archive: Archive) -> None:
+    path = archive()
+    edit_block(path, invariants=[1, 42])
+    with pytest.raises(ArchiveError, match="asks for invariant 42: there are 1 to 9"):
+        judge(Run(path))
+
+
+INFO = {"started_s": 0.0, "ended_s": 100.0}
+LATE = {"fault_id": "f", "kind": "latency", "target": "bank-1", "commanded_s": 10.0, "ttl_s": 20.0,
+        "attributes": {"latency_ms": 100}}  # fmt: skip
+
+
+def span(start: float, seconds: float, **more: Any) -> dict[str, Any]:
+    row = {"trace_id": "t", "span_id": "s", "service": "bank", "instance": "bank-1"}
+    row |= {"kind": "server", "status": "unset"}
+    return row | {"start_ns": int(start * 1e9), "end_ns": int((start + seconds) * 1e9)} | more
+
+
+@pytest.mark.parametrize(
+    ("fault", "spans", "status"),
+    [
+        ({"effective_s": 10.5, "removed_s": 30.0, "hits": 2}, [span(11, 0.11)], "confirmed"),
+        ({"effective_s": 10.5, "removed_s": 30.0, "hits": 2}, [span(11, 0.01)], "inconclusive"),
+        ({"removed_s": 30.0, "hits": 0}, [span(11, 0.01)], "mismatch"),
+        ({"removed_s": 30.0, "hits": 0}, [], "inconclusive"),
+        ({"effective_s": 10.5, "removed_s": 40.0, "hits": 2}, [span(11, 0.11)], "mismatch"),
+    ],
+    ids=["hit and slow", "hit but nothing slow", "never hit", "no call came", "outlived its TTL"],
+)
+def test_a_delay_is_believed_when_spans_show_it(
+    tiny: Callable[..., Run], fault: dict[str, Any], spans: list[dict[str, Any]], status: str
+) -> None:
+    [judged] = judge_faults(tiny(info=INFO, faults=[LATE | fault], spans=spans))
+    assert judged.status == status, judged.why
+
+
+EDGE = {"fault_id": "f", "kind": "latency", "target": "orders->bank-1", "point": "edge", "commanded_s": 10.0,
+        "effective_s": 10.0, "removed_s": 30.0, "ttl_s": 20.0, "attributes": {"latency_ms": 100}, "scope": {},
+        "evidence": {"counted_by": "proxy", "connections": 2, "bytes": 512}}  # fmt: skip
+
+
+def calls(seconds: float, count: int = 6, **more: Any) -> list[dict[str, Any]]:
+    """Of orders to bank-1, over the edge."""
+    peer = {"attributes": {"breakwater.peer.instance": "bank-1"}}
+    return [
+        span(11 + n, seconds, kind="client", service="orders", instance="orders-1", **peer, **more)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "spans", "status", "why"),
+    [
+        ({"hits": 6}, calls(0.11), "confirmed", "6 hits and 512 bytes counted on the wire"),
+        ({"hits": 6}, calls(0.01), "mismatch", "all 6 calls over the edge were faster than 0.1 s"),
+        ({"hits": 0}, calls(0.01), "mismatch", "6 calls went over the edge and it hit none"),
+        ({"hits": 0, "scope": {"share": 0.1}}, calls(0.01), "inconclusive", "nothing passed"),
+        ({"hits": 0}, [], "inconclusive", "nothing passed"),
+        ({"hits": 9, "target": "orders->postgres"}, [], "confirmed", "9 hits"),
+        ({"hits": 9, "removed_s": 32.0}, calls(0.11), "mismatch", "outlived its TTL"),
+        ({"hits": 0, "kind": "down"}, calls(0.01, status="error"), "confirmed", "6 of 6 calls"),
+        ({"hits": 0, "kind": "noop"}, [], "confirmed", "it was on 2 connections"),
+    ],
+)
+def test_a_fault_of_an_edge_is_believed_by_the_proxys_count_unless_its_calls_contradict(
+    tiny: Callable[..., Run],
+    fault: dict[str, Any],
+    spans: list[dict[str, Any]],
+    status: str,
+    why: str,
+) -> None:
+    [judged] = judge_faults(tiny(info=INFO, faults=[EDGE | fault], spans=spans))
+    assert judged.status == status, judged.why
+    assert why in judged.why
+
+
+def test_a_crash_is_believed_when_the_instance_is_gone(tiny: Callable[..., Run]) -> None:
+    fault = {"fault_id": "f", "kind": "crash", "target": "orders-1", "commanded_s": 10.0}
+    up = [
+        {"time_s": float(t), "service": "orders", "instance": "orders-1", "name": "up",
+         "value": 0.0 if 11 <= t < 14 else 1.0}
+        for t in range(30)
+    ]  # fmt: skip
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], metrics=up))
+    assert judged.status == "confirmed"
+    assert judged.why == "its metrics were gone after 1.0 s, back after 4.0 s"
+    alive = [row | {"value": 1.0} for row in up]
+    calls = [span(t, 0.01, instance="orders-1") for t in (8, 9, 9.9, 10.1, 11)]
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], metrics=alive, spans=calls))
+    assert judged.status == "mismatch"
+
+
+def test_an_abort_is_believed_when_more_calls_fail(tiny: Callable[..., Run]) -> None:
+    fault = LATE | {"kind": "abort", "attributes": {"status": 503}, "effective_s": 10.0}
+    fault |= {"removed_s": 20.0, "hits": 1}
+    spans = [span(5, 0.01), span(12, 0.01, http_status=503)]
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], spans=spans))
+    assert judged.status == "confirmed"
+    assert judged.why.startswith("1 hits; 1 failed calls, 0 in as long a time before")
+
+
+def rows(n: int, slow: int = 0) -> list[dict[str, Any]]:
+    return [request(i, float(i), i + (1.0 if i < slow else 0.1)) for i in range(n)]
+
+
+def test_an_sli_needs_enough_requests_to_speak_of_its_percentile(tiny: Callable[..., Run]) -> None:
+    found = evaluate({"measure": "p99_ms", "window": "all", "limit": 5}, tiny(requests=rows(99)))
+    assert (found.value, found.ok) == (None, False)
+    assert found.note == "99 requests are too few to speak of a p99"
+
+
+def test_an_sli_near_its_limit_is_not_certain(tiny: Callable[..., Run]) -> None:
+    run = tiny(requests=rows(400, slow=19))
+    near = evaluate({"measure": "p95_ms", "window": "all", "limit": 150}, run)
+    assert near.ok
+    assert not near.certain
+    far = evaluate({"measure": "p50_ms", "window": "all", "limit": 150}, run)
+    assert far.ok
+    assert far.certain
+
+
+def test_goodput_is_at_least_its_limit(tiny: Callable[..., Run]) -> None:
+    run = tiny(requests=rows(100))
+    measured = evaluate({"measure": "goodput_per_s", "window": "all", "limit": 0.5}, run)
+    assert measured.ok
+    assert measured.value == pytest.approx(1.0, rel=0.02)
+    assert not evaluate({"measure": "goodput_per_s", "window": "all", "limit": 9}, run).ok
+
+
+@pytest.mark.parametrize(
+    ("sli", "says"),
+    [
+        ({"measure": "speed", "limit": 1}, "measure 'speed'; expected p50_ms"),
+        ({"measure": "p95_ms", "limit": "fast"}, "limit 'fast'; expected a number"),
+        ({"measure": "p95_ms", "limit": 1, "window": "later"}, "window 'later'; expected one of"),
+    ],
+)
+def test_a_malformed_sli_says_what_is_expected(
+    tiny: Callable[..., Run], sli: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SliError, match=says):
+        evaluate(sli, tiny(requests=rows(3)))

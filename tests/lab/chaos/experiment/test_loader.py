@@ -1,0 +1,193 @@
+"""Experiment files: the shipped ones are what both toolkits accept, a bad one is refused at its line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from chaoslib.experiment import ensure_experiment_is_valid
+
+from lab.chaos.experiment.loader import (
+    UnknownExperiment,
+    activities,
+    experiment_files,
+    load_experiment,
+)
+from lab.chaos.experiment.yaml_lines import Malformed
+from lab.load.profiles import find_profile
+from lab.topology import PROJECT
+
+ROOT = PROJECT
+FOLDER = ROOT / "experiments"
+SHIPPED = [file.stem for file in experiment_files(FOLDER)]
+
+
+def test_the_two_experiments_are_there():
+    assert {"payments_slow", "orders_crash"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_is_valid_for_the_toolkit_itself(name: str):
+    ensure_experiment_is_valid(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_unmodified_chaos_validate_accepts_a_shipped_experiment(name: str, tmp_path: Path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file"),
+            *("validate", FOLDER / f"{name}.yaml"),
+        ],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'system'}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_states_all_that_a_run_needs(name: str):
+    experiment = load_experiment(name, FOLDER)
+    assert experiment.hypothesis
+    assert experiment.plan.claim
+    assert experiment.plan.slis
+    assert find_profile(experiment.plan.profile, ROOT / "loadtests/profiles.toml")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: str):
+    text = (FOLDER / f"{name}.yaml").read_text()
+    head = text[: text.index("\ntitle:")]
+    assert "?" in head
+    assert f"lab run {name}" in head
+    listed = (ROOT / "docs" / "experiments.md").read_text()
+    data = yaml.safe_load(text)
+    assert f"| `{name}` | {data['title']} |" in listed
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_asks_for_edges_exactly_if_it_breaks_some(name: str):
+    data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    modules = {activity["provider"]["module"] for _, activity in activities(data)}
+    assert load_experiment(name, FOLDER).plan.proxied == ("lab.chaos.edges" in modules)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str):
+    data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    assert data["runtime"]["rollbacks"]["strategy"] == "always"
+    assert data["runtime"]["hypothesis"]["strategy"] == "continuously"
+    assert data["rollbacks"]
+    for _, activity in activities(data):
+        assert "after" not in activity.get("pauses", {}), activity["name"]
+        if activity["provider"].get("func") == "add_fault":
+            assert activity["provider"]["arguments"]["ttl_s"] > 0
+
+
+def test_an_unknown_experiment_is_answered_with_the_nearest_and_the_list():
+    with pytest.raises(UnknownExperiment, match=r"Did you mean payments_slow\?.*orders_crash"):
+        load_experiment("payment_slow", FOLDER)
+
+
+GOOD = (FOLDER / "payments_slow.yaml").read_text()
+
+
+def line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "complaint"),
+    [
+        ("title: A slow", "name: A slow", "name: A slow", "expected a title"),
+        ("func: add_fault", "func: add_fold", "func: add_fold", "did you mean add_fault?"),
+        (
+            "lab.chaos.actions",
+            "lab.chaos.acts",
+            "lab.chaos.acts",
+            "no Python module 'lab.chaos.acts'",
+        ),
+        (
+            "ttl_s: 15",
+            "tll_s: 15",
+            "arguments:\n        target: bank",
+            "it takes target, kind, ttl_s",
+        ),
+        ("tolerance: [0, 0.5]", "tolerant: 1", "- name: a product's", "tolerance"),
+        ("type: action", "type: akt", "type: akt", "Chaos Toolkit"),
+        (
+            "- name: breakwater\n    claim",
+            "- name: other\n    claim",
+            "extensions:",
+            "no extension",
+        ),
+        ("load: checkout", "load: [checkout]", "load: [", "expected a load profile's name"),
+        ("before_s: 15", "before: 15", "phases: {", "unknown; expected one of warmup_s"),
+        ("after_s: 12", "after_s: soon", "phases: {", "expected a number of 0 or more, got 'soon'"),
+        ("from: the breaker closes", "from: never", "recovery_from", "no activity of the method"),
+        ("measure: p95_ms", "measure: mean", "- {name: orders answered before", "expected p95_ms"),
+        ("window: before", "window: then", "- {name: orders answered before", "one of before"),
+        ("invariants: [1, 2", "invariants: [0, 2", "invariants:", "expected numbers 1 to 9"),
+        (
+            'edge: "payments->bank", opens',
+            'edge: "bank", opens',
+            'edge: "bank", op',
+            "caller->callee",
+        ),
+        ("tags: [payments", "tags: [payments: [", "tags:", "expected YAML"),
+        ("load: checkout", "proxied: 3", "proxied: 3", "expected true or false, got 3"),
+        ("load: checkout", "guard: [{name: x}]", "guard: [", "lacks"),
+        (
+            "load: checkout",
+            "guard: [{name: x, measure: goodput_per_s, limit: 1, for_s: 1}]",
+            "guard: [",
+            "expected error_ratio or p95_ms",
+        ),
+        (
+            "load: checkout",
+            "guard: [{name: x, tolerance: 1, for_s: 1, provider: {module: lab.chaos.probes, func: brows}}]",
+            "guard: [",
+            "did you mean browse?",
+        ),
+    ],
+)
+def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
+    tmp_path: Path, old: str, new: str, at: str, complaint: str
+):
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(Malformed) as refused:
+        load_experiment(str(path), FOLDER)
+    assert complaint in str(refused.value)
+    place = str(refused.value).removeprefix(f"{path}:").partition(":")[0]
+    assert int(place) == line_of(text, at)
+
+
+def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
+    rows = """load: checkout
+    proxied: true
+    guard:
+      - {name: orders fail, route: POST /api/orders, measure: error_ratio, limit: 0.5, for_s: 3}
+      - name: a page opens
+        provider: {module: lab.chaos.probes, func: browse_seconds}
+        tolerance: [0, 1]
+        for_s: 2
+"""
+    path = tmp_path / "guarded.yaml"
+    path.write_text(GOOD.replace("load: checkout\n", rows, 1))
+    plan = load_experiment(str(path), FOLDER).plan
+    assert plan.proxied
+    assert [row["name"] for row in plan.guard] == ["orders fail", "a page opens"]
+    assert not load_experiment("payments_slow", FOLDER).plan.proxied
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just words\n", "\x00"])
+def test_a_file_that_is_no_experiment_at_all_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(Malformed, match="expected"):
+        load_experiment(str(path), FOLDER)

@@ -1,0 +1,141 @@
+"""Spans go on to Jaeger, and a Jaeger that is dead or hangs holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from lab.recorder.span_forwarder import Forwarder
+from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows
+from tests.lab.recorder.intake.test_otlp_spans import OTLP_JSON
+
+BODY = json.dumps(OTLP_JSON).encode()
+JSON = {"content-type": "application/json"}
+
+
+class Jaeger:
+    """Takes spans as Jaeger does: the bodies it got, and how long it takes for each."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[bytes, str]] = []
+        self.takes_s = 0.0
+        self.status = 200
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.bodies.append((await request.read(), request.headers.get("Content-Encoding", "")))
+        await asyncio.sleep(self.takes_s)
+        return web.Response(status=self.status)
+
+
+@pytest.fixture
+async def jaeger() -> AsyncIterator[Jaeger]:
+    taker = Jaeger()
+    app = web.Application()
+    app.router.add_post("/v1/traces", taker.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr,attr-defined]
+    taker.url = f"http://127.0.0.1:{port}"
+    yield taker
+    await runner.cleanup()
+
+
+def a_dead_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def until(true: Any, within_s: float = 5.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> None:
+    forwarder = Forwarder(lambda: jaeger.url)
+    forwarder.offer(b"packed", {"content-type": "application/x-protobuf", "content-encoding": "x"})
+    await until(lambda: forwarder.sent == 1)
+    await forwarder.close()
+    assert jaeger.bodies == [(b"packed", "x")]
+
+
+async def test_without_a_jaeger_nothing_is_kept() -> None:
+    forwarder = Forwarder(lambda: "")
+    forwarder.offer(BODY, JSON)
+    assert forwarder.counts() == {"sent": 0, "shed": 0, "pending": 0}
+    await forwarder.close()
+
+
+async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
+    address = a_dead_address()
+    forwarder = Forwarder(lambda: address)
+    for _ in range(3):
+        forwarder.offer(BODY, JSON)
+    await until(lambda: forwarder.shed == 3)
+    await forwarder.close()
+    assert forwarder.sent == 0
+
+
+async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
+    jaeger.status = 503
+    forwarder = Forwarder(lambda: jaeger.url)
+    forwarder.offer(BODY, JSON)
+    await until(lambda: forwarder.shed == 1)
+    await forwarder.close()
+
+
+async def test_a_jaeger_that_hangs_costs_bounded_memory_and_nobody_any_time(jaeger: Jaeger) -> None:
+    jaeger.takes_s = 60.0
+    forwarder = Forwarder(lambda: jaeger.url, pending_bytes_max=10_000, timeout_s=30.0)
+    began = time.perf_counter()
+    for _ in range(1000):
+        forwarder.offer(b"x" * 1000, JSON)
+    assert time.perf_counter() - began < 0.5
+    assert forwarder.counts() == {"sent": 0, "shed": 990, "pending": 10}
+    await forwarder.close()
+    assert forwarder.shed >= 999  # one was on its way
+
+
+async def test_after_a_restart_of_jaeger_spans_arrive_again(jaeger: Jaeger) -> None:
+    address = a_dead_address()
+    forwarder = Forwarder(lambda: address)
+    forwarder.offer(BODY, JSON)
+    await until(lambda: forwarder.shed == 1)
+    address = jaeger.url
+    forwarder.offer(BODY, JSON)
+    await until(lambda: forwarder.sent == 1)
+    await forwarder.close()
+
+
+async def test_the_recorder_answers_and_records_while_jaeger_hangs(
+    recorder: RecorderProcess, jaeger: Jaeger, tmp_path: Path
+) -> None:
+    jaeger.takes_s = 60.0
+    lab = {"token": TOKEN, "instances": [], "addresses": {"jaeger_otlp": jaeger.url}}
+    (recorder.lab_dir / "lab.json").write_text(json.dumps(lab))
+
+    def post() -> float:
+        began = time.perf_counter()
+        status, _ = recorder.call("POST", "/v1/traces", BODY, Content_Type="application/json")
+        assert status == 200
+        return time.perf_counter() - began
+
+    await asyncio.to_thread(recorder.start, tmp_path / "run")
+    took = [await asyncio.to_thread(post) for _ in range(20)]
+    await until(lambda: jaeger.bodies)
+    assert jaeger.bodies[0][0] == BODY
+    assert sorted(took)[10] < 0.25, f"the recorder waited for Jaeger: {took}"
+    await asyncio.to_thread(recorder.stop)
+    assert len(rows(tmp_path / "run", "spans")) == 20

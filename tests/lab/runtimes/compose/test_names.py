@@ -1,0 +1,61 @@
+"""Names in the engine's network when the container that had one is gone: asked by the shop's own image.
+
+Skipped where no engine answers, or none has the shop's image (`lab up --runtime compose` builds it).
+"""
+
+import json
+
+import yaml
+
+from lab.topology import PROJECT
+from tests.lab.runtimes.compose.containers import IMAGE, docker, needs_the_image
+
+pytestmark = needs_the_image
+SEARCHERS = 5  # the broker's client asks again each 2.25 s, and a name may take 10 s to be unknown
+PROBE = f"""
+import asyncio, json, os, time
+from chassis import run
+
+async def seconds(name):
+    began = time.monotonic()
+    try:
+        await asyncio.get_running_loop().getaddrinfo(name, 80)
+        known = True
+    except OSError:
+        known = False
+    return known, time.monotonic() - began
+
+async def look():
+    gone = [asyncio.create_task(seconds("gone")) for _ in range({SEARCHERS})]
+    await asyncio.sleep(0.2)
+    other = await seconds(os.environ["HOSTNAME"])
+    print(json.dumps({{"other": other, "gone": await asyncio.gather(*gone)}}))
+
+run.Server.run = lambda server: asyncio.run(look(), loop_factory=server.config.get_loop_factory())
+run.serve("gateway")
+"""
+
+
+def looked(network: str, *options: str) -> dict[str, list[bool | float]]:
+    """What a service in that network finds: another name while SEARCHERS look for one that is gone."""
+    name = f"{network}-probe"
+    run = ["run", "--rm", "--name", name, "--hostname", name, "--network", network, *options]
+    settings = [f"--env={each}" for each in ("PORT=8090", "SERVICE_SECRET=" + "s" * 32)]
+    argv = [*run, *settings, f"--env=HOSTNAME={name}", "--entrypoint=python", IMAGE, "-c", PROBE]
+    return json.loads(docker(*argv))
+
+
+def test_a_name_that_nobody_answers_keeps_no_other_from_being_found(network: str) -> None:
+    """127.0.0.1 is nobody: an old engine is silent then, and the resolver waits twice 5 s."""
+    known, seconds = looked(network, "--dns=127.0.0.1")["other"]
+    assert known
+    assert seconds < 2, "it waited for a name that is gone"
+
+
+def test_composes_settings_say_soon_that_a_name_is_gone(network: str) -> None:
+    program = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["x-program"]
+    options = [f"--dns={each}" for each in program["dns"]]
+    options += [f"--dns-opt={each}" for each in program["dns_opt"]]
+    for known, seconds in looked(network, *options)["gone"]:
+        assert not known
+        assert seconds < 4

@@ -1,0 +1,312 @@
+"""Whatever ends a lab, and when: no process, port or half-written file stays, and the next one starts."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab import topology as topologies
+from lab.runtimes.posix import pids
+from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailed
+from lab.runtimes.supervisor.client import UsageError
+from lab.state import Lab, StateError
+from lab.topology import PROJECT
+from tests.lab.runtimes.labs import (
+    TOPOLOGY,
+    alive,
+    assert_nothing_left,
+    family,
+    get,
+    process,
+    stub_runtime,
+    wait_until,
+)
+
+pytestmark = pytest.mark.usefixtures("lab_dir")
+ROOT = PROJECT
+
+
+@contextmanager
+def cli(runtime: ProcessesRuntime, *argv: str) -> Iterator["subprocess.Popen[str]"]:
+    """`lab ...` on the stub topology, as a person would start it."""
+    command = [sys.executable, "-m", "lab.cli", *argv, "--port-base", str(runtime.port_base)]
+    child = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def started(runtime: ProcessesRuntime, name: str) -> dict[int, str]:
+    """The lab's processes, as soon as the one called `name` is among them."""
+
+    def seen() -> dict[int, str]:
+        try:
+            lab = Lab.load(runtime.home)
+            if any(entry.name == name and entry.pid for entry in lab.entries):
+                return family(lab)
+        except (StateError, psutil.Error, StopIteration):
+            pass
+        return {}
+
+    found: dict[int, str] = wait_until(seen, f"a start of {name}")
+    return found
+
+
+def test_down_ends_everything_and_what_was_stored_stays() -> None:
+    runtime = stub_runtime()
+    runtime.up({"ALL": "1", "back.ONLY": "2", "front-2.ARM": "treatment"})
+    processes = family(runtime.lab)
+    told = {
+        name: json.loads(get(f"http://127.0.0.1:{runtime.port_base + offset}/api/settings")[2])
+        for name, offset in (("front-1", 10), ("front-2", 11), ("back-1", 20))
+    }
+    began = time.monotonic()
+    assert runtime.down()
+    took_s = time.monotonic() - began
+    assert_nothing_left(runtime, processes)
+    assert took_s < 6.0  # 2 s is the figure for a machine of its own; tests share theirs
+    assert [each.get("ALL") for each in told.values()] == ["1", "1", "1"]
+    assert [each.get("ONLY") for each in told.values()] == [None, None, "2"]
+    assert [each.get("ARM") for each in told.values()] == [None, "treatment", None]
+    assert (runtime.home / "data" / "postgres" / "PG_VERSION").exists()
+    assert not runtime.down()
+
+
+def test_kill_9_of_the_supervisor_takes_everything_and_the_next_up_says_so() -> None:
+    runtime = stub_runtime()
+    runtime.up()
+    processes = family(runtime.lab)
+    os.kill(next(iter(processes)), signal.SIGKILL)
+    wait_until(lambda: not alive(processes), "the end of every process", 5.0)
+    done = runtime.up()
+    try:
+        assert not done.already
+        assert done.cleaned == ["the last lab was not shut down; nothing of it was left running"]
+        assert runtime.status()["ready"]
+    finally:
+        runtime.down()
+
+
+@pytest.mark.parametrize("name", ["zygote", "postgres", "back-1"])
+def test_ctrl_c_during_up_leaves_nothing(name: str) -> None:
+    runtime = stub_runtime()
+    with cli(runtime, "up", "--topology", str(TOPOLOGY)) as child:
+        processes = started(runtime, name)
+        child.send_signal(signal.SIGINT)
+        _, stderr = child.communicate(timeout=15)
+    if child.returncode == 0:  # it came when all was up already: then the lab is up, whole
+        assert runtime.status()["ready"]
+        assert runtime.down()
+    else:
+        assert child.returncode == 130, stderr
+        assert "interrupted" in stderr
+    assert_nothing_left(runtime, processes)
+    assert not (runtime.home / "lab.json").exists()
+
+
+def test_kill_9_of_the_command_during_up_leaves_nothing() -> None:
+    runtime = stub_runtime()
+    with cli(runtime, "up", "--topology", str(TOPOLOGY)) as child:
+        processes = started(runtime, "nats")
+        child.kill()
+        child.wait()
+    assert_nothing_left(runtime, processes)
+
+
+def test_an_orphan_of_a_crashed_lab_is_ended_but_a_stranger_with_its_pid_is_not() -> None:
+    runtime = stub_runtime()
+    runtime.up()
+    lab = runtime.lab
+    runtime.down()
+    command = ["sleep", "60"]
+    orphan = subprocess.Popen(command, start_new_session=True)
+    stranger = subprocess.Popen(command, start_new_session=True)
+    try:
+        lab.servers[0].pid = orphan.pid
+        lab.servers[0].identity = pids.identity(orphan.pid)
+        lab.servers[1].pid, lab.servers[1].identity = stranger.pid, "12345"
+        lab.save()
+        cleaned = runtime.up().cleaned
+        assert orphan.wait(5) == -signal.SIGKILL
+        assert stranger.poll() is None
+        assert cleaned == [f"ended supervisor (pid {orphan.pid}) that the last lab left"]
+    finally:
+        runtime.down()
+        for each in (orphan, stranger):
+            each.kill()
+            each.wait()
+
+
+def test_a_lock_file_of_postgres_that_names_a_stranger_does_not_keep_it_down() -> None:
+    runtime = stub_runtime()
+    runtime.up()
+    lab = runtime.lab
+    os.kill(lab.servers[0].pid, signal.SIGKILL)
+    processes = {e.pid: e.identity for e in lab.entries}
+    wait_until(lambda: not alive(processes), "the end of every process", 5.0)
+    lock = runtime.home / "data" / "postgres" / "postmaster.pid"
+    lines = lock.read_text().split("\n")
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+    try:
+        runtime.up()
+        assert runtime.status()["ready"]
+    finally:
+        runtime.down()
+
+
+def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started() -> None:
+    runtime = stub_runtime()
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", runtime.port_base + 91))
+        held.listen()
+        with pytest.raises(UpFailed, match=f"valkey.*pid {os.getpid()}: .*python"):
+            runtime.up()
+    assert not (runtime.home / "lab.json").exists()
+
+
+def test_a_service_that_crashes_at_its_start_fails_the_whole_up_with_its_own_words() -> None:
+    runtime = stub_runtime()
+    with pytest.raises(UpFailed, match=r"back-1: ended with 3 .*\n.*told to crash"):
+        runtime.up({"back.CRASH": "1"})
+    assert_nothing_left(runtime, {})
+
+
+@pytest.mark.parametrize("server", ["nats", "postgres", "nginx"])
+def test_a_server_that_is_not_there_fails_the_up_at_once(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"LAB_{server.upper()}", "/no/such/program")
+    runtime = stub_runtime()
+    with pytest.raises(UpFailed, match=f"LAB_{server.upper()}=/no/such/program is not a program"):
+        runtime.up()
+    assert_nothing_left(runtime, {})
+
+
+def test_a_crash_loop_waits_longer_each_time() -> None:
+    runtime = stub_runtime()
+    runtime.up(restart_delay_s=0.05)
+    try:
+        shell = process(runtime, "mail")  # its port is taken while it is away
+        runtime.kill("mail", restart=False)
+        wait_until(lambda: process(runtime, "mail")["state"] == "stopped", "stopped")
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", shell["port"]))
+            held.listen()
+            with pytest.raises(UpFailed, match="mail"):
+                runtime.up()
+            looping = wait_until(
+                lambda: (m := process(runtime, "mail"))["restarts"] >= 4 and m, "four crashes"
+            )
+            assert looping["last_exit"] == 1
+        wait_until(lambda: process(runtime, "mail")["state"] == "ready", "ready again")
+        said = [line.message for line in runtime.logs("supervisor", level="warning")]
+        waits = [text.rpartition(" in ")[2] for text in said if text.startswith("mail ended")]
+        assert waits[-1] > waits[1], waits
+    finally:
+        runtime.down()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("bakc.X", "did you mean 'back'"), ("lower", "expected NAME=value"), ("back.", "expected")],
+)
+def test_an_impossible_setting_is_refused_before_anything_starts(
+    setting: str, message: str
+) -> None:
+    runtime = stub_runtime()
+    with pytest.raises(UsageError, match=message):
+        runtime.up({setting: "1"})
+    assert not runtime.home.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LAB_DIR", str(tmp_path / "file"))
+    with pytest.raises(StateError, match=r"cannot be written.*LAB_DIR"):
+        stub_runtime().up()
+
+
+def test_no_room_on_the_disk_is_said_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = stub_runtime()
+    monkeypatch.setattr("lab.runtimes.supervisor.lab_dir.FREE_BYTES_MIN", 1 << 60)
+    with pytest.raises(StateError, match="MB left on its disk"):
+        runtime.up()
+
+
+def test_a_cluster_of_another_postgres_is_refused_with_the_way_out() -> None:
+    runtime = stub_runtime()
+    cluster = runtime.home / "data" / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("9\n")
+    with pytest.raises(UpFailed, match=r"made by PostgreSQL 9.*--fresh"):
+        runtime.up()
+    assert_nothing_left(runtime, {})
+    assert runtime.up(fresh=True).took_s > 0
+    runtime.down()
+
+
+def test_up_waits_for_a_lab_that_somebody_else_is_bringing_up() -> None:
+    runtime = stub_runtime()
+    with cli(runtime, "up", "--topology", str(TOPOLOGY), "--json") as child:
+        started(runtime, "zygote")
+        second = ProcessesRuntime(runtime.port_base, TOPOLOGY).up()
+        told: dict[str, Any] = json.loads(child.communicate(timeout=20)[0])
+    try:
+        assert (told["already"], second.already) == (False, True)
+        assert runtime.status()["ready"]
+    finally:
+        runtime.down()
+
+
+def test_where_forking_is_not_safe_each_program_has_its_own_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_FORK", "off")
+    runtime = stub_runtime()
+    runtime.up(restart_delay_s=0.1)
+    processes = family(runtime.lab)
+    try:
+        status = runtime.status()
+        assert status["ready"]
+        assert "zygote" not in {each["name"] for each in status["processes"]}
+        old = process(runtime, "back-1")["pid"]
+        runtime.kill("back-1")
+        wait_until(lambda: process(runtime, "back-1")["pid"] not in (None, old), "restarted")
+    finally:
+        runtime.down()
+    assert_nothing_left(runtime, processes)
+
+
+def test_other_settings_for_a_lab_that_is_up_are_refused_not_ignored() -> None:
+    runtime = stub_runtime()
+    runtime.up({"ARM": "control"})
+    try:
+        assert runtime.up({"ARM": "control"}).already
+        with pytest.raises(StateError, match=r"up with .*control.*lab down"):
+            runtime.up({"ARM": "treatment"})
+    finally:
+        runtime.down()
+
+
+def test_every_port_is_of_the_topology() -> None:
+    numbers = topologies.load(TOPOLOGY).ports(20000)
+    assert (numbers["front-2"], numbers["back-1"], numbers["control"]) == (20011, 20020, 20097)
