@@ -26,7 +26,7 @@ PYTHONS = ((3, 11), (3, 14))
 # Starts a sleeper the lab's way, says its pid, and waits to be killed.
 PARENT = """
 import os, sys, time
-from lab.runtimes import spawn
+from lab.runtimes.posix import spawn
 child = spawn.start(["sleep", "60"], output=os.open(os.devnull, os.O_WRONLY))
 print(child.pid, flush=True)
 time.sleep(60)

@@ -12,17 +12,17 @@ class Row(NamedTuple):
     test: str
 
 
-HTTP = "chassis/test_faults_http.py"
-DATABASE = "chassis/test_faults_database.py"
-MESSAGES = "chassis/test_faults_messages.py"
-STORES = "chassis/test_faults_stores.py"
-PROCESS = "chassis/test_faults_process.py"
-RESTART = "chassis/test_faults_restart.py"
-WHOLE = "lab/runtimes/test_process_faults.py"
+HTTP = "chassis/faults/test_http.py"
+DATABASE = "chassis/faults/test_database.py"
+MESSAGES = "chassis/faults/test_messages.py"
+STORES = "chassis/faults/test_stores.py"
+PROCESS = "chassis/faults/test_process.py"
+RESTART = "chassis/faults/test_restart.py"
+WHOLE = "lab/runtimes/supervisor/test_process_faults.py"
 HOLDS = "compose/test_holds.py"
 EDGES = "lab/edges/test_edge_faults.py"
 PARTITIONS = "lab/edges/test_partitions.py"
-TOXICS = "lab/proxy/test_toxics.py"
+TOXICS = "lab/proxy/toxics/test_toxics.py"
 
 ROWS = tuple(
     Row(*row)

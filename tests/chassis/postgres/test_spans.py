@@ -17,17 +17,17 @@ from tests.fixtures.servers import free_port
 ROOT = PROJECT
 WORK = """
 import os, time
-from chassis import telemetry
+from chassis.telemetry import signals
 from chassis.settings import Settings
 
-provider = telemetry.start(Settings.from_env(os.environ))
+provider = signals.start(Settings.from_env(os.environ))
 store = {"peer.service": "postgres", "db.system.name": "postgresql"}
-telemetry.end_span(telemetry.store_span("outside a trace", store))
-with telemetry.tracer().start_as_current_span("caller"):
-    well = telemetry.store_span("well", store)
+signals.end_span(signals.store_span("outside a trace", store))
+with signals.tracer().start_as_current_span("caller"):
+    well = signals.store_span("well", store)
     time.sleep(0.02)
-    telemetry.end_span(well)
-    telemetry.end_span(telemetry.store_span("failed", store), failed=True)
+    signals.end_span(well)
+    signals.end_span(signals.store_span("failed", store), failed=True)
 provider.shutdown()
 """
 

@@ -13,15 +13,15 @@ TRACES = 3000
 DECIDE = """
 import json, os, sys
 from opentelemetry.trace import SpanKind
-from chassis import telemetry
+from chassis.telemetry import signals
 from chassis.settings import Settings
 
-telemetry.start(Settings.from_env(os.environ))
+signals.start(Settings.from_env(os.environ))
 kept = []
 for trace_id in json.load(sys.stdin):
     # as nginx sends it: sampled, whatever comes
-    caller = telemetry.propagator.extract({"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
-    with telemetry.tracer().start_as_current_span("work", caller, SpanKind.SERVER) as span:
+    caller = signals.propagator.extract({"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
+    with signals.tracer().start_as_current_span("work", caller, SpanKind.SERVER) as span:
         if span.is_recording():
             kept.append(trace_id)
 json.dump(kept, sys.stdout)

@@ -15,7 +15,7 @@ from tests.lab.runtimes.labs import wait_until
 ROOT = PROJECT
 PARENT = """
 import os, sys, subprocess, time
-from lab.runtimes import spawn
+from lab.runtimes.posix import spawn
 if "leash" in sys.argv:
     command, pipe = spawn.on_leash(["sleep", "60"])
     child = subprocess.Popen(command, pass_fds=[pipe], process_group=0)
