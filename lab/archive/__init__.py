@@ -1,7 +1,8 @@
 """A run's directory as typed tables: write it once (`seal`), read it anywhere (`Run`)."""
 
+from lab.archive.errors import ArchiveError
 from lab.archive.folder import find_run, latest_run, list_runs, runs_folder
-from lab.archive.run import ArchiveError, Run
+from lab.archive.run import Run
 from lab.archive.seal import Sealed, replace_table, seal
 from lab.archive.tables import ARCHIVE_VERSION
 

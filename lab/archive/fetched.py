@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from lab.archive.run import ArchiveError
+from lab.archive.errors import ArchiveError
 from lab.archive.seal import seal_part
 from lab.archive.tables import ARCHIVE_VERSION, connect, parts
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.archive.run import ArchiveError, is_archive
+from lab.archive.errors import ArchiveError
+from lab.archive.run import is_archive
 from lab.state import labs_folder
 
 

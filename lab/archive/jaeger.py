@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.archive.run import ArchiveError
-from lab.recorder.intake.otlp_spans import lines_from_json
-from lab.recorder.intake.otlp_values import BadOtlp
+from lab.archive.errors import ArchiveError
+from lab.otlp.spans import lines_from_json
+from lab.otlp.values import OtlpError
 
 TRACES_A_PAGE = 1000
 PAGE_S_MIN = 0.001  # more traces than fit a page, in one millisecond: take what the page holds
@@ -41,7 +41,7 @@ def _lines(url: str, page: dict[str, Any]) -> list[bytes]:
     try:
         body = json.dumps(_without_remarks(page)).encode()
         return lines_from_json(body)[0].splitlines(keepends=True)
-    except BadOtlp as error:
+    except OtlpError as error:
         raise ArchiveError(f"Jaeger at {url} answered what is no OTLP: {error}") from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lab.archive.run import ArchiveError
+from lab.archive.errors import ArchiveError
 
 CHUNK_S = 60
 # What was scraped from the shop: no recording rules, alerts, or Prometheus' own word on a scrape,

@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from lab.archive.errors import ArchiveError
 from lab.archive.frames import frame_of
 from lab.archive.tables import ARCHIVE_VERSION, TABLES, connect, parts, read_table, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class ArchiveError(Exception):
-    """The archive cannot be read; the text says what is wrong and what to do."""
-
-    exit_code = 2
 
 
 class Run:

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from lab.archive.run import ArchiveError
+from lab.archive.errors import ArchiveError
 from lab.archive.tables import (
     TABLES,
     connect,

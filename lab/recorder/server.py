@@ -15,12 +15,12 @@ from urllib.parse import parse_qs
 import uvicorn
 
 from lab import prometheus_text
+from lab.otlp.logs import records_from_json, records_from_protobuf
+from lab.otlp.spans import lines_from_json, lines_from_protobuf
 from lab.prometheus_text import Exposition
 from lab.recorder import loki, trace_logs
 from lab.recorder.intake.log_lines import records_of
 from lab.recorder.intake.nginx_spans import Ingress
-from lab.recorder.intake.otlp_logs import records_from_json, records_from_protobuf
-from lab.recorder.intake.otlp_spans import lines_from_json, lines_from_protobuf
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.recording import Recording
 from lab.recorder.span_forwarder import HEADERS, Forwarder
@@ -171,7 +171,7 @@ class RecorderApp:
         except Refused:
             recording.refuse(signal)
             raise
-        except ValueError as error:  # BadOtlp is one
+        except ValueError as error:  # OtlpError is one
             recording.refuse(signal)
             raise Refused(400, str(error)) from None
         if not taken:

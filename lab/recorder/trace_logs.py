@@ -11,7 +11,7 @@ from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
-from lab.recorder.intake.json_text import parse
+from lab.json_text import parse
 
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 NEWEST_BYTES = 8 * 1024 * 1024  # of each file: minutes of a busy service

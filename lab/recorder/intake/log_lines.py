@@ -6,7 +6,7 @@ import json
 from math import isfinite
 from typing import Any, TypeGuard
 
-from lab.recorder.intake.json_text import parse
+from lab.json_text import parse
 
 # The columns of each table as docs/archive.md has them; the rest of a line goes into its JSON.
 LOG_FIELDS = ("time", "level", "service", "instance", "message", "trace_id", "span_id")

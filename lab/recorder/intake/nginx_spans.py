@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 
-from lab.recorder.intake.json_text import parse
+from lab.json_text import parse
 from lab.recorder.intake.tail import TailedFile
 
 LOG = "nginx.jsonl"

@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from lab.archive import Run
 from lab.archive.tables import read_table
+from lab.otlp.logs import records_from_json, records_from_protobuf
+from lab.otlp.spans import lines_from_json, lines_from_protobuf
 from lab.recorder.intake.log_lines import records_of, rows_of, rows_of_record
-from lab.recorder.intake.otlp_logs import records_from_json, records_from_protobuf
-from lab.recorder.intake.otlp_spans import lines_from_json, lines_from_protobuf
 from tests.lab.recorder.conftest import RecorderProcess
 
 GOOD: dict[str, Any] = {

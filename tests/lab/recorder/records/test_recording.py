@@ -16,7 +16,7 @@ import pytest
 
 from lab.archive import Run, seal
 from lab.archive.tables import parts
-from lab.recorder.intake.otlp_spans import lines_from_json
+from lab.otlp.spans import lines_from_json
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.recording import Recording
 from tests.lab.recorder.conftest import RecorderProcess, rows, until

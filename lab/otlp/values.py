@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import Any
 
 
-class BadOtlp(ValueError):
+class OtlpError(ValueError):
     """The body is no OTLP request of its kind, or holds garbage; the text says what is wrong."""
 
 
@@ -65,14 +65,14 @@ def value_text(value: Any) -> str:
 
 
 def checked_id(text: str, digits: int, what: str) -> str:
-    """A trace or span id as lower-case hex. Raises BadOtlp for another length, or all zeros."""
+    """A trace or span id as lower-case hex. Raises OtlpError for another length, or all zeros."""
     if len(text) != digits or text.count("0") == digits:
-        raise BadOtlp(f"{what} {text[:40]!r} is not {digits} hex digits with one that is not 0")
+        raise OtlpError(f"{what} {text[:40]!r} is not {digits} hex digits with one that is not 0")
     return text
 
 
 def checked_ns(nanoseconds: int) -> int:
-    """A time in nanoseconds since the epoch. Raises BadOtlp for one beyond the year 2262."""
+    """A time in nanoseconds since the epoch. Raises OtlpError for one beyond the year 2262."""
     if not 0 <= nanoseconds < 2**63:
-        raise BadOtlp(f"{nanoseconds} is no time in nanoseconds since 1970")
+        raise OtlpError(f"{nanoseconds} is no time in nanoseconds since 1970")
     return nanoseconds

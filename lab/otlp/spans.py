@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from lab.recorder.intake.json_text import parse
-from lab.recorder.intake.otlp_values import (
-    BadOtlp,
+from lab.json_text import parse
+from lab.otlp.values import (
+    OtlpError,
     checked_id,
     checked_ns,
     object_text,
@@ -41,12 +41,12 @@ class Resource(NamedTuple):
 def lines_from_protobuf(body: bytes) -> tuple[bytes, int]:
     """(newline-ended JSON lines, number of spans) of a protobuf ExportTraceServiceRequest.
 
-    Raises BadOtlp: one span with garbage refuses the whole request.
+    Raises OtlpError: one span with garbage refuses the whole request.
     """
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
-        raise BadOtlp(f"the body is no protobuf ExportTraceServiceRequest: {error}") from None
+        raise OtlpError(f"the body is no protobuf ExportTraceServiceRequest: {error}") from None
     lines: list[str] = []
     for group in request.resource_spans:
         resource = _resource(pairs_from_protobuf(group.resource.attributes))
@@ -82,10 +82,10 @@ def lines_from_json(body: bytes) -> tuple[bytes, int]:
             for scope in group.get("scopeSpans", []):
                 for span in scope.get("spans", []):
                     lines.append(_json_line(resource, span))
-    except BadOtlp:
+    except OtlpError:
         raise
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise BadOtlp(f"the body is no OTLP/JSON trace request: {error!r:.300}") from None
+        raise OtlpError(f"the body is no OTLP/JSON trace request: {error!r:.300}") from None
     return "".join(lines).encode("ascii"), len(lines)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from lab.recorder.intake.json_text import parse
-from lab.recorder.intake.otlp_values import (
-    BadOtlp,
+from lab.json_text import parse
+from lab.otlp.values import (
+    OtlpError,
     checked_ns,
     from_json,
     from_protobuf,
@@ -22,11 +22,11 @@ LEVELS = ("", "trace", "debug", "info", "warning", "error", "critical")  # four 
 
 
 def records_from_protobuf(body: bytes) -> list[dict[str, Any]]:
-    """The log records of an ExportLogsServiceRequest. Raises BadOtlp."""
+    """The log records of an ExportLogsServiceRequest. Raises OtlpError."""
     try:
         request = ExportLogsServiceRequest.FromString(body)
     except DecodeError as error:
-        raise BadOtlp(f"the body is no protobuf ExportLogsServiceRequest: {error}") from None
+        raise OtlpError(f"the body is no protobuf ExportLogsServiceRequest: {error}") from None
     return [
         _record(
             resource=pairs_from_protobuf(group.resource.attributes),
@@ -46,10 +46,10 @@ def records_from_json(body: bytes) -> list[dict[str, Any]]:
     """The same for OTLP's JSON form."""
     try:
         return list(_json_records(parse(body)))
-    except BadOtlp:
+    except OtlpError:
         raise
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise BadOtlp(f"the body is no OTLP/JSON log request: {error!r:.300}") from None
+        raise OtlpError(f"the body is no OTLP/JSON log request: {error!r:.300}") from None
 
 
 def _json_records(request: dict[str, Any]) -> Iterator[dict[str, Any]]:

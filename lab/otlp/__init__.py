@@ -1,0 +1,1 @@
+"""Readers of OTLP requests: traces and logs, protobuf or JSON."""
