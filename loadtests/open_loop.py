@@ -1,4 +1,4 @@
-"""Open-loop load: arrivals follow a seeded schedule, however slow the shop answers.
+"""Open-loop load: arrivals dispatch a seeded schedule, however slow the shop answers.
 
     locust -f loadtests/open_loop.py --headless --host http://127.0.0.1:8080 \\
         --load-profile light --duration 30 --seed 7
@@ -21,13 +21,13 @@ from gevent.event import Event
 from journeys import JOURNEYS
 from locust import FastHttpUser, events, task
 
-from lab.load.dispatcher import follow
+from lab.load.dispatcher import dispatch
 from lab.load.profiles import ACTIONS, ProfileError, find_profile
 from lab.load.request_log import RequestLog, now_s
 from lab.load.row_file import write_json
 from lab.load.schedule import Arrival, make_schedule
-from lab.load.shopper import NotLoggedIn, make_shoppers
-from lab.load.shopper_task import Errand, longest_s
+from lab.load.shopper import NotLoggedInError, make_shoppers
+from lab.load.shopper_task import ShopperTask, longest_s
 from lab.load.storefront import Storefront
 
 FLUSH_S = 0.2  # a guard reads the requests as they are answered
@@ -93,9 +93,9 @@ class OpenLoop(FastHttpUser):
                 if not stop.is_set():
                     shopper.token(store)
 
-            def errand(arrival: Arrival, intended_s: float) -> Errand:
+            def errand(arrival: Arrival, intended_s: float) -> ShopperTask:
                 rng = schedule.choices(arrival)
-                return Errand(store, rng.choice(shoppers), rng, intended_s)
+                return ShopperTask(store, rng.choice(shoppers), rng, intended_s)
 
             def unsent(arrival: Arrival, intended_s: float, error: str, dropped: bool) -> None:
                 record.unsent(
@@ -110,7 +110,7 @@ class OpenLoop(FastHttpUser):
                 arrivals["sent"] += 1
                 try:
                     JOURNEYS[arrival.action](errand(arrival, intended_s))
-                except NotLoggedIn as error:
+                except NotLoggedInError as error:
                     unsent(arrival, intended_s, str(error), dropped=False)
 
             def drop(arrival: Arrival, intended_s: float) -> None:
@@ -123,7 +123,7 @@ class OpenLoop(FastHttpUser):
                 write_json(path, begun)
                 # how many came by now, for whoever watches: requests are written when answered
                 teller = gevent.spawn(every, 1.0, lambda: write_json(path, begun | arrivals))
-            told = follow(
+            told = dispatch(
                 schedule,
                 start_s,
                 send,
@@ -133,7 +133,7 @@ class OpenLoop(FastHttpUser):
                 drain_s=longest_s(self.network_timeout) + 1,
             )
             status |= {**asdict(told), "attempts": record.attempts}
-        except NotLoggedIn as error:
+        except NotLoggedInError as error:
             status["error"] = str(error)
             log.error("%s: is the lab up, and is this its address?", error)
             self.environment.process_exit_code = 1

@@ -20,8 +20,8 @@ from journeys import cancel, list_products, order, product, register, search, tr
 from locust import FastHttpUser, between, events, task
 
 from lab.load.request_log import RequestLog, now_s
-from lab.load.shopper import ACCOUNTS, NotLoggedIn, Shopper
-from lab.load.shopper_task import Errand
+from lab.load.shopper import ACCOUNTS, NotLoggedInError, Shopper
+from lab.load.shopper_task import ShopperTask
 from lab.load.storefront import Storefront
 
 log = logging.getLogger("breakwater.load")
@@ -66,8 +66,8 @@ class ShopUser(FastHttpUser):
 
     def go(self, journey: Any) -> None:
         try:
-            journey(Errand(self.store, self.shopper, self.rng, now_s()))
-        except NotLoggedIn as error:
+            journey(ShopperTask(self.store, self.shopper, self.rng, now_s()))
+        except NotLoggedInError as error:
             log.warning("%s", error)
 
     @task(20)

@@ -1,1 +1,1 @@
-"""Disturbing the running shop: Chaos Toolkit actions, probes and controls, and what an experiment file says."""
+"""ChaosProcess the running shop: Chaos Toolkit actions, probes and controls, and what an experiment file says."""

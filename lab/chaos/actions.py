@@ -13,7 +13,7 @@ import uuid
 from typing import Any
 
 from lab.chaos.faults.client import Control
-from lab.chaos.probes import Configuration, NotObserved, customer_of, the_lab
+from lab.chaos.probes import Configuration, NotObservedError, configured_lab, customer_of
 from lab.chaos.running_lab import Instance, find_lab
 from lab.runtimes.posix import pids
 from lab.runtimes.supervisor.client import ask
@@ -46,13 +46,13 @@ def add_fault(
         "seed": seed,
         **({"point": point} if point else {}),
     }
-    placed = Control(the_lab(configuration)).add_fault(target, spec)
+    placed = Control(configured_lab(configuration)).add_fault(target, spec)
     return [{"target": each.instance.name, **each.view} for each in placed]
 
 
 def clear_faults(target: str | None = None, configuration: Configuration | None = None) -> int:
     """Disarm all faults (of the service or instance); how many there were."""
-    return Control(the_lab(configuration)).clear(target)
+    return Control(configured_lab(configuration)).clear(target)
 
 
 def kill_instance(
@@ -68,12 +68,12 @@ def kill_instance(
 
     `when: in the middle of sagas` waits (up to `within_s`) until an instance has sagas under way.
     With `back_within_s` it returns only when the instance is ready again. Answers with the run's
-    fault row (docs/archive.md). Raises NotObserved when the moment or the return does not come.
+    fault row (docs/archive.md). Raises NotObservedError when the moment or the return does not come.
     """
     if when not in WHEN:
         raise ValueError(f"when: {when!r} is none of {', '.join(WHEN)}")
     number = signals.Signals[signal]
-    lab = the_lab(configuration)
+    lab = configured_lab(configuration)
     if target in {each.name for each in lab.servers}:
         return _kill_held(Control(lab), target, number, back_within_s)
     victim, sagas = _victim(Control(lab), target, when, within_s)
@@ -81,7 +81,9 @@ def kill_instance(
         row = _kill_held(Control(lab), victim.name, number, back_within_s)
         return {**row, "evidence": {**row["evidence"], "sagas_under_way": sagas}}
     if not pids.same(victim.pid, victim.identity):
-        raise NotObserved(f"{victim.name} is not running")  # its number may be another's by now
+        raise NotObservedError(
+            f"{victim.name} is not running"
+        )  # its number may be another's by now
     row = _row("kill", victim, {"signal": signal, "when": when})
     os.kill(victim.pid, number)
     effective_s = _gone(victim)
@@ -131,15 +133,15 @@ def pause(
 
 def heal(configuration: Configuration | None = None) -> bool:
     """Start what is stopped and let go on what is paused; whether all is ready then."""
-    return bool(ask(the_lab(configuration).state, "POST", "/heal", {})["ready"])
+    return bool(ask(configured_lab(configuration).state, "POST", "/heal", {})["ready"])
 
 
 def cancel_orders(count: int, configuration: Configuration | None = None) -> list[str]:
     """Have the probes' customer place and cancel so many orders, one after the other; their ids.
 
-    Raises Unserved, NoReply.
+    Raises UnservedError, NoReply.
     """
-    customer = customer_of(the_lab(configuration).ingress_url)
+    customer = customer_of(configured_lab(configuration).ingress_url)
     placed = [str(customer.order().body["id"]) for _ in range(count)]
     for order_id in placed:
         customer.cancel(order_id)
@@ -165,7 +167,7 @@ def _held(
     kind: str, target: str, for_s: float, configuration: Configuration | None
 ) -> list[dict[str, Any]]:
     """A supervisor's fault, waited for until it is over and the processes are ready again."""
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     placed = control.add_fault(target, {"kind": kind, "ttl_s": for_s})
     ids = {each.view["id"] for each in placed}
     commanded_s = min(each.view["commanded_s"] for each in placed)
@@ -182,7 +184,7 @@ def _held(
 
 
 def await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> None:
-    """Raises NotObserved."""
+    """Raises NotObservedError."""
     deadline = time.monotonic() + within_s
     while True:
         listed = ask(control.lab.state, "GET", "/status?live=1")["processes"]
@@ -190,7 +192,7 @@ def await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> 
         if not waited:
             return
         if time.monotonic() > deadline:
-            raise NotObserved(f"not ready again within {within_s:g} s: {', '.join(waited)}")
+            raise NotObservedError(f"not ready again within {within_s:g} s: {', '.join(waited)}")
         time.sleep(LOOK_INTERVAL_S * 5)
 
 
@@ -206,7 +208,7 @@ def _victim(
             if sagas := control.metric(instance, "saga_active"):
                 return instance, sagas
         time.sleep(LOOK_INTERVAL_S)
-    raise NotObserved(f"no instance of {target} had a saga under way within {within_s:g} s")
+    raise NotObservedError(f"no instance of {target} had a saga under way within {within_s:g} s")
 
 
 def _gone(victim: Instance, within_s: float = 5.0) -> float | None:
@@ -220,7 +222,7 @@ def _gone(victim: Instance, within_s: float = 5.0) -> float | None:
 
 
 def _back(victim: Instance, port_base: int, within_s: float) -> float:
-    """When another process of the instance was ready. Raises NotObserved."""
+    """When another process of the instance was ready. Raises NotObservedError."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         lab = find_lab(port_base)
@@ -229,4 +231,4 @@ def _back(victim: Instance, port_base: int, within_s: float) -> float:
             if again and Control(lab).ready(instance):
                 return time.time()
         time.sleep(0.1)
-    raise NotObserved(f"{victim.name} was not ready again within {within_s:g} s")
+    raise NotObservedError(f"{victim.name} was not ready again within {within_s:g} s")

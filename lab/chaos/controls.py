@@ -15,7 +15,7 @@ from typing import Any
 from chaoslib.exceptions import InterruptExecution
 
 from lab.chaos.faults.client import Control, FaultRefused
-from lab.chaos.probes import Configuration, the_lab
+from lab.chaos.probes import Configuration, configured_lab
 from lab.chaos.running_lab import StateError
 
 RUN_DIR = "BREAKWATER_RUN_DIR"
@@ -26,7 +26,7 @@ def before_experiment_control(
     context: Context, configuration: Configuration | None = None, **_: Any
 ) -> None:
     try:
-        the_lab(configuration)
+        configured_lab(configuration)
     except StateError as error:
         raise InterruptExecution(str(error)) from None
     _tell("experiment", "begin", context)
@@ -36,7 +36,7 @@ def after_experiment_control(
     context: Context, configuration: Configuration | None = None, **_: Any
 ) -> None:
     try:
-        cleared = Control(the_lab(configuration)).clear()
+        cleared = Control(configured_lab(configuration)).clear()
     except (StateError, FaultRefused):
         cleared = -1  # nobody to ask: the TTL ends what is left
     _tell("experiment", "end", context, cleared=cleared)

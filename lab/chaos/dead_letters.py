@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from lab.chaos.probes import Configuration, NotObserved, the_lab
+from lab.chaos.probes import Configuration, NotObservedError, configured_lab
 
 STREAM = "DEAD"
 BATCH = 100
@@ -34,7 +34,7 @@ def dead_letters_become(
     started = time.monotonic()
     while (found := len(dead_letters(service, configuration))) != count:
         if time.monotonic() - started > within_s:
-            raise NotObserved(
+            raise NotObservedError(
                 f"{found} dead letters of {service} after {within_s:g} s, not {count}"
             )
         time.sleep(0.3)
@@ -64,7 +64,7 @@ async def _letters(js: JetStreamContext, service: str) -> list[dict[str, Any]]:
     try:
         await js.stream_info(STREAM)
     except NotFoundError:
-        raise NotObserved(f"the broker has no stream {STREAM}") from None
+        raise NotObservedError(f"the broker has no stream {STREAM}") from None
     subscription = await js.pull_subscribe(f"dead.{service}.>", stream=STREAM, config=config)
     found: list[dict[str, Any]] = []
     with contextlib.suppress(TimeoutError):
@@ -86,14 +86,14 @@ async def _letters(js: JetStreamContext, service: str) -> list[dict[str, Any]]:
 def _with_broker(
     configuration: Configuration | None, work: Callable[[JetStreamContext], Awaitable[T]]
 ) -> T:
-    """Raises NotObserved if the broker cannot be asked: that must not read as no letters."""
-    url = the_lab(configuration).state.addresses["nats"]
+    """Raises NotObservedError if the broker cannot be asked: that must not read as no letters."""
+    url = configured_lab(configuration).state.addresses["nats"]
 
     async def connected() -> T:
         try:
             client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise NotObserved(f"the broker at {url} cannot be asked: {error}") from None
+            raise NotObservedError(f"the broker at {url} cannot be asked: {error}") from None
         try:
             return await work(client.jetstream(timeout=2))
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.chaos.faults.client import Control
 from lab.chaos.faults.partitions import Partition
-from lab.chaos.probes import Configuration, the_lab
+from lab.chaos.probes import Configuration, configured_lab
 
 
 def add_toxic(
@@ -29,7 +29,9 @@ def add_toxic(
     """
     scope = {"share": share} | ({"stream": stream} if stream else {})
     spec = {"kind": kind, "attributes": attributes or {}, "scope": scope}
-    placed = Control(the_lab(configuration)).add_fault(edge, spec | {"ttl_s": ttl_s, "seed": seed})
+    placed = Control(configured_lab(configuration)).add_fault(
+        edge, spec | {"ttl_s": ttl_s, "seed": seed}
+    )
     return [each.view for each in placed]
 
 
@@ -44,11 +46,11 @@ def partition(
     Who is in no group goes on reaching everybody: a partial partition. With `one_way` there are two
     groups, and only what the first says to the second is cut: its requests, and its answers.
     """
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     cut = Partition.of(groups, one_way=one_way)
     return [each.view for each in control.partition(cut, ttl_s)]
 
 
 def heal(edge: str | None = None, configuration: Configuration | None = None) -> int:
     """Take every fault off the edges (that fit); how many there were. Other faults stay."""
-    return Control(the_lab(configuration)).clear(edge or "*->*")
+    return Control(configured_lab(configuration)).clear(edge or "*->*")

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.chaos.actions import await_ready
 from lab.chaos.faults.client import Control
-from lab.chaos.probes import Configuration, NotObserved, the_lab
+from lab.chaos.probes import Configuration, NotObservedError, configured_lab
 
 # Who watches, in any runtime. The recorder can be slow, but not gone: the run is recorded by it.
 WATCHERS = ("recorder", "jaeger", "prometheus", "alertmanager", "otel-collector", "fluentd")
@@ -24,13 +24,13 @@ def blind(
     """
     if kind not in ("pause", "away"):
         raise ValueError(f"kind: {kind!r}; expected pause or away")
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     there = {each.name for each in control.lab.servers}
     targets = [
         name for name in WATCHERS if name in there and (kind == "pause" or name not in KEPT_ALIVE)
     ]
     if kind == "pause" and not targets:
-        raise NotObserved("nobody watches this lab: not even a recorder is there")
+        raise NotObservedError("nobody watches this lab: not even a recorder is there")
     ids = set()
     try:
         for name in targets:

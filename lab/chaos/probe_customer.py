@@ -19,7 +19,7 @@ PATIENCE_S = 10.0
 JOURNEYS = ("browse", "order")
 
 
-class Unserved(Exception):
+class UnservedError(Exception):
     """The customer did not get a proper answer."""
 
 
@@ -88,7 +88,7 @@ class Customer:
         visit = self.visit(journey)
         seconds: list[float] = []
         for _ in range(count):
-            with contextlib.suppress(Unserved, NoReply):
+            with contextlib.suppress(UnservedError, NoReply):
                 seconds.append(visit().seconds)
         return seconds, count - len(seconds)
 
@@ -114,7 +114,7 @@ class Customer:
     def _served(self, reply: Reply, refusals: tuple[int, ...] = ()) -> Reply:
         if reply.status >= 400 and reply.status not in refusals:
             title = reply.body.get("title") if isinstance(reply.body, dict) else reply.body
-            raise Unserved(f"answered {reply.status} ({title}) after {reply.seconds:.2f} s")
+            raise UnservedError(f"answered {reply.status} ({title}) after {reply.seconds:.2f} s")
         return reply
 
 

@@ -13,19 +13,19 @@ from typing import Any
 
 from lab.chaos.faults.client import Control
 from lab.chaos.http_client import NoReply, exchange
-from lab.chaos.probe_customer import Customer, Unserved, quantile
-from lab.chaos.resilience import Policies
+from lab.chaos.probe_customer import Customer, UnservedError, quantile
+from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
 
 BREAKER_STATES = ("closed", "half_open", "open")
 Configuration = dict[str, Any]
 
 
-class NotObserved(Exception):
+class NotObservedError(Exception):
     """What the probe waits for did not come, or there is nothing to measure."""
 
 
-def the_lab(configuration: Configuration | None) -> RunningLab:
+def configured_lab(configuration: Configuration | None) -> RunningLab:
     """The lab an experiment is about. Raises NoLab."""
     port_base = (configuration or {}).get("port_base")
     return find_lab(int(port_base) if port_base else None)
@@ -38,7 +38,7 @@ def customer_of(ingress_url: str) -> Customer:
 
 def browse(configuration: Configuration | None = None) -> dict[str, Any]:
     """Open a product's page: {"status", "seconds"}."""
-    reply = customer_of(the_lab(configuration).ingress_url).browse()
+    reply = customer_of(configured_lab(configuration).ingress_url).browse()
     return {"status": reply.status, "seconds": round(reply.seconds, 4)}
 
 
@@ -46,7 +46,7 @@ def place_order(
     sku: str = "", card: str = "4242424242424242", configuration: Configuration | None = None
 ) -> dict[str, Any]:
     """Place an order through the front door: {"status", "seconds", "order_id"}."""
-    reply = customer_of(the_lab(configuration).ingress_url).order(sku, card)
+    reply = customer_of(configured_lab(configuration).ingress_url).order(sku, card)
     order_id = reply.body.get("id") or reply.body.get("order_id")
     return {"status": reply.status, "seconds": round(reply.seconds, 4), "order_id": order_id}
 
@@ -58,7 +58,7 @@ def browse_seconds(configuration: Configuration | None = None) -> float:
 
 def account_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until a customer saw the list of her orders; raises if she did not."""
-    return customer_of(the_lab(configuration).ingress_url).own_orders().seconds
+    return customer_of(configured_lab(configuration).ingress_url).own_orders().seconds
 
 
 def order_seconds(configuration: Configuration | None = None) -> float:
@@ -69,20 +69,20 @@ def order_seconds(configuration: Configuration | None = None) -> float:
 def sign_in_seconds(configuration: Configuration | None = None) -> float:
     """Seconds until a customer had logged in anew and saw her orders; raises if she did not."""
     started = time.monotonic()
-    customer_of(the_lab(configuration).ingress_url).sign_in()
+    customer_of(configured_lab(configuration).ingress_url).sign_in()
     return round(time.monotonic() - started, 4)
 
 
 def answer_seconds(journey: str = "order", configuration: Configuration | None = None) -> float:
     """Seconds until a visit (browse or order) was answered at all, be it by an error; raises if not."""
-    return customer_of(the_lab(configuration).ingress_url).ask(journey).seconds
+    return customer_of(configured_lab(configuration).ingress_url).ask(journey).seconds
 
 
 def error_ratio(
     journey: str = "browse", count: int = 20, configuration: Configuration | None = None
 ) -> float:
     """The share of `count` visits (browse or order) without a proper answer, 0 to 1."""
-    _, unserved = customer_of(the_lab(configuration).ingress_url).sample(journey, count)
+    _, unserved = customer_of(configured_lab(configuration).ingress_url).sample(journey, count)
     return unserved / count
 
 
@@ -93,22 +93,24 @@ def latency_ms(
     configuration: Configuration | None = None,
 ) -> float:
     """The q-quantile in ms of `count` visits; raises if one of them was not served."""
-    seconds, unserved = customer_of(the_lab(configuration).ingress_url).sample(journey, count)
+    seconds, unserved = customer_of(configured_lab(configuration).ingress_url).sample(
+        journey, count
+    )
     if unserved:
-        raise NotObserved(f"{unserved} of {count} visits to {journey} got no proper answer")
+        raise NotObservedError(f"{unserved} of {count} visits to {journey} got no proper answer")
     return 1000 * quantile(seconds, q)
 
 
 def breaker_state(edge: str, configuration: Configuration | None = None) -> str:
     """closed, half_open or open: the worst of the caller's instances. `edge`: "payments->bank"."""
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     seen = [
         value
         for instance in control.targets(_caller(edge))
         if (value := control.metric(instance, "breaker_state", edge=edge)) is not None
     ]
     if not seen:
-        raise NotObserved(f"no instance tells a breaker_state of edge {edge}")
+        raise NotObservedError(f"no instance tells a breaker_state of edge {edge}")
     return BREAKER_STATES[int(max(seen))]
 
 
@@ -127,7 +129,7 @@ def breaker_becomes(
 
 def all_ready(service: str | None = None, configuration: Configuration | None = None) -> bool:
     """Whether every instance (of the service) answers /ready with 200."""
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     return all(control.ready(instance) for instance in control.targets(service))
 
 
@@ -144,7 +146,7 @@ def fault_effective(
     target: str | None = None, kind: str | None = None, configuration: Configuration | None = None
 ) -> bool:
     """Whether an armed fault (of that kind, at that service or instance) has hit something."""
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     return any(
         placed.view["hits"] > 0
         for placed in control.faults(target)
@@ -154,14 +156,14 @@ def fault_effective(
 
 def no_faults(configuration: Configuration | None = None) -> bool:
     """Whether nothing is armed anywhere."""
-    return not Control(the_lab(configuration)).faults()
+    return not Control(configured_lab(configuration)).faults()
 
 
 def faults_end(
     target: str | None = None, within_s: float = 60, configuration: Configuration | None = None
 ) -> float:
     """Seconds until nothing was armed any more (there); raises after `within_s`."""
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
     return _until(lambda: not control.faults(target), within_s, "a fault is still armed")
 
 
@@ -171,7 +173,7 @@ def orders_get_through(within_s: float = 15, configuration: Configuration | None
     def confirmed() -> bool:
         try:
             return bool(place_order(configuration=configuration)["status"] == 201)
-        except (Unserved, NoReply):
+        except (UnservedError, NoReply):
             return False
 
     return _until(confirmed, within_s, "no order was confirmed at once", interval_s=0.5)
@@ -190,7 +192,7 @@ def metric_becomes(
         raise ValueError("metric_becomes: one of at_least and at_most is required")
     low = -math.inf if at_least is None else at_least
     high = math.inf if at_most is None else at_most
-    control = Control(the_lab(configuration))
+    control = Control(configured_lab(configuration))
 
     def in_range() -> bool:
         told = [control.metric(instance, name) for instance in control.targets(target)]
@@ -201,25 +203,27 @@ def metric_becomes(
 
 def clock_off_s(target: str, configuration: Configuration | None = None) -> float:
     """By how many seconds an instance's clock is ahead of this machine's (the first of a service)."""
-    lab = the_lab(configuration)
+    lab = configured_lab(configuration)
     instance = Control(lab).targets(target)[0]
     asked = time.time()
     reply = exchange("GET", f"{instance.url}/_lab/time", token=lab.token)
     if reply.status != 200:
-        raise NotObserved(f"{instance.name} does not tell its time: {reply.status}")
+        raise NotObservedError(f"{instance.name} does not tell its time: {reply.status}")
     return float(reply.body["now_s"]) - (asked + time.time()) / 2
 
 
 def mails_arrive(within_s: float = 20, configuration: Configuration | None = None) -> float:
     """Seconds until each confirmed order of the probes' customer (her latest twenty) had its mail sent."""
-    customer = customer_of(the_lab(configuration).ingress_url)
+    customer = customer_of(configured_lab(configuration).ingress_url)
     confirmed = [
         str(each["id"])
         for each in customer.own_orders().body["items"]
         if each["status"] == "confirmed"
     ]
     if not confirmed:
-        raise NotObserved("the probes' customer has no confirmed order: no mail is to be expected")
+        raise NotObservedError(
+            "the probes' customer has no confirmed order: no mail is to be expected"
+        )
 
     def arrived() -> bool:
         try:
@@ -231,7 +235,7 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
                 if len(sent) != 1:
                     return False
                 confirmed.pop()
-        except (Unserved, NoReply):
+        except (UnservedError, NoReply):
             return False
         return True
 
@@ -249,7 +253,7 @@ def served_again(
 
     Raises after `within_s`, also in the middle of a good row.
     """
-    customer = customer_of(the_lab(configuration).ingress_url)
+    customer = customer_of(configured_lab(configuration).ingress_url)
     visit = customer.visit(journey)
     good = 0
 
@@ -257,7 +261,7 @@ def served_again(
         nonlocal good
         try:
             good = good + 1 if visit().seconds <= seconds_max else 0
-        except (Unserved, NoReply):
+        except (UnservedError, NoReply):
             good = 0
         return good >= in_a_row
 
@@ -288,9 +292,9 @@ def instance_readmitted(
 
 
 def _ejected(edge: str, configuration: Configuration | None) -> set[str]:
-    held, silent = Policies(the_lab(configuration)).read(edge)
+    held, silent = PolicyClient(configured_lab(configuration)).read(edge)
     if not held:
-        raise NotObserved(f"no instance tells of edge {edge}{''.join(silent.values())}")
+        raise NotObservedError(f"no instance tells of edge {edge}{''.join(silent.values())}")
     return {name for each in held for name in each.ejected}
 
 
@@ -298,7 +302,7 @@ def _until(condition: Any, within_s: float, complaint: str, interval_s: float = 
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > within_s:
-            raise NotObserved(f"{complaint} within {within_s:g} s")
+            raise NotObservedError(f"{complaint} within {within_s:g} s")
         time.sleep(interval_s)
     return round(time.monotonic() - started, 3)
 

@@ -17,12 +17,12 @@ PROFILES = ("none", "timeouts", "retries", "breaker", "full")
 PATH = "/_lab/resilience"
 
 
-class UnknownSwitch(Exception):
+class UnknownPolicyError(Exception):
     """No such edge, policy or value; the text has the nearest one, or all."""
 
 
 @dataclass(frozen=True)
-class Held:
+class PolicyState:
     """One edge as one instance holds it: `view` is its part of `GET /_lab/resilience`."""
 
     instance: Instance
@@ -50,7 +50,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PolicyChange:
     """What is to be changed: a step of the ladder, single policies on or off, or both."""
 
     profile: str | None = None
@@ -67,22 +67,22 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChangeResult:
     """`changed`: (instance, edge) pairs. `failed`: why, by instance."""
 
     changed: list[tuple[str, str]]
     failed: dict[str, str]
 
 
-class Policies:
+class PolicyClient:
     """Talks to each instance's lab controls with the lab's token."""
 
     def __init__(self, lab: RunningLab) -> None:
         self._lab = lab
 
-    def read(self, edge: str | None = None) -> tuple[list[Held], dict[str, str]]:
+    def read(self, edge: str | None = None) -> tuple[list[PolicyState], dict[str, str]]:
         """(every edge of every instance, or this one of its caller's; why, by instance that is silent)."""
-        held: list[Held] = []
+        held: list[PolicyState] = []
         silent: dict[str, str] = {}
         caller = None if edge is None else edge.partition("->")[0]
         for instance in self._lab.instances:
@@ -94,14 +94,14 @@ class Policies:
             except FaultRefused as refused:
                 silent[instance.name] = str(refused)
                 continue
-            held += [Held(instance, name, view) for name, view in sorted(edges.items())]
+            held += [PolicyState(instance, name, view) for name, view in sorted(edges.items())]
         return [each for each in held if edge in (None, each.edge)], silent
 
-    def set(self, wish: Wish, edge: str | None = None) -> Outcome:
+    def set(self, wish: PolicyChange, edge: str | None = None) -> ChangeResult:
         """Change it on every instance that has the edge (all edges if None), as far as it can be.
 
         Kept in the lab's file first, so that an instance that starts, now or later, has it too.
-        Nothing is changed where the wish makes no sense. Raises UnknownSwitch.
+        Nothing is changed where the wish makes no sense. Raises UnknownPolicyError.
         """
         held, failed = self.read()
         chosen = _checked(held, wish, edge, silent=failed)
@@ -113,13 +113,13 @@ class Policies:
             }
         changed: list[tuple[str, str]] = []
         for each in chosen:
-            own = Wish(wish.profile, _own(wish.switches, each.view["kinds"]))
+            own = PolicyChange(wish.profile, _own(wish.switches, each.view["kinds"]))
             try:
                 self._ask("PUT", each.instance, own.body(each.edge))
                 changed.append((each.instance.name, each.edge))
             except FaultRefused as refused:
                 failed[each.instance.name] = str(refused)
-        return Outcome(changed, failed)
+        return ChangeResult(changed, failed)
 
     def kept(self) -> Rows:
         """What was set in this lab, by edge or "*"; `lab.resilience_overrides.of` looks an edge up."""
@@ -146,19 +146,21 @@ def _own(switches: Mapping[str, bool] | None, kinds: Iterable[str]) -> dict[str,
 
 
 def _checked(
-    held: list[Held], wish: Wish, edge: str | None, silent: Mapping[str, str]
-) -> list[Held]:
+    held: list[PolicyState], wish: PolicyChange, edge: str | None, silent: Mapping[str, str]
+) -> list[PolicyState]:
     if wish.profile is not None and wish.profile not in PROFILES:
-        raise UnknownSwitch(f"no profile {wish.profile!r}{nearest(wish.profile, PROFILES)}")
+        raise UnknownPolicyError(f"no profile {wish.profile!r}{nearest(wish.profile, PROFILES)}")
     edges = {each.edge for each in held}
     if edge is not None and edge not in edges:
         unheard = f" ({', '.join(silent)} could not be asked)" if silent else ""
-        raise UnknownSwitch(f"no edge {edge!r}{nearest(edge, edges)}{unheard}")
+        raise UnknownPolicyError(f"no edge {edge!r}{nearest(edge, edges)}{unheard}")
     chosen = [each for each in held if edge in (None, each.edge)]
     kinds = {kind for each in chosen for kind in each.view["kinds"]}
     for kind in wish.switches or ():
         if kind not in kinds:
-            raise UnknownSwitch(f"no policy {kind!r} at {edge or 'any edge'}{nearest(kind, kinds)}")
+            raise UnknownPolicyError(
+                f"no policy {kind!r} at {edge or 'any edge'}{nearest(kind, kinds)}"
+            )
     if not wish.switches:
         return chosen
     return [each for each in chosen if wish.profile or _own(wish.switches, each.view["kinds"])]

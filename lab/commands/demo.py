@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lab.commands.run import PortBase, run_experiment
+from lab.commands.run import PortBase, check_and_run
 from lab.run.exit_codes import clear_exits
 from lab.run.summary import summary_lines
 from lab.state import chosen_port_base
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         """Start the shop, slow its bank down under load, and say what happened."""
         with clear_exits():
             base = chosen_port_base(port_base)
-            played = run_experiment(EXPERIMENT, seed, "", base, keep_up, quiet=False)
+            played = check_and_run(EXPERIMENT, seed, "", base, keep_up, quiet=False)
         typer.echo("\n".join(summary_lines(played)))
         typer.echo(f"\nLook further: open {played.path / 'report.html'} in a browser")
         if keep_up:

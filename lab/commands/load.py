@@ -14,8 +14,8 @@ from lab.load.profiles import find_profile
 from lab.run.children.child_process import child_environment
 from lab.run.children.load_process import PROFILES
 from lab.run.exit_codes import clear_exits
-from lab.run.progress import make_teller
-from lab.run.runner import play_load, stoppable
+from lab.run.progress import make_reporter
+from lab.run.runner import run_load, stoppable
 from lab.run.summary import summary_lines, summary_of
 from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
@@ -39,18 +39,18 @@ def register(app: typer.Typer) -> None:
                 raise typer.Exit(open_page(port_base, seed))
             wanted = find_profile(profile, PROFILES)
             find_lab(port_base)  # `lab run` starts a lab of its own, a load wants the one that runs
-            tell = make_teller(quiet=as_json)
+            reporter = make_reporter(quiet=as_json)
             try:
-                played = play_load(
+                played = run_load(
                     wanted,
                     seed=seed,
                     duration_s=duration,
                     port_base=port_base,
                     keep_up=True,
-                    tell=tell,
+                    reporter=reporter,
                 )
             finally:
-                tell.close()
+                reporter.close()
         if as_json:
             typer.echo(json.dumps(summary_of(played)))
         else:

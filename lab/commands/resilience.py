@@ -9,7 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.resilience import PROFILES, Held, Policies, UnknownSwitch, Wish
+from lab.chaos.resilience import (
+    PROFILES,
+    PolicyChange,
+    PolicyClient,
+    PolicyState,
+    UnknownPolicyError,
+)
 from lab.chaos.running_lab import find_lab
 from lab.options import AsJson, PortBase, console
 from lab.resilience_overrides import Rows, of
@@ -39,11 +45,11 @@ def register(app: typer.Typer) -> None:
         if context.invoked_subcommand:
             return
         with _exits():
-            policies = Policies(find_lab(port_base))
+            policies = PolicyClient(find_lab(port_base))
             held, silent = policies.read(edge or None)
             kept = policies.kept()
             if edge and not held and not silent:
-                raise UnknownSwitch(f"no edge {edge!r}; `lab resilience` lists them")
+                raise UnknownPolicyError(f"no edge {edge!r}; `lab resilience` lists them")
         if as_json:
             items = [
                 {"instance": h.instance.name, **h.view, "edge": h.edge, "set": of(kept, h.edge)}
@@ -72,7 +78,7 @@ def register(app: typer.Typer) -> None:
         """
         with _exits():
             edge, wish = parse(words)
-            outcome = Policies(find_lab(port_base)).set(wish, edge)
+            outcome = PolicyClient(find_lab(port_base)).set(wish, edge)
         if as_json:
             pairs = [{"instance": name, "edge": edge} for name, edge in outcome.changed]
             typer.echo(json.dumps({"changed": pairs, "failed": outcome.failed}))
@@ -82,8 +88,8 @@ def register(app: typer.Typer) -> None:
         _end(outcome.failed, quiet=as_json)
 
 
-def parse(words: list[str]) -> tuple[str | None, Wish]:
-    """(edge or None, wish) of the words of `set`. Raises UnknownSwitch."""
+def parse(words: list[str]) -> tuple[str | None, PolicyChange]:
+    """(edge or None, wish) of the words of `set`. Raises UnknownPolicyError."""
     edge: str | None = None
     profile: str | None = None
     switches: dict[str, bool] = {}
@@ -91,7 +97,7 @@ def parse(words: list[str]) -> tuple[str | None, Wish]:
         name, equals, value = word.partition("=")
         if not equals:
             if edge is not None:
-                raise UnknownSwitch(
+                raise UnknownPolicyError(
                     f"two edges, {edge!r} and {word!r}: expected one, or none for all"
                 )
             edge = word
@@ -100,10 +106,10 @@ def parse(words: list[str]) -> tuple[str | None, Wish]:
         elif value in ON_OFF:
             switches[name] = ON_OFF[value]
         else:
-            raise UnknownSwitch(f"{word!r}: expected {name}=on or {name}=off")
+            raise UnknownPolicyError(f"{word!r}: expected {name}=on or {name}=off")
     if profile is None and not switches:
-        raise UnknownSwitch("nothing to set: expected profile=STEP or POLICY=on|off")
-    return edge, Wish(profile, switches)
+        raise UnknownPolicyError("nothing to set: expected profile=STEP or POLICY=on|off")
+    return edge, PolicyChange(profile, switches)
 
 
 @contextmanager
@@ -111,7 +117,7 @@ def _exits() -> Iterator[None]:
     with clear_exits(cannot=FAILED):
         try:
             yield
-        except UnknownSwitch as error:
+        except UnknownPolicyError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(USAGE) from None
 
@@ -123,7 +129,7 @@ def _end(failed: dict[str, str], *, quiet: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _show(held: list[Held], kept: Rows) -> None:
+def _show(held: list[PolicyState], kept: Rows) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -136,7 +142,7 @@ def _show(held: list[Held], kept: Rows) -> None:
     out.print(table)
 
 
-def cells(held: Held) -> list[str]:
+def cells(held: PolicyState) -> list[str]:
     """One line of the table, but for what was set; "-" where the edge has no such policy."""
     off = set(held.view["off"])
     breaker, retry = held.policy("breaker"), held.policy("retry")

@@ -12,8 +12,8 @@ from lab.load.profiles import find_profile
 from lab.options import RuntimeName, checked_runtime
 from lab.run.children.load_process import PROFILES
 from lab.run.exit_codes import clear_exits
-from lab.run.progress import make_teller
-from lab.run.runner import Played, play_experiment
+from lab.run.progress import make_reporter
+from lab.run.runner import RunResult, run_experiment
 from lab.run.summary import summary_lines, summary_of
 
 PortBase = Annotated[int | None, typer.Option(help="the lab's port base (default: the newest lab)")]
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run an experiment. Exit: 0 held, 1 deviated, 2 usage, 3 invalid or interrupted."""
         with clear_exits():
-            played = run_experiment(
+            played = check_and_run(
                 experiment, seed, profile, port_base, keep_up, quiet=as_json, runtime=runtime
             )
         if as_json:
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         raise typer.Exit(played.exit_code)
 
 
-def run_experiment(
+def check_and_run(
     name: str,
     seed: int,
     profile: str,
@@ -52,21 +52,21 @@ def run_experiment(
     *,
     quiet: bool,
     runtime: str = "",
-) -> Played:
+) -> RunResult:
     """Everything is checked before anything is started. Raises what lab.run.exit_codes knows."""
     chosen = checked_runtime(runtime)
     experiment = load_experiment(name, EXPERIMENTS)
     wanted = find_profile(profile or experiment.plan.profile, PROFILES)
-    tell = make_teller(quiet)
+    reporter = make_reporter(quiet)
     try:
-        return play_experiment(
+        return run_experiment(
             experiment,
             wanted,
             seed=seed,
             port_base=port_base,
             keep_up=keep_up,
-            tell=tell,
+            reporter=reporter,
             runtime=chosen,
         )
     finally:
-        tell.close()
+        reporter.close()

@@ -14,7 +14,7 @@ from lab.load.schedule import Arrival, Schedule
 
 
 @dataclass
-class Followed:
+class Dispatched:
     """What became of the schedule up to where it was followed: planned = sent + dropped."""
 
     started_s: float
@@ -24,7 +24,7 @@ class Followed:
     dropped: int = 0
 
 
-def follow(
+def dispatch(
     schedule: Schedule,
     start_s: float,
     send: Callable[[Arrival, float], None],
@@ -33,13 +33,13 @@ def follow(
     *,
     in_flight_max: int,
     drain_s: float,
-) -> Followed:
+) -> Dispatched:
     """Send every arrival at its time until the schedule or `stop` ends it, then wait for answers.
 
     `send` and `drop` get the arrival and its intended start (epoch seconds). With `in_flight_max`
     errands under way a due one is dropped, not delayed: a delay would hide the shop's slowness.
     """
-    told = Followed(started_s=start_s)
+    told = Dispatched(started_s=start_s)
     under_way = Group()
     for arrival in schedule.arrivals:
         intended_s = start_s + arrival.at_s

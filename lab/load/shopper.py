@@ -16,7 +16,7 @@ RENEW_BEFORE_S = 60.0
 ORDERS_REMEMBERED = 20
 
 
-class NotLoggedIn(Exception):
+class NotLoggedInError(Exception):
     """The shop did not let the shopper in; the errand cannot be done."""
 
 
@@ -34,7 +34,7 @@ class Shopper:
         self._entering = Semaphore()
 
     def token(self, store: Storefront) -> str:
-        """A token that is good for at least a minute. Raises NotLoggedIn."""
+        """A token that is good for at least a minute. Raises NotLoggedInError."""
         if now_s() < self._good_until_s:
             return self._access
         with self._entering:
@@ -63,7 +63,7 @@ class Shopper:
         )
         if answer.status != 200 or not isinstance(answer.body, dict):
             self._refresh = ""  # next time with the password
-            raise NotLoggedIn(f"{path} of {self.email}: {answer.error or answer.status}")
+            raise NotLoggedInError(f"{path} of {self.email}: {answer.error or answer.status}")
         self._access = str(answer.body["access_token"])
         self._refresh = str(answer.body.get("refresh_token") or "")
         self._good_until_s = start_s + float(answer.body["expires_in_s"]) - RENEW_BEFORE_S

@@ -23,7 +23,7 @@ def longest_s(timeout_s: float) -> float:
 
 
 @dataclass
-class Errand:
+class ShopperTask:
     """`rng` makes the choices, `intended_s` is when the shopper meant to come."""
 
     store: Storefront

@@ -7,19 +7,25 @@ from contextlib import contextmanager
 
 import typer
 
-from lab.chaos.experiment.loader import UnknownExperiment
-from lab.chaos.experiment.yaml_lines import Malformed
+from lab.chaos.experiment.loader import UnknownExperimentError
+from lab.chaos.experiment.yaml_lines import MalformedFileError
 from lab.chaos.faults.client import FaultRefused, UnknownTarget
 from lab.chaos.running_lab import StateError
 from lab.load.profiles import ProfileError
-from lab.run.children.load_process import LoadFailed
-from lab.run.evidence.recorder_client import NotRecording
+from lab.run.children.load_process import LoadFailedError
+from lab.run.evidence.recorder_client import RecorderRefusedError
 
 FAILED = 1
 USAGE = 2
 INVALID = 3
-ASKED_WRONGLY = (UnknownExperiment, Malformed, ProfileError, UnknownTarget, FaultRefused)
-CANNOT = (StateError, NotRecording, LoadFailed)
+ASKED_WRONGLY = (
+    UnknownExperimentError,
+    MalformedFileError,
+    ProfileError,
+    UnknownTarget,
+    FaultRefused,
+)
+CANNOT = (StateError, RecorderRefusedError, LoadFailedError)
 
 
 @contextmanager

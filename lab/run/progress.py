@@ -9,33 +9,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
-class Teller(Protocol):
-    """`phase` begins a stretch of (about) `seconds`, `say` adds a line, `tick` keeps it moving."""
+class ProgressReporter(Protocol):
+    """`phase` begins a stretch of (about) `seconds`, `message` adds a line, `tick` keeps it moving."""
 
     def phase(self, name: str, seconds: float | None = None) -> None: ...
-    def say(self, text: str) -> None: ...
+    def message(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
 
-def make_teller(quiet: bool = False) -> Teller:
+def make_reporter(quiet: bool = False) -> ProgressReporter:
     """What fits the output: nothing if `quiet`, bars on a terminal, else lines. Writes to stderr."""
     if quiet:
-        return Silent()
+        return SilentReporter()
     console = Console(stderr=True, highlight=False)
-    return Bars(console) if console.is_terminal else Lines(console)
+    return BarReporter(console) if console.is_terminal else LineReporter(console)
 
 
-class Silent:
+class SilentReporter:
     """For `--json`: the result alone."""
 
     def phase(self, name: str, seconds: float | None = None) -> None: ...
-    def say(self, text: str) -> None: ...
+    def message(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
 
-class Lines(Silent):
+class LineReporter(SilentReporter):
     """One line a happening, with the seconds since the start."""
 
     def __init__(self, console: Console) -> None:
@@ -43,18 +43,18 @@ class Lines(Silent):
         self._started = time.monotonic()
 
     def phase(self, name: str, seconds: float | None = None) -> None:
-        self.say(f"{name} ({seconds:.0f} s)" if seconds else name)
+        self.message(f"{name} ({seconds:.0f} s)" if seconds else name)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         passed_s = time.monotonic() - self._started
         self._console.print(f"[{passed_s:6.1f} s] {text}", markup=False, soft_wrap=True)
 
 
-class Bars(Silent):
+class BarReporter(SilentReporter):
     """One bar for the phase that goes on; what was said stays above it."""
 
     def __init__(self, console: Console) -> None:
-        self._lines = Lines(console)
+        self._lines = LineReporter(console)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<10}"),
@@ -75,8 +75,8 @@ class Bars(Silent):
         self._seconds, self._since = seconds, time.monotonic()
         self._task = self._progress.add_task(name, total=seconds, passed="")
 
-    def say(self, text: str) -> None:
-        self._lines.say(text)
+    def message(self, text: str) -> None:
+        self._lines.message(text)
 
     def tick(self) -> None:
         if self._task is not None:

@@ -15,17 +15,17 @@ from lab.load.row_file import write_json
 from lab.runtimes.posix import pids
 from lab.state import labs_folder
 
-PLAYER = "player.json"  # the process that plays the run, while it does
+RUNNER = "runner.json"  # the process that plays the run, while it does
 
 
 def runs_folder() -> Path:
     return labs_folder() / "runs"
 
 
-def is_played(path: Path) -> bool:
+def is_running(path: Path) -> bool:
     """Whether the process that made this run is still at it."""
     try:
-        player = json.loads((path / PLAYER).read_bytes())
+        player = json.loads((path / RUNNER).read_bytes())
     except (OSError, ValueError):
         return False
     return pids.same(player["pid"], player["identity"])
@@ -39,7 +39,7 @@ class RunDir:
         self.info = info
         self._clock = clock
         me = {"pid": os.getpid(), "identity": pids.identity(os.getpid())}
-        write_json(path / PLAYER, me)
+        write_json(path / RUNNER, me)
         self._save()
 
     @classmethod
@@ -81,7 +81,7 @@ class RunDir:
     def close(self) -> None:
         """The run is over: nobody plays it any more."""
         if self.path.is_dir():
-            (self.path / PLAYER).unlink(missing_ok=True)
+            (self.path / RUNNER).unlink(missing_ok=True)
 
     def begin(self, phase: str, at_s: float | None = None) -> None:
         """The phase begins and with it the one before ends."""

@@ -11,22 +11,22 @@ from pathlib import Path
 from types import FrameType
 
 from lab.chaos.experiment.loader import Experiment
-from lab.chaos.experiment.plan import Plan
+from lab.chaos.experiment.plan import ExperimentPlan
 from lab.chaos.running_lab import NoLab, find_lab
 from lab.load.profiles import Profile
 from lab.run.evidence.metadata import facts
-from lab.run.evidence.recorder_client import NotRecording
+from lab.run.evidence.recorder_client import RecorderRefusedError
 from lab.run.guard.limits import limit_of
-from lab.run.progress import Teller
+from lab.run.progress import ProgressReporter
 from lab.run.run_dir import RunDir
-from lab.run.sequence import Script, Story
-from lab.run.steps import LabEngines
+from lab.run.sequence import RunScript, RunSequence
+from lab.run.steps import LabSteps
 from lab.runtimes.choose import runtime_of
 from lab.state import StateError, chosen_port_base
 
 
 @dataclass(frozen=True)
-class Played:
+class RunResult:
     """The run's directory, and the exit code it deserves: 0 held, 1 deviated, 3 invalid."""
 
     path: Path
@@ -35,9 +35,9 @@ class Played:
 
 
 @contextmanager
-def a_lab(
+def lab_for_run(
     port_base: int,
-    tell: Teller,
+    reporter: ProgressReporter,
     *,
     keep_up: bool = False,
     proxied: bool = False,
@@ -59,30 +59,30 @@ def a_lab(
     except NoLab:
         mine = True
     if mine:
-        tell.phase("starting the lab")
+        reporter.phase("starting the lab")
         up = chosen.up(proxied=proxied)
-        tell.say(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
+        reporter.message(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
     try:
         yield
     finally:
         if mine and not keep_up:
-            tell.phase("taking the lab down")
+            reporter.phase("taking the lab down")
             chosen.down()
 
 
-def play_experiment(
+def run_experiment(
     experiment: Experiment,
     profile: Profile,
     *,
     seed: int,
     port_base: int | None,
     keep_up: bool,
-    tell: Teller,
+    reporter: ProgressReporter,
     runtime: str = "",
-) -> Played:
-    """`lab run`, on the lab that is up, else on one of `runtime`. Raises StateError, NotRecording."""
+) -> RunResult:
+    """`lab run`, on the lab that is up, else on one of `runtime`. Raises StateError, RecorderRefusedError."""
     plan = experiment.plan
-    script = Script(plan.phases, plan.load_s, True, plan.recovery_from)
+    script = RunScript(plan.phases, plan.load_s, True, plan.recovery_from)
     return _play(
         experiment.stem,
         experiment.path,
@@ -91,59 +91,59 @@ def play_experiment(
         seed,
         port_base,
         keep_up,
-        tell,
+        reporter,
         plan,
         runtime,
     )
 
 
-def play_load(
+def run_load(
     profile: Profile,
     *,
     seed: int,
     duration_s: float,
     port_base: int | None,
     keep_up: bool,
-    tell: Teller,
-) -> Played:
-    """`lab load`: the load alone, recorded and audited like a run. Raises StateError, NotRecording."""
-    script = Script({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
-    return _play(f"load-{profile.name}", None, script, profile, seed, port_base, keep_up, tell)
+    reporter: ProgressReporter,
+) -> RunResult:
+    """`lab load`: the load alone, recorded and audited like a run. Raises StateError, RecorderRefusedError."""
+    script = RunScript({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
+    return _play(f"load-{profile.name}", None, script, profile, seed, port_base, keep_up, reporter)
 
 
 def _play(
     stem: str,
     experiment: Path | None,
-    script: Script,
+    script: RunScript,
     profile: Profile,
     seed: int,
     chosen: int | None,
     keep_up: bool,
-    tell: Teller,
-    plan: Plan | None = None,
+    reporter: ProgressReporter,
+    plan: ExperimentPlan | None = None,
     runtime: str = "",
-) -> Played:
+) -> RunResult:
     port_base = chosen_port_base(chosen)
     proxied = plan is not None and plan.proxied
     limits = [limit_of(row) for row in plan.guard] if plan else []
-    own = a_lab(port_base, tell, keep_up=keep_up, proxied=proxied, runtime=runtime)
+    own = lab_for_run(port_base, reporter, keep_up=keep_up, proxied=proxied, runtime=runtime)
     with stoppable(), own:
         if "recorder" not in find_lab(port_base).state.addresses:
-            raise NotRecording(
+            raise RecorderRefusedError(
                 "this lab has no recorder (profile small): `lab down`, then `lab up --runtime compose`"
             )
         run = RunDir.make(stem, seed, experiment=experiment)
-        tell.say(f"run {run.path}")
+        reporter.message(f"run {run.path}")
         run.update(profile=profile.name, **facts(find_lab(port_base)))
-        story = Story(script, run, LabEngines(run, port_base, profile, seed, limits), tell)
+        story = RunSequence(script, run, LabSteps(run, port_base, profile, seed, limits), reporter)
         try:
             exit_code = story.play()
-        except NotRecording:
+        except RecorderRefusedError:
             shutil.rmtree(run.path)
             raise
         finally:
             run.close()
-        return Played(run.path, exit_code, story.problems)
+        return RunResult(run.path, exit_code, story.problems)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lab.run.children.load_process import LoadFailed
+from lab.run.children.load_process import LoadFailedError
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.guard.guard import Violation
-from lab.run.progress import Teller
+from lab.run.progress import ProgressReporter
 from lab.run.run_dir import RunDir
 
 LOG_IN_S = 60.0
@@ -32,7 +32,7 @@ class Method(Protocol):
 
     def events(self) -> list[dict[str, Any]]: ...
     def ended(self) -> bool: ...
-    def said(self) -> str: ...
+    def last_output(self) -> str: ...
     def call_off(self) -> None: ...
     def kill(self) -> None: ...
 
@@ -45,7 +45,7 @@ class Guard(Protocol):
     def stop(self) -> None: ...
 
 
-class Engines(Protocol):
+class Steps(Protocol):
     """What a run needs of the lab (lab.run.steps has the real ones)."""
 
     def start_recording(self) -> None: ...
@@ -64,7 +64,7 @@ class Engines(Protocol):
 
 
 @dataclass(frozen=True)
-class Script:
+class RunScript:
     """What is to be played: `phases` in seconds; without a method it is the load alone."""
 
     phases: dict[str, float]
@@ -74,13 +74,13 @@ class Script:
 
 
 @dataclass
-class Story:
+class RunSequence:
     """One run from the first request to the report. `play` answers with the exit code."""
 
-    script: Script
+    script: RunScript
     run: RunDir
-    engines: Engines
-    tell: Teller
+    engines: Steps
+    reporter: ProgressReporter
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     problems: list[str] = field(default_factory=list)
@@ -92,18 +92,20 @@ class Story:
     def play(self) -> int:
         """0 held, 1 deviated, 3 invalid or interrupted. A second Ctrl-C ends it where it is.
 
-        Raises NotRecording if the recorder refuses: then nothing was begun.
+        Raises RecorderRefusedError if the recorder refuses: then nothing was begun.
         """
         interrupted = False
         try:
             try:
                 self._perform()
-            except LoadFailed as error:
+            except LoadFailedError as error:
                 self._problem(str(error))
             except KeyboardInterrupt:
                 interrupted = True
                 self.run.update(interrupted=True)
-                self.tell.say("stopping: rollbacks, then the archive (Ctrl-C again: at once)")
+                self.reporter.message(
+                    "stopping: rollbacks, then the archive (Ctrl-C again: at once)"
+                )
             return self._wind_up(interrupted)
         except BaseException:
             self.run.update(interrupted=True)
@@ -120,7 +122,7 @@ class Story:
         phases = self.script.phases
         self.engines.start_recording()
         self._recording = True
-        self.tell.phase("logging in")
+        self.reporter.phase("logging in")
         self._load = self.engines.start_load(self.script.load_s)
         self._begin("warmup", self._load_started())
         self._pass(phases["warmup_s"])
@@ -143,7 +145,7 @@ class Story:
         deadline = self.clock() + LOG_IN_S
         while (started_s := self._load.started_s()) is None:
             if self.clock() > deadline:
-                raise LoadFailed(f"the shoppers were not logged in after {LOG_IN_S:.0f} s")
+                raise LoadFailedError(f"the shoppers were not logged in after {LOG_IN_S:.0f} s")
             self._tick()
         return started_s
 
@@ -165,7 +167,7 @@ class Story:
             self._tick()
         self._hear(method)
         if self.run.phase == "before":
-            self.tell.say("the method never began:\n" + method.said())
+            self.reporter.message("the method never began:\n" + method.last_output())
 
     def _heed(self, method: Method) -> None:
         """The guard has called the method off and every fault is off: the run goes on to its end."""
@@ -173,7 +175,7 @@ class Story:
         if violation is None or "guard" in self.run.info:
             return
         self.run.update(guard=violation.as_dict())
-        self.tell.say(f"the guard {violation.name!r} called it off: {violation.said}")
+        self.reporter.message(f"the guard {violation.name!r} called it off: {violation.reason}")
         if not method.ended():
             method.call_off()
 
@@ -197,16 +199,16 @@ class Story:
     def _say_activity(self, event: dict[str, Any]) -> None:
         if event.get("tolerance") is None:  # the hypothesis' own probes come each second
             failed = "" if event.get("status") == "succeeded" else f": {event.get('status')}"
-            self.tell.say(f"  {event.get('type')}: {event['name']}{failed}")
+            self.reporter.message(f"  {event.get('type')}: {event['name']}{failed}")
 
     def _begin(self, phase: str, at_s: float | None = None) -> None:
         self.run.begin(phase, at_s)
-        self.tell.phase(phase, self.script.phases.get(f"{phase}_s"))
+        self.reporter.phase(phase, self.script.phases.get(f"{phase}_s"))
 
     def _tick(self) -> None:
         if self._load is not None:
             self._load.check()
-        self.tell.tick()
+        self.reporter.tick()
         self.sleep(LOOK_INTERVAL_S)
 
     # -- winding up: each part is done whatever became of the others ---------------------------
@@ -223,30 +225,30 @@ class Story:
         self._attempt("keep the faults", self.engines.keep_fault_rows)
         self._stop_recording()
         if whole:
-            self.tell.phase("audit")
+            self.reporter.phase("audit")
             self._attempt("audit", self.engines.audit)
         self.run.update(ended_s=self.clock(), problems=self.problems)
-        self.tell.phase("sealing the archive")
+        self.reporter.phase("sealing the archive")
         self._attempt("seal the archive", self.engines.seal)
         if interrupted:
             return INVALID
         if not self.script.has_method:
             return INVALID if self.problems else 0  # a load alone claims nothing
-        self.tell.phase("verdict")
+        self.reporter.phase("verdict")
         exit_code = self._attempt("judge", self.engines.judge)
         self._attempt("report", self.engines.report)
         return INVALID if exit_code is None or self.problems else int(exit_code)
 
     def _finish_load(self) -> None:
         if self._load is not None:
-            self.tell.phase("waiting for the last answers")
+            self.reporter.phase("waiting for the last answers")
             self.run.update(load=self._load.finish())
 
     def _sweep(self) -> None:
         left = self.engines.left_behind()
         self.run.update(residue=left)
         if left:
-            self.tell.say(f"left behind, removed now: {', '.join(left)}")
+            self.reporter.message(f"left behind, removed now: {', '.join(left)}")
         self.engines.clear_faults()
 
     def _stop_recording(self) -> None:
@@ -256,12 +258,12 @@ class Story:
 
     def _drain(self) -> None:
         self.run.begin("drain")
-        self.tell.phase("waiting until the shop rests")
-        quiescence = self.engines.drain(self.tell.tick)
+        self.reporter.phase("waiting until the shop rests")
+        quiescence = self.engines.drain(self.reporter.tick)
         self.run.end()
         self.run.update(quiescence=quiescence.as_dict())
         if not quiescence.reached:
-            self.tell.say(f"the shop did not come to rest: {quiescence.left}")
+            self.reporter.message(f"the shop did not come to rest: {quiescence.left}")
 
     def _attempt(self, what: str, do: Callable[[], Any]) -> Any:
         try:
@@ -272,4 +274,4 @@ class Story:
 
     def _problem(self, text: str) -> None:
         self.problems.append(text)
-        self.tell.say(text)
+        self.reporter.message(text)

@@ -11,18 +11,18 @@ from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import Control
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.load.profiles import Profile
-from lab.run.children.chaos_process import Disturbing
-from lab.run.children.load_process import Loading
+from lab.run.children.chaos_process import ChaosProcess
+from lab.run.children.load_process import LoadProcess
 from lab.run.evidence import fault_rows, quiescence
 from lab.run.evidence.database_audit import audit
 from lab.run.evidence.quiescence import Quiescence
-from lab.run.evidence.recorder_client import Recording
+from lab.run.evidence.recorder_client import RecorderClient
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import Limit, ProbeWatch, RequestRows, RequestWatch, Watch
 from lab.run.run_dir import RunDir
 
 
-class LabEngines:
+class LabSteps:
     """On the lab of `port_base`; its file is read anew where instances may have changed."""
 
     def __init__(
@@ -37,7 +37,7 @@ class LabEngines:
         self._limits = limits
         self._port_base = port_base
         self._profile, self._seed = profile, seed
-        self._recording = Recording(self._lab)
+        self._recording = RecorderClient(self._lab)
 
     def start_recording(self) -> None:
         self._recording.start(self._run.path)
@@ -45,14 +45,14 @@ class LabEngines:
     def stop_recording(self) -> None:
         self._recording.stop()
 
-    def start_load(self, duration_s: float) -> Loading:
+    def start_load(self, duration_s: float) -> LoadProcess:
         url = self._lab.ingress_url
-        return Loading(self._run.path, url, self._profile, self._seed, duration_s)
+        return LoadProcess(self._run.path, url, self._profile, self._seed, duration_s)
 
-    def start_method(self) -> Disturbing:
-        return Disturbing(self._run.path, self._port_base)
+    def start_method(self) -> ChaosProcess:
+        return ChaosProcess(self._run.path, self._port_base)
 
-    def start_guard(self, method: Disturbing) -> Guard:
+    def start_guard(self, method: ChaosProcess) -> Guard:
         watches = [(limit.name, self._watch(limit)) for limit in self._limits]
         return Guard(watches, method.stop_soon, lambda: disarm(self._lab))
 

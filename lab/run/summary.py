@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.archive import ArchiveError, Run
-from lab.run.runner import Played
+from lab.run.runner import RunResult
 
 ROUTES = """
     SELECT route, count(*) AS requests,
@@ -17,7 +17,7 @@ ROUTES = """
 """
 
 
-def summary_of(played: Played) -> dict[str, Any]:
+def summary_of(played: RunResult) -> dict[str, Any]:
     """verdict (None for a load alone or a run cut short), reasons, load, routes, paths."""
     run = Run(played.path)
     verdict = run.verdict or {}
@@ -38,7 +38,7 @@ def summary_of(played: Played) -> dict[str, Any]:
     }
 
 
-def summary_lines(played: Played) -> list[str]:
+def summary_lines(played: RunResult) -> list[str]:
     """For a terminal: about ten lines."""
     try:
         told = summary_of(played)

@@ -10,8 +10,8 @@ from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import Control, FaultRefused
 from lab.chaos.running_lab import find_lab
 from lab.run.evidence.fault_rows import left_behind
-from lab.run.progress import Silent
-from lab.run.runner import a_lab
+from lab.run.progress import SilentReporter
+from lab.run.runner import lab_for_run
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
 from tests.lab.runtimes.labs import process, wait_until
@@ -76,6 +76,6 @@ def test_an_experiment_on_edges_needs_a_proxied_lab_and_says_how_to_get_one(
     lab: ProcessesRuntime,
 ) -> None:
     unproxied = pytest.raises(StateError, match="lab up --proxied")
-    with unproxied, a_lab(lab.port_base, Silent(), proxied=True):
+    with unproxied, lab_for_run(lab.port_base, SilentReporter(), proxied=True):
         pass
     assert lab.status()["ready"], "it was not touched"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lab.chaos.http_client import NoReply
-from lab.chaos.probe_customer import Customer, Unserved
+from lab.chaos.probe_customer import Customer, UnservedError
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
 from lab.runtimes.servers.binaries import ServerMissing
@@ -45,7 +45,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunti
 
 def is_served(runtime: ProcessesRuntime) -> bool:
     """One order, which a machine that does much else may time out."""
-    with suppress(Unserved, NoReply):
+    with suppress(UnservedError, NoReply):
         return Customer(runtime.address("ingress")).order().status in (201, 202)
     return False
 
@@ -101,7 +101,7 @@ def test_requests_become_rates_objectives_and_burn_rates(watched: ProcessesRunti
     customer = Customer(watched.address("ingress"))
     end = time.monotonic() + 6
     while time.monotonic() < end:
-        with suppress(Unserved, NoReply):
+        with suppress(UnservedError, NoReply):
             customer.browse()
         time.sleep(0.1)
     soon(watched, 'service:http_requests:rate10s{service="products"} > 0')

@@ -12,7 +12,7 @@ from lab.chaos import actions
 from lab.chaos.faults.client import Control
 from lab.chaos.http_client import Reply, exchange
 from lab.chaos.probe_customer import Customer
-from lab.chaos.resilience import Policies
+from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ask
@@ -47,7 +47,7 @@ def page(lab: ProcessesRuntime, sku: str, **headers: str) -> Reply:
 
 def test_one_slow_instance_of_two_is_left_out_and_taken_back(lab: ProcessesRuntime) -> None:
     running = RunningLab(lab.lab)
-    control, policies = Control(running), Policies(running)
+    control, policies = Control(running), PolicyClient(running)
     customer = Customer(ingress(lab))
     gateways = {each.name for each in control.targets("gateway")}
 

@@ -96,7 +96,7 @@ def _called_off(run: Run) -> list[str]:
         return []
     off_s = guard["faults_off_s"] - guard["violated_s"]
     return [
-        f"the guard {guard['name']!r} called the experiment off: {guard['said']};"
+        f"the guard {guard['name']!r} called the experiment off: {guard['reason']};"
         f" every fault was off {off_s:.2f} s later"
     ]
 

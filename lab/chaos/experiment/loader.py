@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.chaos.experiment.plan import Plan, read_plan
+from lab.chaos.experiment.plan import ExperimentPlan, read_plan
 from lab.chaos.experiment.provider_calls import check_call
-from lab.chaos.experiment.yaml_lines import Document, Malformed, Where
+from lab.chaos.experiment.yaml_lines import Document, MalformedFileError, Where
 from lab.topology import PROJECT
 
 EXPERIMENTS = PROJECT / "experiments"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class UnknownExperiment(Exception):
+class UnknownExperimentError(Exception):
     """No experiment of that name; the text has the nearest one and the list."""
 
 
@@ -29,7 +29,7 @@ class Experiment:
     path: Path
     title: str
     hypothesis: str
-    plan: Plan
+    plan: ExperimentPlan
 
     @property
     def stem(self) -> str:
@@ -37,7 +37,7 @@ class Experiment:
 
 
 def load_experiment(name: str, folder: Path = EXPERIMENTS) -> Experiment:
-    """The experiment `name` of the folder, or at a path. Raises UnknownExperiment, Malformed."""
+    """The experiment `name` of the folder, or at a path. Raises UnknownExperimentError, MalformedFileError."""
     path = find_experiment(name, folder)
     document = Document(path)
     check(document)
@@ -47,7 +47,7 @@ def load_experiment(name: str, folder: Path = EXPERIMENTS) -> Experiment:
 
 
 def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:
-    """Its file. Raises UnknownExperiment."""
+    """Its file. Raises UnknownExperimentError."""
     given = Path(name)
     if given.suffix in SUFFIXES and given.is_file():
         return given
@@ -57,7 +57,7 @@ def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:
     near = difflib.get_close_matches(given.stem, files, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     names = ", ".join(sorted(files)) or "none"
-    raise UnknownExperiment(f"there is no experiment {name!r}.{hint} Experiments: {names}")
+    raise UnknownExperimentError(f"there is no experiment {name!r}.{hint} Experiments: {names}")
 
 
 def experiment_files(folder: Path = EXPERIMENTS) -> list[Path]:
@@ -67,7 +67,7 @@ def experiment_files(folder: Path = EXPERIMENTS) -> list[Path]:
 
 
 def check(document: Document) -> None:
-    """All that `chaos validate` asks, with the line of what is wrong. Raises Malformed."""
+    """All that `chaos validate` asks, with the line of what is wrong. Raises MalformedFileError."""
     data = document.data
     if not isinstance(data, dict):
         raise document.error("expected an experiment: a mapping with title, description, method")
@@ -125,4 +125,4 @@ def _check_as_the_toolkit(document: Document) -> None:
         named = re.findall(r"'([^']+)'", str(error))
         lines = (document.line_of(name) for name in named)
         line = next((line for line in lines if line), 1)
-        raise Malformed(document.path, line, f"Chaos Toolkit: {error}") from None
+        raise MalformedFileError(document.path, line, f"Chaos Toolkit: {error}") from None

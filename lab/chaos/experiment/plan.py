@@ -26,7 +26,7 @@ BREAKER_KEYS = ("edge", "opens_within_s", "closes_within_s")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """How the run around an experiment goes. `phases` are seconds; `method_s` and `recovery_s` are
     the most that the method is expected to take, the load is planned to cover them.
     """
@@ -47,8 +47,8 @@ class Plan:
         return 1.5 * sum(self.phases.values()) + 30
 
 
-def read_plan(document: Document) -> Plan:
-    """The plan in the experiment's extension. Raises Malformed."""
+def read_plan(document: Document) -> ExperimentPlan:
+    """The plan in the experiment's extension. Raises MalformedFileError."""
     extensions = document.data.get("extensions") or []
     for index, extension in enumerate(extensions):
         if isinstance(extension, dict) and extension.get("name") == EXTENSION:
@@ -66,13 +66,13 @@ class _Reader:
     ) -> None:
         self._document, self._where, self._table = document, where, table
 
-    def plan(self) -> Plan:
+    def plan(self) -> ExperimentPlan:
         self._only(self._table, KEYS)
         claim = self._table.get("claim")
         self._check(isinstance(claim, str) and bool(claim), "expected a sentence", "claim")
         profile = self._table.get("load", "light")
         self._check(isinstance(profile, str), "expected a load profile's name", "load")
-        return Plan(
+        return ExperimentPlan(
             claim=str(claim),
             profile=profile,
             phases=self._phases(),

@@ -13,7 +13,7 @@ INJECTED = ("configuration", "secrets")  # Chaos Toolkit fills these in itself
 
 
 def check_call(document: Document, where: Where, provider: dict[str, Any]) -> None:
-    """Of a Python provider. Raises Malformed."""
+    """Of a Python provider. Raises MalformedFileError."""
     module, func = str(provider.get("module", "")), str(provider.get("func", ""))
     try:
         imported = importlib.import_module(module)

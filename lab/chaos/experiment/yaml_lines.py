@@ -10,7 +10,7 @@ import yaml
 Where = tuple[str | int, ...]
 
 
-class Malformed(Exception):
+class MalformedFileError(Exception):
     """The file cannot be used: `file:line: what is wrong; what is expected`."""
 
     def __init__(self, path: Path, line: int, complaint: str) -> None:
@@ -25,9 +25,9 @@ class Document:
         try:
             text = path.read_text()
         except OSError as error:
-            raise Malformed(path, 1, f"cannot be read: {error.strerror}") from None
+            raise MalformedFileError(path, 1, f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise Malformed(path, 1, "is no text; expected YAML in UTF-8") from None
+            raise MalformedFileError(path, 1, "is no text; expected YAML in UTF-8") from None
         try:
             node = yaml.compose(text, yaml.SafeLoader)
             self.data: Any = yaml.safe_load(text)
@@ -35,7 +35,7 @@ class Document:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
             problem = getattr(error, "problem", None) or "is no valid YAML"
-            raise Malformed(path, line, f"{problem}; expected YAML") from None
+            raise MalformedFileError(path, line, f"{problem}; expected YAML") from None
         self._lines: dict[Where, int] = {}
         if node is not None:
             self._note(node, ())
@@ -52,8 +52,8 @@ class Document:
                 return line
         return None
 
-    def error(self, complaint: str, *where: str | int) -> Malformed:
-        return Malformed(self.path, self.at(*where), complaint)
+    def error(self, complaint: str, *where: str | int) -> MalformedFileError:
+        return MalformedFileError(self.path, self.at(*where), complaint)
 
     def _value(self, where: Where) -> Any:
         value = self.data

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lab.chaos.controls import RUN_DIR
-from lab.run.children.child_process import Child
+from lab.run.children.child_process import ChildProcess
 
 ROLLBACKS_S = 15.0
 
 
-class Disturbing:
+class ChaosProcess:
     """`chaos run` of the experiment's copy in the run's directory."""
 
     def __init__(self, run_dir: Path, port_base: int) -> None:
@@ -23,7 +23,7 @@ class Disturbing:
         self._read = 0
         self._called_off = False
         # no version check: a run must not depend on, nor tell, the outside world
-        self._child = Child(
+        self._child = ChildProcess(
             "chaos",
             [
                 *(sys.executable, "-m", "chaostoolkit", "--no-version-check"),
@@ -53,8 +53,8 @@ class Disturbing:
     def exit_code(self) -> int | None:
         return self._child.exit_code
 
-    def said(self) -> str:
-        return self._child.said()
+    def last_output(self) -> str:
+        return self._child.last_output()
 
     def stop_soon(self) -> None:
         """Tell the toolkit to stop the method and play the rollbacks; returns at once. Once is enough.

@@ -22,7 +22,7 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-class Child:
+class ChildProcess:
     """`log` takes both of its streams."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def said(self, lines: int = 5) -> str:
+    def last_output(self, lines: int = 5) -> str:
         """The last lines of its log, for an error message."""
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
         text = COLOUR.sub("", text)  # not everybody heeds NO_COLOR

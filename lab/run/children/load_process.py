@@ -11,18 +11,18 @@ from typing import Any
 from lab.load.profiles import Profile
 from lab.load.schedule import make_schedule
 from lab.load.shopper_task import longest_s
-from lab.run.children.child_process import Child
+from lab.run.children.child_process import ChildProcess
 from lab.topology import PROJECT
 
 LOCUSTFILE = PROJECT / "loadtests/open_loop.py"
 PROFILES = PROJECT / "loadtests/profiles.toml"
 
 
-class LoadFailed(Exception):
+class LoadFailedError(Exception):
     """The load did not start or broke off; the text has what Locust said."""
 
 
-class Loading:
+class LoadProcess:
     """`duration_s` is the schedule's length; `finish` ends the arrivals when the run is over."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Loading:
     ) -> None:
         self._run_dir = run_dir
         self._profile, self._seed, self._duration_s = profile, seed, duration_s
-        self._child = Child(
+        self._child = ChildProcess(
             "load",
             [
                 *(sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--host", host),
@@ -48,34 +48,36 @@ class Loading:
         )
 
     def started_s(self) -> float | None:
-        """When the schedule's time zero is (epoch s); None while shoppers log in. Raises LoadFailed."""
+        """When the schedule's time zero is (epoch s); None while shoppers log in. Raises LoadFailedError."""
         started: float | None = self._status().get("started_s")
         if started is None:
             self.check()
         return started
 
     def ended(self) -> bool:
-        """Whether the schedule was walked to its end. Raises LoadFailed."""
+        """Whether the schedule was walked to its end. Raises LoadFailedError."""
         self.check()
         return self._child.exit_code == 0
 
     def check(self) -> None:
-        """Raises LoadFailed if it broke off."""
+        """Raises LoadFailedError if it broke off."""
         if self._child.exit_code not in (None, 0):
-            raise LoadFailed(
+            raise LoadFailedError(
                 f"the load broke off (exit {self._child.exit_code}, {self._child.log}):"
-                f"\n{self._child.said()}"
+                f"\n{self._child.last_output()}"
             )
 
     def finish(self) -> dict[str, Any]:
-        """End the arrivals, wait for the answers; run.json's `load`. Raises LoadFailed."""
+        """End the arrivals, wait for the answers; run.json's `load`. Raises LoadFailedError."""
         self._child.send(signal.SIGUSR1)
         if not self._child.wait(longest_s(self._profile.timeout_s) + 10):
             self._child.kill()
         self.check()
         status = self._status()
         if "planned" not in status:
-            raise LoadFailed(f"the load left no summary ({self._child.log}):\n{self._child.said()}")
+            raise LoadFailedError(
+                f"the load left no summary ({self._child.log}):\n{self._child.last_output()}"
+            )
         return {
             "rate_per_s": self._profile.rate_per_s_by_route,
             "schedule_s": self._duration_s,

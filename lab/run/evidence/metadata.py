@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from lab.chaos.resilience import Policies
+from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab
 from lab.run.evidence.protections import profile_of, protections
 from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
@@ -25,7 +25,7 @@ TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust", "breakwater": "
 def facts(running: RunningLab) -> dict[str, Any]:
     """topology_hash, observers, config, versions, host; resilience and breakers as the instances hold them."""
     lab = running.state
-    held, _ = Policies(running).read()
+    held, _ = PolicyClient(running).read()
     found = protections(held)
     config = {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES}
     if found:  # a profile can have been moved since the lab began

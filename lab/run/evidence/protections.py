@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lab.chaos.resilience import Held
+from lab.chaos.resilience import PolicyState
 
 MIXED = "mixed"
 
 
-def protections(held: Iterable[Held]) -> dict[str, Any]:
+def protections(held: Iterable[PolicyState]) -> dict[str, Any]:
     """`resilience` {edge: {profile, switched_off}}, `breakers` {edge: settings} of those that act.
 
     A profile that differs between the instances of an edge is "mixed", and what is switched off at

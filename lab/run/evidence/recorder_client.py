@@ -7,16 +7,16 @@ from typing import Any
 
 from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import RunningLab
-from lab.run.run_dir import is_played
+from lab.run.run_dir import is_running
 
 STOP_S = 30.0  # it reads the logs to their end first
 
 
-class NotRecording(Exception):
+class RecorderRefusedError(Exception):
     """The recorder did not do what it was asked; the text has its reason."""
 
 
-class Recording:
+class RecorderClient:
     """The recorder of one lab."""
 
     def __init__(self, lab: RunningLab) -> None:
@@ -24,23 +24,23 @@ class Recording:
         self._token = lab.token
 
     def start(self, run_dir: Path) -> None:
-        """Raises NotRecording, also while another run is recorded: two would share their load."""
+        """Raises RecorderRefusedError, also while another run is recorded: two would share their load."""
         status = self._ask("GET", None, 5.0)
-        if status["recording"] and not is_played(Path(status["run_dir"])):
+        if status["recording"] and not is_running(Path(status["run_dir"])):
             self.stop()  # its run was killed before it could
         self._ask("POST", {"run_dir": str(run_dir.absolute())}, 5.0)
 
     def stop(self) -> dict[str, Any]:
-        """Everything written; rows by table, shed rows, failed scrapes. Raises NotRecording."""
+        """Everything written; rows by table, shed rows, failed scrapes. Raises RecorderRefusedError."""
         return self._ask("DELETE", None, STOP_S)
 
     def _ask(self, method: str, body: Any, timeout_s: float) -> dict[str, Any]:
         try:
             reply = exchange(method, self._url, body=body, token=self._token, timeout_s=timeout_s)
         except NoReply as error:
-            raise NotRecording(
+            raise RecorderRefusedError(
                 f"the recorder does not answer ({error}); see `lab status`"
             ) from None
         if reply.status >= 400 or not isinstance(reply.body, dict):
-            raise NotRecording(f"the recorder refused: {reply.status} {reply.body}")
+            raise RecorderRefusedError(f"the recorder refused: {reply.status} {reply.body}")
         return reply.body

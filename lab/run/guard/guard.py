@@ -23,7 +23,7 @@ class Violation:
     """Which limit was passed, how and when; `faults_off_s` when everything was off (epoch s)."""
 
     name: str
-    said: str
+    reason: str
     violated_s: float
     faults_off_s: float | None = None
     problems: list[str] = field(default_factory=list)
@@ -64,19 +64,19 @@ class Guard:
 
     def _watch(self, name: str, watch: Watch) -> None:
         while not self._stop.is_set() and self.violation is None:
-            if said := watch.look(self._clock()):
-                self._act(name, said)
+            if reason := watch.look(self._clock()):
+                self._act(name, reason)
             self._stop.wait(LOOK_INTERVAL_S)
 
-    def _act(self, name: str, said: str) -> None:
+    def _act(self, name: str, reason: str) -> None:
         with self._acting:
             if self.violation is not None or self._stop.is_set():
                 return
-            violation = Violation(name, said, self._clock())
+            violation = Violation(name, reason, self._clock())
             self._call_off()
             done = self._disarm()
             self.violation = Violation(
-                name, said, violation.violated_s, self._clock(), done.problems
+                name, reason, violation.violated_s, self._clock(), done.problems
             )
         while not self._stop.wait(AGAIN_S):  # an action that was under way may have armed one more
             self._disarm()

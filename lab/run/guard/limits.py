@@ -134,14 +134,14 @@ class ProbeWatch:
         if now_s - self._asked_s < PROBE_INTERVAL_S:
             return None
         self._asked_s = now_s
-        said = self._complaint()
-        if said is None:
+        reason = self._complaint()
+        if reason is None:
             self._bad_since_s = None
             return None
         # it has been so since it was asked, however long the answer took
         self._bad_since_s = now_s if self._bad_since_s is None else self._bad_since_s
         bad_s = time.time() - self._bad_since_s
-        return f"{said}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
+        return f"{reason}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
 
     def _complaint(self) -> str | None:
         from chaoslib.hypothesis import within_tolerance

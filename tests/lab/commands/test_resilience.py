@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab import cli
-from lab.chaos.resilience import UnknownSwitch, Wish
+from lab.chaos.resilience import PolicyChange, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.commands.resilience import parse
 from lab.resilience_overrides import kept_file
@@ -205,8 +205,8 @@ def test_without_a_lab_it_says_how_to_start_one(
 
 
 def test_the_words_of_set_are_read_in_any_order() -> None:
-    wish = Wish("retries", {"breaker": False, "hedge": True})
+    wish = PolicyChange("retries", {"breaker": False, "hedge": True})
     assert parse(["breaker=off", "a->b", "profile=retries", "hedge=on"]) == ("a->b", wish)
-    assert parse(["profile=none"]) == (None, Wish("none", {}))
-    with pytest.raises(UnknownSwitch):
+    assert parse(["profile=none"]) == (None, PolicyChange("none", {}))
+    with pytest.raises(UnknownPolicyError):
         parse([])

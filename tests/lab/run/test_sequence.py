@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.run.children.load_process import LoadFailed
+from lab.run.children.load_process import LoadFailedError
 from lab.run.evidence.quiescence import STILL_S, Quiescence, drain
-from lab.run.evidence.recorder_client import NotRecording
+from lab.run.evidence.recorder_client import RecorderRefusedError
 from lab.run.guard.guard import Violation
-from lab.run.progress import Silent
-from lab.run.run_dir import RunDir, is_played
-from lab.run.sequence import Script, Story
+from lab.run.progress import SilentReporter
+from lab.run.run_dir import RunDir, is_running
+from lab.run.sequence import RunScript, RunSequence
 
 PHASES = {"warmup_s": 2, "before_s": 5, "method_s": 10, "recovery_s": 5, "after_s": 4}
 
@@ -47,7 +47,7 @@ class StubLoad:
 
     def check(self) -> None:
         if self.error:
-            raise LoadFailed(self.error)
+            raise LoadFailedError(self.error)
 
     def finish(self) -> dict:
         self.check()
@@ -82,7 +82,7 @@ class StubMethod:
     def ended(self) -> bool:
         return self.called_off or not self.coming
 
-    def said(self) -> str:
+    def last_output(self) -> str:
         return "what the toolkit said"
 
     def call_off(self) -> None:
@@ -133,7 +133,7 @@ class StubEngines:
 
     def start_recording(self) -> None:
         if "start_recording" in self.failing:
-            raise NotRecording("another run is recorded")
+            raise RecorderRefusedError("another run is recorded")
         self._do("start_recording")
 
     def stop_recording(self) -> None:
@@ -196,9 +196,9 @@ def run(tmp_path: Path, clock: Clock) -> RunDir:
     return RunDir.make("payments_slow", 7, root=tmp_path, clock=clock)
 
 
-def story(run: RunDir, engines: StubEngines, clock: Clock, **script: object) -> Story:
+def story(run: RunDir, engines: StubEngines, clock: Clock, **script: object) -> RunSequence:
     told = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
-    return Story(Script(**told), run, engines, Silent(), clock, clock.sleep)
+    return RunSequence(RunScript(**told), run, engines, SilentReporter(), clock, clock.sleep)
 
 
 def written(run: RunDir) -> dict:
@@ -286,7 +286,7 @@ def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, en
 
 def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, engines, clock):
     engines.failing = {"start_recording"}
-    with pytest.raises(NotRecording, match="another run"):
+    with pytest.raises(RecorderRefusedError, match="another run"):
         story(run, engines, clock).play()
     assert engines.calls == []
 
@@ -333,14 +333,14 @@ def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, cl
 
 
 def test_a_run_is_played_until_it_is_closed(run: RunDir):
-    assert is_played(run.path)
+    assert is_running(run.path)
     run.close()
-    assert not is_played(run.path)
+    assert not is_running(run.path)
 
 
 def test_a_run_whose_process_is_gone_is_not_played(run: RunDir):
-    (run.path / "player.json").write_text('{"pid": 1, "identity": "another"}')
-    assert not is_played(run.path)
+    (run.path / "runner.json").write_text('{"pid": 1, "identity": "another"}')
+    assert not is_running(run.path)
 
 
 def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock):
@@ -365,7 +365,7 @@ def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
     assert engines.method.called_off
     assert engines.guard.stopped
     guard = written(run)["guard"]
-    assert (guard["name"], guard["said"]) == ("orders fail", "error_ratio 0.7")
+    assert (guard["name"], guard["reason"]) == ("orders fail", "error_ratio 0.7")
     assert guard["faults_off_s"] - guard["violated_s"] == pytest.approx(0.2)
     assert written(run)["interrupted"] is False
     assert {"drain", "audit", "judge", "report"} <= set(engines.calls)

@@ -195,7 +195,7 @@ def test_a_hung_saga_explains_why_the_shop_did_not_come_to_rest(archive: Archive
 
 def test_a_run_that_its_guard_called_off_has_deviated_and_says_why(archive: Archive) -> None:
     path = archive()
-    guard = {"name": "orders fail", "said": "error_ratio 0.7", "violated_s": 5.0}
+    guard = {"name": "orders fail", "reason": "error_ratio 0.7", "violated_s": 5.0}
     edit(path, "run.json", guard=guard | {"faults_off_s": 5.25, "problems": []})
     edit(path, "journal.json", status="aborted")
     verdict = judge(Run(path))

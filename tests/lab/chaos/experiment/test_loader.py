@@ -9,12 +9,12 @@ import yaml
 from chaoslib.experiment import ensure_experiment_is_valid
 
 from lab.chaos.experiment.loader import (
-    UnknownExperiment,
+    UnknownExperimentError,
     activities,
     experiment_files,
     load_experiment,
 )
-from lab.chaos.experiment.yaml_lines import Malformed
+from lab.chaos.experiment.yaml_lines import MalformedFileError
 from lab.load.profiles import find_profile
 from lab.topology import PROJECT
 
@@ -87,7 +87,7 @@ def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str):
 
 
 def test_an_unknown_experiment_is_answered_with_the_nearest_and_the_list():
-    with pytest.raises(UnknownExperiment, match=r"Did you mean payments_slow\?.*orders_crash"):
+    with pytest.raises(UnknownExperimentError, match=r"Did you mean payments_slow\?.*orders_crash"):
         load_experiment("payment_slow", FOLDER)
 
 
@@ -160,7 +160,7 @@ def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
     text = GOOD.replace(old, new, 1)
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedFileError) as refused:
         load_experiment(str(path), FOLDER)
     assert complaint in str(refused.value)
     place = str(refused.value).removeprefix(f"{path}:").partition(":")[0]
@@ -189,5 +189,5 @@ def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
 def test_a_file_that_is_no_experiment_at_all_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(Malformed, match="expected"):
+    with pytest.raises(MalformedFileError, match="expected"):
         load_experiment(str(path), FOLDER)

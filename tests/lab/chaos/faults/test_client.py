@@ -177,7 +177,7 @@ def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab):
     bank.metrics = 'breaker_state{edge="bank->x"} 2.0\nbreaker_state{edge="bank->y"} 0.0\n'
     assert probes.breaker_state("bank->x") == "open"
     assert probes.breaker_state("bank->y") == "closed"
-    with pytest.raises(probes.NotObserved, match="no instance tells"):
+    with pytest.raises(probes.NotObservedError, match="no instance tells"):
         probes.breaker_state("bank->z")
 
 
@@ -212,7 +212,7 @@ def test_a_kill_waits_for_the_middle_of_sagas(bank: Bank, victim):
 
 def test_a_kill_whose_moment_does_not_come_kills_nobody(bank: Bank, victim):
     bank.metrics = "saga_active 0.0\n"
-    with pytest.raises(probes.NotObserved, match="no instance of bank had a saga under way"):
+    with pytest.raises(probes.NotObservedError, match="no instance of bank had a saga under way"):
         actions.kill_instance("bank", when="in the middle of sagas", within_s=0.2)
     assert victim.poll() is None
 
@@ -220,7 +220,7 @@ def test_a_kill_whose_moment_does_not_come_kills_nobody(bank: Bank, victim):
 def test_a_pid_that_became_another_process_is_not_killed(state: Lab, victim):
     state.instances = [replace(state.instances[0], identity="an earlier process")]
     state.save()
-    with pytest.raises(probes.NotObserved, match="bank-1 is not running"):
+    with pytest.raises(probes.NotObservedError, match="bank-1 is not running"):
         actions.kill_instance("bank")
     assert victim.poll() is None
 

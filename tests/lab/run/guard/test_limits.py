@@ -97,11 +97,11 @@ def probe(value: Any, configuration: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "reason"),
     [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: nobody there")],
 )
 def test_a_probe_out_of_its_tolerance_for_so_long_is_a_violation(
-    value: object, said: str | None
+    value: object, reason: str | None
 ) -> None:
     row = {
         "name": "an order is answered",
@@ -113,7 +113,7 @@ def test_a_probe_out_of_its_tolerance_for_so_long_is_a_violation(
     now_s = time.time()
     assert looking.look(now_s - 1.2) is None or value != 0.4, "asked first then"
     told = looking.look(now_s)
-    assert told is None if said is None else told is not None and said in told
+    assert told is None if reason is None else told is not None and reason in told
 
 
 def test_a_probe_is_bad_only_if_it_is_so_for_the_whole_time() -> None:
@@ -145,5 +145,5 @@ def test_a_guard_acts_once_and_goes_on_taking_off_what_is_armed_meanwhile() -> N
     assert done[:2] == ["call off", "disarm"]
     assert done.count("call off") == 1
     assert guard.violation is not None
-    assert guard.violation.said == "always too much"
+    assert guard.violation.reason == "always too much"
     assert guard.violation.problems == ["orders-1 does not answer"]
