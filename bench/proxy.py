@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lab.proxy.client.client import ProxyClient, ProxyUnreachable  # noqa: E402
+from lab.proxy.client import ProxyClient, ProxyUnreachableError  # noqa: E402
 
 PING = b"x" * 64
 MB = 1_000_000
@@ -388,7 +388,7 @@ def wait_for(call: Callable[[], Any]) -> None:
     while True:
         try:
             call()
-        except ProxyUnreachable:
+        except ProxyUnreachableError:
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(0.02)

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="behave as Toxiproxy where we deliberately differ")
     add("--token-file", type=Path, help="ask every API call for `Authorization: Bearer <token>`")
     add(
-        "--tell",
+        "--log-faults",
         action="store_true",
         help="a JSON line on stdout for each fault that comes or goes",
     )
@@ -67,7 +67,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         deviations=deviations,
         token=token,
         config=arguments.config.read_bytes() if arguments.config is not None else None,
-        tell=arguments.tell,
+        log_faults=arguments.log_faults,
     )
 
 

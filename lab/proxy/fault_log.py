@@ -7,14 +7,14 @@ from typing import Any
 
 from lab.proxy.toxic_record import Record
 
-Tell = Callable[[str, str, Record, dict[str, Any]], None]
+FaultListener = Callable[[str, str, Record, dict[str, Any]], None]
 
 
-def silent(phase: str, proxy: str, record: Record, about: dict[str, Any]) -> None:
+def ignore_fault(phase: str, proxy: str, record: Record, about: dict[str, Any]) -> None:
     """Nobody listens."""
 
 
-def on_stdout(phase: str, proxy: str, record: Record, about: dict[str, Any]) -> None:
+def log_fault(phase: str, proxy: str, record: Record, about: dict[str, Any]) -> None:
     """`phase` is effective or removed; `about` the fault's attributes, scope, seed and ttl_s."""
     by = f" by {record.removed_by}" if record.removed_by else ""
     line = {

@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from lab.proxy.api.errors import ApiError, MissingField, ProxyExists, ProxyNotFound
+from lab.proxy.api.errors import ApiError, MissingFieldError, ProxyExistsError, ProxyNotFoundError
 from lab.proxy.api.json_fields import Fields, items
 from lab.proxy.data_path import addresses
-from lab.proxy.proxy import Proxy, Surroundings
+from lab.proxy.proxy import Proxy, ProxyContext
 from lab.proxy.toxic import new_record, read_ttl_s
 from lab.proxy.toxic_record import Record
 
@@ -14,7 +14,7 @@ OUTAGE_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProxySpec:
     """A proxy as a body describes it."""
 
     name: str
@@ -28,8 +28,8 @@ class Asked:
 class Proxies:
     """Awaits only to resolve names, and changes state afterwards in one go."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: ProxyContext) -> None:
+        self.context = context
         self._by_name: dict[str, Proxy] = {}
 
     def all(self) -> list[Proxy]:
@@ -38,17 +38,17 @@ class Proxies:
     def get(self, name: str) -> Proxy:
         proxy = self._by_name.get(name)
         if proxy is None:
-            raise ProxyNotFound()
+            raise ProxyNotFoundError()
         return proxy
 
     async def create(self, fields: Fields) -> Proxy:
-        asked = self._asked(fields, "")
-        if asked.name in self._by_name:
-            raise ProxyExists()
-        where = await self._resolve(asked.listen) if asked.enabled else None
-        if asked.name in self._by_name:  # somebody was faster while the name was resolved
-            raise ProxyExists()
-        return self._put(asked, where)
+        spec = self._read_spec(fields, "")
+        if spec.name in self._by_name:
+            raise ProxyExistsError()
+        where = await self._resolve(spec.listen) if spec.enabled else None
+        if spec.name in self._by_name:  # somebody was faster while the name was resolved
+            raise ProxyExistsError()
+        return self._put(spec, where)
 
     async def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
         """Adds or replaces each; what has the same listen and upstream is left untouched.
@@ -57,14 +57,16 @@ class Proxies:
         """
         done: list[Proxy] = []
         try:
-            wanted = [self._asked(one, f" at proxy {i}") for i, one in enumerate(items(body), 1)]
-            for asked in wanted:
-                where = await self._resolve(asked.listen)
-                existing = self._by_name.get(asked.name)
-                if existing is not None and not _differs(existing, where, asked.upstream):
+            wanted = [
+                self._read_spec(one, f" at proxy {i}") for i, one in enumerate(items(body), 1)
+            ]
+            for spec in wanted:
+                where = await self._resolve(spec.listen)
+                existing = self._by_name.get(spec.name)
+                if existing is not None and not _differs(existing, where, spec.upstream):
                     done.append(existing)
                     continue
-                done.append(self._replace(existing, asked, where))
+                done.append(self._replace(existing, spec, where))
         except ApiError as error:
             return done, error
         return done, None
@@ -72,31 +74,31 @@ class Proxies:
     async def change(self, name: str, fields: Fields) -> Proxy:
         """Changes listen, upstream, enabled; a changed address closes the connections."""
         proxy = self.get(name)
-        asked = Asked(
+        spec = ProxySpec(
             name,
             fields.text("listen", proxy.listen),
             fields.text("upstream", proxy.upstream),
             fields.flag("enabled", proxy.enabled),
-            read_ttl_s(fields, self.around.deviations),
-            new_record(fields, "down", name, self.around.deviations),
+            read_ttl_s(fields, self.context.deviations),
+            new_record(fields, "down", name, self.context.deviations),
         )
-        where = await self._resolve(asked.listen)
+        where = await self._resolve(spec.listen)
         proxy = self.get(name)
         before = proxy.state()
-        if _differs(proxy, where, asked.upstream):
+        if _differs(proxy, where, spec.upstream):
             proxy.stop()
             proxy.listen = addresses.join_host_port(where[1])
-            proxy.upstream = asked.upstream
+            proxy.upstream = spec.upstream
         try:
-            if asked.enabled:
+            if spec.enabled:
                 proxy.start(*where)
                 self._end_outage(proxy, "api")
             else:
                 cut_off = len(proxy.connections)
                 proxy.stop()
-                self._begin_outage(proxy, where, asked, cut_off)
+                self._begin_outage(proxy, where, spec, cut_off)
         except ApiError:
-            if self.around.deviations.failed_update_changes_nothing:
+            if self.context.deviations.failed_update_changes_nothing:
                 proxy.restore(before)
             raise
         return proxy
@@ -123,43 +125,43 @@ class Proxies:
         for proxy in self.all():
             self.remove(proxy.name)
 
-    def _asked(self, fields: Fields, which: str) -> Asked:
-        asked = Asked(
+    def _read_spec(self, fields: Fields, which: str) -> ProxySpec:
+        spec = ProxySpec(
             fields.text("name"),
             fields.text("listen"),
             fields.text("upstream"),
             fields.flag("enabled", True),
         )
-        if not asked.name:
-            raise MissingField(f"name{which}")
-        if not asked.upstream:
-            raise MissingField(f"upstream{which}")
-        return asked
+        if not spec.name:
+            raise MissingFieldError(f"name{which}")
+        if not spec.upstream:
+            raise MissingFieldError(f"upstream{which}")
+        return spec
 
     async def _resolve(self, listen: str) -> tuple[int, addresses.Address]:
         if not listen:  # Go listens on a free port then
             listen = ":0"
-        loopback_only = self.around.deviations.loopback_only
+        loopback_only = self.context.deviations.loopback_only
         return await addresses.resolve(listen, loopback_only=loopback_only)
 
-    def _put(self, asked: Asked, where: tuple[int, addresses.Address] | None) -> Proxy:
-        proxy = Proxy(self.around, asked.name, asked.listen, asked.upstream)
-        if asked.enabled and where is not None:
+    def _put(self, spec: ProxySpec, where: tuple[int, addresses.Address] | None) -> Proxy:
+        proxy = Proxy(self.context, spec.name, spec.listen, spec.upstream)
+        if spec.enabled and where is not None:
             proxy.start(*where)
-        self._by_name[asked.name] = proxy
+        self._by_name[spec.name] = proxy
         return proxy
 
     def _replace(
-        self, existing: Proxy | None, asked: Asked, where: tuple[int, addresses.Address]
+        self, existing: Proxy | None, spec: ProxySpec, where: tuple[int, addresses.Address]
     ) -> Proxy:
         if existing is None:
-            return self._put(asked, where)
+            return self._put(spec, where)
         before = existing.state()
         existing.stop()  # it may hold the very port that the new one wants
         try:
-            proxy = self._put(asked, where)
+            proxy = self._put(spec, where)
         except ApiError:
-            if self.around.deviations.failed_update_changes_nothing:
+            if self.context.deviations.failed_update_changes_nothing:
                 existing.restore(before)
             raise
         self._discard(existing, "proxy replaced")
@@ -171,42 +173,42 @@ class Proxies:
         self._end_outage(proxy, by)
 
     def _begin_outage(
-        self, proxy: Proxy, where: tuple[int, addresses.Address], asked: Asked, cut_off: int
+        self, proxy: Proxy, where: tuple[int, addresses.Address], spec: ProxySpec, cut_off: int
     ) -> None:
-        if not self.around.deviations.extras:
+        if not self.context.deviations.extras:
             return
-        ttl_s, now = asked.ttl_s, time.time()
-        if proxy.outage is None and asked.outage is not None:
-            proxy.outage = asked.outage
+        ttl_s, now = spec.ttl_s, time.time()
+        if proxy.outage is None and spec.outage is not None:
+            proxy.outage = spec.outage
             proxy.outage.effective_at = now
             proxy.outage.affected = proxy.outage.hits = cut_off
-            self.around.tell("effective", proxy.name, proxy.outage, {"ttl_s": ttl_s})
+            self.context.on_fault("effective", proxy.name, proxy.outage, {"ttl_s": ttl_s})
         if ttl_s is None or proxy.outage is None:
             return
-        if proxy.outage_alarm is not None:
-            proxy.outage_alarm.cancel()
+        if proxy.outage_timer is not None:
+            proxy.outage_timer.cancel()
         proxy.outage.expires_at = now + ttl_s
-        alarms = self.around.alarms
+        timers = self.context.timers
 
         def expire() -> None:
             try:
                 proxy.start(*where)
             except ApiError:  # somebody took the port meanwhile: an outage still must end
-                proxy.outage_alarm = alarms.at(alarms.now_s() + OUTAGE_RETRY_S, expire)
+                proxy.outage_timer = timers.at(timers.now_s() + OUTAGE_RETRY_S, expire)
             else:
                 self._end_outage(proxy, "ttl")
 
-        proxy.outage_alarm = alarms.at(alarms.now_s() + ttl_s, expire)
+        proxy.outage_timer = timers.at(timers.now_s() + ttl_s, expire)
 
     def _end_outage(self, proxy: Proxy, by: str) -> None:
-        if proxy.outage_alarm is not None:
-            proxy.outage_alarm.cancel()
-            proxy.outage_alarm = None
+        if proxy.outage_timer is not None:
+            proxy.outage_timer.cancel()
+            proxy.outage_timer = None
         if proxy.outage is not None:
             proxy.outage.removed(by)
             shown = {"proxy": proxy.name, "type": "down", "breakwater": proxy.outage.view()}
-            self.around.removed.append(shown)
-            self.around.tell("removed", proxy.name, proxy.outage, {})
+            self.context.removed.append(shown)
+            self.context.on_fault("removed", proxy.name, proxy.outage, {})
             proxy.outage = None
 
     def _discard(self, proxy: Proxy, by: str) -> None:

@@ -8,33 +8,33 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from lab.proxy.api.errors import ToxicExists, ToxicNotFound
+from lab.proxy.api.errors import ToxicExistsError, ToxicNotFoundError
 from lab.proxy.data_path import addresses
 from lab.proxy.data_path.connection import Connection
 from lab.proxy.data_path.listener import Listener
 from lab.proxy.data_path.sender import Traffic
-from lab.proxy.data_path.timers import Alarm, Alarms
+from lab.proxy.data_path.timers import Timer, Timers
 from lab.proxy.deviations import Deviations
-from lab.proxy.fault_log import Tell, silent
-from lab.proxy.toxic import STREAMS, Change, Toxic
+from lab.proxy.fault_log import FaultListener, ignore_fault
+from lab.proxy.toxic import STREAMS, Toxic, ToxicChange
 from lab.proxy.toxic_record import Record
 from lab.proxy.toxics.connection_cap import Admission, ConnectionCapAttributes
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ProxyContext:
     """What all proxies of a server share."""
 
     loop: asyncio.AbstractEventLoop
-    alarms: Alarms
+    timers: Timers
     deviations: Deviations
     seed: int
     removed: deque[dict[str, Any]]  # the last toxics and outages that went, for audits
-    tell: Tell = silent
+    on_fault: FaultListener = ignore_fault
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ProxyState:
     """Enough of a proxy to take it back; `where` is absent while it does not listen."""
 
     listen: str
@@ -45,7 +45,7 @@ class State:
 class Proxy:
     """All methods but the dialling are synchronous, so that no request sees half a change."""
 
-    def __init__(self, around: Surroundings, name: str, listen: str, upstream: str) -> None:
+    def __init__(self, context: ProxyContext, name: str, listen: str, upstream: str) -> None:
         self.name = name
         self.listen = listen
         self.upstream = upstream
@@ -54,27 +54,27 @@ class Proxy:
         self.traffic = {stream: Traffic() for stream in STREAMS}
         self.connections: dict[int, Connection] = {}
         self.outage: Record | None = None  # while it is down by command
-        self.outage_alarm: Alarm | None = None
-        self._around = around
+        self.outage_timer: Timer | None = None
+        self._context = context
         self._listener: Listener | None = None
         self._accepted = 0
-        self._ttl_alarms: dict[Toxic, Alarm] = {}
+        self._ttl_timers: dict[Toxic, Timer] = {}
 
     def start(self, family: int, address: addresses.Address) -> None:
-        """Listens; raises CannotListen. Does nothing if it does already."""
+        """Listens; raises CannotListenError. Does nothing if it does already."""
         if self._listener is not None:
             return
         sock = addresses.listen(family, address)
         self.listen = addresses.join_host_port(sock.getsockname())
         self.enabled = True
         self._listener = Listener(
-            self._around.loop,
+            self._context.loop,
             sock,
             self.upstream,
             self._number,
             self._connected,
             self._admission,
-            rst_if_unreachable=self._around.deviations.unreachable_upstream_resets,
+            rst_if_unreachable=self._context.deviations.unreachable_upstream_resets,
         )
 
     def stop(self) -> None:
@@ -86,11 +86,11 @@ class Proxy:
         for connection in list(self.connections.values()):
             connection.abandon()
 
-    def state(self) -> "State":
+    def state(self) -> ProxyState:
         where = self._listener.where if self._listener is not None else None
-        return State(self.listen, self.upstream, where)
+        return ProxyState(self.listen, self.upstream, where)
 
-    def restore(self, state: "State") -> None:
+    def restore(self, state: ProxyState) -> None:
         """Back to what it was, as far as the machine lets it: the connections stay closed."""
         self.stop()
         self.listen, self.upstream = state.listen, state.upstream
@@ -101,27 +101,27 @@ class Proxy:
         for toxic in self.toxics:
             if toxic.name == name:
                 return toxic
-        raise ToxicNotFound()
+        raise ToxicNotFoundError()
 
     def listed_toxics(self) -> list[Toxic]:
         return sorted(self.toxics, key=lambda toxic: STREAMS.index(toxic.stream))
 
     def add(self, toxic: Toxic) -> None:
-        """Puts a toxic on every open and future connection; raises ToxicExists."""
+        """Puts a toxic on every open and future connection; raises ToxicExistsError."""
         if any(other.name == toxic.name for other in self.toxics):
-            raise ToxicExists()
+            raise ToxicExistsError()
         toxic.first_number = self._accepted
         self.toxics.append(toxic)
         # by age, so that chance meets open connections in an order that can be repeated
         for age, connection in enumerate(self._open_connections()):
             link = connection.links[toxic.stream]
-            link.install(toxic, f"open {age}", opened_under_it=False)
+            link.install(toxic, f"open {age}", present_at_open=False)
             link.balance()
         self._expire_in(toxic, toxic.ttl_s)
         toxic.record.effective_at = time.time()
-        self._around.tell("effective", self.name, toxic.record, toxic.told())
+        self._context.on_fault("effective", self.name, toxic.record, toxic.log_fields())
 
-    def update(self, toxic: Toxic, change: Change) -> None:
+    def update(self, toxic: Toxic, change: ToxicChange) -> None:
         toxic.attributes = change.attributes
         toxic.toxicity = change.toxicity
         toxic.generation += 1
@@ -135,14 +135,14 @@ class Proxy:
     def remove(self, toxic: Toxic, by: str) -> None:
         """Takes a toxic off at once; never waits for traffic."""
         self.toxics.remove(toxic)
-        alarm = self._ttl_alarms.pop(toxic, None)
-        if alarm is not None:
-            alarm.cancel()
+        timer = self._ttl_timers.pop(toxic, None)
+        if timer is not None:
+            timer.cancel()
         for connection in self._open_connections():
             connection.links[toxic.stream].remove(toxic)
         toxic.record.removed(by)
-        self._around.removed.append({"proxy": self.name, **toxic.view(self._around.deviations)})
-        self._around.tell("removed", self.name, toxic.record, toxic.told())
+        self._context.removed.append({"proxy": self.name, **toxic.view(self._context.deviations)})
+        self._context.on_fault("removed", self.name, toxic.record, toxic.log_fields())
         self._admit_waiting()
 
     def remove_all(self, by: str) -> None:
@@ -150,7 +150,7 @@ class Proxy:
             self.remove(toxic, by)
 
     def view(self) -> dict[str, Any]:
-        deviations = self._around.deviations
+        deviations = self._context.deviations
         shown: dict[str, Any] = {
             "name": self.name,
             "listen": self.listen,
@@ -167,12 +167,12 @@ class Proxy:
         return shown
 
     def _expire_in(self, toxic: Toxic, ttl_s: float | None) -> None:
-        if toxic in self._ttl_alarms:
-            self._ttl_alarms.pop(toxic).cancel()
+        if toxic in self._ttl_timers:
+            self._ttl_timers.pop(toxic).cancel()
         if ttl_s is not None:
             toxic.record.expires_at = time.time() + ttl_s
-            self._ttl_alarms[toxic] = self._around.alarms.at(
-                self._around.alarms.now_s() + ttl_s, lambda: self.remove(toxic, by="ttl")
+            self._ttl_timers[toxic] = self._context.timers.at(
+                self._context.timers.now_s() + ttl_s, lambda: self.remove(toxic, by="ttl")
             )
 
     def _open_connections(self) -> list[Connection]:
@@ -202,11 +202,11 @@ class Proxy:
             self._listener.admit_waiting()
 
     def _connected(self, number: int, client: socket.socket, upstream: socket.socket) -> None:
-        around = self._around
+        context = self._context
         connection = Connection(
-            around.loop,
-            around.alarms,
-            around.deviations,
+            context.loop,
+            context.timers,
+            context.deviations,
             number,
             client,
             upstream,

@@ -1,4 +1,4 @@
-"""Puts the parts together: loop, alarms, proxies and API; the one composition root."""
+"""Puts the parts together: loop, timers, proxies and API; the one composition root."""
 
 import asyncio
 from collections import deque
@@ -8,11 +8,11 @@ from aiohttp import web
 
 from lab.proxy.api.routes import Api
 from lab.proxy.data_path import addresses
-from lab.proxy.data_path.timers import Alarms
+from lab.proxy.data_path.timers import Timers
 from lab.proxy.deviations import OURS, Deviations
-from lab.proxy.fault_log import on_stdout, silent
+from lab.proxy.fault_log import ignore_fault, log_fault
 from lab.proxy.proxies import Proxies
-from lab.proxy.proxy import Surroundings
+from lab.proxy.proxy import ProxyContext
 
 REMOVED_KEPT = 1000
 
@@ -27,7 +27,7 @@ class Settings:
     deviations: Deviations = OURS
     token: str | None = None
     config: bytes | None = None
-    tell: bool = False
+    log_faults: bool = False
 
 
 class Server:
@@ -36,16 +36,16 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._alarms = Alarms(self._loop)
-        around = Surroundings(
+        self._timers = Timers(self._loop)
+        context = ProxyContext(
             loop=self._loop,
-            alarms=self._alarms,
+            timers=self._timers,
             deviations=settings.deviations,
             seed=settings.seed,
             removed=deque(maxlen=REMOVED_KEPT),
-            tell=on_stdout if settings.tell else silent,
+            on_fault=log_fault if settings.log_faults else ignore_fault,
         )
-        self.proxies = Proxies(around)
+        self.proxies = Proxies(context)
         self._runner: web.AppRunner | None = None
         self.address = ""  # host:port of the API once started
 
@@ -70,4 +70,4 @@ class Server:
         self.proxies.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._alarms.close()
+        self._timers.close()

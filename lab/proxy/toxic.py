@@ -1,4 +1,4 @@
-"""One toxic of one proxy: what was asked for, its seed, its TTL and its record."""
+"""One toxic of one proxy: what was spec for, its seed, its TTL and its record."""
 
 import hashlib
 import time
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from lab.proxy.api.errors import BadRequestBody, InvalidStream, InvalidToxicType
+from lab.proxy.api.errors import BadRequestBodyError, InvalidStreamError, InvalidToxicTypeError
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.toxic_record import Record
@@ -42,7 +42,7 @@ class Toxic:
         shown = {
             "attributes": attribute_fields.show(self.attributes, deviations),
             "name": self.name,
-            "type": self.stage_type.word,
+            "type": self.stage_type.type_name,
             "stream": self.stream,
             "toxicity": self._share,
         }
@@ -51,7 +51,7 @@ class Toxic:
             shown["breakwater"] = {**extra, "ignored_attributes": self.ignored}
         return shown
 
-    def told(self) -> dict[str, Any]:
+    def log_fields(self) -> dict[str, Any]:
         """What a log line says of it besides its record."""
         return {
             "attributes": attribute_fields.show(self.attributes, OURS),
@@ -66,7 +66,7 @@ class Toxic:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ToxicChange:
     """What a PATCH asks of a toxic, already checked."""
 
     attributes: Any
@@ -75,23 +75,23 @@ class Change:
 
 
 def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviations) -> Toxic:
-    """Reads a POST body; raises BadRequestBody, InvalidStream or InvalidToxicType."""
-    word = fields.text("type")
-    record = new_record(fields, word, proxy, deviations)
+    """Reads a POST body; raises BadRequestBodyError, InvalidStreamError or InvalidToxicTypeError."""
+    type_name = fields.text("type")
+    record = new_record(fields, type_name, proxy, deviations)
     stream = fields.text("stream", "downstream").lower()
-    name = fields.text("name") or f"{word}_{stream}"
+    name = fields.text("name") or f"{type_name}_{stream}"
     toxicity = _toxicity(fields, 1.0, deviations)
     if stream not in STREAMS:
-        raise InvalidStream()
-    stage_type = REGISTRY.get(word)
+        raise InvalidStreamError()
+    stage_type = REGISTRY.get(type_name)
     if stage_type is None or (stage_type.ours and not deviations.extras):
-        raise InvalidToxicType()
-    given = fields.inner("attributes")
+        raise InvalidToxicTypeError()
+    given = fields.nested("attributes")
     default = stage_type.attributes_type()
     ttl_s = read_ttl_s(fields, deviations)
     seed = _derived_seed(server_seed, proxy, name)
     if deviations.extras:
-        seed = fields.whole("seed", seed)
+        seed = fields.integer("seed", seed)
     return Toxic(
         name=name,
         stage_type=stage_type,
@@ -105,19 +105,19 @@ def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviatio
     )
 
 
-def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> Change:
+def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> ToxicChange:
     """Reads a PATCH body: only attributes, toxicity and our ttl can change."""
-    return Change(
-        attributes=attribute_fields.read(toxic.attributes, fields.inner("attributes"), deviations),
+    return ToxicChange(
+        attributes=attribute_fields.read(toxic.attributes, fields.nested("attributes"), deviations),
         toxicity=_toxicity(fields, toxic.toxicity, deviations),
         ttl_s=read_ttl_s(fields, deviations),
     )
 
 
-def new_record(fields: Fields, word: str, proxy: str, deviations: Deviations) -> Record:
+def new_record(fields: Fields, type_name: str, proxy: str, deviations: Deviations) -> Record:
     """Commanded now; who commands may name the fault and its kind, else they follow from the body."""
     now = time.time()
-    record = Record(now, f"{word}-{proxy}-{now:.6f}", word)
+    record = Record(now, f"{type_name}-{proxy}-{now:.6f}", type_name)
     if deviations.extras:
         record.fault_id = fields.text("fault_id", record.fault_id)
         record.kind = fields.text("kind", record.kind)
@@ -125,19 +125,19 @@ def new_record(fields: Fields, word: str, proxy: str, deviations: Deviations) ->
 
 
 def read_ttl_s(fields: Fields, deviations: Deviations) -> float | None:
-    """`ttl` in seconds, None when absent; raises BadRequestBody unless 0 < ttl <= a week."""
+    """`ttl` in seconds, None when absent; raises BadRequestBodyError unless 0 < ttl <= a week."""
     if not deviations.extras or "ttl" not in fields:
         return None
     ttl_s = fields.number("ttl", 0.0)
     if not 0 < ttl_s <= TTL_S_MAX:
-        raise BadRequestBody(f"ttl must be above 0 and at most {TTL_S_MAX} seconds")
+        raise BadRequestBodyError(f"ttl must be above 0 and at most {TTL_S_MAX} seconds")
     return ttl_s
 
 
 def _toxicity(fields: Fields, default: float, deviations: Deviations) -> float:
     toxicity = fields.number("toxicity", default)
     if deviations.attributes_are_checked and not 0 <= toxicity <= 1:
-        raise BadRequestBody("toxicity must be between 0 and 1")
+        raise BadRequestBodyError("toxicity must be between 0 and 1")
     return toxicity
 
 

@@ -1,4 +1,4 @@
-"""What one fault did: when it was commanded, took effect and went, and what it touched."""
+"""What one fault did: when it was commanded, took effect and went, and what it affected."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ class Record:
     """Instants are Unix seconds; a hit is one chunk or one close that the fault changed.
 
     `connections` counts connections (one direction each) that the fault was drawn for, `spared`
-    those its toxicity let off, `affected` those it really touched (an outage: cut off), `bytes` of its hits.
+    those its toxicity let off, `affected` those it really affected (an outage: cut off), `bytes` of its hits.
     `fault_id` and `kind` are the commander's own words: several toxics may be one fault to him.
     """
 

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
 from lab.fault_kinds.edges import BOTH, KINDS, STREAMS
-from lab.proxy.client.api_calls import ProxyError, ProxyUnreachable, ProxyView
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachableError, ProxyView
 from lab.state import Lab
 
 ARROW = "->"
@@ -170,7 +169,7 @@ class EdgeFaults:
         except ProxyError as error:
             if error.status not in fine:
                 raise FaultRefused(f"{edge or 'the fault proxy'}: {error.message}") from None
-        except ProxyUnreachable as error:
+        except ProxyUnreachableError as error:
             raise FaultRefused(f"the fault proxy does not answer: {error}") from None
 
 

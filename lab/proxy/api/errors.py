@@ -11,7 +11,7 @@ class ApiError(Exception):
         self.message = message
 
 
-class BadRequestBody(ApiError):
+class BadRequestBodyError(ApiError):
     """The body is no JSON, or a field in it has the wrong type or range."""
 
     status = 400
@@ -20,7 +20,7 @@ class BadRequestBody(ApiError):
         super().__init__(f"bad request body: {detail}")
 
 
-class MissingField(ApiError):
+class MissingFieldError(ApiError):
     """A required field is absent or empty."""
 
     status = 400
@@ -29,7 +29,7 @@ class MissingField(ApiError):
         super().__init__(f"missing required field: {field}")
 
 
-class InvalidStream(ApiError):
+class InvalidStreamError(ApiError):
     """`stream` names neither direction."""
 
     status = 400
@@ -38,7 +38,7 @@ class InvalidStream(ApiError):
         super().__init__("stream was invalid, can be either upstream or downstream")
 
 
-class InvalidToxicType(ApiError):
+class InvalidToxicTypeError(ApiError):
     """No toxic is registered under that word."""
 
     status = 400
@@ -47,7 +47,7 @@ class InvalidToxicType(ApiError):
         super().__init__("invalid toxic type")
 
 
-class Unauthorized(ApiError):
+class UnauthorizedError(ApiError):
     """The server was started with a token, and the request does not carry it."""
 
     status = 401
@@ -56,7 +56,7 @@ class Unauthorized(ApiError):
         super().__init__("missing or wrong token: send Authorization: Bearer <token>")
 
 
-class ProxyNotFound(ApiError):
+class ProxyNotFoundError(ApiError):
     """No proxy has that name."""
 
     status = 404
@@ -65,7 +65,7 @@ class ProxyNotFound(ApiError):
         super().__init__("proxy not found")
 
 
-class ToxicNotFound(ApiError):
+class ToxicNotFoundError(ApiError):
     """The proxy has no toxic of that name."""
 
     status = 404
@@ -74,7 +74,7 @@ class ToxicNotFound(ApiError):
         super().__init__("toxic not found")
 
 
-class ProxyExists(ApiError):
+class ProxyExistsError(ApiError):
     """Another proxy has that name."""
 
     status = 409
@@ -83,7 +83,7 @@ class ProxyExists(ApiError):
         super().__init__("proxy already exists")
 
 
-class ToxicExists(ApiError):
+class ToxicExistsError(ApiError):
     """Another toxic of the proxy has that name."""
 
     status = 409
@@ -92,14 +92,14 @@ class ToxicExists(ApiError):
         super().__init__("toxic already exists")
 
 
-class CannotListen(ApiError):
+class CannotListenError(ApiError):
     """The proxy's address is taken, malformed or not to be had."""
 
     status = 500
 
 
-class NotLoopback(ApiError):
-    """The proxy was asked to listen where other machines could reach it."""
+class NotLoopbackError(ApiError):
+    """The proxy was spec to listen where other machines could reach it."""
 
     status = 400
 

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from lab.proxy.api.errors import BadRequestBody
+from lab.proxy.api.errors import BadRequestBodyError
 
 INT64_MAX = 2**63 - 1
 
@@ -17,22 +17,22 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def decode(body: bytes) -> Any:
-    """The first JSON value of a body; raises BadRequestBody."""
+    """The first JSON value of a body; raises BadRequestBodyError."""
     text = body.decode("utf-8", errors="replace").lstrip(" \t\r\n")
     if not text:
-        raise BadRequestBody("EOF")
+        raise BadRequestBodyError("EOF")
     try:
         value, _ = _DECODER.raw_decode(text)  # what follows it is ignored, as Toxiproxy does
     except (ValueError, RecursionError) as error:
-        raise BadRequestBody(str(error) or "nested too deeply") from None
+        raise BadRequestBodyError(str(error) or "nested too deeply") from None
     return value
 
 
 def items(body: bytes) -> list["Fields"]:
-    """The body as a list of objects; raises BadRequestBody."""
+    """The body as a list of objects; raises BadRequestBodyError."""
     value = decode(body)
     if value is not None and not isinstance(value, list):
-        raise BadRequestBody(f"the body must be an array, not {_kind(value)}")
+        raise BadRequestBodyError(f"the body must be an array, not {_kind(value)}")
     return [Fields(item) for item in value or []]
 
 
@@ -41,7 +41,9 @@ class Fields:
 
     def __init__(self, value: object, where: str = "") -> None:
         if value is not None and not isinstance(value, dict):
-            raise BadRequestBody(f"{where or 'the body'} must be an object, not {_kind(value)}")
+            raise BadRequestBodyError(
+                f"{where or 'the body'} must be an object, not {_kind(value)}"
+            )
         self._where = f"{where}." if where else ""
         self._fields = {k.lower(): v for k, v in (value or {}).items() if v is not None}
 
@@ -68,12 +70,12 @@ class Fields:
             self._wrong(name, "true or false", value)
         return value
 
-    def whole(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         value = self._fields.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
             self._wrong(name, "a whole number", value)
         if not -INT64_MAX - 1 <= value <= INT64_MAX:
-            raise BadRequestBody(f"{self._where}{name} does not fit 64 bits")
+            raise BadRequestBodyError(f"{self._where}{name} does not fit 64 bits")
         return value
 
     def number(self, name: str, default: float) -> float:
@@ -81,14 +83,14 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong(name, "a number", value)
         if not math.isfinite(value) or abs(value) > 3.4e38:  # what Go's float32 holds
-            raise BadRequestBody(f"{self._where}{name} is out of range")
+            raise BadRequestBodyError(f"{self._where}{name} is out of range")
         return float(value)
 
-    def inner(self, name: str) -> "Fields":
+    def nested(self, name: str) -> "Fields":
         return Fields(self._fields.get(name), name)
 
     def _wrong(self, name: str, expected: str, value: object) -> NoReturn:
-        raise BadRequestBody(f"{self._where}{name} must be {expected}, not {_kind(value)}")
+        raise BadRequestBodyError(f"{self._where}{name} must be {expected}, not {_kind(value)}")
 
 
 def _kind(value: object) -> str:

@@ -43,7 +43,7 @@ def _toxics(proxies: list[Proxy]) -> Iterator[str]:
     yield "# TYPE breakwater_toxic_hits_total counter"
     for proxy in proxies:
         for toxic in proxy.listed_toxics():
-            labels = _labels(proxy=proxy.name, toxic=toxic.name, type=toxic.stage_type.word)
+            labels = _labels(proxy=proxy.name, toxic=toxic.name, type=toxic.stage_type.type_name)
             yield f"breakwater_toxic_hits_total{labels} {toxic.record.hits}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from lab.proxy.api import metrics
-from lab.proxy.api.errors import ApiError, Unauthorized
+from lab.proxy.api.errors import ApiError, UnauthorizedError
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.proxies import Proxies
 from lab.proxy.toxic import new_toxic, read_change
@@ -23,7 +23,7 @@ class Api:
 
     def __init__(self, proxies: Proxies, token: str | None = None) -> None:
         self._proxies = proxies
-        self._deviations = proxies.around.deviations
+        self._deviations = proxies.context.deviations
         self._token = token.encode() if token is not None else None
         self._request_ids = itertools.count(1)
 
@@ -99,7 +99,7 @@ class Api:
     async def add_toxic(self, request: web.Request) -> web.Response:
         body = await request.read()
         proxy = self._proxies.get(request.match_info["proxy"])
-        seed = self._proxies.around.seed
+        seed = self._proxies.context.seed
         toxic = new_toxic(Fields.of(body), proxy.name, seed, self._deviations)
         proxy.add(toxic)
         return _json(toxic.view(self._deviations))
@@ -130,9 +130,9 @@ class Api:
 
     async def about(self, request: web.Request) -> web.Response:
         """The seed, the toxics known, and the last faults that were removed, by whom and when."""
-        around = self._proxies.around
+        context = self._proxies.context
         return _json(
-            {"seed": around.seed, "toxics": sorted(REGISTRY), "removed": list(around.removed)}
+            {"seed": context.seed, "toxics": sorted(REGISTRY), "removed": list(context.removed)}
         )
 
     @web.middleware
@@ -158,7 +158,7 @@ class Api:
             given = request.headers.get("Authorization", "").encode()
             in_path = request.path.encode().startswith(b"/" + self._token + b"/")
             if not in_path and not hmac.compare_digest(given, b"Bearer " + self._token):
-                raise Unauthorized()
+                raise UnauthorizedError()
         response: web.Response = await handler(request)
         return response
 

@@ -7,7 +7,7 @@ import socket
 from ipaddress import ip_address
 from typing import Any
 
-from lab.proxy.api.errors import CannotListen, NotLoopback
+from lab.proxy.api.errors import CannotListenError, NotLoopbackError
 
 BACKLOG = 4096
 PORT_MAX = 65535
@@ -16,14 +16,14 @@ Address = tuple[Any, ...]  # what `socket` takes: (host, port) or IPv6's four
 
 
 def split_host_port(address: str) -> tuple[str, str]:
-    """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListen in Go's words."""
+    """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListenError in Go's words."""
     host, colon, port = address.rpartition(":")
     if not colon:
-        raise CannotListen(f"listen tcp: address {address}: missing port in address")
+        raise CannotListenError(f"listen tcp: address {address}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1], port
     if ":" in host:
-        raise CannotListen(f"listen tcp: address {address}: too many colons in address")
+        raise CannotListenError(f"listen tcp: address {address}: too many colons in address")
     return host, port
 
 
@@ -36,30 +36,30 @@ async def resolve(address: str, *, loopback_only: bool) -> tuple[int, Address]:
     """Resolves a listen address to (family, sockaddr), IPv4 first.
 
     With `loopback_only` "all addresses" (no host, 0.0.0.0, ::) is narrowed to loopback, as clients
-    have it for a default, and any other address raises NotLoopback. Raises CannotListen.
+    have it for a default, and any other address raises NotLoopbackError. Raises CannotListenError.
     """
     host, port = split_host_port(address)
     if loopback_only:
         host = LOOPBACK_OF.get(host, host)
     if port and not port.isascii():
-        raise CannotListen(f"lookup tcp/{port}: unknown port")
+        raise CannotListenError(f"lookup tcp/{port}: unknown port")
     if port.isdigit() and int(port) > PORT_MAX:
-        raise CannotListen(f"address {port}: invalid port")
+        raise CannotListenError(f"address {port}: invalid port")
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(
             host or None, port or "0", type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise CannotListen(f"lookup {address}: {_reason(error)}") from None
+        raise CannotListenError(f"lookup {address}: {_reason(error)}") from None
     family, _, _, _, sockaddr = min(found, key=lambda info: info[0] != socket.AF_INET)
     if loopback_only and not ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback:
-        raise NotLoopback(str(sockaddr[0]))
+        raise NotLoopbackError(str(sockaddr[0]))
     return family, sockaddr
 
 
 def listen(family: int, address: Address) -> socket.socket:
-    """Binds and listens; raises CannotListen in Go's words (`listen tcp ...: bind: ...`)."""
+    """Binds and listens; raises CannotListenError in Go's words (`listen tcp ...: bind: ...`)."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -69,7 +69,7 @@ def listen(family: int, address: Address) -> socket.socket:
     except OSError as error:
         sock.close()
         text = f"listen tcp {join_host_port(address)}: bind: {_reason(error)}"
-        raise CannotListen(text) from None
+        raise CannotListenError(text) from None
     return sock
 
 
@@ -77,7 +77,7 @@ async def dial(address: str) -> socket.socket:
     """Connects to the first of the address's resolutions that answers; raises OSError."""
     try:
         host, port = split_host_port(address)
-    except CannotListen as error:
+    except CannotListenError as error:
         raise OSError(error.message) from None
     if port.isdigit() and int(port) > PORT_MAX:
         raise OSError(f"address {port}: invalid port")

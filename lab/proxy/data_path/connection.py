@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable
 
 from lab.proxy.data_path.link import BUFFER, Link
-from lab.proxy.data_path.sender import Outlet, Traffic
-from lab.proxy.data_path.timers import Alarm, Clock
+from lab.proxy.data_path.sender import Sender, Traffic
+from lab.proxy.data_path.timers import Clock, Timer
 from lab.proxy.deviations import Deviations
 from lab.proxy.toxics.stage import End
 
@@ -50,14 +50,14 @@ class Connection:
         self._ended: set[str] = set()
         self.open = True
         self._lingering: set[socket.socket] = set()
-        self._linger_alarm: Alarm | None = None
+        self._linger_timer: Timer | None = None
 
         def link(stream: str, source: socket.socket, sink: socket.socket) -> Link:
             def ended(how: End) -> None:
                 self._link_ended(stream, sink, how)
 
-            outlet = Outlet(loop, sink, traffic[stream], ended, self._broken)
-            return Link(loop, clock, deviations, source, outlet, traffic[stream])
+            sender = Sender(loop, sink, traffic[stream], ended, self._broken)
+            return Link(loop, clock, deviations, source, sender, traffic[stream])
 
         self.links = {
             "upstream": link("upstream", client, upstream),
@@ -89,7 +89,7 @@ class Connection:
                 sock.shutdown(socket.SHUT_WR)
             self._lingering.add(sock)
             self._loop.add_reader(sock, self._discard, sock)
-        self._linger_alarm = self._clock.at(self._clock.now_s() + LINGER_S, self._end_linger)
+        self._linger_timer = self._clock.at(self._clock.now_s() + LINGER_S, self._end_linger)
 
     def abandon(self) -> None:
         """The proxy goes down: closes whatever state the connection is in."""
@@ -142,8 +142,8 @@ class Connection:
             self._end_linger()
 
     def _end_linger(self) -> None:
-        if self._linger_alarm is not None:
-            self._linger_alarm.cancel()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         for sock in self._lingering:
             self._loop.remove_reader(sock)
         left, self._lingering = self._lingering, set()

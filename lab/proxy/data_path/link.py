@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from lab.proxy.data_path.sender import HIGH_WATER, Outlet, Traffic
+from lab.proxy.data_path.sender import HIGH_WATER, Sender, Traffic
 from lab.proxy.data_path.timers import Clock
 from lab.proxy.deviations import Deviations
 from lab.proxy.toxic import Toxic
-from lab.proxy.toxics.stage import KIB, End, Setting, Sink, Stage
+from lab.proxy.toxics.stage import KIB, End, Sink, Stage, StageContext
 
 # one buffer for all: reading and passing on happen within one turn of the one loop
 BUFFER = memoryview(bytearray(256 * KIB))
@@ -24,7 +24,7 @@ class Slot:
     toxic: Toxic
     key: str
     stage: Stage[Any] | None
-    opened_under_it: bool
+    present_at_open: bool
 
 
 class Link:
@@ -36,31 +36,31 @@ class Link:
         clock: Clock,
         deviations: Deviations,
         source: socket.socket,
-        outlet: Outlet,
+        sender: Sender,
         traffic: Traffic,
     ) -> None:
         self.source = source
-        self.outlet = outlet
+        self.sender = sender
         self.slots: list[Slot] = []
         self._loop = loop
         self._clock = clock
         self._deviations = deviations
         self._traffic = traffic
         self._stages: list[Stage[Any]] = []
-        self._head: Sink = outlet
+        self._head: Sink = sender
         self._reading = False
         self._source_ended = False
         self._closed = False
-        outlet.on_progress = self.balance
+        sender.on_progress = self.balance
 
     def start(self, toxics: Iterable[tuple[Toxic, str]]) -> None:
         """Puts the toxics (each with its key for chance) in and begins to read."""
         for toxic, key in toxics:
-            self.install(toxic, key, opened_under_it=True)
+            self.install(toxic, key, present_at_open=True)
         self.balance()
 
-    def install(self, toxic: Toxic, key: str, *, opened_under_it: bool) -> None:
-        slot = Slot(toxic, key, None, opened_under_it)
+    def install(self, toxic: Toxic, key: str, *, present_at_open: bool) -> None:
+        slot = Slot(toxic, key, None, present_at_open)
         self.slots.append(slot)
         rng = toxic.rng(key)
         if rng.random() < toxic.toxicity:
@@ -97,14 +97,14 @@ class Link:
         for stage in self._stages:
             stage.close()
         self.balance()
-        self.outlet.close()
+        self.sender.close()
 
     def balance(self) -> None:
-        """Reads or rests, by what the stages and the outlet hold."""
+        """Reads or rests, by what the stages and the sender hold."""
         reading = (
             not self._closed
             and not self._source_ended
-            and self.outlet.queued < HIGH_WATER
+            and self.sender.queued < HIGH_WATER
             and all(stage.held < stage.capacity for stage in self._stages)
         )
         if reading is not self._reading:
@@ -130,8 +130,8 @@ class Link:
             self._head.feed(bytes(BUFFER[:count]), self._clock.now_s())
             self.balance()
         else:
-            self.outlet.feed(BUFFER[:count], 0.0)
-            if self.outlet.queued:
+            self.sender.feed(BUFFER[:count], 0.0)
+            if self.sender.queued:
                 self.balance()
 
     def _update(self, slot: Slot) -> None:
@@ -153,8 +153,10 @@ class Link:
 
     def _enter(self, slot: Slot, rng: Random) -> None:
         toxic = slot.toxic
-        setting = Setting(self._clock, rng, toxic.record, self._deviations, slot.opened_under_it)
-        slot.stage = toxic.stage_type(toxic.attributes, setting)
+        context = StageContext(
+            self._clock, rng, toxic.record, self._deviations, slot.present_at_open
+        )
+        slot.stage = toxic.stage_type(toxic.attributes, context)
         slot.stage.on_progress = self.balance
         self._rewire()
         slot.stage.start()
@@ -168,7 +170,7 @@ class Link:
 
     def _rewire(self) -> None:
         self._stages = [slot.stage for slot in self.slots if slot.stage is not None]
-        sink: Sink = self.outlet
+        sink: Sink = self.sender
         for stage in reversed(self._stages):
             stage.next = sink
             sink = stage

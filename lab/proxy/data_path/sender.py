@@ -19,7 +19,7 @@ class Traffic:
     sent: int = 0
 
 
-class Outlet:
+class Sender:
     """The last sink of a link. Calls `on_end` once all bytes before an end are sent."""
 
     def __init__(

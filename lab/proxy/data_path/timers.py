@@ -11,7 +11,7 @@ from typing import Protocol
 from lab.proxy.data_path import timerfd
 
 
-class Alarm:
+class Timer:
     """One call in the future; `cancel()` may be said at any time, also twice."""
 
     __slots__ = ("run", "when_s")
@@ -29,30 +29,30 @@ class Clock(Protocol):
 
     def now_s(self) -> float: ...
 
-    def at(self, when_s: float, run: Callable[[], None]) -> Alarm: ...
+    def at(self, when_s: float, run: Callable[[], None]) -> Timer: ...
 
 
-class Alarms:
+class Timers:
     """Runs calls at monotonic instants, never early, some tens of microseconds late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._armed_s: float | None = None
         self._fd = timerfd.create()
         self._handle: asyncio.Handle | None = None
         if self._fd is not None:
-            loop.add_reader(self._fd, self._ring)
+            loop.add_reader(self._fd, self._fire)
 
     now_s = staticmethod(time.monotonic)
 
-    def at(self, when_s: float, run: Callable[[], None]) -> Alarm:
-        alarm = Alarm(when_s, run)
-        heapq.heappush(self._heap, (when_s, next(self._order), alarm))
+    def at(self, when_s: float, run: Callable[[], None]) -> Timer:
+        timer = Timer(when_s, run)
+        heapq.heappush(self._heap, (when_s, next(self._order), timer))
         if self._armed_s is None or when_s < self._armed_s:
             self._arm(when_s)
-        return alarm
+        return timer
 
     def close(self) -> None:
         self._heap.clear()
@@ -73,11 +73,11 @@ class Alarms:
             self._handle.cancel()
         wait_s = when_s - self.now_s() - 0.002
         if wait_s > 0:
-            self._handle = self._loop.call_later(wait_s, self._ring)
+            self._handle = self._loop.call_later(wait_s, self._fire)
         else:
-            self._handle = self._loop.call_soon(self._ring)
+            self._handle = self._loop.call_soon(self._fire)
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         if self._fd is not None:
             timerfd.acknowledge(self._fd)
         heap = self._heap

@@ -15,7 +15,7 @@ from lab.proxy.toxics.stage import Stage
 from lab.proxy.toxics.timeout import Timeout
 
 REGISTRY: dict[str, type[Stage[Any]]] = {
-    stage.word: stage
+    stage.type_name: stage
     for stage in (
         Noop,
         Latency,

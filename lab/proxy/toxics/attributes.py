@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from lab.proxy.api.errors import BadRequestBody
+from lab.proxy.api.errors import BadRequestBodyError
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import Deviations
 
 
-def whole(*, ours: bool = False) -> Any:
+def integer(*, ours: bool = False) -> Any:
     """A whole number >= 0, 0 when absent; `ours` means Toxiproxy does not have it."""
-    return dataclasses.field(default=0, metadata={"read": "whole", "ours": ours})
+    return dataclasses.field(default=0, metadata={"read": "integer", "ours": ours})
 
 
 def probability(default: float) -> Any:
@@ -27,7 +27,7 @@ def choice(words: Sequence[str]) -> Any:
 
 
 def read(current: Any, given: Fields, deviations: Deviations) -> Any:
-    """`current` with the given attributes changed; raises BadRequestBody, changing nothing."""
+    """`current` with the given attributes changed; raises BadRequestBodyError, changing nothing."""
     changes: dict[str, Any] = {}
     for field in _fields(current, deviations):
         if field.name in given:
@@ -64,10 +64,10 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     words = field.metadata.get("words")
     if words is not None:
         if value not in words:
-            raise BadRequestBody(f"attributes.{field.name} must be one of {', '.join(words)}")
+            raise BadRequestBodyError(f"attributes.{field.name} must be one of {', '.join(words)}")
         return
     high = field.metadata.get("high")
     if value < 0:
-        raise BadRequestBody(f"attributes.{field.name} must not be negative")
+        raise BadRequestBodyError(f"attributes.{field.name} must not be negative")
     if high is not None and value > high:
-        raise BadRequestBody(f"attributes.{field.name} must be at most {high:g}")
+        raise BadRequestBodyError(f"attributes.{field.name} must be at most {high:g}")

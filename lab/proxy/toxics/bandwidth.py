@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import whole
-from lab.proxy.toxics.stage import Holding, Setting
+from lab.proxy.toxics.attributes import integer
+from lab.proxy.toxics.stage import HoldingStage, StageContext
 
 AHEAD_S = 0.05
 PIECE_S = 0.1  # what takes longer than this leaves in pieces
@@ -13,15 +13,15 @@ PIECE_S = 0.1  # what takes longer than this leaves in pieces
 class BandwidthAttributes:
     """`rate` in KB/s; at 0 nothing passes."""
 
-    rate: int = whole()
+    rate: int = integer()
 
 
-class Bandwidth(Holding[BandwidthAttributes]):
-    word = "bandwidth"
+class Bandwidth(HoldingStage[BandwidthAttributes]):
+    type_name = "bandwidth"
     attributes_type = BandwidthAttributes
 
-    def __init__(self, attributes: BandwidthAttributes, setting: Setting) -> None:
-        super().__init__(attributes, setting)
+    def __init__(self, attributes: BandwidthAttributes, context: StageContext) -> None:
+        super().__init__(attributes, context)
         self._free_s = 0.0  # when the wire will have sent all that left so far
         self._piece = 0
         self._size()
@@ -33,7 +33,7 @@ class Bandwidth(Holding[BandwidthAttributes]):
             self._free_s = max(self._free_s, arrived_s)
             self._send_next()
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         # late wake-ups are caught up, but not a long stall: that would be a burst
         self._free_s = max(self._free_s, self.clock.now_s() - PIECE_S)
         data, _ = self.take()
@@ -46,7 +46,7 @@ class Bandwidth(Holding[BandwidthAttributes]):
         self.end_if_waiting()
 
     def updated(self) -> None:
-        self.sleep_on()
+        self.cancel_timer()
         self._size()
         if self.queue:
             self._free_s = self.clock.now_s()

@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import choice, whole
+from lab.proxy.toxics.attributes import choice, integer
 from lab.proxy.toxics.stage import Stage
 
 WHEN_FULL = ("queue", "refuse")
@@ -21,7 +21,7 @@ class Admission(enum.Enum):
 class ConnectionCapAttributes:
     """At most `connections` are open; at 0 nobody gets in. `when_full` is queue or refuse."""
 
-    connections: int = whole()
+    connections: int = integer()
     when_full: str = choice(WHEN_FULL)
 
     def admission(self, inside: int) -> Admission:
@@ -33,7 +33,7 @@ class ConnectionCapAttributes:
 class ConnectionCap(Stage[ConnectionCapAttributes]):
     """Passes all bytes: it acts at the door (listener.py), not in the pipe."""
 
-    word = "connection_cap"
+    type_name = "connection_cap"
     attributes_type = ConnectionCapAttributes
     ours = True
 

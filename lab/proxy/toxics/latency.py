@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from random import Random
 
-from lab.proxy.toxics.attributes import choice, whole
-from lab.proxy.toxics.stage import KIB, Holding, Setting
+from lab.proxy.toxics.attributes import choice, integer
+from lab.proxy.toxics.stage import KIB, HoldingStage, StageContext
 
 DISTRIBUTIONS = ("uniform", "normal", "pareto")
 
@@ -15,18 +15,18 @@ class LatencyAttributes:
     """`latency` and `jitter` in ms. The delay is uniform in [L-J, L+J), normal with mean L and
     deviation J, or pareto: never under L, shape 3, with a mean of L+J."""
 
-    latency: int = whole()
-    jitter: int = whole()
+    latency: int = integer()
+    jitter: int = integer()
     distribution: str = choice(DISTRIBUTIONS)
 
 
-class Latency(Holding[LatencyAttributes]):
-    word = "latency"
+class Latency(HoldingStage[LatencyAttributes]):
+    type_name = "latency"
     attributes_type = LatencyAttributes
     capacity = 16 * KIB * KIB  # a delay must not throttle: 160 MB/s fit in 100 ms of flight
 
-    def __init__(self, attributes: LatencyAttributes, setting: Setting) -> None:
-        super().__init__(attributes, setting)
+    def __init__(self, attributes: LatencyAttributes, context: StageContext) -> None:
+        super().__init__(attributes, context)
         self._due_s = 0.0
         self._arrivals: deque[float] = deque()
 
@@ -40,7 +40,7 @@ class Latency(Holding[LatencyAttributes]):
         if len(self.queue) == 1:
             self.wake_at(self._due_s)
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         now_s = self.clock.now_s()
         while self.queue and self.queue[0][1] <= now_s:
             self._arrivals.popleft()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.attributes import integer
 from lab.proxy.toxics.stage import End, Stage
 
 
@@ -10,11 +10,11 @@ from lab.proxy.toxics.stage import End, Stage
 class LimitDataAttributes:
     """`bytes` that pass, counted from when the toxic came to the connection."""
 
-    bytes: int = whole()
+    bytes: int = integer()
 
 
 class LimitData(Stage[LimitDataAttributes]):
-    word = "limit_data"
+    type_name = "limit_data"
     attributes_type = LimitDataAttributes
     _passed = 0
     _closed = False

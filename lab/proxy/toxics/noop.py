@@ -11,7 +11,7 @@ class NoopAttributes:
 
 
 class Noop(Stage[NoopAttributes]):
-    word = "noop"
+    type_name = "noop"
     attributes_type = NoopAttributes
 
     def feed(self, data: bytes, arrived_s: float) -> None:

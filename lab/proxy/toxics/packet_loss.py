@@ -17,7 +17,7 @@ class PacketLossAttributes:
 
 
 class PacketLoss(Stage[PacketLossAttributes]):
-    word = "packet_loss"
+    type_name = "packet_loss"
     attributes_type = PacketLossAttributes
     _lost_last = False
 

@@ -2,24 +2,24 @@
 
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import whole
-from lab.proxy.toxics.stage import End, Holding, Setting
+from lab.proxy.toxics.attributes import integer
+from lab.proxy.toxics.stage import End, HoldingStage, StageContext
 
 
 @dataclass(frozen=True, slots=True)
 class ResetPeerAttributes:
     """`timeout` in ms; `bytes` (ours) pass before the clock starts."""
 
-    timeout: int = whole()
-    bytes: int = whole(ours=True)
+    timeout: int = integer()
+    bytes: int = integer(ours=True)
 
 
-class ResetPeer(Holding[ResetPeerAttributes]):
-    word = "reset_peer"
+class ResetPeer(HoldingStage[ResetPeerAttributes]):
+    type_name = "reset_peer"
     attributes_type = ResetPeerAttributes
 
-    def __init__(self, attributes: ResetPeerAttributes, setting: Setting) -> None:
-        super().__init__(attributes, setting)
+    def __init__(self, attributes: ResetPeerAttributes, context: StageContext) -> None:
+        super().__init__(attributes, context)
         self._passed = 0
         self._started_s: float | None = None
 
@@ -40,12 +40,12 @@ class ResetPeer(Holding[ResetPeerAttributes]):
         self.ending = how
         self._start()
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         self.hit(self.held)
         self.queue.clear()
         self.held = 0
         self.ending = None
-        with_rst = self.opened_under_it or self.deviations.resets_reach_open_connections
+        with_rst = self.present_at_open or self.deviations.resets_reach_open_connections
         self.emit_end(End.RST if with_rst else End.CUT)
 
     def updated(self) -> None:
@@ -59,6 +59,6 @@ class ResetPeer(Holding[ResetPeerAttributes]):
 
     def _schedule(self, started_s: float) -> None:
         if self.attributes.timeout <= 0:
-            self.woken()
+            self.on_timer()
         else:
             self.wake_at(started_s + self.attributes.timeout / 1e3)

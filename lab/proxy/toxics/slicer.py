@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from lab.proxy.toxics.attributes import whole
-from lab.proxy.toxics.stage import Holding, Setting
+from lab.proxy.toxics.attributes import integer
+from lab.proxy.toxics.stage import HoldingStage, StageContext
 
 BATCH = 64  # slices sent before others get their turn
 
@@ -14,17 +14,17 @@ BATCH = 64  # slices sent before others get their turn
 class SlicerAttributes:
     """`average_size` and `size_variation` in bytes, `delay` in us. An average of 0 does not cut."""
 
-    average_size: int = whole()
-    size_variation: int = whole()
-    delay: int = whole()
+    average_size: int = integer()
+    size_variation: int = integer()
+    delay: int = integer()
 
 
-class Slicer(Holding[SlicerAttributes]):
-    word = "slicer"
+class Slicer(HoldingStage[SlicerAttributes]):
+    type_name = "slicer"
     attributes_type = SlicerAttributes
 
-    def __init__(self, attributes: SlicerAttributes, setting: Setting) -> None:
-        super().__init__(attributes, setting)
+    def __init__(self, attributes: SlicerAttributes, context: StageContext) -> None:
+        super().__init__(attributes, context)
         self._due_s = 0.0
         self._cut = 0  # how much of the first chunk has left
         self._sizes: Iterator[int] = iter(())
@@ -35,9 +35,9 @@ class Slicer(Holding[SlicerAttributes]):
         if len(self.queue) == 1:
             self._due_s = max(self._due_s, arrived_s)
             self._aim()
-            self.woken()
+            self.on_timer()
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         for _ in range(BATCH):
             if not self.queue or self._due_s > self.clock.now_s():
                 break

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.attributes import integer
 from lab.proxy.toxics.stage import End, Stage
 
 
@@ -10,11 +10,11 @@ from lab.proxy.toxics.stage import End, Stage
 class SlowCloseAttributes:
     """`delay` in ms."""
 
-    delay: int = whole()
+    delay: int = integer()
 
 
 class SlowClose(Stage[SlowCloseAttributes]):
-    word = "slow_close"
+    type_name = "slow_close"
     attributes_type = SlowCloseAttributes
     _ending: tuple[End, float] | None = None
 
@@ -26,7 +26,7 @@ class SlowClose(Stage[SlowCloseAttributes]):
         self._ending = how, self.clock.now_s()
         self.updated()
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         if self._ending is not None:
             how, self._ending = self._ending[0], None
             self.emit_end(how)
@@ -36,5 +36,5 @@ class SlowClose(Stage[SlowCloseAttributes]):
             self.wake_at(self._ending[1] + self.attributes.delay / 1e3)
 
     def release(self) -> None:
-        self.sleep_on()
-        self.woken()
+        self.cancel_timer()
+        self.on_timer()

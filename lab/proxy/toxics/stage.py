@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from lab.proxy.data_path.timers import Alarm, Clock
+from lab.proxy.data_path.timers import Clock, Timer
 from lab.proxy.deviations import Deviations
 from lab.proxy.toxic_record import Record
 
@@ -33,14 +33,14 @@ class Sink(Protocol):
 
 
 @dataclass(slots=True)
-class Setting:
+class StageContext:
     """What a stage is given: time and chance are passed in."""
 
     clock: Clock
     rng: Random
     record: Record
     deviations: Deviations
-    opened_under_it: bool  # was the toxic there when the connection opened?
+    present_at_open: bool  # was the toxic there when the connection opened?
 
 
 class Stage(ABC, Generic[A]):
@@ -50,24 +50,24 @@ class Stage(ABC, Generic[A]):
     before: count delays from it and stages add up without gathering error.
     """
 
-    word: ClassVar[str]
+    type_name: ClassVar[str]
     attributes_type: ClassVar[type]
     ours: ClassVar[bool] = False  # Toxiproxy does not have it
     capacity: int = 64 * KIB  # bytes held above which the link stops reading
 
-    def __init__(self, attributes: A, setting: Setting) -> None:
+    def __init__(self, attributes: A, context: StageContext) -> None:
         self.attributes = attributes
-        self.clock = setting.clock
-        self.rng = setting.rng
-        self.record = setting.record
-        self.deviations = setting.deviations
-        self.opened_under_it = setting.opened_under_it
+        self.clock = context.clock
+        self.rng = context.rng
+        self.record = context.record
+        self.deviations = context.deviations
+        self.present_at_open = context.present_at_open
         self.next: Sink
         self.held = 0
-        self.touched = False
+        self.affected = False
         # the link's: it may read again once we hold less
         self.on_progress: Callable[[], None] | None = None
-        self._alarm: Alarm | None = None
+        self._timer: Timer | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class Stage(ABC, Generic[A]):
     def release(self) -> None:
         """The toxic goes: let go of everything held, now. Must not wait."""
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         """The instant given to `wake_at` has come."""
 
     def emit(self, data: bytes, arrived_s: float) -> None:
@@ -98,40 +98,40 @@ class Stage(ABC, Generic[A]):
 
     def hit(self, size: int) -> None:
         """Counts one chunk (or close, of size 0) that this toxic changed."""
-        if not self.touched:
-            self.touched = True
+        if not self.affected:
+            self.affected = True
             self.record.affected += 1
         self.record.hit(size)
 
     def wake_at(self, when_s: float) -> None:
-        """Asks for `woken` at a monotonic instant; a stage has one alarm, the last asked for."""
-        self.sleep_on()
+        """Asks for `on_timer` at a monotonic instant; a stage has one timer, the last spec for."""
+        self.cancel_timer()
         if not self._closed:
-            self._alarm = self.clock.at(when_s, self._woken)
+            self._timer = self.clock.at(when_s, self._timer_fired)
 
-    def sleep_on(self) -> None:
-        """Takes the alarm back."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def cancel_timer(self) -> None:
+        """Takes the timer back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self) -> None:
         """The stage is out of use: it may not wake any more."""
         self._closed = True
-        self.sleep_on()
+        self.cancel_timer()
 
-    def _woken(self) -> None:
-        self._alarm = None
-        self.woken()
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.on_timer()
         if self.on_progress is not None:
             self.on_progress()
 
 
-class Holding(Stage[A]):
+class HoldingStage(Stage[A]):
     """A stage that keeps chunks in order for a while, and the end behind them."""
 
-    def __init__(self, attributes: A, setting: Setting) -> None:
-        super().__init__(attributes, setting)
+    def __init__(self, attributes: A, context: StageContext) -> None:
+        super().__init__(attributes, context)
         self.queue: deque[tuple[bytes, float]] = deque()
         self.ending: End | None = None
 
@@ -157,7 +157,7 @@ class Holding(Stage[A]):
             self.emit_end(how)
 
     def release(self) -> None:
-        self.sleep_on()
+        self.cancel_timer()
         while self.queue:
             self.emit(*self.take())
         self.end_if_waiting()

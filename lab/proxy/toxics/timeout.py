@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.proxy.toxics.attributes import whole
+from lab.proxy.toxics.attributes import integer
 from lab.proxy.toxics.stage import End, Stage
 
 
@@ -10,15 +10,15 @@ from lab.proxy.toxics.stage import End, Stage
 class TimeoutAttributes:
     """`timeout` in ms; 0 never closes."""
 
-    timeout: int = whole()
+    timeout: int = integer()
 
 
 class Timeout(Stage[TimeoutAttributes]):
-    word = "timeout"
+    type_name = "timeout"
     attributes_type = TimeoutAttributes
 
     def start(self) -> None:
-        self.sleep_on()
+        self.cancel_timer()
         if self.attributes.timeout > 0:
             self.wake_at(self.clock.now_s() + self.attributes.timeout / 1e3)
 
@@ -29,11 +29,11 @@ class Timeout(Stage[TimeoutAttributes]):
         if not self.deviations.timeout_counts_from_its_start:
             self.start()  # Toxiproxy's clock starts again with each chunk
 
-    def woken(self) -> None:
+    def on_timer(self) -> None:
         self.hit(0)
         self.emit_end(End.CUT)
 
     def release(self) -> None:
-        self.sleep_on()
+        self.cancel_timer()
         # bytes are missing from the stream: nobody may go on reading it
         self.emit_end(End.CUT)

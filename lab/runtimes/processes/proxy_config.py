@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from lab import edges
 from lab.edges import INGRESS, Edge
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.state import Lab, write_private
 from lab.topology import Topology
 
@@ -26,7 +26,15 @@ class Wiring:
     def arguments(self) -> list[str]:
         """The proxy's command line; what it listens on is read anew at each start."""
         port = self._topology.ports(self._lab.port_base)["proxy"]
-        argv = ["--host", edges.HOST, "--port", str(port), "--config", str(self._config), "--tell"]
+        argv = [
+            "--host",
+            edges.HOST,
+            "--port",
+            str(port),
+            "--config",
+            str(self._config),
+            "--log-faults",
+        ]
         if self._lab.proxy_token:
             argv += ["--token-file", str(self._folder / "token")]
         return argv
@@ -40,7 +48,7 @@ class Wiring:
     async def follow(self, instances: Collection[str]) -> None:
         """Edges for new instances, none for those that are gone; nothing else is touched.
 
-        Raises ProxyError, ProxyUnreachable.
+        Raises ProxyError, ProxyUnreachableError.
         """
         if self._edges:
             self.write(instances)

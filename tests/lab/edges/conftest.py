@@ -8,7 +8,7 @@ import pytest
 from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import Control
 from lab.chaos.running_lab import RunningLab
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import MESH, free_port_base
 

@@ -16,7 +16,7 @@ from lab import cli
 from lab.chaos import edges, probes
 from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
 from lab.chaos.running_lab import RunningLab
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import fault_rows
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import wait_until

@@ -12,7 +12,7 @@ from lab.chaos.faults.audit import audit
 from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import Control
 from lab.chaos.running_lab import find_lab
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import left_behind
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import Limit, RequestRows, RequestWatch

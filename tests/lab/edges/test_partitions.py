@@ -10,7 +10,7 @@ import pytest
 from lab.chaos import edges
 from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
 from lab.chaos.faults.partitions import Partition
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import get, wait_until
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lab.edges import all_edges
-from lab.proxy.client.client import ProxyClient, ProxyError, ProxyUnreachable
+from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachableError
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError
@@ -108,7 +108,7 @@ def test_a_killed_proxy_is_back_with_its_edges_and_without_toxics(
     def back() -> bool:
         try:
             return set(client.list()) == set(before)
-        except ProxyUnreachable:
+        except ProxyUnreachableError:
             return False
 
     wait_until(back, "the proxy with its edges")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from typing import Any
 
-from lab.proxy.client.client import ProxyClient
+from lab.proxy.client import ProxyClient
 from lab.topology import PROJECT
 
 ROOT = PROJECT

@@ -72,7 +72,7 @@ def test_a_killed_controller_leaves_nothing_past_the_ttl(
 ) -> None:
     sock = connect(lab.edge(echoing))
     script = (
-        "import sys, time; from lab.proxy.client.client import ProxyClient\n"
+        "import sys, time; from lab.proxy.client import ProxyClient\n"
         f"ProxyClient({lab.api!r}).add('edge', 'latency', {{'latency': 400}}, ttl_s=0.5)\n"
         "print('added', flush=True); time.sleep(60)"
     )

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.proxy.data_path.timers import Alarm
+from lab.proxy.data_path.timers import Timer
 from lab.proxy.deviations import OURS
 from lab.proxy.toxic_record import Record
 from lab.proxy.toxics import REGISTRY
 from lab.proxy.toxics.latency import LatencyAttributes, delay_s
 from lab.proxy.toxics.slicer import SlicerAttributes, slice_sizes
-from lab.proxy.toxics.stage import End, Setting, Stage
+from lab.proxy.toxics.stage import End, Stage, StageContext
 
 LOSSLESS = ("noop", "latency", "bandwidth", "slow_close", "slicer")
 
@@ -26,23 +26,23 @@ class HandClock:
 
     def __init__(self) -> None:
         self._now_s = 0.0
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
     def now_s(self) -> float:
         return self._now_s
 
-    def at(self, when_s: float, run: Callable[[], None]) -> Alarm:
-        alarm = Alarm(when_s, run)
-        heapq.heappush(self._heap, (when_s, next(self._order), alarm))
-        return alarm
+    def at(self, when_s: float, run: Callable[[], None]) -> Timer:
+        timer = Timer(when_s, run)
+        heapq.heappush(self._heap, (when_s, next(self._order), timer))
+        return timer
 
     def wind_to(self, when_s: float) -> None:
         while self._heap and self._heap[0][0] <= when_s:
-            at_s, _, alarm = heapq.heappop(self._heap)
+            at_s, _, timer = heapq.heappop(self._heap)
             self._now_s = max(self._now_s, at_s)
-            if alarm.run is not None:
-                alarm.run()
+            if timer.run is not None:
+                timer.run()
         self._now_s = max(self._now_s, when_s)
 
 
@@ -70,8 +70,8 @@ def stage_of(
     word: str, clock: HandClock, seed: int, **attributes: Any
 ) -> tuple[Stage[Any], Collector]:
     stage_type = REGISTRY[word]
-    setting = Setting(clock, Random(seed), Record(commanded_at=0.0), OURS, True)
-    stage = stage_type(stage_type.attributes_type(**attributes), setting)
+    context = StageContext(clock, Random(seed), Record(commanded_at=0.0), OURS, True)
+    stage = stage_type(stage_type.attributes_type(**attributes), context)
     collector = Collector(clock)
     stage.next = collector
     stage.start()
