@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from chassis.http.auth import ServiceTokens  # noqa: E402
-from lab.chaos.faults.client import Control  # noqa: E402
+from lab.chaos.faults.client import FaultClient  # noqa: E402
 from lab.chaos.running_lab import RunningLab, find_lab  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.runtimes.supervisor.client import ask  # noqa: E402
@@ -144,7 +144,7 @@ def figures(scenario: str, answers: list[Answer], opened_at: float | None) -> di
     return {"opened_after_s": opened_after, **parts, "bounded": bounded, "fast_once_open": fast}
 
 
-async def opening(control: Control, caller: Any, edge: str, until: float) -> float | None:
+async def opening(control: FaultClient, caller: Any, edge: str, until: float) -> float | None:
     """When the caller's breaker was first seen open."""
     while time.perf_counter() < until:
         value = await asyncio.to_thread(control.metric, caller, "breaker_state", edge=edge)
@@ -155,7 +155,7 @@ async def opening(control: Control, caller: Any, edge: str, until: float) -> flo
 
 
 @contextmanager
-def delayed(control: Control, subject: Subject, ttl_s: float) -> Iterator[None]:
+def delayed(control: FaultClient, subject: Subject, ttl_s: float) -> Iterator[None]:
     spec = {
         "kind": "latency",
         "attributes": {"latency_ms": DELAY_MS},
@@ -170,7 +170,7 @@ def delayed(control: Control, subject: Subject, ttl_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def lost(control: Control, subject: Subject, _ttl_s: float) -> Iterator[None]:
+def lost(control: FaultClient, subject: Subject, _ttl_s: float) -> Iterator[None]:
     lab = control.lab.state
     ask(lab, "POST", "/kill", {"target": subject.callee, "signal": "KILL", "restart": False})
     try:
@@ -196,7 +196,7 @@ async def measure(port_base: int, rate: float, seconds: float) -> dict[str, Any]
     report: dict[str, Any] = {}
     for subject in subjects(find_lab(port_base)):
         for scenario, disturbed in (("delayed", delayed), ("lost", lost)):
-            control = Control(find_lab(port_base))
+            control = FaultClient(find_lab(port_base))
             caller = control.targets(subject.caller)[0]
             await well(caller.url, subject)
             with disturbed(control, subject, seconds + 10):

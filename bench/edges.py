@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from lab.chaos.faults.client import Control  # noqa: E402
+from lab.chaos.faults.client import FaultClient  # noqa: E402
 from lab.chaos.probe_customer import Customer  # noqa: E402
 from lab.chaos.running_lab import find_lab  # noqa: E402
 
@@ -139,7 +139,7 @@ def throughput(bases: dict[str, int]) -> dict[str, Any]:
 
 def kills(base: int, count: int) -> dict[str, Any]:
     """A child a kill; it dies the moment its fault is in force."""
-    control = Control(find_lab(base))
+    control = FaultClient(find_lab(base))
     started_s = time.time()
     refused = 0
     for number in range(count):
@@ -168,7 +168,7 @@ def kills(base: int, count: int) -> dict[str, Any]:
     }
 
 
-def command(control: Control, number: int) -> None:
+def command(control: FaultClient, number: int) -> None:
     """In the child; never returns."""
     target, spec = TURN_OF[number % len(TURN_OF)]
     try:

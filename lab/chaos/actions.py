@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import Any
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.probes import Configuration, NotObservedError, configured_lab, customer_of
 from lab.chaos.running_lab import Instance, find_lab
 from lab.runtimes.posix import pids
@@ -46,13 +46,13 @@ def add_fault(
         "seed": seed,
         **({"point": point} if point else {}),
     }
-    placed = Control(configured_lab(configuration)).add_fault(target, spec)
+    placed = FaultClient(configured_lab(configuration)).add_fault(target, spec)
     return [{"target": each.instance.name, **each.view} for each in placed]
 
 
 def clear_faults(target: str | None = None, configuration: Configuration | None = None) -> int:
     """Disarm all faults (of the service or instance); how many there were."""
-    return Control(configured_lab(configuration)).clear(target)
+    return FaultClient(configured_lab(configuration)).clear(target)
 
 
 def kill_instance(
@@ -75,10 +75,10 @@ def kill_instance(
     number = signals.Signals[signal]
     lab = configured_lab(configuration)
     if target in {each.name for each in lab.servers}:
-        return _kill_held(Control(lab), target, number, back_within_s)
-    victim, sagas = _victim(Control(lab), target, when, within_s)
+        return _kill_held(FaultClient(lab), target, number, back_within_s)
+    victim, sagas = _victim(FaultClient(lab), target, when, within_s)
     if lab.state.runtime != "processes":  # its pid is the engine's business
-        row = _kill_held(Control(lab), victim.name, number, back_within_s)
+        row = _kill_held(FaultClient(lab), victim.name, number, back_within_s)
         return {**row, "evidence": {**row["evidence"], "sagas_under_way": sagas}}
     if not pids.same(victim.pid, victim.identity):
         raise NotObservedError(
@@ -98,7 +98,7 @@ def kill_instance(
 
 
 def _kill_held(
-    control: Control, name: str, number: signals.Signals, back_within_s: float | None
+    control: FaultClient, name: str, number: signals.Signals, back_within_s: float | None
 ) -> dict[str, Any]:
     kinds = {signals.SIGKILL: "kill", signals.SIGTERM: "terminate"}
     if number not in kinds:
@@ -110,14 +110,14 @@ def _kill_held(
     return {**now.view, "fault_id": now.view["id"]}
 
 
-def take_away(
+def outage(
     target: str, for_s: float, configuration: Configuration | None = None
 ) -> list[dict[str, Any]]:
     """Kill a service, an instance or a server and keep it down for `for_s` seconds; back when ready.
 
     The supervisor starts it again whatever becomes of us. Answers with the run's fault rows.
     """
-    return _held("away", target, for_s, configuration)
+    return _held("outage", target, for_s, configuration)
 
 
 def pause(
@@ -167,7 +167,7 @@ def _held(
     kind: str, target: str, for_s: float, configuration: Configuration | None
 ) -> list[dict[str, Any]]:
     """A supervisor's fault, waited for until it is over and the processes are ready again."""
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     placed = control.add_fault(target, {"kind": kind, "ttl_s": for_s})
     ids = {each.view["id"] for each in placed}
     commanded_s = min(each.view["commanded_s"] for each in placed)
@@ -183,7 +183,7 @@ def _held(
     ]
 
 
-def await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> None:
+def await_ready(control: FaultClient, names: set[str], within_s: float = BACK_S) -> None:
     """Raises NotObservedError."""
     deadline = time.monotonic() + within_s
     while True:
@@ -197,7 +197,7 @@ def await_ready(control: Control, names: set[str], within_s: float = BACK_S) -> 
 
 
 def _victim(
-    control: Control, target: str, when: str, within_s: float
+    control: FaultClient, target: str, when: str, within_s: float
 ) -> tuple[Instance, float | None]:
     candidates = control.targets(target)
     if when == "now":
@@ -228,7 +228,7 @@ def _back(victim: Instance, port_base: int, within_s: float) -> float:
         lab = find_lab(port_base)
         for instance in lab.instances:
             again = instance.name == victim.name and instance.identity != victim.identity
-            if again and Control(lab).ready(instance):
+            if again and FaultClient(lab).ready(instance):
                 return time.time()
         time.sleep(0.1)
     raise NotObservedError(f"{victim.name} was not ready again within {within_s:g} s")

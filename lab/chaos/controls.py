@@ -14,7 +14,7 @@ from typing import Any
 
 from chaoslib.exceptions import InterruptExecution
 
-from lab.chaos.faults.client import Control, FaultRefused
+from lab.chaos.faults.client import FaultClient, FaultRefused
 from lab.chaos.probes import Configuration, configured_lab
 from lab.chaos.running_lab import StateError
 
@@ -36,7 +36,7 @@ def after_experiment_control(
     context: Context, configuration: Configuration | None = None, **_: Any
 ) -> None:
     try:
-        cleared = Control(configured_lab(configuration)).clear()
+        cleared = FaultClient(configured_lab(configuration)).clear()
     except (StateError, FaultRefused):
         cleared = -1  # nobody to ask: the TTL ends what is left
     _tell("experiment", "end", context, cleared=cleared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.probes import Configuration, configured_lab
 
@@ -29,7 +29,7 @@ def add_toxic(
     """
     scope = {"share": share} | ({"stream": stream} if stream else {})
     spec = {"kind": kind, "attributes": attributes or {}, "scope": scope}
-    placed = Control(configured_lab(configuration)).add_fault(
+    placed = FaultClient(configured_lab(configuration)).add_fault(
         edge, spec | {"ttl_s": ttl_s, "seed": seed}
     )
     return [each.view for each in placed]
@@ -46,11 +46,11 @@ def partition(
     Who is in no group goes on reaching everybody: a partial partition. With `one_way` there are two
     groups, and only what the first says to the second is cut: its requests, and its answers.
     """
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     cut = Partition.of(groups, one_way=one_way)
     return [each.view for each in control.partition(cut, ttl_s)]
 
 
 def heal(edge: str | None = None, configuration: Configuration | None = None) -> int:
     """Take every fault off the edges (that fit); how many there were. Other faults stay."""
-    return Control(configured_lab(configuration)).clear(edge or "*->*")
+    return FaultClient(configured_lab(configuration)).clear(edge or "*->*")

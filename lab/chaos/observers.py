@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from lab.chaos.actions import await_ready
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.probes import Configuration, NotObservedError, configured_lab
 
 # Who watches, in any runtime. The recorder can be slow, but not gone: the run is recorded by it.
@@ -17,14 +17,14 @@ KEPT_ALIVE = ("recorder",)
 def blind(
     kind: str, for_s: float, configuration: Configuration | None = None
 ) -> list[dict[str, Any]]:
-    """`pause` (they accept connections and never answer) or `away` (nobody listens) all at once.
+    """`pause` (they accept connections and never answer) or `outage` (nobody listens) all at once.
 
-    Hits whoever of `WATCHERS` is in the lab; `away` spares the recorder, so that in a lab with
+    Hits whoever of `WATCHERS` is in the lab; `outage` spares the recorder, so that in a lab with
     nobody else it hits nobody. Answers with the run's fault rows, when all are ready again.
     """
-    if kind not in ("pause", "away"):
+    if kind not in ("pause", "outage"):
         raise ValueError(f"kind: {kind!r}; expected pause or away")
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     there = {each.name for each in control.lab.servers}
     targets = [
         name for name in WATCHERS if name in there and (kind == "pause" or name not in KEPT_ALIVE)

@@ -11,7 +11,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.probe_customer import Customer, UnservedError, quantile
 from lab.chaos.resilience import PolicyClient
@@ -103,7 +103,7 @@ def latency_ms(
 
 def breaker_state(edge: str, configuration: Configuration | None = None) -> str:
     """closed, half_open or open: the worst of the caller's instances. `edge`: "payments->bank"."""
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     seen = [
         value
         for instance in control.targets(_caller(edge))
@@ -129,7 +129,7 @@ def breaker_becomes(
 
 def all_ready(service: str | None = None, configuration: Configuration | None = None) -> bool:
     """Whether every instance (of the service) answers /ready with 200."""
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     return all(control.ready(instance) for instance in control.targets(service))
 
 
@@ -146,7 +146,7 @@ def fault_effective(
     target: str | None = None, kind: str | None = None, configuration: Configuration | None = None
 ) -> bool:
     """Whether an armed fault (of that kind, at that service or instance) has hit something."""
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     return any(
         placed.view["hits"] > 0
         for placed in control.faults(target)
@@ -156,14 +156,14 @@ def fault_effective(
 
 def no_faults(configuration: Configuration | None = None) -> bool:
     """Whether nothing is armed anywhere."""
-    return not Control(configured_lab(configuration)).faults()
+    return not FaultClient(configured_lab(configuration)).faults()
 
 
 def faults_end(
     target: str | None = None, within_s: float = 60, configuration: Configuration | None = None
 ) -> float:
     """Seconds until nothing was armed any more (there); raises after `within_s`."""
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
     return _until(lambda: not control.faults(target), within_s, "a fault is still armed")
 
 
@@ -192,7 +192,7 @@ def metric_becomes(
         raise ValueError("metric_becomes: one of at_least and at_most is required")
     low = -math.inf if at_least is None else at_least
     high = math.inf if at_most is None else at_most
-    control = Control(configured_lab(configuration))
+    control = FaultClient(configured_lab(configuration))
 
     def in_range() -> bool:
         told = [control.metric(instance, name) for instance in control.targets(target)]
@@ -204,7 +204,7 @@ def metric_becomes(
 def clock_off_s(target: str, configuration: Configuration | None = None) -> float:
     """By how many seconds an instance's clock is ahead of this machine's (the first of a service)."""
     lab = configured_lab(configuration)
-    instance = Control(lab).targets(target)[0]
+    instance = FaultClient(lab).targets(target)[0]
     asked = time.time()
     reply = exchange("GET", f"{instance.url}/_lab/time", token=lab.token)
     if reply.status != 200:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.faults.client import Control, Placed
+from lab.chaos.faults.client import FaultClient, Placed
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.running_lab import find_lab
 from lab.commands.run import PortBase
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
             _document(as_json)
             return
         with clear_exits(cannot=FAILED):
-            control = Control(find_lab(port_base))
+            control = FaultClient(find_lab(port_base))
             placed = control.history(target) if history else control.faults(target)
         _show(placed, as_json, "no faults are armed")
 
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
             **({"point": point} if point else {}),
         }
         with clear_exits(cannot=FAILED):
-            placed = Control(find_lab(port_base)).add_fault(target, spec)
+            placed = FaultClient(find_lab(port_base)).add_fault(target, spec)
         _show(placed, as_json, "nothing to arm it on")
 
     @faults.command("partition")
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
         """Cut groups of services and servers off from each other, on every edge between them."""
         with clear_exits(cannot=FAILED):
             cut = Partition.of([group.split(",") for group in groups], one_way=one_way)
-            placed = Control(find_lab(port_base)).partition(cut, ttl)
+            placed = FaultClient(find_lab(port_base)).partition(cut, ttl)
         _show(placed, as_json, "nothing was cut")
 
     @faults.command("clear")
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Disarm all faults, or those of one target."""
         with clear_exits(cannot=FAILED):
-            removed = Control(find_lab(port_base)).clear(target)
+            removed = FaultClient(find_lab(port_base)).clear(target)
         typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
 
     @faults.command("audit")
@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
         from lab.chaos.faults.audit import audit
 
         with clear_exits(cannot=FAILED):
-            audited = audit(Control(find_lab(port_base)), target)
+            audited = audit(FaultClient(find_lab(port_base)), target)
         clean = bool(audited) and not any(each.left for each in audited)
         if as_json:
             instances = [asdict(each) for each in audited]

@@ -28,7 +28,7 @@ KINDS = {
     "terminate": ProcessKind(
         signal.SIGTERM, False, "SIGTERM: it ends in good order, and starts again as after a crash"
     ),
-    "away": ProcessKind(
+    "outage": ProcessKind(
         signal.SIGKILL, True, "SIGKILL, and it stays down until the TTL; then it starts again"
     ),
     "pause": ProcessKind(
@@ -67,7 +67,7 @@ def page() -> Iterator[str]:
     yield ""
     yield "```"
     yield "lab faults add postgres pause --ttl 5"
-    yield "lab faults add notifications away --ttl 20"
+    yield "lab faults add notifications outage --ttl 20"
     yield "lab faults add orders-1 kill"
     yield "lab faults add payments-1 cpu_limit cpus=0.1 --ttl 20"
     yield "```"

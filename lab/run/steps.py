@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import archive
 from lab.chaos.faults.clear_all import disarm
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.load.profiles import Profile
 from lab.run.children.chaos_process import ChaosProcess
@@ -101,5 +101,5 @@ class LabSteps:
         return find_lab(self._port_base)
 
     @property
-    def _control(self) -> Control:
-        return Control(self._lab)
+    def _control(self) -> FaultClient:
+        return FaultClient(self._lab)

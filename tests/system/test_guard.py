@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.chaos.faults.clear_all import disarm
-from lab.chaos.faults.client import Control, FaultRefused
+from lab.chaos.faults.client import FaultClient, FaultRefused
 from lab.chaos.running_lab import find_lab
 from lab.run.evidence.fault_rows import left_behind
 from lab.run.progress import SilentReporter
@@ -33,25 +33,25 @@ def how_long(do: Callable[[], object]) -> float:
 
 
 def test_every_fault_on_the_shop_is_off_within_a_second(lab: ProcessesRuntime) -> None:
-    control = Control(find_lab(lab.port_base))
+    control = FaultClient(find_lab(lab.port_base))
     for target, spec in ARMED:
         control.add_fault(target, spec | {"ttl_s": TTL_S})
-    pace_s = how_long(Control(find_lab(lab.port_base)).faults)
+    pace_s = how_long(FaultClient(find_lab(lab.port_base)).faults)
     asked_s = time.time()
     done = disarm(find_lab(lab.port_base))
     assert done.problems == []
     wait_until(lambda: lab.status()["ready"], "all ready again")
-    gone = [each.view for each in Control(find_lab(lab.port_base)).history()]
+    gone = [each.view for each in FaultClient(find_lab(lab.port_base)).history()]
     gone = [each for each in gone if each["removed_s"] and each["removed_s"] >= asked_s]
     assert len(gone) == 6, "five faults, one of them on two instances"
     # a second, and what this machine takes now to ask each of them once
     assert max(each["removed_s"] for each in gone) - asked_s <= 1.0 + pace_s
-    assert left_behind(lambda: Control(find_lab(lab.port_base))) == []
+    assert left_behind(lambda: FaultClient(find_lab(lab.port_base))) == []
 
 
 def test_a_crash_loop_is_ended_also_while_its_instance_is_down(lab: ProcessesRuntime) -> None:
     """Its next start would put it in force again from the file that is kept for it."""
-    control = Control(find_lab(lab.port_base))
+    control = FaultClient(find_lab(lab.port_base))
     spec = {"kind": "crash_loop", "attributes": {"after_s": 0.1}, "ttl_s": TTL_S}
     control.add_fault("inventory", spec)
     wait_until(lambda: process(lab, "inventory-1")["state"] == "backoff", "its first crash")
@@ -66,7 +66,7 @@ def test_a_crash_loop_is_ended_also_while_its_instance_is_down(lab: ProcessesRun
 def test_a_fault_on_a_service_that_is_down_says_so(lab: ProcessesRuntime) -> None:
     lab.kill("inventory", restart=False)
     wait_until(lambda: process(lab, "inventory-1")["state"] == "stopped", "stopped")
-    control = Control(find_lab(lab.port_base))
+    control = FaultClient(find_lab(lab.port_base))
     for kind in ("noop", "pause"):
         with pytest.raises(FaultRefused, match=r"inventory-1 is not running.*lab status"):
             control.add_fault("inventory", {"kind": kind, "ttl_s": 5})

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.http_client import NoReply, Reply, exchange
 from lab.chaos.probe_customer import CARD, EMAIL, PASSWORD
 from lab.chaos.running_lab import RunningLab
@@ -129,7 +129,7 @@ def test_the_same_key_places_one_order_and_gets_one_answer(shopper: Shopper) -> 
 def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_confirms(
     lab: ProcessesRuntime, shopper: Shopper
 ) -> None:
-    control = Control(RunningLab(lab.lab))
+    control = FaultClient(RunningLab(lab.lab))
     spec = {
         "kind": "crash", "point": "failpoint", "ttl_s": 30,
         "scope": {"failpoint": "orders.after_capture_payment", "first_n": 1},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.chaos import actions
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.http_client import Reply, exchange
 from lab.chaos.probe_customer import Customer
 from lab.chaos.resilience import PolicyClient
@@ -47,7 +47,7 @@ def page(lab: ProcessesRuntime, sku: str, **headers: str) -> Reply:
 
 def test_one_slow_instance_of_two_is_left_out_and_taken_back(lab: ProcessesRuntime) -> None:
     running = RunningLab(lab.lab)
-    control, policies = Control(running), PolicyClient(running)
+    control, policies = FaultClient(running), PolicyClient(running)
     customer = Customer(ingress(lab))
     gateways = {each.name for each in control.targets("gateway")}
 
@@ -140,7 +140,7 @@ def test_orders_do_without_notifications(lab: ProcessesRuntime) -> None:
 
 
 def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntime) -> None:
-    control = Control(RunningLab(lab.lab))
+    control = FaultClient(RunningLab(lab.lab))
     spec = {"kind": "latency", "attributes": {"latency_ms": 1500}, "point": "inbound"}
     control.add_fault("products", {**spec, "scope": {"route": "/products/"}, "ttl_s": 30})
     try:
@@ -154,8 +154,8 @@ def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntim
 
 
 def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRuntime) -> None:
-    (row,) = actions.take_away("users", 1.5, {"port_base": lab.port_base})
-    assert (row["kind"], row["target"], row["hits"]) == ("away", "users-1", 1)
+    (row,) = actions.outage("users", 1.5, {"port_base": lab.port_base})
+    assert (row["kind"], row["target"], row["hits"]) == ("outage", "users-1", 1)
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
     assert row["removed_s"] - row["commanded_s"] >= 1.5
     assert lab.status()["ready"]
@@ -164,7 +164,7 @@ def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRun
 def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
     lab: ProcessesRuntime,
 ) -> None:
-    control = Control(find_lab(lab.port_base))
+    control = FaultClient(find_lab(lab.port_base))
     (slow,) = control.add_fault("users", {"kind": "noop", "point": "inbound", "ttl_s": 60})
     try:
         actions.pause("users", 0.5, {"port_base": lab.port_base})
@@ -173,7 +173,7 @@ def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
         control.clear("users")
 
 
-@pytest.mark.parametrize("action", [actions.take_away, actions.pause])
+@pytest.mark.parametrize("action", [actions.outage, actions.pause])
 def test_an_interruption_leaves_nothing_away_or_paused(
     lab: ProcessesRuntime, action: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 from lab.analysis.verdict.validity import ON_TIME
 from lab.archive import Run
 from lab.chaos.experiment.loader import find_experiment
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 from lab.topology import PROJECT
 
@@ -81,5 +81,5 @@ def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str, t
     names = [phase["name"] for phase in run.info["phases"]]
     assert names == ["warmup", "before", "method", "recovery", "after", "drain"]
     assert run.info["residue"] == []
-    assert Control(find_lab(lab.port_base)).faults() == []
+    assert FaultClient(find_lab(lab.port_base)).faults() == []
     assert (run.path / "report.html").is_file()

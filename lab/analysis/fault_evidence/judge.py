@@ -13,7 +13,7 @@ from lab.archive import Run
 
 REMOVAL_GRACE_S = 1.0  # a fault may outlive its TTL by that much, the injector's promise
 LASTING = frozenset(
-    {"crash", "crash_loop", "kill", "stop", "terminate", "away"}
+    {"crash", "crash_loop", "kill", "stop", "terminate", "outage"}
 )  # over at once: nothing to remove
 # Where a delay is a part of a call, and where it is beside all calls: there the injector's hits must do.
 WITHIN = frozenset({"database", "cache"})

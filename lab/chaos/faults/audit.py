@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.edge_faults import is_edge
 from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import Instance
@@ -26,7 +26,7 @@ class Audited:
     seen: dict[str, Any] = field(default_factory=dict)
 
 
-def audit(control: Control, target: str | None = None) -> list[Audited]:
+def audit(control: FaultClient, target: str | None = None) -> list[Audited]:
     """Faults, limits, child processes, clock, ballast of each instance; stopped processes and faults of servers;
     what is on the edges. Raises UnknownTarget, FaultRefused.
     """
@@ -40,17 +40,17 @@ def audit(control: Control, target: str | None = None) -> list[Audited]:
     return audited
 
 
-def _edges(control: Control, target: str) -> Audited:
+def _edges(control: FaultClient, target: str) -> Audited:
     armed = control.faults(target)
     return Audited(target, [f"{each.view['id']} is in force" for each in armed])
 
 
-def _server(control: Control, server: Instance) -> Audited:
+def _server(control: FaultClient, server: Instance) -> Audited:
     held = [f"{each.view['id']} is in force" for each in control.faults(server.name)]
     return Audited(server.name, [*held, *_from_outside(control, server, {})])
 
 
-def _audit(control: Control, instance: Instance) -> Audited:
+def _audit(control: FaultClient, instance: Instance) -> Audited:
     audited = Audited(instance.name)
     try:
         reply = exchange(
@@ -71,7 +71,7 @@ def _audit(control: Control, instance: Instance) -> Audited:
     return audited
 
 
-def _from_outside(control: Control, instance: Instance, told: dict[str, Any]) -> list[str]:
+def _from_outside(control: FaultClient, instance: Instance, told: dict[str, Any]) -> list[str]:
     """What the system says, or of a container what its engine does: all else is the container's own."""
     if control.lab.state.runtime == "processes":
         return _of_process(instance.pid, told, children=bool(instance.service))

@@ -16,7 +16,7 @@ from lab.chaos.running_lab import Instance, RunningLab
 from lab.fault_kinds.processes import KINDS
 from lab.runtimes.posix import pids
 
-__all__ = ["Control", "FaultRefused", "Placed", "UnknownTarget"]
+__all__ = ["FaultClient", "FaultRefused", "Placed", "UnknownTarget"]
 
 SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -30,7 +30,7 @@ class Placed:
     view: dict[str, Any]
 
 
-class Control:
+class FaultClient:
     """Talks to every instance's lab controls (docs/architecture.md) with the lab's token."""
 
     def __init__(self, lab: RunningLab) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.chaos.faults.audit import UNPROVEN, audit
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.load.row_file import RowFile
 
 PROVEN_S = 5.0
@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def fault_rows(control: Control, journal: Path, since_s: float) -> list[dict[str, Any]]:
+def fault_rows(control: FaultClient, journal: Path, since_s: float) -> list[dict[str, Any]]:
     """Rows of docs/archive.md: from the instances' own history, kills from the journal."""
     rows = [
         {
@@ -45,7 +45,7 @@ def write_fault_rows(run_dir: Path, rows: list[dict[str, Any]]) -> None:
         file.close()
 
 
-def left_behind(look: Callable[[], Control]) -> list[str]:
+def left_behind(look: Callable[[], FaultClient]) -> list[str]:
     """What the whole audit finds, as "what on whom": faults, limits, children, stopped processes, ...
 
     `look` gives the lab as it is now: an instance that is starting again has PROVEN_S to be heard.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 
 # Work that is under way, by the service that tells it. A service that does not tell a gauge at all is
 # not at rest: what is not known must not pass for zero.
@@ -33,7 +33,7 @@ class Quiescence:
         return asdict(self)
 
 
-def under_way(control: Control) -> dict[str, float | None]:
+def under_way(control: FaultClient) -> dict[str, float | None]:
     """What is not at rest now."""
     busy: dict[str, float | None] = {}
     for instance in control.lab.instances:

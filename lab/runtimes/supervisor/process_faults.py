@@ -123,7 +123,7 @@ class ProcessFaults:
             await self._hold(fault)
             return
         fault.evidence = {"pid": pid, "signal": number.name}
-        keeper.send(number, restart=fault.kind != "away")
+        keeper.send(number, restart=fault.kind != "outage")
         if fault.kind == "pause":
             in_force = await _until(keeper.stands_still)
         else:
@@ -171,7 +171,7 @@ class ProcessFaults:
         if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
             fault.evidence["stopped_until_the_end"] = keeper.stands_still()
             keeper.send(signal.SIGCONT, restart=True)
-        elif fault.kind == "away":
+        elif fault.kind == "outage":
             keeper.start()
             self._spawn(self._when_ready(fault))
         fault.removed_s = time.time()

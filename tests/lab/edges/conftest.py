@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab.chaos.faults.clear_all import disarm
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
@@ -27,7 +27,7 @@ def session_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes
 
 
 @pytest.fixture
-def mesh(session_mesh: ProcessesRuntime, control: Control) -> ProcessesRuntime:
+def mesh(session_mesh: ProcessesRuntime, control: FaultClient) -> ProcessesRuntime:
     """Up and without faults; `lab` commands and actions find it."""
     return session_mesh
 
@@ -40,7 +40,7 @@ def client(session_mesh: ProcessesRuntime) -> ProxyClient:
 
 
 @pytest.fixture
-def control(session_mesh: ProcessesRuntime) -> Iterator[Control]:
+def control(session_mesh: ProcessesRuntime) -> Iterator[FaultClient]:
     """The lab's hand on it; whatever a test leaves is taken off."""
-    yield Control(RunningLab(session_mesh.lab))
+    yield FaultClient(RunningLab(session_mesh.lab))
     assert disarm(RunningLab(session_mesh.lab)).problems == []

@@ -14,7 +14,7 @@ import pytest
 
 from lab import cli
 from lab.chaos import edges, probes
-from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import fault_rows
@@ -43,7 +43,7 @@ def asked_s(client: ProxyClient, edge: str) -> float:
 
 
 def test_latency_hits_one_caller_and_not_another_of_the_same_callee(
-    control: Control, client: ProxyClient
+    control: FaultClient, client: ProxyClient
 ) -> None:
     (placed,) = control.add_fault(
         "a->b-1", {"kind": "latency", "attributes": {"latency_ms": 300}, "ttl_s": 20}
@@ -59,7 +59,7 @@ def test_latency_hits_one_caller_and_not_another_of_the_same_callee(
     assert asked_s(client, "a->b-1") < 0.3
 
 
-def test_a_service_or_stars_mean_every_edge_that_fits(control: Control) -> None:
+def test_a_service_or_stars_mean_every_edge_that_fits(control: FaultClient) -> None:
     def hit(target: str) -> set[str]:
         placed = control.add_fault(target, {"kind": "noop", "ttl_s": 20})
         return {each.instance.name for each in placed}
@@ -70,7 +70,7 @@ def test_a_service_or_stars_mean_every_edge_that_fits(control: Control) -> None:
     assert control.clear() == 1 + 3 + 6
 
 
-def test_down_refuses_and_comes_up_by_itself(control: Control, client: ProxyClient) -> None:
+def test_down_refuses_and_comes_up_by_itself(control: FaultClient, client: ProxyClient) -> None:
     with caller(client, "a->b-1") as open_before:
         control.add_fault("a->b-1", {"kind": "down", "ttl_s": 0.6})
         assert open_before.recv(10) == b""
@@ -83,7 +83,7 @@ def test_down_refuses_and_comes_up_by_itself(control: Control, client: ProxyClie
 
 
 def test_a_black_hole_is_a_read_timeout_not_a_refusal(
-    control: Control, client: ProxyClient
+    control: FaultClient, client: ProxyClient
 ) -> None:
     control.add_fault("a->b-1", {"kind": "blackhole", "ttl_s": 20})
     with caller(client, "a->b-1", timeout_s=0.3) as sock:
@@ -95,7 +95,7 @@ def test_a_black_hole_is_a_read_timeout_not_a_refusal(
     assert seen.view["scope"] == {"stream": "both"}
 
 
-def test_a_reset_reaches_an_open_connection(control: Control, client: ProxyClient) -> None:
+def test_a_reset_reaches_an_open_connection(control: FaultClient, client: ProxyClient) -> None:
     with caller(client, "a->b-1") as sock:
         control.add_fault("a->b-1", {"kind": "reset_peer", "ttl_s": 20})
         sock.sendall(QUESTION)
@@ -105,7 +105,7 @@ def test_a_reset_reaches_an_open_connection(control: Control, client: ProxyClien
 
 @pytest.mark.parametrize("when_full", ["queue", "refuse"])
 def test_beyond_its_cap_an_edge_queues_or_refuses(
-    control: Control, client: ProxyClient, when_full: str
+    control: FaultClient, client: ProxyClient, when_full: str
 ) -> None:
     attributes = {"connections": 1, "when_full": when_full}
     control.add_fault("a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 20})
@@ -136,7 +136,7 @@ def test_beyond_its_cap_an_edge_queues_or_refuses(
 
 
 def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
-    mesh: ProcessesRuntime, control: Control
+    mesh: ProcessesRuntime, control: FaultClient
 ) -> None:
     """The commander dies by SIGKILL in the moment the fault is in force; 30 times."""
     ttl_s, kills = 1.0, 30
@@ -161,7 +161,7 @@ def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
 
 
 def test_rows_of_the_archive_come_from_the_proxys_own_counters(
-    control: Control, client: ProxyClient, tmp_path: Path
+    control: FaultClient, client: ProxyClient, tmp_path: Path
 ) -> None:
     since_s = time.time()
     edges.add_toxic("a->b", "latency", 30, attributes={"latency_ms": 20})
@@ -198,14 +198,14 @@ def test_rows_of_the_archive_come_from_the_proxys_own_counters(
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
-    control: Control, target: str, spec: dict[str, object], why: str
+    control: FaultClient, target: str, spec: dict[str, object], why: str
 ) -> None:
     with pytest.raises((FaultRefused, UnknownTarget), match=why):
         control.add_fault(target, {"ttl_s": 5, **spec})
     assert control.faults() == []
 
 
-def test_on_an_edge_that_is_down_nothing_else_is_armed(control: Control) -> None:
+def test_on_an_edge_that_is_down_nothing_else_is_armed(control: FaultClient) -> None:
     control.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
     for kind in ("down", "latency"):
         spec = {"kind": kind, "ttl_s": 5}
@@ -218,7 +218,7 @@ def test_on_an_edge_that_is_down_nothing_else_is_armed(control: Control) -> None
 def test_a_lab_that_is_not_proxied_says_how_to_get_one(mesh: ProcessesRuntime) -> None:
     state = mesh.lab
     del state.addresses["proxy"]
-    direct = Control(RunningLab(state))
+    direct = FaultClient(RunningLab(state))
     with pytest.raises(FaultRefused, match="lab up --proxied"):
         direct.add_fault("a->b", {"kind": "noop", "ttl_s": 1})
 
@@ -236,7 +236,7 @@ def lab(
 
 
 def test_the_command_line_adds_lists_and_clears_on_edges(
-    lab: Callable[..., tuple[int, str]], control: Control
+    lab: Callable[..., tuple[int, str]], control: FaultClient
 ) -> None:
     code, said = lab("add", "a->b", "latency", "latency_ms=5", "--ttl", "30", "--json")
     assert code == 0
@@ -259,8 +259,8 @@ def test_an_edge_without_quotes_is_recognised(lab: Callable[..., tuple[int, str]
     assert "in quotes" in said
 
 
-def test_a_hung_proxy_is_not_silently_clean(mesh: ProcessesRuntime, control: Control) -> None:
+def test_a_hung_proxy_is_not_silently_clean(mesh: ProcessesRuntime, control: FaultClient) -> None:
     state = mesh.lab
     state.addresses["proxy"] = "http://127.0.0.1:9"
     with pytest.raises(FaultRefused, match="the fault proxy does not answer"):
-        Control(RunningLab(state)).faults()
+        FaultClient(RunningLab(state)).faults()

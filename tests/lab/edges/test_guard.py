@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.chaos.faults.audit import audit
 from lab.chaos.faults.clear_all import disarm
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import left_behind
@@ -22,13 +22,13 @@ from tests.lab.runtimes.labs import wait_until
 TOOLKIT = """
 import signal
 from lab.chaos import edges
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 edges.add_toxic('a->b', 'latency', 60, {'latency_ms': 9})
 edges.add_toxic('c->d', 'down', 60)
 edges.partition([['a'], ['c', 'nats']], 60)
-Control(find_lab()).add_fault('d-1', {'kind': 'pause', 'ttl_s': 60})
-Control(find_lab()).add_fault('b-1', {'kind': 'away', 'ttl_s': 60})
+FaultClient(find_lab()).add_fault('d-1', {'kind': 'pause', 'ttl_s': 60})
+FaultClient(find_lab()).add_fault('b-1', {'kind': 'outage', 'ttl_s': 60})
 print('armed', flush=True)
 signal.pause()
 """
@@ -45,7 +45,7 @@ def failing(path: Path) -> float:
 
 
 def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit_is_dead(
-    mesh: ProcessesRuntime, control: Control, tmp_path: Path
+    mesh: ProcessesRuntime, control: FaultClient, tmp_path: Path
 ) -> None:
     requests = tmp_path / "requests.ndjson"
     requests.touch()
@@ -55,7 +55,7 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
         assert toolkit.stdout is not None
         assert toolkit.stdout.readline() == b"armed\n"
         assert len(control.faults()) == 7
-        assert left_behind(lambda: Control(find_lab())), "an audit sees them"
+        assert left_behind(lambda: FaultClient(find_lab())), "an audit sees them"
     finally:
         toolkit.kill()
         toolkit.communicate()
@@ -81,11 +81,11 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
         assert view["removed_s"] is not None, view
         assert view["removed_s"] - passed_s <= 1.0 + pace_s, view
     wait_until(lambda: mesh.status()["ready"], "all ready again")
-    assert left_behind(lambda: Control(find_lab())) == []
+    assert left_behind(lambda: FaultClient(find_lab())) == []
 
 
 def test_an_audit_of_a_whole_lab_looks_at_edges_and_servers_too(
-    mesh: ProcessesRuntime, control: Control, client: ProxyClient
+    mesh: ProcessesRuntime, control: FaultClient, client: ProxyClient
 ) -> None:
     assert {each.name for each in audit(control)} >= {"a-1", "d-1", "postgres", "nginx", "*->*"}
     assert not any(each.left for each in audit(control))

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from lab.chaos import edges
-from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.faults.partitions import Partition
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
@@ -59,7 +59,7 @@ def matrix(mesh: ProcessesRuntime, client: ProxyClient) -> dict[tuple[str, str],
 )
 def test_the_probed_matrix_is_the_one_that_was_asked_for(
     mesh: ProcessesRuntime,
-    control: Control,
+    control: FaultClient,
     client: ProxyClient,
     groups: list[list[str]],
     one_way: bool,
@@ -95,7 +95,7 @@ def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
     wait_until(lambda: word in heard(mesh, "b"), "the late request")
 
 
-def test_servers_and_the_ingress_may_be_cut_off_too(control: Control) -> None:
+def test_servers_and_the_ingress_may_be_cut_off_too(control: FaultClient) -> None:
     edges.partition([["a"], ["postgres", "nats"]], ttl_s=30)
     assert {each.view["target"] for each in control.faults()} == {"a->postgres", "a->nats"}
     edges.heal()
@@ -116,7 +116,7 @@ def test_servers_and_the_ingress_may_be_cut_off_too(control: Control) -> None:
     ],
 )
 def test_a_partition_that_makes_no_sense_is_refused(
-    control: Control, groups: list[list[str]], one_way: bool, why: str
+    control: FaultClient, groups: list[list[str]], one_way: bool, why: str
 ) -> None:
     with pytest.raises((FaultRefused, UnknownTarget), match=why):
         edges.partition(groups, ttl_s=5, one_way=one_way)

@@ -15,8 +15,8 @@ PAUSE = {
     "effective_s": 10.1, "removed_s": 20.0, "ttl_s": 10.0, "hits": 1,
     "evidence": {"pid": 7, "signal": "SIGSTOP", "stopped_until_the_end": True},
 }  # fmt: skip
-AWAY = PAUSE | {
-    "kind": "away",
+OUTAGE = PAUSE | {
+    "kind": "outage",
     "target": "postgres",
     "evidence": {"pid": 7, "signal": "SIGKILL", "exit": -9, "back_s": 11.5},
 }
@@ -59,12 +59,12 @@ def test_a_pause_that_somebody_else_ended_is_a_mismatch(tiny: Callable[..., Run]
 
 
 def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
-    [judged] = judge_faults(tiny(info=INFO, faults=[AWAY]))
+    [judged] = judge_faults(tiny(info=INFO, faults=[OUTAGE]))
     assert (judged.status, judged.why) == (
         "confirmed",
         "pid 7 ended with -9, ready again after 11.5 s",
     )
-    unseen = AWAY | {"evidence": {"pid": 7, "signal": "SIGKILL"}}
+    unseen = OUTAGE | {"evidence": {"pid": 7, "signal": "SIGKILL"}}
     [judged] = judge_faults(tiny(info=INFO, faults=[unseen]))
     assert judged.status == "inconclusive"
 

@@ -20,7 +20,7 @@ from chassis.faults import Injector
 from chassis.faults.residue import Baseline
 from chassis.http.problems import install
 from lab.chaos import actions, probes
-from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import NoLab, RunningLab, find_lab
 from lab.run.evidence.fault_rows import fault_rows, left_behind
@@ -85,11 +85,11 @@ def state(bank: Bank, tmp_path, monkeypatch) -> Lab:
 
 
 @pytest.fixture
-def control(state: Lab) -> Control:
-    return Control(RunningLab(state))
+def control(state: Lab) -> FaultClient:
+    return FaultClient(RunningLab(state))
 
 
-def test_an_armed_fault_is_listed_cleared_and_remembered(control: Control):
+def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient):
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert [placed.view["kind"] for placed in control.faults()] == ["latency"]
     armed = f"fault {control.faults()[0].view['id']} (latency) on bank-1"
@@ -102,7 +102,7 @@ def test_an_armed_fault_is_listed_cleared_and_remembered(control: Control):
 
 
 def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
-    control: Control, monkeypatch: pytest.MonkeyPatch
+    control: FaultClient, monkeypatch: pytest.MonkeyPatch
 ):
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     down = iter([NoReply("refused")])
@@ -117,7 +117,7 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
 
 
 def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
-    control: Control, bank: Bank, monkeypatch: pytest.MonkeyPatch
+    control: FaultClient, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(control, "ready", lambda _instance: True)
     bank.stop()
@@ -125,7 +125,7 @@ def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
         control.faults("bank")
 
 
-def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: Control, tmp_path):
+def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: FaultClient, tmp_path):
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     journal = tmp_path / "journal.json"
     (row,) = fault_rows(control, journal, since_s=0.0)
@@ -133,7 +133,7 @@ def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: Control, tmp
     assert fault_rows(control, journal, since_s=time.time() + 1) == []
 
 
-def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: Control, tmp_path):
+def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: FaultClient, tmp_path):
     journal = tmp_path / "journal.json"
     journal.write_text(
         '{"run": [{"output": 3.5}, {"output": {"fault_id": "kill-1", "target": "orders-1",'
@@ -143,32 +143,32 @@ def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: Control, tmp_path)
     assert (row["fault_id"], row["status"]) == ("kill-1", "confirmed")
 
 
-def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: Control):
+def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient):
     actions.add_fault("bank", "latency", ttl_s=0.3, attributes={"latency_ms": 1})
     assert not probes.no_faults()
     assert 0 < probes.faults_end("bank", within_s=5) < 5
     assert probes.no_faults()
 
 
-def test_what_the_instance_refuses_is_told_with_its_reason(control: Control):
+def test_what_the_instance_refuses_is_told_with_its_reason(control: FaultClient):
     with pytest.raises(FaultRefused, match=r"bank-1 refused .* 400 .*latency_ms"):
         control.add_fault("bank", {**LATENCY, "attributes": {"latency_ms": -1}, "ttl_s": 1})
     assert control.faults() == []
 
 
-def test_of_two_instances_both_are_armed_or_none(control: Control, state: Lab):
+def test_of_two_instances_both_are_armed_or_none(control: FaultClient, state: Lab):
     state.instances.append(Entry("bank-2", 0, "", "bank", "http://127.0.0.1:1"))
     with pytest.raises(FaultRefused, match="bank-2 does not answer"):
         control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert control.faults("bank-1") == []
 
 
-def test_a_wrong_token_never_reads_as_no_faults(control: Control, state: Lab):
+def test_a_wrong_token_never_reads_as_no_faults(control: FaultClient, state: Lab):
     with pytest.raises(FaultRefused, match="401"):
-        Control(RunningLab(replace(state, token="wrong"))).faults()
+        FaultClient(RunningLab(replace(state, token="wrong"))).faults()
 
 
-def test_an_unknown_target_is_answered_with_the_nearest(control: Control):
+def test_an_unknown_target_is_answered_with_the_nearest(control: FaultClient):
     with pytest.raises(UnknownTarget, match=r"Did you mean bank\?"):
         control.targets("bnk")
 

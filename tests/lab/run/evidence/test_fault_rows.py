@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from lab.chaos.faults.client import Control
+from lab.chaos.faults.client import FaultClient
 from lab.run.evidence.fault_rows import fault_rows
 
 
@@ -23,6 +23,6 @@ def test_an_action_may_answer_with_one_fault_or_with_several(tmp_path: Path) -> 
     journal = tmp_path / "journal.json"
     outputs = [row("a"), [row("b"), row("c")], True, [{"target": "x", "id": "armed"}], None, [1]]
     journal.write_text(json.dumps({"run": [{"output": each} for each in outputs]}))
-    rows = fault_rows(cast(Control, Quiet()), journal, 0.0)
+    rows = fault_rows(cast(FaultClient, Quiet()), journal, 0.0)
     assert [each["fault_id"] for each in rows] == ["a", "b", "c"]
     assert {each["status"] for each in rows} == {"confirmed"}

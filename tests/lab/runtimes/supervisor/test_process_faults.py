@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lab.chaos import actions, probes
-from lab.chaos.faults.client import Control, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import PROJECT
@@ -23,10 +23,10 @@ SERVERS = ("postgres", "valkey", "nats")
 
 
 @pytest.fixture
-def control(stub_lab: ProcessesRuntime, monkeypatch: pytest.MonkeyPatch) -> Control:
+def control(stub_lab: ProcessesRuntime, monkeypatch: pytest.MonkeyPatch) -> FaultClient:
     monkeypatch.setenv("LAB_DIR", str(stub_lab.home.parent))
     monkeypatch.setenv("LAB_PORT_BASE", str(stub_lab.port_base))
-    return Control(RunningLab(stub_lab.lab))
+    return FaultClient(RunningLab(stub_lab.lab))
 
 
 def states(pid: int) -> set[str]:
@@ -44,7 +44,7 @@ def answers(lab: ProcessesRuntime, name: str) -> bool:
 
 @pytest.mark.parametrize("name", ["back-1", *SERVERS])
 def test_a_pause_ends_at_its_ttl_by_itself(
-    stub_lab: ProcessesRuntime, control: Control, name: str
+    stub_lab: ProcessesRuntime, control: FaultClient, name: str
 ) -> None:
     pid = process(stub_lab, name)["pid"]
     (placed,) = control.add_fault(name, {"kind": "pause", "ttl_s": 0.8})
@@ -58,14 +58,14 @@ def test_a_pause_ends_at_its_ttl_by_itself(
 
 
 @pytest.mark.parametrize("name", ["back-1", *SERVERS])
-def test_what_is_taken_away_is_down_until_its_ttl(
-    stub_lab: ProcessesRuntime, control: Control, name: str
+def test_an_outage_lasts_until_its_ttl(
+    stub_lab: ProcessesRuntime, control: FaultClient, name: str
 ) -> None:
     before = process(stub_lab, name)["pid"]
-    control.add_fault(name, {"kind": "away", "ttl_s": 1.0})
+    control.add_fault(name, {"kind": "outage", "ttl_s": 1.0})
     assert not psutil.pid_exists(before)
     assert not answers(stub_lab, name)
-    assert probes.fault_effective(name, "away")
+    assert probes.fault_effective(name, "outage")
     probes.faults_end(name, within_s=5)
     wait_until(lambda: process(stub_lab, name)["state"] == "ready", f"{name} is ready")
     assert process(stub_lab, name)["pid"] != before
@@ -74,7 +74,7 @@ def test_what_is_taken_away_is_down_until_its_ttl(
 
 @pytest.mark.parametrize("kind", ["kill", "terminate"])
 def test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash(
-    stub_lab: ProcessesRuntime, control: Control, kind: str
+    stub_lab: ProcessesRuntime, control: FaultClient, kind: str
 ) -> None:
     before = process(stub_lab, "back-1")
     control.add_fault("back-1", {"kind": kind})
@@ -87,7 +87,7 @@ def test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash(
 
 
 def test_a_killed_database_leaves_no_backend_that_keeps_it_from_coming_back(
-    stub_lab: ProcessesRuntime, control: Control
+    stub_lab: ProcessesRuntime, control: FaultClient
 ) -> None:
     pid = process(stub_lab, "postgres")["pid"]
     backends = [child.pid for child in psutil.Process(pid).children(recursive=True)]
@@ -106,9 +106,9 @@ os.kill(os.getpid(), 9)
 """
 
 
-@pytest.mark.parametrize("kind", ["pause", "away"])
+@pytest.mark.parametrize("kind", ["pause", "outage"])
 def test_kill_9_of_whoever_asked_leaves_nothing_past_the_ttl(
-    stub_lab: ProcessesRuntime, control: Control, kind: str
+    stub_lab: ProcessesRuntime, control: FaultClient, kind: str
 ) -> None:
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'system'}"}
     asked = subprocess.run([sys.executable, "-c", ASK_AND_DIE, "valkey", kind], env=env)
@@ -120,7 +120,7 @@ def test_kill_9_of_whoever_asked_leaves_nothing_past_the_ttl(
     wait_until(lambda: process(stub_lab, "valkey")["state"] == "ready", "valkey is ready")
 
 
-def test_a_pause_can_be_ended_by_hand(stub_lab: ProcessesRuntime, control: Control) -> None:
+def test_a_pause_can_be_ended_by_hand(stub_lab: ProcessesRuntime, control: FaultClient) -> None:
     pid = process(stub_lab, "nats")["pid"]
     control.add_fault("nats", {"kind": "pause", "ttl_s": 60})
     assert control.clear("nats") == 1
@@ -128,8 +128,8 @@ def test_a_pause_can_be_ended_by_hand(stub_lab: ProcessesRuntime, control: Contr
     assert control.faults("nats") == []
 
 
-def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: Control) -> None:
-    control.add_fault("valkey", {"kind": "away", "ttl_s": 60})
+def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: FaultClient) -> None:
+    control.add_fault("valkey", {"kind": "outage", "ttl_s": 60})
     stub_lab.up()
     assert control.faults() == []
     assert stub_lab.status()["ready"]
@@ -141,7 +141,7 @@ def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: Control) 
         ("postgres", {"kind": "latency", "ttl_s": 1}, "postgres is none; what it can have is kill"),
         ("postgres", {"kind": "pause"}, "ttl_s: expected seconds above 0"),
         ("postgres", {"kind": "pause", "ttl_s": -1}, "ttl_s: expected seconds above 0"),
-        ("back", {"kind": "away", "ttl_s": float("inf")}, "ttl_s: expected seconds above 0"),
+        ("back", {"kind": "outage", "ttl_s": float("inf")}, "ttl_s: expected seconds above 0"),
         ("back", {"kind": "kill", "scope": {"share": 0.5}}, "takes no attributes and no scope"),
         ("back", {"kind": "cpu_limit", "ttl_s": 1}, "takes the attributes cpus and no scope"),
         (
@@ -154,7 +154,7 @@ def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: Control) 
 )
 def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
     stub_lab: ProcessesRuntime,
-    control: Control,
+    control: FaultClient,
     target: str,
     spec: dict[str, object],
     complaint: str,
@@ -167,15 +167,15 @@ def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
 
 
 def test_two_faults_of_one_process_do_not_overlap(
-    stub_lab: ProcessesRuntime, control: Control
+    stub_lab: ProcessesRuntime, control: FaultClient
 ) -> None:
     control.add_fault("valkey", {"kind": "pause", "ttl_s": 30})
     try:
         with pytest.raises(FaultRefused, match="valkey is paused"):
-            control.add_fault("valkey", {"kind": "away", "ttl_s": 1})
+            control.add_fault("valkey", {"kind": "outage", "ttl_s": 1})
     finally:
         control.clear("valkey")
-    control.add_fault("valkey", {"kind": "away", "ttl_s": 30})
+    control.add_fault("valkey", {"kind": "outage", "ttl_s": 30})
     try:
         with pytest.raises(FaultRefused, match="valkey is not running"):
             control.add_fault("valkey", {"kind": "kill"})
@@ -184,7 +184,7 @@ def test_two_faults_of_one_process_do_not_overlap(
     wait_until(lambda: stub_lab.status()["ready"], "all is ready")
 
 
-def test_an_unknown_process_is_answered_with_the_nearest(control: Control) -> None:
+def test_an_unknown_process_is_answered_with_the_nearest(control: FaultClient) -> None:
     with pytest.raises(UnknownTarget, match=r"did you mean 'postgres'|postgres"):
         control.add_fault("postgrs", {"kind": "kill"})
 
@@ -199,7 +199,7 @@ def test_the_end_of_the_lab_ends_what_is_paused(
     runtime.up()
     processes = family(runtime.lab)
     try:
-        own = Control(RunningLab(runtime.lab))
+        own = FaultClient(RunningLab(runtime.lab))
         for name in ("postgres", "nginx", "back-1"):
             own.add_fault(name, {"kind": "pause", "ttl_s": 60})
     finally:
