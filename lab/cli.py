@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
+from lab import __version__
 from lab.topology import nearest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(argv: list[str]) -> int:
         print(overview())
         return 0
     if argv[0] in ("--version", "-V"):
-        print(f"breakwater {_version()}")
+        print(f"breakwater {__version__}")
         return 0
     name = argv[0]
     app = None if name.startswith("-") else application(name)
@@ -130,17 +131,6 @@ def application(name: str) -> "typer.Typer | None":
         if name in names:
             return app
     return None
-
-
-def _version() -> str:
-    import tomllib
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("breakwater")
-    except PackageNotFoundError:  # a checkout
-        project = COMMANDS_FOLDER.parents[1] / "pyproject.toml"
-        return str(tomllib.loads(project.read_text())["project"]["version"])
 
 
 def _registered(module: ModuleType) -> "typer.Typer":

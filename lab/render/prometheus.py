@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lab import __version__
 from lab.topology import Service, Topology
 
 EACH_S = 2
@@ -106,7 +107,7 @@ def labels_of(service: str, instance: str, settings: Mapping[str, str]) -> dict[
         "service": service,
         "instance": instance,
         "arm": settings.get("ARM", "control"),
-        "version": settings.get("VERSION", "1"),
+        "version": settings.get("VERSION", __version__),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lab import __version__
 from lab.chaos.http_client import NoReply
 from lab.chaos.probe_customer import Customer, UnservedError
 from lab.runtimes.processes.runtime import ProcessesRuntime
@@ -84,7 +85,7 @@ def test_every_instance_and_every_job_is_scraped_by_the_topologys_names(
     assert {each["metric"]["instance"] for each in up} == expected
     shop = [each["metric"] for each in up if each["metric"]["job"] == "shop"]
     assert all(f"{each['service']}-" in each["instance"] for each in shop)
-    assert {(each["arm"], each["version"]) for each in shop} == {("control", "1")}
+    assert {(each["arm"], each["version"]) for each in shop} == {("control", __version__)}
 
 
 def test_what_it_has_is_what_the_documentation_says(watched: ProcessesRuntime) -> None:

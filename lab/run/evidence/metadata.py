@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from lab import __version__
 from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab
 from lab.run.evidence.protections import profile_of, protections
@@ -19,7 +20,7 @@ from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
 OBSERVERS = ("grafana", "prometheus", "jaeger")
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
 DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
-TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust", "breakwater": "breakwater"}
+TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust"}
 
 
 def facts(running: RunningLab) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def facts(running: RunningLab) -> dict[str, Any]:
         "observers": {name: lab.addresses[name] for name in OBSERVERS if name in lab.addresses},
         "config": config,
         "versions": {
+            "breakwater": __version__,
             "python": platform.python_version(),
             **{server: lab.images.get(server) or _server(server) for server in SERVERS},
             **{name: _package(package) for name, package in TOOLS.items()},

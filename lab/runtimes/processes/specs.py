@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from lab import __version__
 from lab.edges import SMTP, servers_of
 from lab.render import nginx as nginx_conf
 from lab.resilience_overrides import kept_file
@@ -207,6 +208,7 @@ class Plans:
             "INSTANCE": instance,
             "HOST": "127.0.0.1",
             "PORT": str(port),
+            "VERSION": __version__,
             "SERVICE_SECRET": self._lab.service_secret,
             "LAB_TOKEN": self._lab.token,
             "OTLP_ENDPOINT": addresses.get("recorder", ""),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab import cli
+from lab import __version__, cli
 from lab.chaos.resilience import PolicyChange, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.commands.resilience import parse
@@ -177,6 +177,7 @@ async def test_a_run_tells_the_policies_as_they_are_and_not_as_the_lab_was_set(
     announce(await running("gateway"), await running("payments"))
     told = facts(find_lab(PORT_BASE))
     assert told["config"]["resilience"] == "full"
+    assert told["versions"]["breakwater"] == __version__
     bank = {"window": "COUNT_BASED", "window_size": 20, "minimum_calls": 10,
             "failure_rate_threshold": 0.5, "slow_call_rate_threshold": 0.8,
             "slow_call_duration_s": 0.4, "wait_open_s": 3.0, "permitted_half_open": 3}  # fmt: skip
