@@ -21,6 +21,7 @@ from tests.chassis import echo_app
 from tests.chassis.subject import Subject
 from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port, run_apart
+from tests.fixtures.waiting import wait_until_async
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 LAB_TOKEN = "lab-token"
@@ -69,10 +70,8 @@ async def echo(
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(30):
-            while not server.started:
-                assert not serving.done(), "the echo service did not start"
-                await asyncio.sleep(0.01)
+        await wait_until_async(lambda: server.started or serving.done(), "the echo service", 30)
+        assert server.started, "the echo service did not start"
         async with aiohttp.ClientSession() as http:
             yield Echo(f"http://127.0.0.1:{port}", echo_app.app.state.service, http)
     finally:

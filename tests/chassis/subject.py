@@ -5,26 +5,17 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lab.chaos.http_client import NoReply, Reply, exchange
 from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port
+from tests.fixtures.waiting import wait_until
 
 SECRET, TOKEN = "a-secret-of-at-least-thirty-two-bytes", "lab-token"
 READY_S = 20.0
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T], what: str, within_s: float = 10.0) -> T:
-    """Wait for something that has no event to wait on. Fails by name."""
-    give_up = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < give_up, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return found
 
 
 class Subject:
@@ -52,7 +43,7 @@ class Subject:
         self.pid = self._nursery.start(
             "subject-1", "tests.chassis.serve_subject", [], self._env, self.log
         )
-        until(self._ready, f"subject ready, see {self.log}", READY_S)
+        wait_until(self._ready, f"subject ready, see {self.log}", READY_S)
         return time.monotonic() - began
 
     @property
@@ -61,7 +52,7 @@ class Subject:
 
     def wait(self) -> int:
         """The exit status, or minus the signal that ended it."""
-        until(lambda: not self.running, "the process to end")
+        wait_until(lambda: not self.running, "the process to end")
         return self._nursery.stop(self.pid, 0)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

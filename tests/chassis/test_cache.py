@@ -8,6 +8,7 @@ import pytest
 
 from chassis.cache import ANSWER_S, open_cache
 from tests.fixtures.servers import free_port
+from tests.fixtures.waiting import wait_until_async
 
 
 async def test_a_miss_loads_once_for_a_hundred_callers(valkey: str) -> None:
@@ -50,10 +51,11 @@ async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
         return loads
 
     await cache.get_or_load("key", 0.1, load)
-    async with asyncio.timeout(2):
-        while await cache.get_or_load("key", 0.1, load) == 1:
-            await asyncio.sleep(0.01)
-    assert loads == 2
+
+    async def is_loaded_again() -> bool:
+        return await cache.get_or_load("key", 0.1, load) == 2
+
+    await wait_until_async(is_loaded_again, "the second load")
 
 
 async def test_an_impatient_caller_does_not_cancel_the_load_of_the_others(valkey: str) -> None:
@@ -137,9 +139,10 @@ async def test_a_silent_valkey_costs_one_read_its_patience_and_is_used_again_whe
         writer.close()
     server.close()
     cache._client = open_cache(valkey, f"{uuid4()}:")._client
-    async with asyncio.timeout(5):
-        before = -1
-        while loads != before:  # until a read needs no load
-            before = loads
-            await cache.get_or_load("c", 60, load)
-            await asyncio.sleep(0.01)
+
+    async def needs_no_load() -> bool:
+        before = loads
+        await cache.get_or_load("c", 60, load)
+        return loads == before
+
+    await wait_until_async(needs_no_load, "a read from Valkey")

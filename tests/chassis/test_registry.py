@@ -1,10 +1,10 @@
 """The registry's view as a table of heartbeats, and the registry itself on the real NATS."""
 
-import asyncio
 from uuid import uuid4
 
 from chassis.messaging import bus
 from chassis.registry import LEASE_S, Instance, Registry, View
+from tests.fixtures.waiting import wait_until_async
 
 ONE = Instance("orders", "orders-1", "127.0.0.1:1")
 TWO = Instance("orders", "orders-2", "127.0.0.1:2")
@@ -46,9 +46,9 @@ async def test_edges_stand_in_for_what_instances_announced(nats: str) -> None:
     for registry, (service, name) in zip(others, names, strict=True):
         await registry.open()
         await registry.announce(Instance(service, name, "127.0.0.1:1"))
-    async with asyncio.timeout(5):
-        while not (len(caller.instances(stem)) == 2 and caller.instances(f"{stem}x")):
-            await asyncio.sleep(0.01)
+    await wait_until_async(
+        lambda: len(caller.instances(stem)) == 2 and caller.instances(f"{stem}x"), "all three"
+    )
     assert [i.address for i in caller.instances(stem)] == ["127.0.0.1:8401", "127.0.0.1:8402"]
     assert [i.address for i in caller.instances(f"{stem}x")] == ["127.0.0.1:1"]
     for registry in (*others, caller):
@@ -63,13 +63,13 @@ async def test_instances_find_each_other_and_one_that_leaves_is_forgotten(nats: 
     for number, registry in enumerate((one, two), 1):
         await registry.open()
         await registry.announce(Instance(service, f"{service}-{number}", f"127.0.0.1:{number}"))
-    async with asyncio.timeout(5):
-        while not len(one.instances(service)) == len(two.instances(service)) == 2:
-            await asyncio.sleep(0.01)
+    await wait_until_async(
+        lambda: len(one.instances(service)) == len(two.instances(service)) == 2, "each other"
+    )
     await two.close()
-    async with asyncio.timeout(LEASE_S / 2):  # left, not expired
-        while len(one.instances(service)) != 1:
-            await asyncio.sleep(0.01)
+    await wait_until_async(
+        lambda: len(one.instances(service)) == 1, "it left, not expired", LEASE_S / 2
+    )
     await one.close()
     for client in clients:
         await client.close()

@@ -9,6 +9,7 @@ from jwt.algorithms import OKPAlgorithm
 from prometheus_client import REGISTRY
 
 from tests.chassis.conftest import Echo
+from tests.fixtures.waiting import wait_until_async
 
 
 def _trust(echo: Echo) -> Ed25519PrivateKey:
@@ -132,9 +133,7 @@ async def test_without_idempotency_one_key_has_many_effects(echo: Echo) -> None:
 
 
 async def test_a_service_finds_and_calls_itself_through_the_registry(echo: Echo) -> None:
-    async with asyncio.timeout(5):
-        while not echo.service.instances("echo"):
-            await asyncio.sleep(0.01)
+    await wait_until_async(lambda: echo.service.instances("echo"), "its entry in the registry")
     response = await echo.service.client("echo").get("/echo", route="/echo")
     assert response.body["caller"] == "echo"
 

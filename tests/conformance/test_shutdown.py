@@ -12,6 +12,7 @@ from nats.js.errors import KeyNotFoundError
 
 from chassis.registry import BUCKET
 from tests.fixtures.running import Running, RunningService
+from tests.fixtures.waiting import wait_until_async
 
 LATE_MS = 800
 
@@ -45,9 +46,11 @@ async def test_what_is_in_flight_at_sigterm_is_answered(
             scope={"route": "/openapi.json"}, ttl_s=30,
         )  # fmt: skip
         pending = asyncio.create_task(read(http, service.url + "/openapi.json"))
-        async with asyncio.timeout(10):
-            while not (await faults(service, http))[0]["hits"]:
-                await asyncio.sleep(0.01)
+
+        async def is_in_flight() -> bool:
+            return bool((await faults(service, http))[0]["hits"])
+
+        await wait_until_async(is_in_flight, "the request is in flight")
         exit_status = await asyncio.to_thread(service.stop)
         assert await pending == 200
     # uvicorn, once all is answered, dies of the signal it was sent; a crash or a kill looks different

@@ -25,6 +25,7 @@ from opentelemetry.trace import SpanKind
 
 from lab.runtimes.servers import observers
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until
 
 DEPLOY = PROJECT / "system" / "deploy"
 
@@ -50,15 +51,9 @@ def get(url: str) -> Any:
     return body
 
 
-def until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
-    """Wait for a true value of `condition` and return it; an OSError or KeyError is not yet."""
-    end = time.monotonic() + within_s
-    while True:
-        with suppress(OSError, KeyError):
-            if found := condition():
-                return found
-        assert time.monotonic() < end, f"not true within {within_s} s"
-        time.sleep(0.05)
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """The condition's first true value; no answer, or an answer without the key, counts as false."""
+    return wait_until(condition, what, timeout_s, not_yet=(OSError, KeyError))
 
 
 @contextmanager
@@ -124,7 +119,7 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     command = observers.jaeger(page, otlp)
     log = tmp_path_factory.mktemp("jaeger") / "jaeger.log"
     with running(command.argv, command.env, log):
-        until(lambda: get(f"http://127.0.0.1:{page}/api/services"))
+        until(lambda: get(f"http://127.0.0.1:{page}/api/services"), "Jaeger answers")
         yield Jaeger(page, otlp)
 
 

@@ -53,7 +53,7 @@ def recorder(tmp_path: Path) -> Iterator[str]:
     path = os.pathsep.join([str(PROJECT), str(PROJECT / "system")])
     with running(argv, {"PYTHONPATH": path}, tmp_path / "recorder.log"):
         url = f"http://127.0.0.1:{port}"
-        until(lambda: get(f"{url}/health"))
+        until(lambda: get(f"{url}/health"), "the recorder answers")
         _record(url, tmp_path / "run")
         yield url
 
@@ -84,22 +84,24 @@ def collector(recorder: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
     }
     argv = [binary, "--config", DEPLOY / "otel-collector.yaml"]
     with running(argv, env, tmp_path / "collector.log"):
-        until(lambda: get(f"http://127.0.0.1:{health}/status"))
+        until(lambda: get(f"http://127.0.0.1:{health}/status"), "the collector answers")
         urls = [f"http://127.0.0.1:{port}" for port in (otlp, metrics, own)]
         yield Collector(urls[0], f"{urls[1]}/metrics", f"{urls[2]}/metrics", tmp_path / "run")
 
 
 def test_spans_reach_the_recorder_and_jaeger(collector: Collector, jaeger: Jaeger) -> None:
     trace_id = tell_order(collector.otlp)
-    assert until(lambda: len(found := collector.spans(trace_id)) == 5 and found)
-    assert until(lambda: len(jaeger.spans(trace_id)) == 5)
+    assert until(
+        lambda: len(found := collector.spans(trace_id)) == 5 and found, "five spans in the recorder"
+    )
+    assert until(lambda: len(jaeger.spans(trace_id)) == 5, "five spans in Jaeger")
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
 def test_a_dead_jaeger_keeps_no_span_from_the_recorder(collector: Collector) -> None:
     ids = [tell_order(collector.otlp) for _ in range(20)]
     for trace_id in ids:
-        until(lambda trace_id=trace_id: len(collector.spans(trace_id)) == 5)
+        until(lambda trace_id=trace_id: len(collector.spans(trace_id)) == 5, trace_id)
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
@@ -111,7 +113,7 @@ def test_every_span_counts_into_red_metrics_with_its_route(collector: Collector)
         lines = [line for line in text.splitlines() if line.startswith("traces_duration_seconds_")]
         return [line for line in lines if 'http_route="/orders"' in line and "_count" in line]
 
-    (line,) = until(told)
+    (line,) = until(told, "a count with the route")
     assert 'service_name="orders"' in line
     assert line.rpartition("}")[2].split()[0] == "1"
 
@@ -129,4 +131,4 @@ def test_the_collector_counts_what_it_could_not_pass_on(collector: Collector) ->
         ]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-    assert until(lost, within_s=30) == 5  # after the last of its tries, 10 s on
+    assert until(lost, "failed spans are counted", 30) == 5  # after the last of its tries, 10 s on

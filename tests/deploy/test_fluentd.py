@@ -136,8 +136,11 @@ def fluentd(
     }
     with running([binary, "-c", CONF, "--no-supervisor"], env, tmp_path / "fluentd.log"):
         url = f"http://127.0.0.1:{monitor}"
-        until(lambda: get(f"{url}/api/plugins.json"), within_s=40)
-        until(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True)
+        until(lambda: get(f"{url}/api/plugins.json"), "Fluentd answers", 40)
+        until(
+            lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True,
+            "Fluentd accepts lines",
+        )
         yield Fluentd(port, url, folder)
 
 
@@ -165,7 +168,7 @@ def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank", trace_id="ab", cents=5))
-    (record,) = until(lambda: recorder.records)
+    (record,) = until(lambda: recorder.records, "a record")
     assert record["time"] == 1.5
     assert (record["service"], record["message"], record["trace_id"]) == ("bank", "line 1", "ab")
     assert (record["tier"], record["outside"], record["cents"]) == ("service", True, 5)
@@ -175,7 +178,7 @@ def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
 async def test_it_says_that_it_is_ready_and_keeps_nothing_of_the_question(fluentd: Fluentd) -> None:
     assert await readiness.fluentd(fluentd.port)()
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank"))
-    assert len(until(fluentd.files)) == 1
+    assert len(until(fluentd.files, "a line in a file")) == 1
     (unused,) = free_ports(1)
     assert not await readiness.fluentd(unused)()
 
@@ -185,7 +188,7 @@ def test_a_servers_own_words_stay_text_and_know_who_spoke(
 ) -> None:
     words = ['LOG:  "ready" to accept', "[1, 2]", "{torn", "17", '{"time": "noon"}']
     fluentd.docker("breakwater-postgres-1", *words)
-    records = until(lambda: len(recorder.records) == len(words) and recorder.records)
+    records = until(lambda: len(recorder.records) == len(words) and recorder.records, "every line")
     assert {each["message"] for each in records} == set(words)
     assert {(each["service"], each["instance"]) for each in records} == {("postgres", "postgres")}
     assert {(each["tier"], each["outside"]) for each in records} == {("server", False)}
@@ -196,7 +199,7 @@ def test_lines_of_a_file_arrive_like_a_containers(
     fluentd: Fluentd, recorder: Recorder, tmp_path: Path
 ) -> None:
     (tmp_path / "logs" / "orders-2.jsonl").write_text(f"{line(1)}\nTraceback (most recent ...\n")
-    records = until(lambda: len(recorder.records) == 2 and recorder.records)
+    records = until(lambda: len(recorder.records) == 2 and recorder.records, "two records")
     assert {each["instance"] for each in records} == {
         "orders-1",
         "orders-2",
@@ -208,7 +211,7 @@ def test_every_record_goes_into_the_file_of_the_hour_too(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     fluentd.docker("breakwater-orders-1-1", *(line(n) for n in range(100)))
-    until(lambda: len(fluentd.files()) == 100)
+    until(lambda: len(fluentd.files()) == 100, "100 lines in the file")
     assert {each["number"] for each in fluentd.files()} == set(range(100))
     (path,) = fluentd.folder.glob("shop.*.jsonl")
     assert re.fullmatch(r"shop\.\d{8}-\d{2}\.jsonl", path.name)
@@ -219,10 +222,10 @@ def test_what_a_busy_recorder_refuses_is_kept_on_disk_and_comes_later(
 ) -> None:
     recorder.status = 503
     fluentd.docker("breakwater-orders-1-1", *(line(n) for n in range(50)))
-    until(lambda: fluentd.output("recorder")["retry_count"])
+    until(lambda: fluentd.output("recorder")["retry_count"], "a retry")
     assert list(fluentd.folder.glob("buffer/recorder/*.log"))
     recorder.status = 200
-    until(lambda: len(recorder.records) == 50)
+    until(lambda: len(recorder.records) == 50, "50 records")
     assert {each["number"] for each in recorder.records} == set(range(50))
 
 
@@ -236,10 +239,12 @@ def test_a_full_buffer_sheds_the_oldest_and_the_count_comes_out_exactly(
         fluentd.docker(
             "breakwater-orders-1-1", *(line(n, padding=padding) for n in range(first, first + 20))
         )
-    until(lambda: fluentd.output("recorder")["emit_records"] >= sent, 40)
+    until(lambda: fluentd.output("recorder")["emit_records"] >= sent, "all lines are taken", 40)
     assert fluentd.output("recorder")["buffer_total_queued_size"] <= 2.5 * 2**20
     recorder.status = 200
-    until(lambda: fluentd.output("recorder")["buffer_total_queued_size"] == 0, 40)
+    until(
+        lambda: fluentd.output("recorder")["buffer_total_queued_size"] == 0, "an empty buffer", 40
+    )
     numbers = {each["number"] for each in recorder.records if "number" in each}
     assert len(numbers) < sent, "nothing was shed: the test proves nothing"
     assert sent - 1 in numbers, "the newest should be kept"

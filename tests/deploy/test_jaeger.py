@@ -7,7 +7,9 @@ from tests.deploy.conftest import DEPLOY, Jaeger, get, tell_order, until
 
 def test_a_trace_told_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:
     trace_id = tell_order(jaeger.otlp)
-    spans = until(lambda: len(found := jaeger.spans(trace_id)) == 5 and found)
+    spans = until(
+        lambda: len(found := jaeger.spans(trace_id)) == 5 and found, "five spans in Jaeger"
+    )
     names = {span["operationName"] for span in spans}
     services = ("gateway", "orders", "bank")
     assert names == {"call orders", "call bank", *(f"answer in {name}" for name in services)}
@@ -15,7 +17,7 @@ def test_a_trace_told_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:
 
 def test_the_dependency_graph_has_an_edge_for_each_caller_and_callee(jaeger: Jaeger) -> None:
     tell_order(jaeger.otlp)
-    edges = until(lambda: jaeger.dependencies())
+    edges = until(jaeger.dependencies, "edges in Jaeger")
     assert set(edges) == {("gateway", "orders"), ("orders", "bank")}
 
 

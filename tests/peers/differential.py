@@ -10,8 +10,9 @@ import json
 import re
 import subprocess
 import sys
-import time
 from typing import Any
+
+from tests.fixtures.waiting import wait_until
 
 REAL, OURS = 28474, 28475
 P, T = "/proxies", "/proxies/p/toxics"
@@ -136,16 +137,7 @@ def main(real_server: str) -> int:
 
 
 def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            ask(port, "GET", "/version", None)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    wait_until(lambda: ask(port, "GET", "/version", None), "the proxy answers", not_yet=(OSError,))
 
 
 if __name__ == "__main__":

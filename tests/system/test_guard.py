@@ -14,7 +14,8 @@ from lab.run.progress import SilentReporter
 from lab.run.runner import lab_for_run
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
-from tests.lab.runtimes.labs import process, wait_until
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import process
 
 TTL_S = 60.0
 ARMED = (

@@ -14,7 +14,7 @@ from lab.chaos.http_client import NoReply, Reply, exchange
 from lab.chaos.probe_customer import CARD, EMAIL, PASSWORD
 from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 
 DECLINED = "4000000000000002"
 

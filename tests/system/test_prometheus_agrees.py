@@ -23,7 +23,7 @@ from lab.run.evidence.recorder_client import Recording
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages
 from lab.runtimes.servers.binaries import ServerMissing
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 from tests.system.test_orders import Shopper
 
 # A span and its request's histogram are closed one after the other, by two clocks.

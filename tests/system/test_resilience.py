@@ -17,7 +17,8 @@ from lab.chaos.running_lab import RunningLab, find_lab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ask
 from lab.topology import DEFAULT_PATH
-from tests.lab.runtimes.labs import free_port_base, wait_until
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import free_port_base
 
 EDGE = "gateway->products"
 

@@ -13,7 +13,7 @@ from lab.chaos.running_lab import find_lab
 from lab.run.evidence.recorder_client import Recording
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import load
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 from tests.system.test_orders import Shopper
 
 TOPOLOGY = load()

@@ -1,6 +1,5 @@
 """The policies of the edges: read from resilience.toml, switched at run time, told to the outside."""
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ from chassis.telemetry import signals
 from lab.recorder.intake.log_lines import rows_of
 from shop.gateway.door import EDGE, Door
 from tests.chassis.conftest import Echo
+from tests.fixtures.waiting import wait_until_async
 
 SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}
 
@@ -192,11 +192,7 @@ async def test_evaluations_are_gathered_into_one_line_of_no_trace(
         for n in (1, 2, 3):
             tell(evaluated(n))
     assert capsys.readouterr().out == ""
-    said = []
-    async with asyncio.timeout(5):
-        while not said:
-            await asyncio.sleep(0.01)
-            said = capsys.readouterr().out.splitlines()
+    said = await wait_until_async(lambda: capsys.readouterr().out.splitlines(), "the line")
     assert told(said[0]) == [("evaluations", [1, 2, 3])]
     assert "trace_id" not in json.loads(said[0])
     table, lines, count = rows_of(said[0].encode(), "payments-1", 0.0)

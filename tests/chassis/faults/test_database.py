@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.chassis.subject import Subject, until
+from tests.chassis.subject import Subject
 from tests.fixtures.servers import run_apart
+from tests.fixtures.waiting import wait_until
 
 Query = Callable[..., list[Any]]
 
@@ -47,7 +48,7 @@ def test_a_delayed_commit_keeps_its_transaction_open(subject: Subject, query: Qu
     answered: list[Any] = []
     asking = threading.Thread(target=lambda: answered.append(subject.ask("POST", "/rows/1")))
     asking.start()
-    open_for_s = until(
+    open_for_s = wait_until(
         lambda: query(
             "SELECT extract(epoch FROM now() - xact_start) FROM pg_stat_activity "
             "WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO rows%' "
@@ -84,7 +85,7 @@ def test_an_sql_error_is_raised_by_the_server_and_undoes_the_transaction(
     assert query("SELECT count(*) FROM rows WHERE number = 77") == [(0,)]
     assert error in subject.log.read_text()[told:]
     # a backend reports its counts when it is idle for a second, or with its next statements
-    until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
+    wait_until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
           "PostgreSQL to count the rollback")  # fmt: skip
     (count,) = query("SELECT count(*) FROM rows WHERE number = 78")[0]
     assert subject.ask("POST", "/rows/78").status == 201
@@ -120,9 +121,9 @@ def test_a_database_that_is_down_loses_the_connections(subject: Subject, query: 
     assert subject.ask("GET", "/one").status >= 500
     assert subject.ask("GET", "/ready").status == 503
     assert subject.ask("GET", "/health").status == 200
-    until(lambda: before - set(query(mine, user)), "the connection that was used to be gone")
+    wait_until(lambda: before - set(query(mine, user)), "the connection that was used to be gone")
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: subject.ask("GET", "/ready").status == 200, "ready again")
+    wait_until(lambda: subject.ask("GET", "/ready").status == 200, "ready again")
     assert subject.ask("GET", "/one").status == 200
 
 
@@ -153,7 +154,7 @@ def test_held_connections_are_missing_from_the_pool(subject: Subject) -> None:
     assert subject.lab("DELETE", f"faults/{fault['id']}").status == 204
     asking.join()
     assert reply[0].status == 200
-    until(lambda: subject.metric("db_pool_in_use") <= at_rest + 1, "the pool to be free")
+    wait_until(lambda: subject.metric("db_pool_in_use") <= at_rest + 1, "the pool to be free")
     assert "the pool has 10" in subject.refuse("pool_hold", attributes={"connections": 11})
 
 
@@ -163,7 +164,9 @@ def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None
     in_use = subject.metric("db_pool_in_use")
     assert in_use >= 7
     subject.lab("DELETE", f"faults/{first['id']}")
-    until(lambda: 4 <= subject.metric("db_pool_in_use") <= in_use - 2, "three to be given back")
+    wait_until(
+        lambda: 4 <= subject.metric("db_pool_in_use") <= in_use - 2, "three to be given back"
+    )
     assert [each["id"] for each in subject.armed()] == [second["id"]]
 
 
@@ -174,7 +177,7 @@ def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, que
     assert subject.ask("GET", "/rows").status == 200
     assert query("SELECT count(*) FROM rows WHERE number = 31") == [(0,)]
     assert b"DiskFullError" in subject.log.read_bytes()[told:]
-    until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
+    wait_until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
           "PostgreSQL to count the rollback")  # fmt: skip
     assert subject.fault(fault["id"])["hits"] > 0
     subject.lab("DELETE", f"faults/{fault['id']}")

@@ -10,7 +10,8 @@ import pytest
 
 from chassis.faults import Injector
 from lab.chaos.http_client import NoReply, exchange
-from tests.chassis.subject import Subject, until
+from tests.chassis.subject import Subject
+from tests.fixtures.waiting import wait_until
 
 SEED = 7
 
@@ -198,7 +199,7 @@ def test_overlapping_faults_are_removed_one_without_the_other(subject: Subject) 
 
 def test_a_fault_ends_at_its_ttl_under_load_of_its_own(subject: Subject) -> None:
     fault = subject.add("abort", ttl_s=0.3)
-    until(lambda: subject.ask("GET", "/plain").status == 200, "the TTL to end it", 1.3)
+    wait_until(lambda: subject.ask("GET", "/plain").status == 200, "the TTL to end it", 1.3)
     row = subject.fault(fault["id"])
     assert row["commanded_s"] + 0.3 <= row["removed_s"] + 0.01
     assert row["removed_s"] <= row["commanded_s"] + 1.3

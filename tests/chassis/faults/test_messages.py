@@ -6,8 +6,9 @@ from collections.abc import Callable
 import nats as nats_py
 import pytest
 
-from tests.chassis.subject import Subject, until
+from tests.chassis.subject import Subject
 from tests.fixtures.servers import run_apart
+from tests.fixtures.waiting import wait_until
 
 _numbers = itertools.count(1, 100)  # each test has its own hundred
 SETTLED_S = 8.0
@@ -18,7 +19,7 @@ def first(subject: Subject) -> int:
     """The first of this test's own numbers, once the pipe is empty."""
     number = next(_numbers)
     subject.ask("POST", f"/events/{number + 99}")
-    until(lambda: number + 99 in handled(subject), "the pipe to be empty", 15)
+    wait_until(lambda: number + 99 in handled(subject), "the pipe to be empty", 15)
     return number
 
 
@@ -38,7 +39,7 @@ def happen(subject: Subject, *numbers: int) -> None:
 def settle(subject: Subject, first: int, n: int = 98) -> None:
     """A last event, which must come out: what is not handled by then was not behind it."""
     happen(subject, first + n)
-    until(lambda: first + n in handled(subject), "the marker", SETTLED_S)
+    wait_until(lambda: first + n in handled(subject), "the marker", SETTLED_S)
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def test_a_dropped_event_is_published_for_the_outbox_and_unknown_to_the_broker(
     before = stored("EVENTS")
     fault = subject.add("drop", point="publish", scope={"first_n": 1})
     happen(subject, first)
-    until(lambda: subject.fault(fault["id"])["hits"] == 1, "a hit")
+    wait_until(lambda: subject.fault(fault["id"])["hits"] == 1, "a hit")
     settle(subject, first)
     assert mine(subject, first) == [first + 98]
     assert stored("EVENTS") == before + 1
-    until(lambda: subject.metric("outbox_pending") == 0, "the outbox to be empty")
+    wait_until(lambda: subject.metric("outbox_pending") == 0, "the outbox to be empty")
 
 
 def test_a_duplicate_is_stored_twice_and_has_one_effect(
@@ -97,17 +98,17 @@ def test_a_lost_publish_acknowledgement_leads_to_one_event_all_the_same(
 def test_a_broker_that_is_down_keeps_events_in_the_outbox(subject: Subject, first: int) -> None:
     fault = subject.add("down", point="publish")
     happen(subject, first)
-    until(lambda: subject.metric("outbox_pending") == 1, "a pending event")
+    wait_until(lambda: subject.metric("outbox_pending") == 1, "a pending event")
     assert mine(subject, first) == []
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: mine(subject, first) == [first], "the event to arrive")
+    wait_until(lambda: mine(subject, first) == [first], "the event to arrive")
 
 
 def test_a_slow_broker_delays_every_event(subject: Subject, first: int) -> None:
     subject.add("latency", attributes={"latency_ms": 400}, point="publish")
     happen(subject, first)
     assert mine(subject, first) == []
-    until(lambda: mine(subject, first) == [first], "the event to arrive")
+    wait_until(lambda: mine(subject, first) == [first], "the event to arrive")
     (row,) = subject.armed()
     assert row["effective_s"] is not None
 
@@ -115,18 +116,20 @@ def test_a_slow_broker_delays_every_event(subject: Subject, first: int) -> None:
 def test_a_reordered_event_is_overtaken_and_not_lost(subject: Subject, first: int) -> None:
     subject.add("reorder", attributes={"back_ms": 300}, scope={"first_n": 1})
     happen(subject, first, first + 1, first + 2)
-    until(lambda: len(mine(subject, first)) == 3, "all three", SETTLED_S)
+    wait_until(lambda: len(mine(subject, first)) == 3, "all three", SETTLED_S)
     assert mine(subject, first) == [first + 1, first + 2, first]
 
 
 def test_a_stalled_consumer_falls_behind_and_catches_up(subject: Subject, first: int) -> None:
     fault = subject.add("stall", point="consume")
     happen(subject, first, first + 1, first + 2)
-    until(lambda: subject.fault(fault["id"])["hits"] == 1, "the consumer to stall")
-    until(lambda: subject.metric("inbox_lag") >= 3, "the lag to show")
+    wait_until(lambda: subject.fault(fault["id"])["hits"] == 1, "the consumer to stall")
+    wait_until(lambda: subject.metric("inbox_lag") >= 3, "the lag to show")
     assert mine(subject, first) == []
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: mine(subject, first) == [first, first + 1, first + 2], "all three", SETTLED_S)
+    wait_until(
+        lambda: mine(subject, first) == [first, first + 1, first + 2], "all three", SETTLED_S
+    )
 
 
 def test_a_poisoned_event_ends_as_a_dead_letter_and_others_go_on(
@@ -135,8 +138,8 @@ def test_a_poisoned_event_ends_as_a_dead_letter_and_others_go_on(
     before = stored("DEAD")
     fault = subject.add("poison", scope={"first_n": 1})
     happen(subject, first, first + 1)
-    until(lambda: mine(subject, first) == [first + 1], "the healthy one")
-    until(lambda: stored("DEAD") == before + 1, "the dead letter", 15)
+    wait_until(lambda: mine(subject, first) == [first + 1], "the healthy one")
+    wait_until(lambda: stored("DEAD") == before + 1, "the dead letter", 15)
     assert mine(subject, first) == [first + 1]
     assert subject.fault(fault["id"])["hits"] == 3  # every delivery, this message alone
 
@@ -147,8 +150,8 @@ def test_garbage_on_the_wire_is_buried_at_once(
     before = stored("DEAD")
     subject.add("poison", point="publish", scope={"first_n": 1, "route": "events."})
     happen(subject, first, first + 1)
-    until(lambda: stored("DEAD") == before + 1, "the dead letter")
-    until(lambda: mine(subject, first) == [first + 1], "the healthy one")
+    wait_until(lambda: stored("DEAD") == before + 1, "the dead letter")
+    wait_until(lambda: mine(subject, first) == [first + 1], "the healthy one")
 
 
 def test_an_event_dropped_by_the_consumer_is_taken_off_the_stream(
@@ -166,8 +169,8 @@ def test_a_lost_acknowledgement_brings_the_event_again_for_one_effect(
     """The broker waits for the acknowledgement: meanwhile it counts the event as in work."""
     fault = subject.add("lost_ack", point="consume", scope={"first_n": 1})
     happen(subject, first)
-    until(lambda: mine(subject, first) == [first], "the effect")
-    until(lambda: subject.metric("inbox_lag") == 1, "the broker to wait for the lost one")
-    until(lambda: subject.fault(fault["id"])["seen"] == 2, "the event to come again", 15)
-    until(lambda: subject.metric("inbox_lag") == 0, "the second one's acknowledgement")
+    wait_until(lambda: mine(subject, first) == [first], "the effect")
+    wait_until(lambda: subject.metric("inbox_lag") == 1, "the broker to wait for the lost one")
+    wait_until(lambda: subject.fault(fault["id"])["seen"] == 2, "the event to come again", 15)
+    wait_until(lambda: subject.metric("inbox_lag") == 0, "the second one's acknowledgement")
     assert mine(subject, first) == [first]

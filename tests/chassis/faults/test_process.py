@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from chassis.http.auth import SERVICE_TOKEN_S, ServiceTokens
-from tests.chassis.subject import SECRET, TOKEN, Subject, until
+from tests.chassis.subject import SECRET, TOKEN, Subject
 from tests.fixtures.servers import run_apart
+from tests.fixtures.waiting import wait_until
 
 MB = 1_000_000
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/<pid>/limits")
@@ -68,7 +69,7 @@ def test_burning_takes_its_duty_of_a_processor_and_no_worker_stays(subject: Subj
 def test_burners_end_at_their_ttl(subject: Subject) -> None:
     subject.add("burn_cpu", attributes={"duty_percent": 5, "workers": 3}, ttl_s=1.5)
     assert len(children(subject)) == 3
-    until(lambda: children(subject) == [], "the workers to be gone", 2.5)
+    wait_until(lambda: children(subject) == [], "the workers to be gone", 2.5)
 
 
 @linux_only
@@ -87,7 +88,7 @@ def test_a_lowered_fd_limit_is_the_kernels_and_refuses_connections(subject: Subj
         assert answer_on_a_new_connection(subject) == b""
     finally:
         kept.close()
-        until(lambda: fd_limit(subject) == before, "the limit to be back at the TTL", 3)
+        wait_until(lambda: fd_limit(subject) == before, "the limit to be back at the TTL", 3)
     assert subject.ask("GET", "/open", timeout_s=5).body == 0
 
 
@@ -169,7 +170,7 @@ def test_a_wrong_clock_dates_the_events_of_the_service(subject: Subject, nats: s
     subject.add("skew", attributes={"offset_ms": -3_600_000})
     number = 999_001
     subject.ask("POST", f"/events/{number}")
-    until(lambda: number in subject.ask("GET", "/handled").body, "the event to be handled")
+    wait_until(lambda: number in subject.ask("GET", "/handled").body, "the event to be handled")
     told = run_apart(occurred_at())
     assert abs(told.timestamp() - (time.time() - 3600)) < 10
 
@@ -198,7 +199,7 @@ def test_a_blocked_loop_stops_everything_for_as_long_as_asked(subject: Subject) 
 def test_a_block_longer_than_the_ttl_is_cut_to_it(subject: Subject) -> None:
     fault = subject.add("block_loop", attributes={"block_ms": 60_000, "every_ms": 10}, ttl_s=0.5)
     assert subject.ask("GET", "/health", timeout_s=5).status == 200
-    until(lambda: subject.fault(fault["id"])["removed_s"], "its end", 1)
+    wait_until(lambda: subject.fault(fault["id"])["removed_s"], "its end", 1)
     row = subject.fault(fault["id"])
     assert row["removed_s"] - row["commanded_s"] < 1.5
 
@@ -236,7 +237,7 @@ def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
     subject.lab("DELETE", f"faults/{fault['id']}")
     assert os.readlink(log) == own
     subject.ask("POST", "/complain")
-    until(lambda: subject.log.stat().st_size > size, "the log to grow again")
+    wait_until(lambda: subject.log.stat().st_size > size, "the log to grow again")
 
 
 @linux_only
@@ -248,7 +249,9 @@ def test_a_slow_disk_under_the_log_blocks_who_writes_faster(subject: Subject) ->
     assert slowest >= 0.2 > control, f"{slowest} s, {control} s without"
     threads = subject.lab("GET", "residue").body["threads"]
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: subject.lab("GET", "residue").body["threads"] < threads, "the disk's thread ends")
+    wait_until(
+        lambda: subject.lab("GET", "residue").body["threads"] < threads, "the disk's thread ends"
+    )
     lines = [line for line in subject.log.read_text().splitlines() if "complaint" in line]
     assert len(lines) >= 30
     assert all(json.loads(line) for line in lines), "each line is whole"

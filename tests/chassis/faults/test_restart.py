@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from lab.chaos.http_client import NoReply
-from tests.chassis.subject import Subject, until
+from tests.chassis.subject import Subject
+from tests.fixtures.waiting import wait_until
 
 NewSubject = Callable[..., Subject]
 
@@ -58,7 +59,7 @@ def test_a_crash_happens_at_its_point_and_is_told_first(
     mortal.start()
     assert mortal.armed() == []
     mortal.ask("POST", "/events/599")
-    until(lambda: 599 in mortal.ask("GET", "/handled").body, "a later event")
+    wait_until(lambda: 599 in mortal.ask("GET", "/handled").body, "a later event")
     assert (number in mortal.ask("GET", "/handled").body) is done
 
 
@@ -124,7 +125,7 @@ def test_a_killed_process_takes_its_burners_along(mortal: Subject) -> None:
     workers = psutil.Process(mortal.pid).children()
     assert len(workers) == 2
     mortal.stop(signal.SIGKILL)
-    until(lambda: not any(map(burning, workers)), "the workers to be gone", 1)
+    wait_until(lambda: not any(map(burning, workers)), "the workers to be gone", 1)
 
 
 def burning(worker: psutil.Process) -> bool:

@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from chassis.registry import BUCKET, LEASE_S, Instance
-from tests.chassis.subject import Subject, until
+from tests.chassis.subject import Subject
 from tests.fixtures.servers import run_apart
+from tests.fixtures.waiting import wait_until
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_a_flush_empties_the_services_keys_and_costs_a_load(
 def test_a_repeated_flush_goes_on_until_it_ends(subject: Subject, keys: redis.Redis) -> None:
     fault = subject.add("flush", attributes={"every_ms": 50})
     before = loads(subject)
-    until(lambda: loads(subject) >= before + 3, "three more loads")
+    wait_until(lambda: loads(subject) >= before + 3, "three more loads")
     subject.lab("DELETE", f"faults/{fault['id']}")
     value(subject)
     again = loads(subject)
@@ -98,32 +99,32 @@ def test_without_its_cache_the_service_answers_from_the_source(
 def test_lost_heartbeats_let_the_lease_run_out(subject: Subject, nats: str) -> None:
     assert entry(nats, "subject-1")
     fault = subject.add("drop", point="registry", scope={"method": "HEARTBEAT"})
-    until(lambda: entry(nats, "subject-1") is None, "the lease to run out", LEASE_S + 2)
+    wait_until(lambda: entry(nats, "subject-1") is None, "the lease to run out", LEASE_S + 2)
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: entry(nats, "subject-1"), "the next heartbeat", 3)
+    wait_until(lambda: entry(nats, "subject-1"), "the next heartbeat", 3)
 
 
 def test_a_stale_view_keeps_an_instance_that_has_left(subject: Subject, nats: str) -> None:
     announce(nats, "ghost-1")
-    until(lambda: seen(subject) == ["ghost-1"], "the instance to be seen")
+    wait_until(lambda: seen(subject) == ["ghost-1"], "the instance to be seen")
     fault = subject.add("drop", point="registry", scope={"method": "WATCH"})
     leave(nats, "ghost-1")
     # long enough that nobody's lease would keep it: only a view that stands still has it
-    until(lambda: subject.fault(fault["id"])["hits"] >= LEASE_S + 1, "heartbeats to be missed")
+    wait_until(lambda: subject.fault(fault["id"])["hits"] >= LEASE_S + 1, "heartbeats to be missed")
     assert seen(subject) == ["ghost-1"]
     subject.lab("DELETE", f"faults/{fault['id']}")
-    until(lambda: seen(subject) == [], "the view to catch up", 3)
+    wait_until(lambda: seen(subject) == [], "the view to catch up", 3)
 
 
 def test_a_registry_that_is_down_leaves_the_last_view(subject: Subject, nats: str) -> None:
     fault = subject.add("down", point="registry")
     announce(nats, "ghost-2")
-    until(lambda: subject.fault(fault["id"])["hits"] >= 3, "the registry to be missed")
+    wait_until(lambda: subject.fault(fault["id"])["hits"] >= 3, "the registry to be missed")
     assert seen(subject) == []
     assert subject.ask("POST", "/call", {}).status == 200  # it still knows itself
     subject.lab("DELETE", f"faults/{fault['id']}")
     announce(nats, "ghost-2")
-    until(lambda: seen(subject) == ["ghost-2"], "the view to catch up", 4)
+    wait_until(lambda: seen(subject) == ["ghost-2"], "the view to catch up", 4)
     leave(nats, "ghost-2")
 
 

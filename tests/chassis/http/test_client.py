@@ -1,10 +1,9 @@
 """A call to another service as its caller sees it: what a damaged answer, a dead instance, a hedge become."""
 
-import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
 from tests.chassis.conftest import Echo
+from tests.fixtures.waiting import wait_until_async
 
 CORRUPT = {"kind": "corrupt", "attributes": {"flips": 200}}
 BENT = [
@@ -35,12 +35,6 @@ def the_client(echo: Echo) -> ServiceClient:
     client.protection.use("breaker")
     client.protection.switch("retry", False)
     return client
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def the_breaker(client: ServiceClient) -> Breaker:
@@ -143,7 +137,7 @@ async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_says_i
     fault = {"kind": "latency", "attributes": {"latency_ms": 5000}, "point": "outbound"}
     await echo.service.injector.add({**fault, "scope": {"first_n": 1}, "ttl_s": 30})
     assert (await client.get("/health")).status == 200
-    await wait_for(lambda: len(sent(spans)) == 2)
+    await wait_until_async(lambda: len(sent(spans)) == 2, "two spans")
     assert sorted(each.get("error.type", "") for each in sent(spans)) == ["", "CancelledError"]
 
 

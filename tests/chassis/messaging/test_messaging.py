@@ -1,7 +1,7 @@
 """Outbox, broker and inbox together, on the real PostgreSQL and the real NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,17 +16,11 @@ from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.postgres.database import apply_schema, open_pool
+from tests.fixtures.waiting import wait_until_async
 
 
 class ThingHappened(Event):
     number: int
-
-
-async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10) -> Any:
-    async with asyncio.timeout(timeout_s):
-        while not (found := await condition()):
-            await asyncio.sleep(0.02)
-        return found
 
 
 @pytest.fixture
@@ -74,21 +68,17 @@ async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) 
         events = [ThingHappened(aggregate_id="a", number=n) for n in range(50)]
         for event in events:
             await _put(outbox, pool, event)
-        await until(lambda: _true(len(seen) >= 50))
+        await wait_until_async(lambda: len(seen) >= 50, "50 events")
         # the same events once more, as a broker delivers them after a lost acknowledgement
         for event in events[:5]:
             payload = event.model_dump_json().encode()
             await broker.publish("events.ThingHappened", payload, str(uuid4()), {})
         marker = ThingHappened(aggregate_id="a", number=99)
         await _put(outbox, pool, marker)
-        await until(lambda: _true(99 in seen))
+        await wait_until_async(lambda: 99 in seen, "the marker")
         for task in tasks:
             task.cancel()
     assert seen == [*range(50), 99]
-
-
-async def _true(value: bool) -> bool:
-    return value
 
 
 async def test_the_broker_is_told_what_came_before_in_the_same_aggregate(
@@ -98,7 +88,7 @@ async def test_the_broker_is_told_what_came_before_in_the_same_aggregate(
     first, second, third = (ThingHappened(aggregate_id="a", number=n) for n in range(3))
     await _put(outbox, pool, first, ThingHappened(aggregate_id="b", number=9), second, third)
     task = asyncio.create_task(outbox.relay())
-    await until(lambda: _published(broker, 4))
+    await wait_until_async(lambda: _published(broker, 4), "four published events")
     task.cancel()
     newest = (await broker.js.stream_info(bus.EVENTS)).state.last_seq
     messages = [await broker.js.get_msg(bus.EVENTS, newest - n) for n in (3, 2, 1, 0)]
@@ -143,9 +133,9 @@ async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_
     async with hearing(pool, broker) as seen:
         await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
         await _deliver(broker, ThingHappened(aggregate_id="b", number=9))
-        await until(lambda: _true(9 in seen))
+        await wait_until_async(lambda: 9 in seen, "the event of another aggregate")
         await _deliver(broker, first)
-        await until(lambda: _true(2 in seen))
+        await wait_until_async(lambda: 2 in seen, "the later event")
     assert seen == [9, 1, 2]
 
 
@@ -156,7 +146,7 @@ async def test_an_earlier_event_that_never_comes_is_not_waited_for_for_ever(
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_DELIVERIES_MAX", 3)
     async with hearing(pool, broker) as seen:
         await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
-        await until(lambda: _true(seen))
+        await wait_until_async(lambda: seen, "the event")
     assert seen == [2]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
 
@@ -168,9 +158,9 @@ async def test_nothing_waits_for_a_dead_letter(
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
     async with hearing(pool, broker, poison=1) as seen:
         await _deliver(broker, first)
-        await until(lambda: _dead(broker))
+        await wait_until_async(lambda: _dead(broker), "a dead letter")
         await _deliver(broker, second, f"ThingHappened:{first.event_id}")
-        await until(lambda: _true(seen), 5)
+        await wait_until_async(lambda: seen, "the later event")
     assert seen == [2]
 
 
@@ -203,7 +193,7 @@ async def test_a_failing_handler_leaves_no_effect_and_ends_as_a_dead_letter(
         "p",
         {},
     )
-    await until(lambda: _dead(broker), 15)
+    await wait_until_async(lambda: _dead(broker), "a dead letter")
     task.cancel()
     assert tries == 3
     assert await pool.fetchval("SELECT count(*) FROM idempotency") == 0
@@ -223,7 +213,7 @@ async def test_garbage_is_buried_at_once(pool: asyncpg.Pool, broker: Bus) -> Non
     inbox, _ = _inbox(pool, broker, handler)
     task = asyncio.create_task(inbox.run())
     await broker.publish("events.ThingHappened", b"\xff not json", "g", {})
-    assert await until(lambda: _dead(broker)) == 1
+    assert await wait_until_async(lambda: _dead(broker), "a dead letter") == 1
     task.cancel()
 
 
@@ -234,5 +224,5 @@ async def test_without_an_outbox_a_dead_broker_loses_the_event(
     outbox = Outbox(pool, Bus(client), enabled=False)
     await client.close()
     await _put(outbox, pool, ThingHappened(aggregate_id="a", number=1))
-    await until(lambda: _true(not outbox._direct))
+    await wait_until_async(lambda: not outbox._direct, "no event to publish")
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0

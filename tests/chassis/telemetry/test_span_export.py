@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +16,7 @@ import chassis.telemetry.span_export as export_module
 from chassis.telemetry.otlp_encoder import SpanBytes
 from chassis.telemetry.span_export import LAST_S, SpanExport
 from tests.fixtures.servers import free_port
+from tests.fixtures.waiting import wait_until
 
 
 class Collector:
@@ -83,13 +84,6 @@ def collecting(port: int) -> Iterator[Collector]:
         collector.close()
 
 
-def until(true: Callable[[], bool], within_s: float = 15.0) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, f"not true within {within_s} s"
-        time.sleep(0.02)
-
-
 def end_spans(tracer: Tracer, count: int) -> None:
     for number in range(count):
         tracer.start_span(f"span {number}").end()
@@ -99,7 +93,7 @@ def test_every_span_arrives_once_and_in_order() -> None:
     port = free_port()
     with collecting(port) as collector, exporting(port) as (export, tracer):
         end_spans(tracer, 1500)
-        until(lambda: export.exported == 1500)
+        wait_until(lambda: export.exported == 1500, "1500 exported")
         assert collector.names == [f"span {number}" for number in range(1500)]
         assert collector.requests < 10, "in batches"
         assert (export.dropped, export.failed, export.queued) == (0, 0, 0)
@@ -115,7 +109,7 @@ def test_a_dead_collector_costs_what_does_not_fit_into_the_queue_and_no_time() -
         assert export.dropped == 1900
         assert took_s / 2000 < 0.0005, "a span costs no more than making it"
         with collecting(port) as collector:  # it comes back: what was kept arrives
-            until(lambda: export.exported == 100)
+            wait_until(lambda: export.exported == 100, "100 exported")
             assert collector.names == [f"span {number}" for number in range(100)]
 
 
@@ -139,7 +133,7 @@ def test_while_the_collector_is_dead_nothing_is_encoded_again(
     monkeypatch.setattr(export_module, "RETRY_S", 0.05)
     with exporting(free_port()) as (_, tracer):
         end_spans(tracer, 10)
-        until(lambda: len(asked) >= 4)
+        wait_until(lambda: len(asked) >= 4, "four requests")
         assert encoded == [10]
 
 
@@ -157,10 +151,10 @@ def test_what_the_collector_refuses_is_counted_and_not_sent_again() -> None:
     with collecting(port) as collector, exporting(port) as (export, tracer):
         collector.status = 400
         end_spans(tracer, 10)
-        until(lambda: export.failed == 10)
+        wait_until(lambda: export.failed == 10, "10 failed")
         collector.status = 200
         end_spans(tracer, 1)
-        until(lambda: export.exported == 1)
+        wait_until(lambda: export.exported == 1, "1 exported")
         assert collector.names == ["span 0"]
 
 
@@ -170,9 +164,9 @@ def test_what_cannot_be_encoded_is_counted_and_stops_nothing() -> None:
         span = tracer.start_span("x")
         span.add_event("\ud800")  # no text in any encoding
         span.end()
-        until(lambda: export.failed == 1)
+        wait_until(lambda: export.failed == 1, "1 failed")
         end_spans(tracer, 1)
-        until(lambda: export.exported == 1)
+        wait_until(lambda: export.exported == 1, "1 exported")
         assert (collector.names, export.queued) == (["span 0"], 0)
 
 
@@ -181,9 +175,9 @@ def test_an_overloaded_collector_gets_its_spans_later() -> None:
     with collecting(port) as collector, exporting(port) as (export, tracer):
         collector.status = 503
         end_spans(tracer, 10)
-        until(lambda: collector.requests > 0)
+        wait_until(lambda: collector.requests > 0, "a request")
         collector.status = 200
-        until(lambda: export.exported == 10)
+        wait_until(lambda: export.exported == 10, "10 exported")
         assert export.failed == export.dropped == 0
 
 

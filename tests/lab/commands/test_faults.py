@@ -14,7 +14,8 @@ from lab import cli
 from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
 from tests.chassis.conftest import new_subject  # noqa: F401 - a fixture
-from tests.chassis.subject import SECRET, TOKEN, Subject, until
+from tests.chassis.subject import SECRET, TOKEN, Subject
+from tests.fixtures.waiting import wait_until
 
 PORT_BASE = 20080
 
@@ -141,7 +142,7 @@ def test_an_audit_sees_what_the_instance_does_not_say(subject: Subject, lab: Run
         process.rlimit(psutil.RLIMIT_NOFILE, before)
     os.kill(subject.pid, signal.SIGSTOP)
     try:
-        until(lambda: process.status() == psutil.STATUS_STOPPED, "the stop")
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the stop")
         code, printed = lab("audit")
         assert (code, "stopped" in printed, "nothing proven" in printed) == (1, True, True)
     finally:

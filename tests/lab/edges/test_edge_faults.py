@@ -19,7 +19,7 @@ from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import fault_rows
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 
 QUESTION = b"GET /api/who HTTP/1.1\r\nHost: x\r\n\r\n"
 

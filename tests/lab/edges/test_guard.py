@@ -17,7 +17,7 @@ from lab.run.evidence.fault_rows import left_behind
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import Limit, RequestRows, RequestWatch
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 
 TOOLKIT = """
 import signal

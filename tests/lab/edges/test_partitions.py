@@ -12,7 +12,8 @@ from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.faults.partitions import Partition
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import get, wait_until
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import get
 
 NAMES = "abcd"
 PAIRS = list(permutations(NAMES, 2))

@@ -14,7 +14,8 @@ from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError
 from lab.topology import load
-from tests.lab.runtimes.labs import MESH, get, process, wait_until
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import MESH, get, process
 
 
 def who_answers(address: str) -> str:

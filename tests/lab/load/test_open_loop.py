@@ -13,6 +13,7 @@ from aiohttp import web
 from lab.load.profiles import load_profiles
 from lab.load.schedule import make_schedule
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until_async
 
 ROOT = PROJECT
 
@@ -143,10 +144,10 @@ async def test_sigusr1_ends_the_arrivals_early_and_loses_no_answer(
 ):
     run_dir = tmp_path / "run"
     process = await start_load(stub_shop.url, run_dir, profiles, "few", duration=300)
-    async with asyncio.timeout(20):
-        while len(stub_shop.keys) < 5:
-            assert process.returncode is None, (await process.communicate())[0].decode()
-            await asyncio.sleep(0.05)
+    await wait_until_async(
+        lambda: len(stub_shop.keys) >= 5 or process.returncode is not None, "five orders", 30
+    )
+    assert process.returncode is None, (await process.communicate())[0].decode()
     process.send_signal(signal.SIGUSR1)
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

@@ -17,20 +17,11 @@ from typing import Any
 
 from lab.proxy.client import ProxyClient
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until
 
 ROOT = PROJECT
 SEED = 20261121
 DEADLINE_S = 15.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Polls until the condition is true, and gives its value."""
-    end_s = time.monotonic() + deadline_s
-    while not (value := condition()):
-        if time.monotonic() > end_s:
-            raise AssertionError(f"waited {deadline_s} s in vain for {what} (seed {SEED})")
-        time.sleep(0.005)
-    return value
 
 
 class ProxyProcess:

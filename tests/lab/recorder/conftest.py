@@ -8,8 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from lab.archive import Run
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until
 
 TOKEN = "a token for this test"
 ROOT = PROJECT
@@ -61,6 +61,10 @@ class RecorderProcess:
         assert status == 200, answer
         return answer
 
+    def status(self) -> dict[str, Any]:
+        """The state of the recording."""
+        return self.call("GET", "/recording")[1]
+
     def log(self, instance: str, /, **fields: Any) -> None:
         self.write(instance, json.dumps(fields).encode() + b"\n")
 
@@ -86,7 +90,7 @@ def recorder(tmp_path: Path) -> Iterator[RecorderProcess]:
     running = RecorderProcess(port, lab_dir, process)
     running.scraping()
     try:
-        until(lambda: _is_up(running), 30.0)
+        wait_until(lambda: _is_up(running), "the recorder answers", 30.0)
         yield running
     finally:
         process.kill()
@@ -99,14 +103,6 @@ def _is_up(recorder: RecorderProcess) -> bool:
     except OSError:
         assert recorder.process.poll() is None, "the recorder ended at once"
         return False
-
-
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait until `condition()` is true; fail after `timeout_s`."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"not true within {timeout_s} s"
-        time.sleep(0.02)
 
 
 def rows(run_dir: Path, table: str) -> list[dict[str, Any]]:

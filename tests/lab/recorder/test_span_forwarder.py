@@ -8,12 +8,12 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from lab.recorder.span_forwarder import Forwarder
+from tests.fixtures.waiting import wait_until_async
 from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows
 from tests.lab.recorder.intake.test_otlp_spans import OTLP_JSON
 
@@ -57,16 +57,10 @@ def a_dead_address() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-async def until(true: Any, within_s: float = 5.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
 async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> None:
     forwarder = Forwarder(lambda: jaeger.url)
     forwarder.offer(b"packed", {"content-type": "application/x-protobuf", "content-encoding": "x"})
-    await until(lambda: forwarder.sent == 1)
+    await wait_until_async(lambda: forwarder.sent == 1, "a sent body")
     await forwarder.close()
     assert jaeger.bodies == [(b"packed", "x")]
 
@@ -83,7 +77,7 @@ async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
     forwarder = Forwarder(lambda: address)
     for _ in range(3):
         forwarder.offer(BODY, JSON)
-    await until(lambda: forwarder.shed == 3)
+    await wait_until_async(lambda: forwarder.shed == 3, "three shed bodies")
     await forwarder.close()
     assert forwarder.sent == 0
 
@@ -92,7 +86,7 @@ async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
     jaeger.status = 503
     forwarder = Forwarder(lambda: jaeger.url)
     forwarder.offer(BODY, JSON)
-    await until(lambda: forwarder.shed == 1)
+    await wait_until_async(lambda: forwarder.shed == 1, "a shed body")
     await forwarder.close()
 
 
@@ -112,10 +106,10 @@ async def test_after_a_restart_of_jaeger_spans_arrive_again(jaeger: Jaeger) -> N
     address = a_dead_address()
     forwarder = Forwarder(lambda: address)
     forwarder.offer(BODY, JSON)
-    await until(lambda: forwarder.shed == 1)
+    await wait_until_async(lambda: forwarder.shed == 1, "a shed body")
     address = jaeger.url
     forwarder.offer(BODY, JSON)
-    await until(lambda: forwarder.sent == 1)
+    await wait_until_async(lambda: forwarder.sent == 1, "a sent body")
     await forwarder.close()
 
 
@@ -134,7 +128,7 @@ async def test_the_recorder_answers_and_records_while_jaeger_hangs(
 
     await asyncio.to_thread(recorder.start, tmp_path / "run")
     took = [await asyncio.to_thread(post) for _ in range(20)]
-    await until(lambda: jaeger.bodies)
+    await wait_until_async(lambda: jaeger.bodies, "a body at Jaeger")
     assert jaeger.bodies[0][0] == BODY
     assert sorted(took)[10] < 0.25, f"the recorder waited for Jaeger: {took}"
     await asyncio.to_thread(recorder.stop)

@@ -2,10 +2,8 @@
 
 import json
 import random
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from lab.runtimes.posix import pids, ports
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import Lab
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until
 
 TOPOLOGY = PROJECT / "tests/fixtures" / "stub_topology.toml"
 MESH = TOPOLOGY.with_name("mesh_topology.toml")
-WAIT_S = 15.0
 
 
 def free_port_base(path: Path = TOPOLOGY) -> int:
@@ -33,15 +31,6 @@ def free_port_base(path: Path = TOPOLOGY) -> int:
 
 def stub_runtime() -> ProcessesRuntime:
     return ProcessesRuntime(free_port_base(), TOPOLOGY)
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
-    """The condition's first true value."""
-    give_up = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < give_up, f"not within {timeout_s} s: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def family(lab: Lab) -> dict[int, str]:

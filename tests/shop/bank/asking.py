@@ -1,7 +1,6 @@
 """Asking a running service over HTTP, as orders would, as a user, or as the lab."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +44,3 @@ async def arm(service: RunningService, **fault: Any) -> None:
         token=service.settings.lab_token,
     )  # fmt: skip
     assert answer.status == 201, answer.body
-
-
-async def until(true: Callable[[], Awaitable[bool]], what: str, within_s: float = 15) -> None:
-    """Wait for something that has no event to wait on. Fails by name."""
-    try:
-        async with asyncio.timeout(within_s):
-            while not await true():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"not within {within_s} s: {what}") from None

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 
 from chassis.registry import Instance, Registry
 from tests.fixtures.running import RunningService
+from tests.fixtures.waiting import wait_until_async
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -74,18 +75,21 @@ async def found(gateway: RunningService, inner: Inner) -> None:
     headers = {"Authorization": f"Bearer {gateway.user_token('prober')}"}
     known = dict(inner.answers)
     inner.answers["orders"] = always(200, {})
-    async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(20):
-        for service in inner.seen:
-            if service in PROBES:
-                while (await session.get(gateway.url + PROBES[service])).status == 503:
-                    await asyncio.sleep(0.02)
-        parts = {"payments": "payment", "notifications": "mails"}
-        expected = {parts[service] for service in inner.seen if service in parts}
-        while expected:
-            details = await (await session.get(gateway.url + "/api/orders/probe")).json()
-            if expected.isdisjoint(details["degraded"]):
-                break
-            await asyncio.sleep(0.02)
+    paths = [PROBES[service] for service in inner.seen if service in PROBES]
+    parts = {"payments": "payment", "notifications": "mails"}
+    expected = {parts[service] for service in inner.seen if service in parts}
+    async with aiohttp.ClientSession(gateway.url, headers=headers) as session:
+
+        async def are_found() -> bool:
+            for path in paths:
+                if (await session.get(path)).status == 503:
+                    return False
+            if not expected:
+                return True
+            details = await (await session.get("/api/orders/probe")).json()
+            return expected.isdisjoint(details["degraded"])
+
+        await wait_until_async(are_found, "the gateway finds the stand-ins", 20)
     inner.answers = known
     for requests in inner.seen.values():
         requests.clear()

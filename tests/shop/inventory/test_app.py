@@ -10,7 +10,8 @@ import pytest
 from chassis.ids import new_id
 from shop.inventory.seed import quantity
 from tests.fixtures.running import Running, RunningService
-from tests.shop.bank.asking import arm, ask, until
+from tests.fixtures.waiting import wait_until_async
+from tests.shop.bank.asking import arm, ask
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def test_what_is_not_committed_in_time_is_put_back(running: Running) -> No
     async def put_back() -> bool:
         return bool((await stock(inventory))["reserved"] == 0)
 
-    await until(put_back, "the reservation expires")
+    await wait_until_async(put_back, "the reservation expires")
     committed = await ask(inventory, "POST", f"/reservations/{wanted['order_id']}/commit")
     assert (committed.status, committed.body["status"]) == (200, "committed")
 

@@ -19,7 +19,8 @@ from chassis.messaging.event import Event
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from tests.fixtures.running import Running, RunningService
 from tests.fixtures.servers import free_port
-from tests.shop.bank.asking import arm, ask, until
+from tests.fixtures.waiting import wait_until_async
+from tests.shop.bank.asking import arm, ask
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -112,7 +113,7 @@ async def test_each_event_becomes_a_mail_in_the_trace_of_its_order(
     async def three() -> bool:
         return len(mail_server.mails) == 3
 
-    await until(three, "three mails")
+    await wait_until_async(three, "three mails")
     assert {mail["X-Trace-Id"] for mail in mail_server.mails} == {TRACE_ID}
     assert mail_server.of(cancelled.aggregate_id)[0]["To"] == "bob@example.com"
     assert mail_server.connections == 1, "one connection is kept"
@@ -125,9 +126,9 @@ async def test_an_event_delivered_twice_is_one_mail(
     await publish(bus, first)
     await publish(bus, first, message_id=new_id())  # past the broker's own deduplication
     await publish(bus, last)
-    await until(lambda: sent(notifications, last.aggregate_id), "the last mail")
+    await wait_until_async(lambda: sent(notifications, last.aggregate_id), "the last mail")
     # mails that are due together go in any order
-    await until(lambda: sent(notifications, first.aggregate_id), "the first mail")
+    await wait_until_async(lambda: sent(notifications, first.aggregate_id), "the first mail")
     assert len(mail_server.of(first.aggregate_id)) == 1
 
 
@@ -142,10 +143,10 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
         path = f"/notifications?order_id={event.aggregate_id}"
         return len((await ask(notifications, "GET", path)).body["items"]) == 1
 
-    await until(written, "the mail is written down")
+    await wait_until_async(written, "the mail is written down")
     assert not await sent(notifications, event.aggregate_id)
     mail_server.start()
-    await until(lambda: sent(notifications, event.aggregate_id), "the mail goes out")
+    await wait_until_async(lambda: sent(notifications, event.aggregate_id), "the mail goes out")
     (mail,) = mail_server.of(event.aggregate_id)
     assert mail["Message-ID"] == f"<{event.event_id}@breakwater.example>"
 
@@ -163,10 +164,12 @@ async def test_killed_after_sending_the_mail_comes_again_under_the_same_message_
     async def arrived() -> bool:
         return len(mail_server.of(event.aggregate_id)) == 1
 
-    await until(arrived, "the first mail")
+    await wait_until_async(arrived, "the first mail")
     assert await asyncio.to_thread(notifications.stop) == -signal.SIGKILL
     again = await running("notifications", SMTP_URL=f"smtp://127.0.0.1:{mail_server.port}")
-    await until(lambda: sent(again, event.aggregate_id), "the mail is noted as sent", within_s=25)
+    await wait_until_async(
+        lambda: sent(again, event.aggregate_id), "the mail is noted as sent", timeout_s=25
+    )
     assert len({mail["Message-ID"] for mail in mail_server.of(event.aggregate_id)}) == 1
 
 
@@ -180,7 +183,7 @@ async def test_an_event_without_an_address_ends_with_the_dead_letters(
     assert json.loads(letter.data)["event_id"] == poison.event_id
     good = confirmed()
     await publish(bus, good)
-    await until(lambda: sent(notifications, good.aggregate_id), "the next mail")
+    await wait_until_async(lambda: sent(notifications, good.aggregate_id), "the next mail")
 
 
 async def test_only_its_user_and_services_see_a_notification(
@@ -189,7 +192,7 @@ async def test_only_its_user_and_services_see_a_notification(
     user_id = new_id()
     event = confirmed(user_id)
     await publish(bus, event)
-    await until(lambda: sent(notifications, event.aggregate_id), "the mail")
+    await wait_until_async(lambda: sent(notifications, event.aggregate_id), "the mail")
     path = f"/notifications?order_id={event.aggregate_id}"
 
     async def items(token: str) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from chassis.postgres.database import apply_schema, open_pool
 from shop.orders.domain import Line, Order, price
 from shop.orders.saga import CHECKOUT, Progress
 from shop.orders.store import OrderStore
+from tests.fixtures.waiting import wait_until_async
 
 BODY = {"lines": [["SKU-0001", 2]]}
 SKUS = ("SKU-0003", "SKU-0007")
@@ -109,12 +110,12 @@ async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced
     assert order is not None
     assert await shop.store("a").persist(Progress(order).begun()) is not None
     monkeypatch.setattr(orders_store, "LEASE", timedelta(seconds=30))  # who takes it over keeps it
-    claimed: list[tuple[str, str]] = []
-    async with asyncio.timeout(5):
-        while not claimed:
-            batches = await asyncio.gather(shop.store("b").claim(10), shop.store("b").claim(10))
-            claimed = [pair for batch in batches for pair in batch]
-    assert claimed == [(order.id, "00-trace")]
+
+    async def claimed() -> list[tuple[str, str]]:
+        batches = await asyncio.gather(shop.store("b").claim(10), shop.store("b").claim(10))
+        return [pair for batch in batches for pair in batch]
+
+    assert await wait_until_async(claimed, "the lease runs out") == [(order.id, "00-trace")]
     assert await shop.store("a").persist(Progress(order).begun().done()) is None
     loaded = await shop.store("b").load(order.id)
     assert loaded is not None
@@ -125,9 +126,7 @@ async def test_a_parked_saga_is_due_after_its_pause_for_anybody(shop: Shop) -> N
     order = await shop.store("a").place(_order(), "k", BODY, "")
     assert order is not None
     assert await shop.store("a").persist(Progress(order).begun().again(), park_s=0.05) is not None
-    async with asyncio.timeout(5):
-        while not (claimed := await shop.store("b").claim(10)):
-            await asyncio.sleep(0.01)
+    claimed = await wait_until_async(lambda: shop.store("b").claim(10), "the parked saga is due")
     assert [order_id for order_id, _ in claimed] == [order.id]
     loaded = await shop.store("b").load(order.id)
     assert loaded is not None

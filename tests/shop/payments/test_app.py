@@ -9,7 +9,8 @@ import pytest
 
 from chassis.ids import new_id
 from tests.fixtures.running import Running, RunningService
-from tests.shop.bank.asking import Answer, arm, ask, until
+from tests.fixtures.waiting import wait_until_async
+from tests.shop.bank.asking import Answer, arm, ask
 
 GOOD, DECLINED = "4242424242424242", "4000000000000002"
 
@@ -163,7 +164,7 @@ async def test_killed_after_a_refund_the_next_instance_finds_out_unasked(
         status: str = (await ask(again, "GET", f"/payments/{order_id}")).body["status"]
         return status == "refunded"
 
-    await until(refunded, "the reconciler carries the refund through")
+    await wait_until_async(refunded, "the reconciler carries the refund through")
     assert (await at_bank(bank, order_id))["refunded_cents"] == 700
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import jwt
 
 from tests.fixtures.running import Running, RunningService
+from tests.fixtures.waiting import wait_until_async
 
 ANN = {"email": "ann@example.com", "name": "Ann", "password": "a long passphrase"}
 
@@ -156,9 +157,8 @@ async def test_registering_publishes_exactly_one_event(running: Running) -> None
     await register(users, "k1")
     conn = await asyncpg.connect(users.settings.database_url)
     try:
-        async with asyncio.timeout(10):
-            while await conn.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"):
-                await asyncio.sleep(0.02)
+        pending = "SELECT count(*) = 0 FROM outbox WHERE published_at IS NULL"
+        await wait_until_async(lambda: conn.fetchval(pending), "no pending event")
         rows = await conn.fetch("SELECT type FROM outbox")
     finally:
         await conn.close()

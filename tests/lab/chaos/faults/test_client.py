@@ -26,6 +26,7 @@ from lab.chaos.running_lab import NoLab, RunningLab, find_lab
 from lab.run.evidence.fault_rows import fault_rows, left_behind
 from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
+from tests.fixtures.waiting import wait_until
 
 TOKEN = "lab-token"
 LATENCY = {"kind": "latency", "attributes": {"latency_ms": 1}, "point": "inbound", "scope": {}}
@@ -61,8 +62,7 @@ class Bank:
 @pytest.fixture
 def bank() -> Iterator[Bank]:
     bank = Bank()
-    while not bank.server.started:
-        time.sleep(0.01)
+    wait_until(lambda: bank.server.started, "the server")
     yield bank
     bank.stop()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tests.lab.proxy.rig import (
     ROOT,
     ProxyProcess,
@@ -19,7 +20,6 @@ from tests.lab.proxy.rig import (
     recv_to_end,
     round_trip_s,
     running,
-    wait_until,
 )
 
 
@@ -49,7 +49,7 @@ def test_an_outage_ends_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None
     port = lab.edge(echoing)
     lab.client.enable("edge", False, ttl_s=0.2)
     assert is_refused(port)
-    wait_until(lambda: not is_refused(port), "the edge to come up", deadline_s=1.2)
+    wait_until(lambda: not is_refused(port), "the edge to come up", timeout_s=1.2)
     last = lab.client.removed()[-1]
     assert (last["type"], last["breakwater"]["removed_by"]) == ("down", "ttl")
 
@@ -82,7 +82,7 @@ def test_a_killed_controller_leaves_nothing_past_the_ttl(
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     controller.stdout.close()
-    wait_until(lambda: not lab.client.list()["edge"].toxics, "the TTL", deadline_s=1.5)
+    wait_until(lambda: not lab.client.list()["edge"].toxics, "the TTL", timeout_s=1.5)
     assert round_trip_s(sock) < 0.4
 
 

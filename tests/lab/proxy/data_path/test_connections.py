@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tests.lab.proxy.rig import (
     SEED,
     EchoMany,
@@ -20,7 +21,6 @@ from tests.lab.proxy.rig import (
     recv_to_end,
     round_trip_s,
     running,
-    wait_until,
     was_reset,
 )
 

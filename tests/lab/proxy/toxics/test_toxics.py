@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tests.lab.proxy.rig import (
     SEED,
     ProxyProcess,
@@ -18,7 +19,6 @@ from tests.lab.proxy.rig import (
     recv_exactly,
     recv_to_end,
     round_trip_s,
-    wait_until,
     was_reset,
 )
 

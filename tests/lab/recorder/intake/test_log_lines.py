@@ -32,7 +32,8 @@ from chassis.resilience import (
 from chassis.settings import Settings
 from chassis.telemetry import signals
 from lab import archive
-from tests.lab.recorder.conftest import RecorderProcess, rows, until
+from tests.fixtures.waiting import wait_until
+from tests.lab.recorder.conftest import RecorderProcess, rows
 
 SETTINGS = {
     "SERVICE": "payments",
@@ -184,7 +185,7 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
     said = capsys.readouterr().out.encode()
     recorder.write("payments-1", said)
     decided = sum(len(json.loads(line).get("rows", "1")) for line in said.splitlines())
-    until(lambda: len(rows(run_dir, "breakers")) == decided)
+    wait_until(lambda: len(rows(run_dir, "breakers")) == decided, "every event is a row")
     recorder.stop()
     archive.seal(run_dir)
     assert (run_dir / "breakers.parquet").exists()

@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from lab.recorder.intake.nginx_spans import LOG, Ingress
 from lab.recorder.server import RecorderApp
-from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows, until
+from tests.fixtures.waiting import wait_until
+from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows
 from tests.lab.recorder.test_span_forwarder import Jaeger, jaeger  # noqa: F401
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -60,7 +61,7 @@ def test_a_request_is_the_root_of_its_trace_in_the_recording(
     recorder.start(run_dir)
     recorder.log("nginx", **LINE)
     recorder.log("nginx", **LINE | {"status": 502, "span_id": "a" * 16})
-    until(lambda: len(rows(run_dir, "spans")) >= 2)
+    wait_until(lambda: len(rows(run_dir, "spans")) >= 2, "two spans")
     recorder.stop()
     well, bad = sorted(rows(run_dir, "spans"), key=lambda row: int(row["http_status"]))
     assert (well["trace_id"], well["span_id"], well["parent_span_id"]) == (

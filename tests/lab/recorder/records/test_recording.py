@@ -19,7 +19,8 @@ from lab.archive.tables import parts
 from lab.otlp.spans import lines_from_json
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.recording import Recording
-from tests.lab.recorder.conftest import RecorderProcess, rows, until
+from tests.fixtures.waiting import wait_until
+from tests.lab.recorder.conftest import RecorderProcess, rows
 
 OTLP = {"Content_Type": "application/json"}
 
@@ -122,17 +123,17 @@ def test_rotation_and_truncation_lose_nothing(recorder: RecorderProcess, tmp_pat
     recorder.log("orders-1", message="before")
 
     def written() -> int:
-        return int(recorder.call("GET", "/recording")[1]["rows"]["logs"])
+        return int(recorder.status()["rows"]["logs"])
 
     recorder.start(run_dir)
     recorder.log("orders-1", message="first")
-    until(lambda: written() == 1)
+    wait_until(lambda: written() == 1, "the first line is written")
     recorder.log("orders-1", message="last of the old file")
     log.rename(log.with_suffix(".1"))
     recorder.log("orders-1", message="first of the new file")
-    until(lambda: written() == 3)
+    wait_until(lambda: written() == 3, "the third line is written")
     log.write_bytes(b"")
-    until(lambda: log.stat().st_size == 0)
+    wait_until(lambda: log.stat().st_size == 0, "the log is cut")
     recorder.log("orders-1", message="b")
     recorder.stop()
     assert [row["message"] for row in rows(run_dir, "logs")] == [
@@ -152,9 +153,9 @@ def test_metrics_are_scraped_and_a_dead_instance_is_seen_as_down(
     }
     recorder.scraping(alive)
     recorder.start(run_dir)
-    until(lambda: recorder.call("GET", "/recording")[1]["rows"]["metrics"] >= 4)
+    wait_until(lambda: recorder.status()["rows"]["metrics"] >= 4, "a scrape of the instance")
     recorder.scraping(alive, {"name": "bank-1", "service": "bank", "address": "127.0.0.1:9"})
-    until(lambda: recorder.call("GET", "/recording")[1]["scrape_failures"] >= 1)
+    wait_until(lambda: recorder.status()["scrape_failures"] >= 1, "a scrape that fails")
     recorder.stop()
     run = Run(run_dir)
     up = dict(
@@ -177,7 +178,7 @@ def test_a_killed_recorder_leaves_an_archive_that_opens_and_can_be_continued(
     recorder.start(run_dir)
     for number in range(50):
         recorder.log("orders-1", time=number, message=f"line {number}")
-    until(lambda: recorder.call("GET", "/recording")[1]["rows"]["logs"] == 50)
+    wait_until(lambda: recorder.status()["rows"]["logs"] == 50, "50 lines")
     recorder.process.kill()
     recorder.process.wait()
     with (run_dir / "logs.ndjson").open("ab") as file:
@@ -235,7 +236,7 @@ def test_control_wants_the_token(recorder: RecorderProcess, tmp_path: Path) -> N
     status, answer = recorder.call("POST", "/recording", {"run_dir": str(tmp_path)}, token="wrong")
     assert status == 401
     assert "lab.json" in answer["error"]
-    assert recorder.call("GET", "/recording")[1] == {"recording": False}
+    assert recorder.status() == {"recording": False}
 
 
 def test_one_recording_at_a_time(recorder: RecorderProcess, tmp_path: Path) -> None:

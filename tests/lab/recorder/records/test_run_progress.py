@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lab.prometheus_text import Exposition
 from lab.recorder.records.run_progress import Progress
-from tests.lab.recorder.conftest import RecorderProcess, until
+from tests.fixtures.waiting import wait_until
+from tests.lab.recorder.conftest import RecorderProcess
 
 NOW_S = 1000.0
 
@@ -127,7 +128,7 @@ def test_the_recorder_serves_its_runs_progress(recorder: RecorderProcess, tmp_pa
     assert served(recorder) == {series("recorder_recording"): 0.0}
     recorder.start(tmp_path / "run")
     recorder.log("bank-1", event="fault", phase="effective", service="bank", **fault())
-    until(lambda: ACTIVE in served(recorder))
+    wait_until(lambda: ACTIVE in served(recorder), "the run is active")
     found = served(recorder)
     assert found[series("recorder_recording")] == 1
     assert found[series("recorder_rows_total", table="faults")] == 1

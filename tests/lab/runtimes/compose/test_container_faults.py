@@ -20,8 +20,8 @@ from lab.runtimes.compose.engine import Engine
 from lab.runtimes.supervisor.managed_process import Plan
 from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults, Refused
 from tests.fixtures.servers import free_port
+from tests.fixtures.waiting import wait_until_async
 from tests.lab.runtimes.compose.containers import IMAGE, docker, needs_the_image
-from tests.shop.bank.asking import until
 
 PORT = 8000
 BUSY = "while True: pass"
@@ -107,7 +107,7 @@ async def test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl(held: Held) 
 @pytest.mark.parametrize("held", [GROW], indirect=True)
 async def test_who_needs_more_than_a_memory_limit_is_ended_by_the_kernel(held: Held) -> None:
     fault = await held.add("memory_limit", 5.0, limit_mb=40)
-    await until(lambda: stopped(held), "the kernel ends it")
+    await wait_until_async(lambda: stopped(held), "the kernel ends it")
     assert (await held.engine.inspect(held.container))["State"]["ExitCode"] == 137
     await removed(fault)
     limits = (await held.engine.inspect(held.container))["HostConfig"]
@@ -130,13 +130,13 @@ async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held
         except OSError:
             return False
 
-    await until(is_reachable, "it serves")
+    await wait_until_async(is_reachable, "it serves")
     aliases = await names(held)
     fault = await held.add("disconnect", 2.0)
     assert not (await held.engine.inspect(held.container))["NetworkSettings"]["Networks"]
     assert not await is_reachable()
     await removed(fault)
-    await until(is_reachable, "it is back")
+    await wait_until_async(is_reachable, "it is back")
     assert await names(held) == aliases
     assert processes.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
 
@@ -169,4 +169,4 @@ async def removed(fault: ProcessFault) -> None:
     async def over() -> bool:
         return fault.removed_s is not None
 
-    await until(over, "the fault is over")
+    await wait_until_async(over, "the fault is over")

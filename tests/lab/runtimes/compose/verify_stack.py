@@ -20,6 +20,7 @@ from lab.chaos.probe_customer import Customer
 from lab.runtimes.compose.environment import everything_of, project_of
 from lab.state import Lab, home_of
 from lab.topology import PROJECT, load
+from tests.fixtures.waiting import wait_until
 
 LAB = PROJECT / ".venv/bin/lab"
 EXPERIMENTS = ("payments_slow", "orders_crash", "observability_blackout")
@@ -80,15 +81,12 @@ class Verification:
         return found
 
     def eventually(self, work: Callable[[], str]) -> str:
-        """What is told in the background arrives in its own time."""
-        give_up = time.monotonic() + ARRIVES_S
-        while True:
-            try:
-                return work()
-            except (Failed, NoReply, KeyError, IndexError, TypeError) as error:
-                if time.monotonic() > give_up:
-                    raise Failed(f"not within {ARRIVES_S:.0f} s: {error}") from None
-                time.sleep(0.5)
+        """The first result without an error; what arrives in the background takes its time."""
+        not_yet = (Failed, NoReply, KeyError, IndexError, TypeError)
+        try:
+            return wait_until(work, "a result", ARRIVES_S, not_yet=not_yet, poll_s=0.5)
+        except AssertionError as error:
+            raise Failed(f"{error}; {error.__cause__}") from None
 
     # -- the steps ------------------------------------------------------------------------------
 

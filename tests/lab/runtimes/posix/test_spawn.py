@@ -10,7 +10,7 @@ import pytest
 
 from lab.runtimes.posix import pids, spawn
 from lab.topology import PROJECT
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 
 ROOT = PROJECT
 PARENT = """

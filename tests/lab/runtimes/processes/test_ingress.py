@@ -9,7 +9,8 @@ import pytest
 
 from lab.runtimes.logs import read
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import get, wait_until, who
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import get, who
 
 
 def hang_ups(lab: ProcessesRuntime, method: str) -> int:

@@ -21,6 +21,7 @@ from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailed
 from lab.runtimes.supervisor.client import UsageError
 from lab.state import Lab, StateError
 from lab.topology import PROJECT
+from tests.fixtures.waiting import wait_until
 from tests.lab.runtimes.labs import (
     TOPOLOGY,
     alive,
@@ -29,7 +30,6 @@ from tests.lab.runtimes.labs import (
     get,
     process,
     stub_runtime,
-    wait_until,
 )
 
 pytestmark = pytest.mark.usefixtures("lab_dir")

@@ -14,7 +14,8 @@ from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.state import Lab, StateError
-from tests.lab.runtimes.labs import get, process, stub_runtime, wait_until, who
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import get, process, stub_runtime, who
 
 
 def ready_again(lab: ProcessesRuntime, name: str, old_pid: int) -> None:

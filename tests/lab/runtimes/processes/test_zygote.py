@@ -13,7 +13,7 @@ import pytest
 from lab.runtimes.posix import pids
 from lab.topology import PROJECT
 from tests.fixtures.running import Nursery
-from tests.lab.runtimes.labs import wait_until
+from tests.fixtures.waiting import wait_until
 
 ROOT = PROJECT
 PROGRAM = """

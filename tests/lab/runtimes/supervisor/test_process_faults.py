@@ -16,7 +16,8 @@ from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import PROJECT
-from tests.lab.runtimes.labs import family, process, wait_until
+from tests.fixtures.waiting import wait_until
+from tests.lab.runtimes.labs import family, process
 
 ROOT = PROJECT
 SERVERS = ("postgres", "valkey", "nats")
