@@ -77,9 +77,10 @@ def problem_response(
 
 
 def words(error: type[BaseException]) -> list[str]:
-    """`OutOfStock` -> ['Out', 'of', 'stock']: from the class name, so that the two cannot drift."""
-    parts: list[str] = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", error.__name__)
-    return [parts[0], *(part.lower() for part in parts[1:])] if parts else ["Error"]
+    """`OutOfStockError` -> ['Out', 'of', 'stock']: the class name gives the problem's type and title."""
+    name = error.__name__.removesuffix("Error") or "Error"
+    parts: list[str] = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", name)
+    return [parts[0], *(part.lower() for part in parts[1:])]
 
 
 def _answer(request: Request, error: Exception, status: int, **extra: Any) -> JSONResponse:

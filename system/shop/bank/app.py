@@ -17,12 +17,12 @@ from chassis.service import Service, create_app
 from chassis.telemetry.metrics import counter, expose
 from shop.bank.domain import (
     Authorization,
-    AuthorizationNotFound,
-    CardDeclined,
+    AuthorizationNotFoundError,
+    CardDeclinedError,
     Kind,
-    ReferenceCancelled,
+    ReferenceCancelledError,
     Status,
-    WrongState,
+    WrongStateError,
 )
 from shop.bank.store import Ledger
 
@@ -70,7 +70,7 @@ class Desk:
                 return attempt.stored.response()
             try:
                 after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
-            except WrongState:
+            except WrongStateError:
                 DECIDED.labels(kind.value, "refused").inc()
                 raise
             DECIDED.labels(kind.value, "approved").inc()
@@ -87,10 +87,10 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app(
     "bank",
     problems={
-        CardDeclined: 402,
-        AuthorizationNotFound: 404,
-        WrongState: 409,
-        ReferenceCancelled: 409,
+        CardDeclinedError: 402,
+        AuthorizationNotFoundError: 404,
+        WrongStateError: 409,
+        ReferenceCancelledError: 409,
     },
     start=start,
 )
@@ -121,7 +121,7 @@ async def authorize(
         if not declined:
             return attempt.record(201, view(made)).response()
     # after the commit: a refusal stays on the books, and the same key is refused again
-    raise CardDeclined(made)
+    raise CardDeclinedError(made)
 
 
 @app.post("/authorizations/{authorization_id}/capture")

@@ -40,7 +40,7 @@ class Authorization:
     reason: str = ""
 
 
-class CardDeclined(Exception):
+class CardDeclinedError(Exception):
     """The card was refused, for good: this authorization holds nothing."""
 
     def __init__(self, authorization: Authorization) -> None:
@@ -52,11 +52,11 @@ class CardDeclined(Exception):
         }
 
 
-class AuthorizationNotFound(Exception):
+class AuthorizationNotFoundError(Exception):
     """No authorization has this id."""
 
 
-class WrongState(Exception):
+class WrongStateError(Exception):
     """The authorization does not allow this move; `status` in the answer says where it stands."""
 
     def __init__(self, kind: Kind, authorization: Authorization) -> None:
@@ -64,7 +64,7 @@ class WrongState(Exception):
         self.extra: dict[str, Any] = {"status": authorization.status.value}
 
 
-class ReferenceCancelled(Exception):
+class ReferenceCancelledError(Exception):
     """The merchant cancelled this reference before the authorization came."""
 
 
@@ -82,7 +82,7 @@ def luhn_valid(digits: str) -> bool:
 
 
 def apply(kind: Kind, before: Authorization) -> Authorization:
-    """The authorization after one more move of its whole amount. Raises WrongState."""
+    """The authorization after one more move of its whole amount. Raises WrongStateError."""
     amount = before.amount_cents
     match kind, before.status:
         # a capture under a new key is a new capture: the bank cannot know that it was not meant
@@ -96,4 +96,4 @@ def apply(kind: Kind, before: Authorization) -> Authorization:
             status = Status.REFUNDED if refunded == before.captured_cents else Status.CAPTURED
             return replace(before, status=status, refunded_cents=refunded)
         case _:
-            raise WrongState(kind, before)
+            raise WrongStateError(kind, before)

@@ -11,9 +11,9 @@ from chassis.http.idempotency import Conn
 from chassis.ids import new_id
 from shop.bank.domain import (
     Authorization,
-    AuthorizationNotFound,
+    AuthorizationNotFoundError,
     Kind,
-    ReferenceCancelled,
+    ReferenceCancelledError,
     Status,
     apply,
     refusal,
@@ -74,7 +74,7 @@ class Ledger:
         key: str,
         now: datetime,
     ) -> Authorization:
-        """Hold the amount or refuse the card (status declined). Raises ReferenceCancelled."""
+        """Hold the amount or refuse the card (status declined). Raises ReferenceCancelledError."""
         # a cancellation of the same reference comes wholly before or wholly after
         await _lock_reference(conn, reference)
         reason = refusal(card_number)
@@ -84,7 +84,7 @@ class Ledger:
             card_number[-4:], reason, now,
         ) or await conn.fetchrow(_BY_KEY, key)  # fmt: skip
         if row is None:
-            raise ReferenceCancelled(f"{reference} was cancelled; it takes no authorization")
+            raise ReferenceCancelledError(f"{reference} was cancelled; it takes no authorization")
         await failpoint("bank.before_authorize_commit")
         return _authorization(row)
 
@@ -93,14 +93,14 @@ class Ledger:
     ) -> Authorization:
         """Capture, void or refund the whole amount; a known key moves nothing again.
 
-        Raises AuthorizationNotFound, WrongState.
+        Raises AuthorizationNotFoundError, WrongStateError.
         """
         found = await conn.fetchval(
             "SELECT true FROM authorizations WHERE authorization_id = $1 FOR UPDATE",
             authorization_id,
         )
         if not found:
-            raise AuthorizationNotFound(f"no authorization {authorization_id}")
+            raise AuthorizationNotFoundError(f"no authorization {authorization_id}")
         # read after the lock is held: a twin that we waited for is seen here
         row = await conn.fetchrow(_LOCKED, authorization_id, key)
         assert row is not None
@@ -118,7 +118,7 @@ class Ledger:
     async def cancel(
         self, conn: Conn, reference: str, *, key: str, now: datetime
     ) -> list[Authorization]:
-        """Void what the reference holds and refuse what may still come. Raises WrongState if captured."""
+        """Void what the reference holds and refuse what may still come. Raises WrongStateError if captured."""
         await _lock_reference(conn, reference)
         await conn.execute(
             "INSERT INTO cancelled_references VALUES ($1, $2) ON CONFLICT DO NOTHING",

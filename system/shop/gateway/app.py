@@ -15,8 +15,8 @@ from chassis.http.idempotency import IdempotencyKey
 from chassis.service import Service, create_app
 from contracts import asyncapi
 from shop.gateway import public
+from shop.gateway.admission import ACCOUNT, EDGE, AdmissionControl
 from shop.gateway.docs_page import docs_page
-from shop.gateway.door import ACCOUNT, EDGE, Door
 from shop.gateway.forward import Endpoint, Forwarder, endpoint, path_values, set_deadline
 from shop.gateway.order_details import OrderDetails
 from shop.gateway.rate_limit import ClientLimits
@@ -34,9 +34,11 @@ async def start(service: Service) -> AsyncIterator[None]:
     number = service.settings.number
     rate = number("RATE_LIMIT_PER_S", RATE_LIMIT_PER_S)
     burst = number("RATE_LIMIT_BURST", max(1.0, 2 * rate))
-    door = service.state.door = Door(service.settings.resilience, service.clock)
-    service.switchboards.add(EDGE, door)
-    service.background("watch the queue", door.watch_the_queue)
+    admission = service.state.admission = AdmissionControl(
+        service.settings.resilience, service.clock
+    )
+    service.switchboards.add(EDGE, admission)
+    service.background("watch the queue", admission.watch_queue_delay)
     service.state.limits = ClientLimits(rate, burst, service.clock)
     service.state.forwarder = Forwarder(service, ROUTES)
     service.state.details_deadline_s = number("DEADLINE_GET_ORDER_S", DETAILS_DEADLINE_S)
@@ -137,8 +139,8 @@ async def get_order(request: Request, order_id: str) -> Response:
     path_values(request)
     set_deadline(request.app.state.details_deadline_s)
     details: OrderDetails = request.app.state.order_details
-    door: Door = request.app.state.door
-    return await door.let_in(ACCOUNT, lambda: details.read(order_id, request.state.token))
+    admission: AdmissionControl = request.app.state.admission
+    return await admission.admit(ACCOUNT, lambda: details.read(order_id, request.state.token))
 
 
 @app.get("/api/openapi.json", include_in_schema=False)

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from chassis.http import client, context
 from chassis.http.problems import Problem
 from chassis.service import Service
-from shop.gateway.door import Door
+from shop.gateway.admission import AdmissionControl
 from shop.gateway.routes import Route
 
 # lists of what passes: hop-by-hop headers, cookies and server banners stay out by not being named
@@ -24,17 +24,17 @@ PATH_VALUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class NothingHere(Problem):
+class NothingHereError(Problem):
     """The path names nothing that could exist."""
 
     status = 404
 
 
 def path_values(request: Request) -> dict[str, str]:
-    """The path's parameters, safe to put into another path. Raises NothingHere."""
+    """The path's parameters, safe to put into another path. Raises NothingHereError."""
     for value in request.path_params.values():
         if not PATH_VALUE.fullmatch(value):
-            raise NothingHere(f"{value[:64]!r} is no id")
+            raise NothingHereError(f"{value[:64]!r} is no id")
     return request.path_params
 
 
@@ -96,7 +96,7 @@ def endpoint(route: Route) -> Endpoint:
 
     async def forward(request: Request) -> Response:
         forwarder: Forwarder = request.app.state.forwarder
-        door: Door = request.app.state.door
-        return await door.let_in(route.priority, lambda: forwarder.forward(route, request))
+        admission: AdmissionControl = request.app.state.admission
+        return await admission.admit(route.priority, lambda: forwarder.forward(route, request))
 
     return forward

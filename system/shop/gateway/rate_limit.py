@@ -8,7 +8,7 @@ from chassis.resilience.clock import Clock
 CLIENTS_MAX = 10_000
 
 
-class TooManyRequests(Problem):
+class TooManyRequestsError(Problem):
     """This client asks more often than it may."""
 
     status = 429
@@ -42,12 +42,12 @@ class ClientLimits:
         return len(self._full_at)
 
     def take(self, client: str) -> None:
-        """One token of `client`'s bucket. Raises TooManyRequests with the seconds to wait."""
+        """One token of `client`'s bucket. Raises TooManyRequestsError with the seconds to wait."""
         now = self._clock.monotonic()
         full_at = max(self._full_at.get(client, now), now) + self._cost_s
         over_s = full_at - now - self._depth_s
         if over_s > 1e-9:
-            raise TooManyRequests(retry_after_s=over_s)
+            raise TooManyRequestsError(retry_after_s=over_s)
         self._full_at[client] = full_at
         self._full_at.move_to_end(client)
         if len(self._full_at) > self._clients_max:

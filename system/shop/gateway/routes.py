@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from shop.gateway import public
-from shop.gateway.door import ACCOUNT, BROWSE, CHECKOUT
+from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Route:
     deadline_s  seconds that the whole request may take
     query       parameters to document; all are passed on
     refusals    status -> when, to document
-    priority    who is let in first when not all can be (door.py)
+    priority    who is let in first when not all can be (admission.py)
     """
 
     name: str

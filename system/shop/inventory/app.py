@@ -20,15 +20,15 @@ from chassis.service import Service, create_app
 from shop.inventory.domain import (
     Command,
     Line,
-    OutOfStock,
+    OutOfStockError,
     Reservation,
-    ReservationDiffers,
-    ReservationLost,
-    ReservationNotFound,
-    ReservationReleased,
-    StockNotFound,
-    UnknownSku,
-    WrongState,
+    ReservationDiffersError,
+    ReservationLostError,
+    ReservationNotFoundError,
+    ReservationReleasedError,
+    StockNotFoundError,
+    UnknownSkuError,
+    WrongStateError,
 )
 from shop.inventory.seed import seed
 from shop.inventory.store import StockStore
@@ -123,14 +123,14 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app(
     "inventory",
     problems={
-        ReservationNotFound: 404,
-        StockNotFound: 404,
-        OutOfStock: 409,
-        ReservationReleased: 409,
-        ReservationLost: 409,
-        ReservationDiffers: 409,
-        WrongState: 409,
-        UnknownSku: 422,
+        ReservationNotFoundError: 404,
+        StockNotFoundError: 404,
+        OutOfStockError: 409,
+        ReservationReleasedError: 409,
+        ReservationLostError: 409,
+        ReservationDiffersError: 409,
+        WrongStateError: 409,
+        UnknownSkuError: 422,
     },
     start=start,
 )

@@ -64,7 +64,7 @@ class Stock:
     version: int
 
 
-class UnknownSku(Exception):
+class UnknownSkuError(Exception):
     """There is no such article."""
 
     def __init__(self, skus: Iterable[str]) -> None:
@@ -73,11 +73,11 @@ class UnknownSku(Exception):
         self.extra: dict[str, Any] = {"skus": listed}
 
 
-class StockNotFound(Exception):
+class StockNotFoundError(Exception):
     """No article has this SKU."""
 
 
-class OutOfStock(Exception):
+class OutOfStockError(Exception):
     """Not enough on hand; nothing was reserved."""
 
     def __init__(self, sku: str, wanted: int, available: int) -> None:
@@ -85,23 +85,23 @@ class OutOfStock(Exception):
         self.extra: dict[str, Any] = {"sku": sku, "wanted": wanted, "available": available}
 
 
-class ReservationReleased(Exception):
+class ReservationReleasedError(Exception):
     """The order gave its goods up before; it gets none any more."""
 
 
-class ReservationLost(Exception):
+class ReservationLostError(Exception):
     """The reservation expired and the goods went to others."""
 
 
-class ReservationDiffers(Exception):
+class ReservationDiffersError(Exception):
     """The order has a reservation already, of other goods."""
 
 
-class ReservationNotFound(Exception):
+class ReservationNotFoundError(Exception):
     """The order never reserved anything."""
 
 
-class WrongState(Exception):
+class WrongStateError(Exception):
     """The reservation does not allow this; `status` in the answer says where it stands."""
 
     def __init__(self, command: Command, status: Status) -> None:
@@ -134,13 +134,15 @@ STEPS = {
 
 
 def decide(command: Command, reservation: Reservation) -> Step:
-    """What `command` does to a reservation. Raises ReservationReleased, WrongState."""
+    """What `command` does to a reservation. Raises ReservationReleasedError, WrongStateError."""
     step = STEPS.get((command, reservation.status))
     if step is not None:
         return step
     if reservation.status is Status.RELEASED and command is not Command.RETURN:
-        raise ReservationReleased(f"the reservation of order {reservation.order_id} was released")
-    raise WrongState(command, reservation.status)
+        raise ReservationReleasedError(
+            f"the reservation of order {reservation.order_id} was released"
+        )
+    raise WrongStateError(command, reservation.status)
 
 
 def merged(lines: Iterable[Line]) -> tuple[Line, ...]:

@@ -12,15 +12,15 @@ from shop.inventory.domain import (
     Command,
     Line,
     Move,
-    OutOfStock,
+    OutOfStockError,
     Reservation,
-    ReservationDiffers,
-    ReservationLost,
-    ReservationNotFound,
+    ReservationDiffersError,
+    ReservationLostError,
+    ReservationNotFoundError,
     Status,
     Stock,
-    StockNotFound,
-    UnknownSku,
+    StockNotFoundError,
+    UnknownSkuError,
     decide,
     merged,
 )
@@ -82,7 +82,8 @@ class StockStore:
     ) -> Reservation:
         """Hold the goods until `expires_at`, all or nothing; once per order.
 
-        Raises OutOfStock, UnknownSku, ReservationReleased, ReservationDiffers, WrongState.
+        Raises OutOfStockError, UnknownSkuError, ReservationReleasedError, ReservationDiffersError,
+        WrongStateError.
         """
         wanted = Reservation(order_id, Status.HELD, merged(lines), expires_at)
         if await _opened(conn, wanted, now):
@@ -91,7 +92,7 @@ class StockStore:
         found = await _locked(conn, order_id)
         step = decide(Command.RESERVE, found)
         if found.lines != wanted.lines:
-            raise ReservationDiffers(f"order {order_id} has a reservation of other goods")
+            raise ReservationDiffersError(f"order {order_id} has a reservation of other goods")
         if step.move is None:
             return found
         await self._move(conn, step.move, wanted.lines)
@@ -105,11 +106,11 @@ class StockStore:
         return await self._carry_out(conn, Command.RELEASE, order_id, now)
 
     async def commit(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
-        """Ship the goods. Raises ReservationLost if they expired and are gone."""
+        """Ship the goods. Raises ReservationLostError if they expired and are gone."""
         try:
             return await self._carry_out(conn, Command.COMMIT, order_id, now)
-        except OutOfStock as gone:
-            raise ReservationLost(f"order {order_id}: expired, and then {gone}") from gone
+        except OutOfStockError as gone:
+            raise ReservationLostError(f"order {order_id}: expired, and then {gone}") from gone
 
     async def take_back(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
         """Put shipped goods on hand again."""
@@ -139,13 +140,13 @@ class StockStore:
         return count
 
     async def stock(self, sku: str) -> Stock:
-        """Raises StockNotFound."""
+        """Raises StockNotFoundError."""
         row = await self._pool.fetchrow(
             "SELECT sku, initial, on_hand, reserved, shipped, version FROM stock WHERE sku = $1",
             sku,
         )
         if row is None:
-            raise StockNotFound(f"no stock of {sku}")
+            raise StockNotFoundError(f"no stock of {sku}")
         return Stock(**row)
 
     async def _carry_out(
@@ -158,7 +159,7 @@ class StockStore:
         return await _changed(conn, found, step.status, now)
 
     async def _move(self, conn: Conn, move: Move, lines: Sequence[Line]) -> None:
-        """Move the goods of all lines or raise OutOfStock or UnknownSku: the caller rolls back."""
+        """Move the goods of all lines or raise OutOfStockError or UnknownSkuError: the caller rolls back."""
         if move.needs_stock and not self._guard:
             await self._move_unguarded(conn, move, lines)
             return
@@ -200,10 +201,10 @@ async def _opened(conn: Conn, reservation: Reservation, now: datetime) -> bool:
 
 
 async def _locked(conn: Conn, order_id: str) -> Reservation:
-    """The order's reservation, ours until the transaction ends. Raises ReservationNotFound."""
+    """The order's reservation, ours until the transaction ends. Raises ReservationNotFoundError."""
     row = await conn.fetchrow(_LOCK, order_id)
     if row is None:
-        raise ReservationNotFound(f"order {order_id} has no reservation")
+        raise ReservationNotFoundError(f"order {order_id} has no reservation")
     lines = tuple(_line(line) for line in await conn.fetch(_LINES, order_id))
     return Reservation(order_id, Status(row["status"]), lines, row["expires_at"])
 
@@ -224,11 +225,11 @@ async def _on_hand(conn: Conn, skus: Sequence[str]) -> dict[str, int]:
     return {row["sku"]: row["on_hand"] for row in await conn.fetch(_ON_HAND, skus)}
 
 
-def _shortage(lines: Sequence[Line], on_hand: dict[str, int]) -> OutOfStock | UnknownSku:
+def _shortage(lines: Sequence[Line], on_hand: dict[str, int]) -> OutOfStockError | UnknownSkuError:
     unknown = [line.sku for line in lines if line.sku not in on_hand]
     if unknown:
-        return UnknownSku(unknown)
-    return OutOfStock(lines[0].sku, lines[0].quantity, on_hand[lines[0].sku])
+        return UnknownSkuError(unknown)
+    return OutOfStockError(lines[0].sku, lines[0].quantity, on_hand[lines[0].sku])
 
 
 def _line(row: Record) -> Line:

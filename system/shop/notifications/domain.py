@@ -24,7 +24,7 @@ class Kind(StrEnum):
     ORDER_CANCELLED = "order_cancelled"
 
 
-class BadRecipient(ValueError):
+class BadRecipientError(ValueError):
     """The event's address cannot be written to; it will not get better."""
 
 
@@ -42,7 +42,7 @@ class Mail:
 
     def __post_init__(self) -> None:
         if not _ADDRESS.fullmatch(self.recipient):
-            raise BadRecipient(f"event {self.event_id}: no mail address: {self.recipient!r}")
+            raise BadRecipientError(f"event {self.event_id}: no mail address: {self.recipient!r}")
 
     @property
     def message_id(self) -> str:

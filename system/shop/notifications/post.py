@@ -9,11 +9,11 @@ TIMEOUT_S = 5.0
 SERVICE_CLOSING = 421  # RFC 5321, 4.2.3: about the server, not about the mail
 
 
-class ServerDown(Exception):
+class MailServerDownError(Exception):
     """Nobody took the mail, and it is not the mail's fault."""
 
 
-class Refused(Exception):
+class MailRefusedError(Exception):
     """The server does not take this mail: `permanent`, or for now."""
 
     def __init__(self, permanent: bool, reason: str) -> None:
@@ -39,11 +39,11 @@ class Post:
         )
 
     async def send(self, message: Message) -> None:
-        """Hand the mail over. Raises ServerDown, Refused."""
+        """Hand the mail over. Raises MailServerDownError, MailRefusedError."""
         kept = self._smtp.is_connected
         try:
             await self._send(message)
-        except ServerDown:
+        except MailServerDownError:
             if not kept:
                 raise
             # the server may only have closed what was idle too long
@@ -58,7 +58,7 @@ class Post:
                 await self._smtp.connect()
         except (aiosmtplib.SMTPException, OSError) as error:
             self._smtp.close()
-            raise ServerDown(_reason(error)) from error
+            raise MailServerDownError(_reason(error)) from error
         try:
             await self._smtp.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -66,19 +66,19 @@ class Post:
         except aiosmtplib.SMTPResponseException as error:
             if error.code == SERVICE_CLOSING:
                 self._smtp.close()
-                raise ServerDown(_reason(error)) from error
+                raise MailServerDownError(_reason(error)) from error
             raise _refusal(error.code, error.message) from error
         except aiosmtplib.SMTPNotSupported as error:
-            raise Refused(True, _reason(error)) from error
+            raise MailRefusedError(True, _reason(error)) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             self._smtp.close()
-            raise ServerDown(_reason(error)) from error
+            raise MailServerDownError(_reason(error)) from error
 
 
-def _refusal(code: int, message: str) -> Refused | ServerDown:
+def _refusal(code: int, message: str) -> MailRefusedError | MailServerDownError:
     if code == SERVICE_CLOSING:
-        return ServerDown(f"{code} {message}")
-    return Refused(code >= 500, f"{code} {message}")
+        return MailServerDownError(f"{code} {message}")
+    return MailRefusedError(code >= 500, f"{code} {message}")
 
 
 def _reason(error: Exception) -> str:

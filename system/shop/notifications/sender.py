@@ -17,7 +17,7 @@ from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
 from shop.notifications.domain import DOMAIN, backoff_s
-from shop.notifications.post import Refused, ServerDown
+from shop.notifications.post import MailRefusedError, MailServerDownError
 from shop.notifications.store import MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
@@ -33,7 +33,7 @@ PUT_OFF_S_MAX = 60.0
 
 class Carrier(Protocol):
     async def send(self, message: Message) -> None:
-        """Raises ServerDown, Refused."""
+        """Raises MailServerDownError, MailRefusedError."""
 
 
 class Sender:
@@ -68,7 +68,7 @@ class Sender:
         for number, mail in enumerate(claimed):
             try:
                 await self._deliver(mail)
-            except ServerDown as down:
+            except MailServerDownError as down:
                 self._down += 1
                 if self._down == 1:
                     log.warning("mail waits: %s", down)
@@ -90,7 +90,7 @@ class Sender:
         ):
             try:
                 await self._post.send(message_of(mail, format_datetime(self._clock.now())))
-            except Refused as refusal:
+            except MailRefusedError as refusal:
                 await self._refused(mail, refusal)
                 return
             MAILS.labels("sent").inc()
@@ -99,7 +99,7 @@ class Sender:
             await failpoint("notifications.after_send")
             await self._store.sent(mail.id, now=self._clock.now())
 
-    async def _refused(self, mail: Outgoing, refusal: Refused) -> None:
+    async def _refused(self, mail: Outgoing, refusal: MailRefusedError) -> None:
         log.warning("mail refused: %s", refusal, extra={"order_id": mail.order_id})
         MAILS.labels("failed" if refusal.permanent else "refused").inc()
         if refusal.permanent:

@@ -17,11 +17,11 @@ from shop.orders.checkout import Orders
 from shop.orders.clients import InventoryClient, PaymentsClient, ProductsClient
 from shop.orders.domain import (
     Order,
-    OrderNotFound,
-    OutOfStock,
-    PaymentDeclined,
-    PaymentUnavailable,
-    UnknownSku,
+    OrderNotFoundError,
+    OutOfStockError,
+    PaymentDeclinedError,
+    PaymentUnavailableError,
+    UnknownSkuError,
     refusal,
 )
 from shop.orders.runner import SagaRunner
@@ -53,11 +53,11 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app(
     "orders",
     problems={
-        UnknownSku: 422,
-        OutOfStock: 409,
-        PaymentDeclined: 402,
-        PaymentUnavailable: 503,
-        OrderNotFound: 404,
+        UnknownSkuError: 422,
+        OutOfStockError: 409,
+        PaymentDeclinedError: 402,
+        PaymentUnavailableError: 503,
+        OrderNotFoundError: 404,
     },
     start=start,
 )

@@ -8,7 +8,7 @@ from chassis.http import context
 from chassis.http.idempotency import FRESH, MISMATCH, REPLAYED, KeyReused, fingerprint
 from chassis.ids import new_id
 from chassis.telemetry import signals
-from shop.orders.domain import Order, OrderNotFound, price, total_cents
+from shop.orders.domain import Order, OrderNotFoundError, price, total_cents
 from shop.orders.runner import SagaRunner
 from shop.orders.saga import Progress
 
@@ -57,7 +57,7 @@ class Orders:
     ) -> tuple[Order, bool]:
         """Place an order and wait a little for its saga; (order, whether the key was used before).
 
-        Raises UnknownSku, KeyReused, CallError (definite: nothing was placed).
+        Raises UnknownSkuError, KeyReused, CallError (definite: nothing was placed).
         """
         known = await self._known(user_id, key, body)
         if known is not None:
@@ -95,10 +95,10 @@ class Orders:
             await self._clock.sleep(0.05)
 
     async def get(self, user_id: str, order_id: str) -> Order:
-        """Raises OrderNotFound, also for somebody else's."""
+        """Raises OrderNotFoundError, also for somebody else's."""
         order = await self._get(order_id)
         if order.user_id != user_id:
-            raise OrderNotFound(f"no order {order_id}")
+            raise OrderNotFoundError(f"no order {order_id}")
         return order
 
     async def list_of(self, user_id: str, limit: int, before: str | None) -> list[Order]:
@@ -137,5 +137,5 @@ class Orders:
     async def _get(self, order_id: str) -> Order:
         order = await self._store.get(order_id)
         if order is None:
-            raise OrderNotFound(f"no order {order_id}")
+            raise OrderNotFoundError(f"no order {order_id}")
         return order

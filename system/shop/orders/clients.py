@@ -5,7 +5,7 @@ from typing import Any
 from chassis.http.client import Response, ServiceClient
 from chassis.resilience.errors import CallFailed
 from shop.orders.domain import Order
-from shop.orders.saga import Refused
+from shop.orders.saga import StepRefusedError
 
 STEP_S = 2.0  # a step, its retries included; shorter than the saga's lease
 _REASONS = {
@@ -16,12 +16,12 @@ _REASONS = {
 
 
 def _accept(response: Response, what: str) -> Any:
-    """The body of a success; Refused for a definite no."""
+    """The body of a success; StepRefusedError for a definite no."""
     if response.status < 300:
         return response.body
     problem = response.body if isinstance(response.body, dict) else {}
     kind = str(problem.get("type", "")).rpartition(":")[2]
-    raise Refused(_REASONS.get(kind, kind or f"{what} {response.status}"))
+    raise StepRefusedError(_REASONS.get(kind, kind or f"{what} {response.status}"))
 
 
 class ProductsClient:

@@ -16,32 +16,32 @@ class OrderError(Exception):
         self.extra: dict[str, Any] = {"order_id": order_id} if order_id else {}
 
 
-class UnknownSku(OrderError):
+class UnknownSkuError(OrderError):
     """No such product."""
 
 
-class OutOfStock(OrderError):
+class OutOfStockError(OrderError):
     """Definite: nothing was reserved."""
 
 
-class PaymentDeclined(OrderError):
+class PaymentDeclinedError(OrderError):
     """Definite: no money was moved."""
 
 
-class PaymentUnavailable(OrderError):
+class PaymentUnavailableError(OrderError):
     """The payment could not be made in time; the order is cancelled and nothing is owed."""
 
 
-class OrderNotFound(OrderError):
+class OrderNotFoundError(OrderError):
     """No such order, or someone else's: the two look the same from outside."""
 
 
 # why an order was cancelled -> what the customer is told
 REASONS: dict[str, type[OrderError]] = {
-    "out_of_stock": OutOfStock,
-    "unknown_sku": UnknownSku,
-    "payment_declined": PaymentDeclined,
-    "unavailable": PaymentUnavailable,
+    "out_of_stock": OutOfStockError,
+    "unknown_sku": UnknownSkuError,
+    "payment_declined": PaymentDeclinedError,
+    "unavailable": PaymentUnavailableError,
 }
 EXPLANATIONS = {
     "out_of_stock": "not enough of a product is in stock",
@@ -77,13 +77,13 @@ class Order:
 
 
 def price(quantities: Sequence[tuple[str, int]], prices: Mapping[str, int]) -> tuple[Line, ...]:
-    """Order lines at today's prices, one a SKU, by SKU as the store reads them. Raises UnknownSku."""
+    """Order lines at today's prices, one a SKU, by SKU as the store reads them. Raises UnknownSkuError."""
     merged: dict[str, int] = {}
     for sku, quantity in quantities:
         merged[sku] = merged.get(sku, 0) + quantity
     unknown = sorted(sku for sku in merged if sku not in prices)
     if unknown:
-        raise UnknownSku(f"unknown SKU: {', '.join(unknown)}")
+        raise UnknownSkuError(f"unknown SKU: {', '.join(unknown)}")
     # sorted: a saga that is resumed must ask with the same key for the very same lines
     return tuple(Line(sku, quantity, prices[sku]) for sku, quantity in sorted(merged.items()))
 

@@ -15,7 +15,7 @@ from chassis.http import context
 from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
-from shop.orders.saga import Ports, Progress, Refused, Step
+from shop.orders.saga import Ports, Progress, Step, StepRefusedError
 
 log = logging.getLogger("orders.saga")
 ACTIVE = gauge("saga_active", "Sagas that this instance is running")
@@ -154,7 +154,7 @@ class SagaRunner:
             span.set_attribute("breakwater.saga.attempt", progress.attempts + 1)
             try:
                 await action(self._ports, progress.order)
-            except Refused as refusal:
+            except StepRefusedError as refusal:
                 self._tell(progress, name, "refused", reason=refusal.reason)
                 if progress.direction == "backward":
                     log.error("order %s: %s refused: %s", progress.order.id, name, refusal.reason)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from shop.orders.domain import Order
 
 
-class Refused(Exception):
+class StepRefusedError(Exception):
     """A step definitely did not happen and will not: turn back, for this reason."""
 
     def __init__(self, reason: str) -> None:

@@ -16,16 +16,16 @@ from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.payments.clients import BankClient
 from shop.payments.domain import (
-    BankUnavailable,
+    BankUnavailableError,
     Operation,
     Payment,
-    PaymentDeclined,
-    PaymentDiffers,
-    PaymentNotFound,
-    PaymentUnknown,
-    PaymentVoided,
+    PaymentDeclinedError,
+    PaymentDiffersError,
+    PaymentNotFoundError,
+    PaymentUnknownError,
+    PaymentVoidedError,
     Purchase,
-    WrongState,
+    WrongStateError,
 )
 from shop.payments.payments import Payments
 from shop.payments.reconciler import Reconciler
@@ -103,13 +103,13 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app(
     "payments",
     problems={
-        PaymentDeclined: 402,
-        PaymentNotFound: 404,
-        PaymentVoided: 409,
-        PaymentDiffers: 409,
-        WrongState: 409,
-        PaymentUnknown: 503,
-        BankUnavailable: 503,
+        PaymentDeclinedError: 402,
+        PaymentNotFoundError: 404,
+        PaymentVoidedError: 409,
+        PaymentDiffersError: 409,
+        WrongStateError: 409,
+        PaymentUnknownError: 503,
+        BankUnavailableError: 503,
     },
     start=start,
 )
@@ -172,7 +172,7 @@ async def read(order_id: UUID, caller: Caller, payments: InPayments) -> PaymentV
     payment = await payments.get(str(order_id))
     if isinstance(caller, User) and caller.id != payment.user_id:
         # not 403: whether someone else's order exists is nobody's business
-        raise PaymentNotFound(f"no payment for order {order_id}")
+        raise PaymentNotFoundError(f"no payment for order {order_id}")
     return PaymentView.of(payment)
 
 

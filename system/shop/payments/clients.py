@@ -5,7 +5,7 @@ from typing import Any
 
 from chassis.http.client import Response, ServiceClient
 from chassis.resilience.errors import CallError
-from shop.payments.domain import Authorization, BankRefused, BankSilent, Purchase
+from shop.payments.domain import Authorization, BankRefusedError, NoBankAnswerError, Purchase
 
 # the bank looked at the question and said no; anything else it answers is a bug on our side
 REFUSALS = frozenset({404, 409, 422})
@@ -49,7 +49,7 @@ class BankClient:
                 "/authorizations", params={"reference": reference}, route="/authorizations"
             )
         except CallError as error:
-            raise BankSilent(error.definite, error.retry_after_s) from error
+            raise NoBankAnswerError(error.definite, error.retry_after_s) from error
         return [_authorization(item) for item in _accepted(response)["items"]]
 
     async def _act(self, authorization_id: str, verb: str, key: str) -> Authorization:
@@ -64,15 +64,15 @@ class BankClient:
         try:
             return await self._client.post(path, json=json, key=key, route=route or path)
         except CallError as error:
-            raise BankSilent(error.definite, error.retry_after_s) from error
+            raise NoBankAnswerError(error.definite, error.retry_after_s) from error
 
 
 def _accepted(response: Response) -> Mapping[str, Any]:
-    """The body of a success. Raises BankRefused."""
+    """The body of a success. Raises BankRefusedError."""
     body = response.body
     detail = body.get("detail", "") if isinstance(body, dict) else ""
     if response.status in REFUSALS:
-        raise BankRefused(detail)
+        raise BankRefusedError(detail)
     if response.status >= 400:
         raise RuntimeError(f"the bank answered {response.status}: {detail}")
     return dict(body)

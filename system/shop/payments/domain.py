@@ -168,7 +168,7 @@ def news_for(
     return None
 
 
-class BankSilent(Exception):
+class NoBankAnswerError(Exception):
     """No answer from the bank. definite: it was certainly not asked; else nobody here knows."""
 
     def __init__(self, definite: bool, retry_after_s: float | None = None) -> None:
@@ -177,11 +177,11 @@ class BankSilent(Exception):
         self.retry_after_s = retry_after_s
 
 
-class BankRefused(Exception):
+class BankRefusedError(Exception):
     """The bank says that its authorization, or the reference, does not allow this."""
 
 
-class PaymentDeclined(Exception):
+class PaymentDeclinedError(Exception):
     """The card was refused. Definite: nothing is held."""
 
     def __init__(self, payment: Payment) -> None:
@@ -189,7 +189,7 @@ class PaymentDeclined(Exception):
         self.extra: dict[str, Any] = {"order_id": payment.order_id, "reason": payment.reason}
 
 
-class PaymentUnknown(Exception):
+class PaymentUnknownError(Exception):
     """The bank did not answer; it may have acted. Indefinite: ask again with the same key."""
 
     def __init__(self, order_id: str, operation: Operation, retry_after_s: float | None) -> None:
@@ -198,7 +198,7 @@ class PaymentUnknown(Exception):
         self.retry_after_s = retry_after_s or 1.0
 
 
-class BankUnavailable(Exception):
+class BankUnavailableError(Exception):
     """The bank was never asked. Definite: nothing happened; ask again with the same key."""
 
     def __init__(self, order_id: str, operation: Operation, retry_after_s: float | None) -> None:
@@ -207,19 +207,19 @@ class BankUnavailable(Exception):
         self.retry_after_s = retry_after_s or 1.0
 
 
-class PaymentNotFound(Exception):
+class PaymentNotFoundError(Exception):
     """No payment for this order, or not this user's."""
 
 
-class PaymentVoided(Exception):
+class PaymentVoidedError(Exception):
     """The order was given up before; it takes no authorization any more."""
 
 
-class PaymentDiffers(Exception):
+class PaymentDiffersError(Exception):
     """The order has a payment already, with another amount, currency or user."""
 
 
-class WrongState(Exception):
+class WrongStateError(Exception):
     """The payment does not allow this; `status` in the answer says where it stands."""
 
     def __init__(self, operation: Operation, payment: Payment) -> None:

@@ -12,20 +12,20 @@ from chassis.faults import failpoint
 from shop.payments.domain import (
     MOVES,
     Authorization,
-    BankRefused,
-    BankSilent,
-    BankUnavailable,
+    BankRefusedError,
+    BankUnavailableError,
+    NoBankAnswerError,
     Operation,
     Outcome,
     Payment,
-    PaymentDeclined,
-    PaymentDiffers,
-    PaymentNotFound,
-    PaymentUnknown,
-    PaymentVoided,
+    PaymentDeclinedError,
+    PaymentDiffersError,
+    PaymentNotFoundError,
+    PaymentUnknownError,
+    PaymentVoidedError,
     Purchase,
     Status,
-    WrongState,
+    WrongStateError,
     news_for,
     reached,
 )
@@ -34,7 +34,7 @@ Question = Callable[[str], Awaitable[Authorization | None]]
 
 
 class Bank(Protocol):
-    """The bank over an unreliable wire. All raise BankSilent; those with a key also BankRefused."""
+    """The bank over an unreliable wire. All raise NoBankAnswerError; those with a key also BankRefusedError."""
 
     async def authorize(self, purchase: Purchase, key: str) -> Authorization: ...
     async def capture(self, authorization_id: str, key: str) -> Authorization: ...
@@ -101,43 +101,52 @@ class Payments:
         self._idempotent = idempotent
 
     async def get(self, order_id: str) -> Payment:
-        """Raises PaymentNotFound."""
+        """Raises PaymentNotFoundError."""
         payment = await self._store.get(order_id)
         if payment is None:
-            raise PaymentNotFound(f"no payment for order {order_id}")
+            raise PaymentNotFoundError(f"no payment for order {order_id}")
         return payment
 
     async def authorize(self, purchase: Purchase) -> Payment:
         """Hold the amount on the card.
 
-        Raises PaymentDeclined, PaymentVoided, PaymentDiffers, PaymentUnknown, BankUnavailable.
+        Raises PaymentDeclinedError, PaymentVoidedError, PaymentDiffersError, PaymentUnknownError,
+        BankUnavailableError.
         """
         payment = await self._store.open(purchase, self._new_id(), self._now())
         given_up = payment.status in (Status.VOIDING, Status.VOIDED)
         if not given_up and not purchase.is_paid_by(payment):
-            raise PaymentDiffers(f"order {payment.order_id} has a payment with other terms")
+            raise PaymentDiffersError(f"order {payment.order_id} has a payment with other terms")
         try:
             return await self._move(Operation.AUTHORIZE, payment, purchase)
-        except WrongState as wrong:
+        except WrongStateError as wrong:
             if wrong.payment.status is Status.DECLINED:
-                raise PaymentDeclined(wrong.payment) from None
-            raise PaymentVoided(f"the payment of order {payment.order_id} was voided") from None
+                raise PaymentDeclinedError(wrong.payment) from None
+            raise PaymentVoidedError(
+                f"the payment of order {payment.order_id} was voided"
+            ) from None
 
     async def capture(self, order_id: str) -> Payment:
-        """Take the money held. Raises PaymentNotFound, WrongState, PaymentUnknown, BankUnavailable."""
+        """Take the money held.
+
+        Raises PaymentNotFoundError, WrongStateError, PaymentUnknownError, BankUnavailableError.
+        """
         return await self._move(Operation.CAPTURE, await self.get(order_id))
 
     async def refund(self, order_id: str) -> Payment:
-        """Give the money back. Raises as capture does."""
+        """Give the money back. Raises the same errors as `capture`."""
         return await self._move(Operation.REFUND, await self.get(order_id))
 
     async def void(self, order_id: str) -> Payment:
-        """Give up the payment, an unknown one too. Raises WrongState, PaymentUnknown, BankUnavailable."""
+        """Void the payment; an unknown order gets a voided payment.
+
+        Raises WrongStateError, PaymentUnknownError, BankUnavailableError.
+        """
         payment = await self._store.bury(order_id, self._new_id(), self._now())
         return await self._move(Operation.VOID, payment)
 
     async def reconcile(self, payment: Payment) -> Payment:
-        """Find out about a payment left in between; raises as the operations do, and BankSilent.
+        """Find out about a payment left in between; raises as the operations do, and NoBankAnswerError.
 
         A void or a refund is carried through. An authorization or a capture that the bank does
         not know stays open: orders asks again or voids, and the first question may yet arrive.
@@ -152,13 +161,13 @@ class Payments:
     async def _move(
         self, operation: Operation, payment: Payment, purchase: Purchase | None = None
     ) -> Payment:
-        """Bring the payment to where `operation` ends. Raises WrongState if it cannot get there."""
+        """Bring the payment to where `operation` ends. Raises WrongStateError if it cannot get there."""
         move = MOVES[operation]
         repeats = operation is Operation.CAPTURE and not self._idempotent
         begins = move.begins | move.ends if repeats else move.begins
         while payment.status not in move.ends or repeats:
             if payment.status not in begins:
-                raise WrongState(operation, payment)
+                raise WrongStateError(operation, payment)
             after = await self._ask(
                 operation, payment, self._question(operation, payment, purchase)
             )
@@ -168,7 +177,7 @@ class Payments:
             # someone else moved the payment since we read it
             payment = await self.get(payment.order_id)
         if payment.status not in move.ends:
-            raise WrongState(operation, payment)
+            raise WrongStateError(operation, payment)
         return payment
 
     async def _ask(
@@ -183,13 +192,15 @@ class Payments:
         await failpoint(f"payments.before_bank_{operation}")
         try:
             told = await question(key)
-        except BankRefused:
+        except BankRefusedError:
             await self._store.end(call_id, Outcome.REFUSED)
             try:
                 return await self._look(await self.get(payment.order_id))
-            except BankSilent as silent:
-                raise PaymentUnknown(payment.order_id, operation, silent.retry_after_s) from silent
-        except BankSilent as silent:
+            except NoBankAnswerError as silent:
+                raise PaymentUnknownError(
+                    payment.order_id, operation, silent.retry_after_s
+                ) from silent
+        except NoBankAnswerError as silent:
             raise await self._silence(silent, operation, payment.order_id, call_id) from silent
         await failpoint(f"payments.after_bank_{operation}")
         status = reached(operation, told)
@@ -220,16 +231,16 @@ class Payments:
         return await self._bank.cancel(order_id, key)
 
     async def _silence(
-        self, silent: BankSilent, operation: Operation, order_id: str, call_id: int
-    ) -> PaymentUnknown | BankUnavailable:
+        self, silent: NoBankAnswerError, operation: Operation, order_id: str, call_id: int
+    ) -> PaymentUnknownError | BankUnavailableError:
         await self._store.end(call_id, Outcome.NOT_SENT if silent.definite else Outcome.UNKNOWN)
         # this call may be certain not to have arrived; an earlier one may have
         if silent.definite and not await self._store.may_have_asked(order_id, operation):
-            return BankUnavailable(order_id, operation, silent.retry_after_s)
-        return PaymentUnknown(order_id, operation, silent.retry_after_s)
+            return BankUnavailableError(order_id, operation, silent.retry_after_s)
+        return PaymentUnknownError(order_id, operation, silent.retry_after_s)
 
     async def _look(self, payment: Payment) -> Payment:
-        """Take over what the bank's books say, if they say anything. Raises BankSilent."""
+        """Take over what the bank's books say, if they say anything. Raises NoBankAnswerError."""
         news = news_for(payment, await self._bank.of_reference(payment.order_id))
         if news is None:
             return payment

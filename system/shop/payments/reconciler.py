@@ -8,11 +8,11 @@ from typing import Protocol
 from chassis.clock import Clock
 from chassis.telemetry.metrics import expose, gauge
 from shop.payments.domain import (
-    BankSilent,
-    BankUnavailable,
+    BankUnavailableError,
+    NoBankAnswerError,
     Payment,
-    PaymentUnknown,
-    WrongState,
+    PaymentUnknownError,
+    WrongStateError,
 )
 from shop.payments.payments import Payments
 
@@ -53,9 +53,9 @@ class Reconciler:
             where = {"order_id": payment.order_id, "was": payment.status.value}
             try:
                 settled = await self._payments.reconcile(payment)
-            except WrongState as wrong:
+            except WrongStateError as wrong:
                 log.info("reconciled", extra={**where, "now": wrong.payment.status.value})
-            except (BankSilent, BankUnavailable, PaymentUnknown) as silence:
+            except (NoBankAnswerError, BankUnavailableError, PaymentUnknownError) as silence:
                 log.warning("cannot reconcile: %s", silence, extra=where)
                 break
             else:

@@ -70,7 +70,7 @@ async def start(service: Service) -> AsyncIterator[None]:
 
 app = create_app(
     "products",
-    problems={domain.UnknownProduct: 404, domain.BadPriceList: 422},
+    problems={domain.UnknownProductError: 404, domain.BadPriceListError: 422},
     start=start,
 )
 

@@ -17,11 +17,11 @@ PAGE_DEFAULT = 20
 _UNKNOWN = b""  # in the cache: there is no such product
 
 
-class UnknownProduct(Exception):
+class UnknownProductError(Exception):
     """No product has this id."""
 
 
-class BadPriceList(Exception):
+class BadPriceListError(Exception):
     """A price list was asked for no product, or for more than one answer may hold."""
 
 
@@ -93,7 +93,7 @@ class Products:
         self._lives = lives
 
     async def product(self, product_id: str) -> bytes:
-        """The product as JSON. Raises UnknownProduct."""
+        """The product as JSON. Raises UnknownProductError."""
         _check(product_id)  # nor can made-up ids fill the cache
 
         async def load() -> bytes:
@@ -123,11 +123,13 @@ class Products:
     async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
         """Prices as of now, never cached: orders are charged by them. Unknown ids are left out."""
         if not 1 <= len(product_ids) <= PRICES_MAX:
-            raise BadPriceList(f"ask for 1 to {PRICES_MAX} products: ?sku=SKU-0001&sku=SKU-0002")
+            raise BadPriceListError(
+                f"ask for 1 to {PRICES_MAX} products: ?sku=SKU-0001&sku=SKU-0002"
+            )
         return await self._catalogue.prices([sku for sku in product_ids if SKU.fullmatch(sku)])
 
     async def set_price(self, product_id: str, price_cents: int) -> bytes:
-        """The product with its new price. Raises UnknownProduct."""
+        """The product with its new price. Raises UnknownProductError."""
         _check(product_id)
         changed = await self._catalogue.set_price(product_id, price_cents)
         if changed is None:
@@ -151,8 +153,8 @@ def _check(product_id: str) -> None:
         raise _unknown(product_id)
 
 
-def _unknown(product_id: str) -> UnknownProduct:
-    return UnknownProduct(f"there is no product {product_id[:40]!r}; ids look like SKU-0001")
+def _unknown(product_id: str) -> UnknownProductError:
+    return UnknownProductError(f"there is no product {product_id[:40]!r}; ids look like SKU-0001")
 
 
 def price_view(prices: dict[str, Price]) -> dict[str, Any]:

@@ -106,10 +106,10 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app(
     "users",
     problems={
-        domain.EmailTaken: 409,
-        domain.BadCredentials: 401,
-        domain.BadRefreshToken: 401,
-        domain.TooBusy: 503,
+        domain.EmailTakenError: 409,
+        domain.BadCredentialsError: 401,
+        domain.BadRefreshTokenError: 401,
+        domain.TooBusyError: 503,
     },
     start=start,
 )

@@ -19,23 +19,23 @@ PASSWORD_LENGTH_MAX = 128
 SESSION_LIFE = timedelta(days=14)
 
 
-class EmailTaken(Exception):
+class EmailTakenError(Exception):
     """Another account has this address."""
 
 
-class BadCredentials(Exception):
+class BadCredentialsError(Exception):
     """Unknown address or wrong password: the answer does not tell which."""
 
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
-class BadRefreshToken(Exception):
+class BadRefreshTokenError(Exception):
     """Unknown, expired, or used before: then its whole session is over."""
 
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
-class TooBusy(Exception):
+class TooBusyError(Exception):
     """More password checks are waiting than can be done in time; nothing was done."""
 
     extra: ClassVar[dict[str, bool]] = {"definite": True}
@@ -80,7 +80,7 @@ class UserStore(Protocol):
     async def register(
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
-        """Keep the account and its event once per `key`. Raises EmailTaken."""
+        """Keep the account and its event once per `key`. Raises EmailTakenError."""
 
     async def account(self, email: str) -> Account | None: ...
 
@@ -124,10 +124,10 @@ def clean_name(text: str) -> str:
 
 
 def split_refresh_token(token: str) -> tuple[str, bytes]:
-    """`<session id>.<secret>` -> the id and the secret's digest. Raises BadRefreshToken."""
+    """`<session id>.<secret>` -> the id and the secret's digest. Raises BadRefreshTokenError."""
     session_id, dot, secret = token.partition(".")
     if not (dot and session_id and secret and token.isascii() and token.isprintable()):
-        raise BadRefreshToken("this is not a refresh token")
+        raise BadRefreshTokenError("this is not a refresh token")
     # the secret is 256 random bits: nothing to gain from a slow hash
     return session_id, hashlib.sha256(secret.encode()).digest()
 
@@ -154,7 +154,7 @@ class Users:
         self._secret = secret
 
     async def register(self, email: str, name: str, password: str, key: str) -> Stored:
-        """201 and the user's view, the same again for the same key. Raises EmailTaken, TooBusy."""
+        """201 and the user's view, the same again for the same key. Raises EmailTakenError, TooBusyError."""
         # a plain digest of the body in the idempotency table would let its thief guess passwords fast
         keyed = hashlib.blake2b(password.encode(), key=self._fingerprint_key[:64], digest_size=32)
         body = {"email": email, "name": name, "password": keyed.hexdigest()}
@@ -164,11 +164,11 @@ class Users:
         return await self._store.register(user, password_hash, self._clock.now(), key, body)
 
     async def login(self, email: str, password: str) -> Grant:
-        """A new session. Raises BadCredentials, TooBusy."""
+        """A new session. Raises BadCredentialsError, TooBusyError."""
         account = await self._store.account(email)
         known = account.password_hash if account else None
         if not await self._passwords.matches(known, password) or account is None:
-            raise BadCredentials("unknown e-mail address or wrong password")
+            raise BadCredentialsError("unknown e-mail address or wrong password")
         now = self._clock.now()
         session_id, secret = self._secret(), self._secret()
         token = f"{session_id}.{secret}"
@@ -178,21 +178,23 @@ class Users:
         return self._grant(account.user, token, now)
 
     async def refresh(self, refresh_token: str) -> Grant:
-        """A new pair for the newest refresh token; an older one ends the session. Raises BadRefreshToken."""
+        """A new pair for the newest refresh token; an older one ends the session. Raises BadRefreshTokenError."""
         session_id, old = split_refresh_token(refresh_token)
         token = f"{session_id}.{self._secret()}"
         _, new = split_refresh_token(token)
         now = self._clock.now()
         user = await self._store.rotate_session(session_id, old, new, now)
         if user is None:
-            raise BadRefreshToken("unknown, expired or already used refresh token; log in again")
+            raise BadRefreshTokenError(
+                "unknown, expired or already used refresh token; log in again"
+            )
         return self._grant(user, token, now)
 
     async def profile(self, user_id: str) -> User:
-        """The user as of now. Raises BadCredentials if the account is gone."""
+        """The user as of now. Raises BadCredentialsError if the account is gone."""
         user = await self._store.user(user_id)
         if user is None:
-            raise BadCredentials("the account of this token does not exist any more")
+            raise BadCredentialsError("the account of this token does not exist any more")
         return user
 
     def _grant(self, user: User, refresh_token: str, now: datetime) -> Grant:

@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from chassis.telemetry.metrics import expose, gauge
-from shop.users.domain import TooBusy
+from shop.users.domain import TooBusyError
 
 Result = TypeVar("Result")
 
@@ -31,11 +31,11 @@ class ArgonPasswords:
         self._dummy = HASHER.hash("the password of nobody")
 
     async def hash(self, password: str) -> str:
-        """Raises TooBusy if the line is full."""
+        """Raises TooBusyError if the line is full."""
         return await self._in_thread(lambda: HASHER.hash(password))
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether it is the password of this hash; never for None. Raises TooBusy."""
+        """Whether it is the password of this hash; never for None. Raises TooBusyError."""
         verified = await self._in_thread(lambda: _verify(password_hash or self._dummy, password))
         return verified and password_hash is not None
 
@@ -45,7 +45,7 @@ class ArgonPasswords:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         if self._admitted >= self._room:
-            raise TooBusy("too many password checks are waiting; try again in a moment")
+            raise TooBusyError("too many password checks are waiting; try again in a moment")
         self._admitted += 1
         try:
             # a caller that goes away takes its waiting work out of the line

@@ -8,7 +8,7 @@ from asyncpg import Pool, Record
 from chassis.http.idempotency import Stored, once
 from chassis.messaging.outbox import Outbox
 from contracts.events import UserRegistered
-from shop.users.domain import Account, EmailTaken, Session, User
+from shop.users.domain import Account, EmailTakenError, Session, User
 from shop.users.keys import SigningKey, published, successor
 
 
@@ -22,7 +22,7 @@ class UserStore:
     async def register(
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
-        """201 and the user's view, or what this key got before. Raises EmailTaken, KeyReused."""
+        """201 and the user's view, or what this key got before. Raises EmailTakenError, KeyReused."""
         async with (
             self._pool.acquire() as conn,
             conn.transaction(),
@@ -36,7 +36,9 @@ class UserStore:
                 user.id, user.email, user.name, password_hash, created_at,
             )  # fmt: skip
             if not added:
-                raise EmailTaken(f"there is an account for {user.email} already; log in instead")
+                raise EmailTakenError(
+                    f"there is an account for {user.email} already; log in instead"
+                )
             await self._outbox.put(
                 conn,
                 UserRegistered(

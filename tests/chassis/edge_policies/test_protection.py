@@ -22,7 +22,7 @@ from chassis.resilience.profile import PROFILES, ProfileError
 from chassis.settings import Settings
 from chassis.telemetry import signals
 from lab.recorder.intake.log_lines import rows_of
-from shop.gateway.door import EDGE, Door
+from shop.gateway.admission import EDGE, AdmissionControl
 from tests.chassis.conftest import Echo
 from tests.fixtures.waiting import wait_until_async
 
@@ -32,7 +32,7 @@ SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}
 def test_every_edge_named_in_the_file_can_be_built() -> None:
     for edge in set(protection.tables()) - {EDGE}:
         protection.Protection(edge, "full")
-    Door("full", SystemClock())
+    AdmissionControl("full", SystemClock())
 
 
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path) -> None:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shop.bank.domain import Authorization, Kind, Status, WrongState, apply, luhn_valid, refusal
+from shop.bank.domain import (
+    Authorization,
+    Kind,
+    Status,
+    WrongStateError,
+    apply,
+    luhn_valid,
+    refusal,
+)
 
 MOVES = st.lists(st.sampled_from([Kind.CAPTURE, Kind.VOID, Kind.REFUND]), max_size=12)
 
@@ -48,7 +56,7 @@ def test_a_second_capture_takes_the_money_twice() -> None:
 @pytest.mark.parametrize("status", [Status.DECLINED, Status.VOIDED, Status.REFUNDED])
 @pytest.mark.parametrize("kind", [Kind.CAPTURE, Kind.VOID, Kind.REFUND])
 def test_a_settled_authorization_allows_no_move(status: Status, kind: Kind) -> None:
-    with pytest.raises(WrongState) as refused:
+    with pytest.raises(WrongStateError) as refused:
         apply(kind, authorization(status))
     assert refused.value.extra == {"status": status}
 
@@ -59,7 +67,7 @@ def test_no_order_of_moves_refunds_more_than_was_captured(moves: list[Kind]) -> 
     for kind in moves:
         try:
             now = apply(kind, now)
-        except WrongState:
+        except WrongStateError:
             continue
         assert 0 <= now.refunded_cents <= now.captured_cents
         assert (now.status is Status.VOIDED) <= (now.captured_cents == 0)

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from asyncpg import Pool
 
-from shop.bank.domain import Authorization, Kind, ReferenceCancelled, Status, WrongState
+from shop.bank.domain import Authorization, Kind, ReferenceCancelledError, Status, WrongStateError
 from shop.bank.store import Ledger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,7 +83,7 @@ async def test_a_fresh_key_takes_the_money_again(pool: Pool, ledger: Ledger) -> 
 async def test_a_refused_move_changes_nothing(pool: Pool, ledger: Ledger) -> None:
     made = await authorize(pool, ledger)
     await move(pool, ledger, Kind.CAPTURE, made, "capture")
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStateError):
         await move(pool, ledger, Kind.VOID, made, "void")
     assert await entries(pool) == ["authorize", "capture"]
 
@@ -93,7 +93,7 @@ async def test_a_cancelled_reference_is_voided_and_takes_no_late_authorization(
 ) -> None:
     await authorize(pool, ledger)
     assert [a.status for a in await cancel(pool, ledger)] == [Status.VOIDED]
-    with pytest.raises(ReferenceCancelled):
+    with pytest.raises(ReferenceCancelledError):
         await authorize(pool, ledger, key="late")
     assert await entries(pool) == ["authorize", "void"]
 
@@ -103,7 +103,7 @@ async def test_cancelling_what_was_captured_is_refused_and_leaves_no_trace(
 ) -> None:
     made = await authorize(pool, ledger)
     await move(pool, ledger, Kind.CAPTURE, made, "capture")
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStateError):
         await cancel(pool, ledger)
     assert await pool.fetchval("SELECT count(*) FROM cancelled_references") == 0
 

@@ -7,7 +7,7 @@ from fastapi import Request
 
 from chassis.http.client import Response
 from chassis.settings import Settings
-from shop.gateway.forward import Forwarder, NothingHere
+from shop.gateway.forward import Forwarder, NothingHereError
 from shop.gateway.routes import ROUTES, Route
 
 BY_NAME = {route.name: route for route in ROUTES}
@@ -80,7 +80,7 @@ async def test_reading_passes_the_query_and_no_body() -> None:
 
 @pytest.mark.parametrize("value", ["..", ".", "a/b", "%2e", "a b", "", "x" * 65, "é", "a\n"])
 async def test_what_is_no_id_never_gets_into_a_path(value: str) -> None:
-    with pytest.raises(NothingHere):
+    with pytest.raises(NothingHereError):
         await sent("get_product", product_id=value)
 
 

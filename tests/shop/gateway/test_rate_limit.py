@@ -3,7 +3,7 @@
 import pytest
 
 from chassis.clock import SystemClock
-from shop.gateway.rate_limit import ClientLimits, TooManyRequests
+from shop.gateway.rate_limit import ClientLimits, TooManyRequestsError
 
 
 class FakeClock(SystemClock):
@@ -19,7 +19,7 @@ def taken(limits: ClientLimits, client: str, tries: int) -> int:
     for _ in range(tries):
         try:
             limits.take(client)
-        except TooManyRequests:
+        except TooManyRequestsError:
             continue
         count += 1
     return count
@@ -45,7 +45,7 @@ def test_who_is_refused_is_told_when_to_come_back_and_then_gets_in() -> None:
     clock = FakeClock()
     limits = ClientLimits(rate_per_s=0.5, burst=1, clock=clock)
     limits.take("ann")
-    with pytest.raises(TooManyRequests) as refused:
+    with pytest.raises(TooManyRequestsError) as refused:
         limits.take("ann")
     assert refused.value.retry_after_s == pytest.approx(2.0)
     clock.at_s += refused.value.retry_after_s

@@ -10,9 +10,9 @@ from shop.inventory.domain import (
     Line,
     Move,
     Reservation,
-    ReservationReleased,
+    ReservationReleasedError,
     Status,
-    WrongState,
+    WrongStateError,
     decide,
     merged,
 )
@@ -59,14 +59,14 @@ def test_goods_move_from_where_they_are_to_where_the_status_says(
     ],
 )
 def test_what_the_state_forbids_is_refused_with_the_state(command: Command, status: Status) -> None:
-    with pytest.raises(WrongState) as wrong:
+    with pytest.raises(WrongStateError) as wrong:
         decide(command, reservation(status))
     assert wrong.value.extra == {"status": status}
 
 
 @pytest.mark.parametrize("command", [Command.RESERVE, Command.COMMIT])
 def test_what_was_released_is_neither_reserved_nor_committed(command: Command) -> None:
-    with pytest.raises(ReservationReleased):
+    with pytest.raises(ReservationReleasedError):
         decide(command, reservation(Status.RELEASED))
 
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from chassis.ids import new_id
 from shop.inventory.domain import (
     Line,
-    OutOfStock,
+    OutOfStockError,
     Reservation,
-    ReservationDiffers,
-    ReservationLost,
-    ReservationNotFound,
-    ReservationReleased,
+    ReservationDiffersError,
+    ReservationLostError,
+    ReservationNotFoundError,
+    ReservationReleasedError,
     Status,
-    UnknownSku,
-    WrongState,
+    UnknownSkuError,
+    WrongStateError,
 )
 from shop.inventory.seed import SKUS, seed
 from shop.inventory.store import StockStore
@@ -30,12 +30,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TTL = timedelta(seconds=60)
 LATER = NOW + 2 * TTL
 REFUSALS = (
-    OutOfStock,
-    ReservationReleased,
-    ReservationLost,
-    ReservationNotFound,
-    ReservationDiffers,
-    WrongState,
+    OutOfStockError,
+    ReservationReleasedError,
+    ReservationLostError,
+    ReservationNotFoundError,
+    ReservationDiffersError,
+    WrongStateError,
 )
 
 
@@ -137,7 +137,7 @@ async def test_a_repeated_command_moves_nothing_again(shelf: Shelf, repeated: st
 
 
 async def test_one_short_line_reserves_nothing_at_all(shelf: Shelf) -> None:
-    with pytest.raises(OutOfStock) as short:
+    with pytest.raises(OutOfStockError) as short:
         await shelf.reserve(new_id(), A=2, B=11)
     assert short.value.extra == {"sku": "B", "wanted": 11, "available": 10}
     assert await shelf.levels("A") == await shelf.levels("B") == (10, 0, 0)
@@ -145,7 +145,7 @@ async def test_one_short_line_reserves_nothing_at_all(shelf: Shelf) -> None:
 
 async def test_an_unknown_sku_is_named_and_nothing_is_left_behind(shelf: Shelf) -> None:
     order = new_id()
-    with pytest.raises(UnknownSku) as unknown:
+    with pytest.raises(UnknownSkuError) as unknown:
         await shelf.reserve(order, A=2, X=1)
     assert unknown.value.extra == {"skus": ["X"]}
     assert (await shelf.reserve(order, A=2)).status is Status.HELD
@@ -154,7 +154,7 @@ async def test_an_unknown_sku_is_named_and_nothing_is_left_behind(shelf: Shelf) 
 async def test_release_of_an_unknown_order_refuses_a_late_reservation(shelf: Shelf) -> None:
     order = new_id()
     assert (await shelf.release(order)).status is Status.RELEASED
-    with pytest.raises(ReservationReleased):
+    with pytest.raises(ReservationReleasedError):
         await shelf.reserve(order, A=1)
 
 
@@ -170,7 +170,7 @@ async def test_a_reservation_and_its_release_at_once_leave_nothing_reserved(shel
 async def test_the_same_order_with_other_goods_is_refused(shelf: Shelf) -> None:
     order = new_id()
     await shelf.reserve(order, A=1)
-    with pytest.raises(ReservationDiffers):
+    with pytest.raises(ReservationDiffersError):
         await shelf.reserve(order, A=2)
 
 
@@ -191,7 +191,7 @@ async def test_what_expired_and_went_to_others_is_lost(shelf: Shelf) -> None:
     await shelf.reserve(order, A=4)
     await shelf.expire()
     await shelf.reserve(new_id(), A=7)
-    with pytest.raises(ReservationLost):
+    with pytest.raises(ReservationLostError):
         await shelf.commit(order)
     assert await shelf.levels() == (3, 7, 0)
     assert (await shelf.release(order)).status is Status.RELEASED
@@ -210,7 +210,7 @@ async def test_fifty_at_once_for_ten_units_get_exactly_ten(shelf: Shelf) -> None
         *(shelf.reserve(new_id(), A=1) for _ in range(50)), return_exceptions=True
     )
     assert sum(isinstance(answer, Reservation) for answer in answers) == 10
-    assert sum(isinstance(answer, OutOfStock) for answer in answers) == 40
+    assert sum(isinstance(answer, OutOfStockError) for answer in answers) == 40
     assert await shelf.levels() == (0, 10, 0)
 
 

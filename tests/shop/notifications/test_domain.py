@@ -8,7 +8,7 @@ import pytest
 
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from shop.notifications.domain import (
-    BadRecipient,
+    BadRecipientError,
     Mail,
     backoff_s,
     order_cancelled,
@@ -55,7 +55,7 @@ def test_a_name_cannot_smuggle_markup_into_the_mail() -> None:
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "a b@c", "a@b\r\nBcc: eve@example.com"])
 def test_what_is_no_address_is_refused_before_it_is_written_down(address: str) -> None:
-    with pytest.raises(BadRecipient):
+    with pytest.raises(BadRecipientError):
         confirmed(address)
 
 

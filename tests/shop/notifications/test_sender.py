@@ -12,7 +12,7 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts.events import OrderConfirmed
 from shop.notifications.domain import order_confirmed
-from shop.notifications.post import Refused, ServerDown
+from shop.notifications.post import MailRefusedError, MailServerDownError
 from shop.notifications.sender import BATCH, CLAIM, Sender
 from shop.notifications.store import MailStore
 
@@ -36,7 +36,7 @@ class FakePost:
     async def send(self, message: EmailMessage) -> None:
         await asyncio.sleep(0)
         if self.down:
-            raise ServerDown("connection refused")
+            raise MailServerDownError("connection refused")
         if mood := self.moods.get(str(message["To"])):
             raise mood
         self.taken.append(message)
@@ -107,14 +107,14 @@ async def test_a_mail_that_the_server_refuses_for_good_fails_and_holds_up_nobody
     office: Office,
 ) -> None:
     bad, good = await office.write("bad@example.com"), await office.write()
-    office.post.moods["bad@example.com"] = Refused(True, "550 no such user")
+    office.post.moods["bad@example.com"] = MailRefusedError(True, "550 no such user")
     await office.sender.round()
     assert (await office.status(bad), await office.status(good)) == ("failed", "sent")
 
 
 async def test_a_mail_that_is_put_off_is_tried_again_later(office: Office) -> None:
     order = await office.write()
-    office.post.moods["ann@example.com"] = Refused(False, "451 try later")
+    office.post.moods["ann@example.com"] = MailRefusedError(False, "451 try later")
     await office.sender.round()
     office.post.moods.clear()
     await office.sender.round()
@@ -126,7 +126,7 @@ async def test_a_mail_that_is_put_off_is_tried_again_later(office: Office) -> No
 
 async def test_a_mail_the_server_stumbles_over_does_not_block_the_others(office: Office) -> None:
     stone, good = await office.write("stone@example.com"), await office.write()
-    office.post.moods["stone@example.com"] = ServerDown("connection lost")
+    office.post.moods["stone@example.com"] = MailServerDownError("connection lost")
     for _ in range(2):
         await office.sender.round()
     assert (await office.status(stone), await office.status(good)) == ("pending", "sent")

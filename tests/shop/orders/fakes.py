@@ -5,7 +5,7 @@ from random import Random
 
 from chassis.resilience.errors import CallFailed
 from shop.orders.domain import Order
-from shop.orders.saga import Progress, Refused
+from shop.orders.saga import Progress, StepRefusedError
 
 
 class Shaky:
@@ -36,7 +36,7 @@ class FakeInventory(Shaky):
     async def reserve(self, order: Order) -> None:
         self.before()
         if self.out_of_stock or self.state == "released":
-            raise Refused("out_of_stock")
+            raise StepRefusedError("out_of_stock")
         self.state = self.state or "held"
         self.after()
 
@@ -49,7 +49,7 @@ class FakeInventory(Shaky):
     async def commit(self, order: Order) -> None:
         self.before()
         if self.lost:
-            raise Refused("reservation-lost")
+            raise StepRefusedError("reservation-lost")
         assert self.state in ("held", "committed"), self.state
         self.state = "committed"
         self.after()
@@ -73,7 +73,7 @@ class FakePayments(Shaky):
     async def authorize(self, order: Order) -> None:
         self.before()
         if self.declines or self.state == "voided":
-            raise Refused("payment_declined")
+            raise StepRefusedError("payment_declined")
         self.state = self.state or "authorized"
         self.after()
 

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from shop.payments.domain import (
     BELIEVED_IN,
     Authorization,
-    BankRefused,
-    BankSilent,
+    BankRefusedError,
+    NoBankAnswerError,
     Operation,
     Outcome,
     Payment,
@@ -55,7 +55,7 @@ class FakeBank:
         def effect() -> Authorization:
             reference = purchase.order_id
             if reference in self._cancelled:
-                raise BankRefused("cancelled")
+                raise BankRefusedError("cancelled")
             declined = purchase.card_number == DECLINED_CARD
             status = "declined" if declined else "authorized"
             self.held[reference] = Authorization(
@@ -82,7 +82,7 @@ class FakeBank:
             if held is not None and held.status == "authorized":
                 self._moved(reference, "void", key)
             elif held is not None and held.status not in ("voided", "declined"):
-                raise BankRefused(held.status)
+                raise BankRefusedError(held.status)
             self._cancelled.add(reference)
             return self.held.get(reference)
 
@@ -90,7 +90,7 @@ class FakeBank:
 
     async def of_reference(self, reference: str) -> list[Authorization]:
         if self.deaf:
-            raise BankSilent(definite=False)
+            raise NoBankAnswerError(definite=False)
         return [self.held[reference]] if reference in self.held else []
 
     def deliver_late(self) -> None:
@@ -99,7 +99,7 @@ class FakeBank:
         for effect in late:
             try:
                 effect()
-            except BankRefused:
+            except BankRefusedError:
                 continue
 
     def captures(self, reference: str) -> int:
@@ -119,7 +119,7 @@ class FakeBank:
         }  # fmt: skip
         allowed, after = moves[kind]
         if before.status not in allowed:
-            raise BankRefused(before.status)
+            raise BankRefusedError(before.status)
         self.held[reference] = after
         self.ledger.append((reference, kind, key))
         return after
@@ -136,15 +136,15 @@ class FakeBank:
             case Mood.FINE:
                 return once()
             case Mood.GONE:
-                raise BankSilent(definite=True, retry_after_s=3.0)
+                raise NoBankAnswerError(definite=True, retry_after_s=3.0)
             case Mood.LATE:
                 self.late.append(once)
             case Mood.LOST_ANSWER | Mood.CRASH:
-                with suppress(BankRefused):  # nobody hears of that either
+                with suppress(BankRefusedError):  # nobody hears of that either
                     once()
         if self.mood is Mood.CRASH:
             raise Crashed
-        raise BankSilent(definite=False)
+        raise NoBankAnswerError(definite=False)
 
 
 def _known(told: Authorization | None) -> Authorization:

@@ -12,20 +12,20 @@ from shop.payments.domain import (
     BELIEVED_IN,
     IN_BETWEEN,
     MOVES,
-    BankRefused,
-    BankSilent,
-    BankUnavailable,
+    BankRefusedError,
+    BankUnavailableError,
+    NoBankAnswerError,
     Operation,
     Outcome,
     Payment,
-    PaymentDeclined,
-    PaymentDiffers,
-    PaymentNotFound,
-    PaymentUnknown,
-    PaymentVoided,
+    PaymentDeclinedError,
+    PaymentDiffersError,
+    PaymentNotFoundError,
+    PaymentUnknownError,
+    PaymentVoidedError,
     Purchase,
     Status,
-    WrongState,
+    WrongStateError,
 )
 from shop.payments.payments import Payments
 from tests.shop.payments.fakes import DECLINED_CARD, NOW, Crashed, FakeBank, FakeStore, Mood
@@ -72,7 +72,7 @@ async def test_a_payment_is_authorized_captured_and_refunded(shop: Shop) -> None
 
 async def test_a_declined_card_is_declined_again_without_asking_again(shop: Shop) -> None:
     for _ in range(2):
-        with pytest.raises(PaymentDeclined) as declined:
+        with pytest.raises(PaymentDeclinedError) as declined:
             await shop.payments.authorize(REFUSED)
         assert declined.value.extra == {"order_id": "order-1", "reason": "card_declined"}
     assert shop.bank.asked == ["authorize"]
@@ -94,7 +94,7 @@ async def test_silence_is_indefinite_and_asking_again_acts_once(
 ) -> None:
     ask = await prepared(shop, operation)
     shop.bank.mood = mood
-    with pytest.raises(PaymentUnknown) as unknown:
+    with pytest.raises(PaymentUnknownError) as unknown:
         await ask()
     assert unknown.value.extra["definite"] is False
     assert shop.status is MOVES[operation].during
@@ -105,7 +105,7 @@ async def test_silence_is_indefinite_and_asking_again_acts_once(
 
 async def test_a_bank_never_asked_is_a_definite_no_and_stays_retriable(shop: Shop) -> None:
     shop.bank.mood = Mood.GONE
-    with pytest.raises(BankUnavailable) as unavailable:
+    with pytest.raises(BankUnavailableError) as unavailable:
         await shop.payments.authorize(GOOD)
     assert unavailable.value.extra == {"order_id": "order-1", "definite": True}
     assert unavailable.value.retry_after_s == 3.0
@@ -117,23 +117,23 @@ async def test_a_breaker_that_opens_after_a_lost_answer_does_not_make_it_definit
     shop: Shop,
 ) -> None:
     shop.bank.mood = Mood.LOST_ANSWER
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.GONE
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
 
 
 async def test_void_of_an_unknown_order_refuses_a_late_authorization(shop: Shop) -> None:
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
-    with pytest.raises(PaymentVoided):
+    with pytest.raises(PaymentVoidedError):
         await shop.payments.authorize(GOOD)
     assert shop.bank.asked == []
 
 
 async def test_void_spares_a_bank_that_was_never_asked(shop: Shop) -> None:
     shop.bank.mood = Mood.GONE
-    with pytest.raises(BankUnavailable):
+    with pytest.raises(BankUnavailableError):
         await shop.payments.authorize(GOOD)
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
     assert shop.bank.asked == ["authorize"]
@@ -141,7 +141,7 @@ async def test_void_spares_a_bank_that_was_never_asked(shop: Shop) -> None:
 
 async def test_a_void_outruns_an_authorization_that_is_still_under_way(shop: Shop) -> None:
     shop.bank.mood = Mood.LATE
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.FINE
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
@@ -152,10 +152,10 @@ async def test_a_void_outruns_an_authorization_that_is_still_under_way(shop: Sho
 async def test_a_void_that_loses_against_a_capture_says_captured(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.LOST_ANSWER
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
     shop.bank.mood = Mood.FINE
-    with pytest.raises(WrongState) as wrong:
+    with pytest.raises(WrongStateError) as wrong:
         await shop.payments.void("order-1")
     assert wrong.value.extra["status"] == "captured"
     assert (await shop.payments.refund("order-1")).refunded_cents == 500
@@ -164,13 +164,13 @@ async def test_a_void_that_loses_against_a_capture_says_captured(shop: Shop) -> 
 async def test_a_void_that_wins_against_a_capture_ends_it(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.LATE
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
     shop.bank.mood = Mood.FINE
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
     shop.bank.deliver_late()
     assert shop.bank.captures("order-1") == 0
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStateError):
         await shop.payments.capture("order-1")
 
 
@@ -178,7 +178,7 @@ async def test_a_void_that_wins_against_a_capture_ends_it(shop: Shop) -> None:
 async def test_moving_money_of_an_unknown_order_is_not_found(
     shop: Shop, operation: Operation
 ) -> None:
-    with pytest.raises(PaymentNotFound):
+    with pytest.raises(PaymentNotFoundError):
         await getattr(shop.payments, operation)("order-1")
 
 
@@ -186,16 +186,16 @@ async def test_what_was_captured_is_not_voided_and_what_was_not_is_not_refunded(
     shop: Shop,
 ) -> None:
     await shop.payments.authorize(GOOD)
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStateError):
         await shop.payments.refund("order-1")
     await shop.payments.capture("order-1")
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStateError):
         await shop.payments.void("order-1")
 
 
 async def test_another_amount_for_the_same_order_is_refused(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
-    with pytest.raises(PaymentDiffers):
+    with pytest.raises(PaymentDiffersError):
         await shop.payments.authorize(Purchase("order-1", "user-1", 501, "EUR", "4242424242424242"))
 
 
@@ -211,7 +211,7 @@ async def test_without_idempotency_a_lost_answer_becomes_a_double_capture() -> N
     shop = Shop(idempotent=False)
     await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.LOST_ANSWER
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
     shop.bank.mood = Mood.FINE
     await shop.payments.capture("order-1")
@@ -246,7 +246,7 @@ async def test_the_reconciler_carries_through_what_was_given_up(
 ) -> None:
     ask = await prepared(shop, operation)
     shop.bank.mood = Mood.LOST_QUESTION
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await ask()
     shop.bank.mood = Mood.FINE
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
@@ -255,7 +255,7 @@ async def test_the_reconciler_carries_through_what_was_given_up(
 
 async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop: Shop) -> None:
     shop.bank.mood = Mood.LATE
-    with pytest.raises(PaymentUnknown):
+    with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
     assert settled.status is Status.AUTHORIZING
@@ -272,14 +272,14 @@ STEPS = st.lists(
     st.tuples(st.sampled_from(list(Operation)), st.sampled_from(list(Mood))), max_size=9
 )
 EXPECTED = (
-    PaymentUnknown,
-    BankUnavailable,
-    PaymentDeclined,
-    PaymentVoided,
-    PaymentNotFound,
-    WrongState,
-    BankSilent,
-    BankRefused,
+    PaymentUnknownError,
+    BankUnavailableError,
+    PaymentDeclinedError,
+    PaymentVoidedError,
+    PaymentNotFoundError,
+    WrongStateError,
+    NoBankAnswerError,
+    BankRefusedError,
     Crashed,
 )
 
@@ -297,7 +297,7 @@ def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
             shop.bank.mood = mood
             try:
                 await asker(shop, operation, purchase)()
-            except BankUnavailable:
+            except BankUnavailableError:
                 kinds = {entry[1] for entry in shop.bank.ledger}
                 assert operation not in kinds, "said to have not happened, but it did"
             except EXPECTED:
@@ -308,7 +308,7 @@ def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
         shop.bank.mood = Mood.FINE
         try:
             settled = await shop.payments.void("order-1")
-        except WrongState as wrong:
+        except WrongStateError as wrong:
             settled = wrong.payment
             if settled.status is Status.REFUNDING:
                 settled = await shop.payments.reconcile(settled)

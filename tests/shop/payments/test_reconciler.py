@@ -7,7 +7,7 @@ from asyncpg import Pool
 
 from chassis.clock import SystemClock
 from chassis.ids import new_id
-from shop.payments.domain import BankUnavailable, PaymentUnknown, Purchase, Status
+from shop.payments.domain import BankUnavailableError, PaymentUnknownError, Purchase, Status
 from shop.payments.payments import Payments
 from shop.payments.reconciler import IN_DOUBT, Reconciler
 from shop.payments.store import PaymentStore
@@ -35,7 +35,7 @@ class Stage:
         """An order whose authorization met this mood."""
         wanted = Purchase(new_id(), new_id(), 500, "EUR", "4242424242424242")
         self.bank.mood = mood
-        with pytest.raises((PaymentUnknown, BankUnavailable)):
+        with pytest.raises((PaymentUnknownError, BankUnavailableError)):
             await self.payments.authorize(wanted)
         self.bank.mood = Mood.FINE
         return wanted.order_id

@@ -12,21 +12,27 @@ from hypothesis import strategies as st
 from chassis.ids import new_id
 from shop.payments.domain import (
     IN_BETWEEN,
-    BankUnavailable,
+    BankUnavailableError,
     Operation,
     Outcome,
-    PaymentNotFound,
-    PaymentUnknown,
-    PaymentVoided,
+    PaymentNotFoundError,
+    PaymentUnknownError,
+    PaymentVoidedError,
     Purchase,
     Status,
-    WrongState,
+    WrongStateError,
 )
 from shop.payments.payments import Payments
 from shop.payments.store import PaymentStore
 from tests.shop.payments.fakes import NOW, FakeBank, Mood
 
-REFUSALS = (PaymentNotFound, PaymentUnknown, PaymentVoided, BankUnavailable, WrongState)
+REFUSALS = (
+    PaymentNotFoundError,
+    PaymentUnknownError,
+    PaymentVoidedError,
+    BankUnavailableError,
+    WrongStateError,
+)
 
 
 @pytest.fixture
@@ -142,6 +148,6 @@ async def settle(payments: Payments, order_id: str) -> None:
     """Orders gives up; what is captured already stays, what is being refunded is carried through."""
     try:
         await payments.void(order_id)
-    except WrongState as wrong:
+    except WrongStateError as wrong:
         if wrong.payment.status is Status.REFUNDING:
             await payments.reconcile(wrong.payment)

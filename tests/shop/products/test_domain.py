@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from shop.products.domain import (
-    BadPriceList,
+    BadPriceListError,
     Lives,
     PageRequest,
     Price,
     Products,
-    UnknownProduct,
+    UnknownProductError,
     search_words,
 )
 
@@ -82,7 +82,7 @@ async def test_a_product_is_read_once_and_then_from_the_cache(shop: Shop) -> Non
 
 async def test_a_missing_product_is_looked_for_once(shop: Shop) -> None:
     for _ in range(2):
-        with pytest.raises(UnknownProduct, match="SKU-9999"):
+        with pytest.raises(UnknownProductError, match="SKU-9999"):
             await shop.products.product("SKU-9999")
     assert shop.catalogue.reads == ["SKU-9999"]
 
@@ -91,9 +91,9 @@ async def test_a_missing_product_is_looked_for_once(shop: Shop) -> None:
 async def test_what_is_no_sku_reaches_neither_cache_nor_database(
     shop: Shop, product_id: str
 ) -> None:
-    with pytest.raises(UnknownProduct):
+    with pytest.raises(UnknownProductError):
         await shop.products.product(product_id)
-    with pytest.raises(UnknownProduct):
+    with pytest.raises(UnknownProductError):
         await shop.products.set_price(product_id, 1)
     assert not shop.catalogue.reads
     assert not shop.cache.entries
@@ -137,7 +137,7 @@ async def test_prices_are_never_from_the_cache_and_leave_unknown_products_out(sh
 
 @pytest.mark.parametrize("count", [0, 101])
 async def test_a_price_list_has_1_to_100_products(shop: Shop, count: int) -> None:
-    with pytest.raises(BadPriceList, match="1 to 100"):
+    with pytest.raises(BadPriceListError, match="1 to 100"):
         await shop.products.prices(["SKU-0001"] * count)
 
 

@@ -12,9 +12,9 @@ from chassis.http.idempotency import Stored
 from shop.users.domain import (
     SESSION_LIFE,
     Account,
-    BadCredentials,
-    BadRefreshToken,
-    EmailTaken,
+    BadCredentialsError,
+    BadRefreshTokenError,
+    EmailTakenError,
     Session,
     User,
     Users,
@@ -43,7 +43,7 @@ class FakeStore:
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
         if user.email in self.accounts:
-            raise EmailTaken(user.email)
+            raise EmailTakenError(user.email)
         self.bodies.append(body)
         self.accounts[user.email] = Account(user, password_hash)
         return Stored(201, {"id": user.id})
@@ -115,9 +115,9 @@ async def test_a_login_gives_both_tokens_and_keeps_only_a_digest(shop: Shop) -> 
 
 
 async def test_wrong_password_and_unknown_address_fail_alike_and_cost_alike(shop: Shop) -> None:
-    with pytest.raises(BadCredentials) as wrong:
+    with pytest.raises(BadCredentialsError) as wrong:
         await shop.users.login("ann@example.com", "wrong")
-    with pytest.raises(BadCredentials) as unknown:
+    with pytest.raises(BadCredentialsError) as unknown:
         await shop.users.login("bob@example.com", "wrong")
     assert str(wrong.value) == str(unknown.value)
     assert shop.passwords.checks == 2
@@ -148,19 +148,19 @@ async def test_a_session_ends_after_its_life_however_often_it_was_refreshed(shop
     shop.clock.time += SESSION_LIFE - timedelta(seconds=1)
     grant = await shop.users.refresh(grant.refresh_token)
     shop.clock.time += timedelta(seconds=2)
-    with pytest.raises(BadRefreshToken):
+    with pytest.raises(BadRefreshTokenError):
         await shop.users.refresh(grant.refresh_token)
 
 
 @pytest.mark.parametrize("token", ["", ".", "a.", ".b", "no dot", "é.x", "a.b\n"])
 async def test_what_is_no_refresh_token_never_reaches_the_store(shop: Shop, token: str) -> None:
     shop.store.sessions = None  # type: ignore[assignment]
-    with pytest.raises(BadRefreshToken):
+    with pytest.raises(BadRefreshTokenError):
         await shop.users.refresh(token)
 
 
 async def test_a_token_of_a_deleted_account_is_worth_nothing(shop: Shop) -> None:
-    with pytest.raises(BadCredentials):
+    with pytest.raises(BadCredentialsError):
         await shop.users.profile("nobody")
 
 

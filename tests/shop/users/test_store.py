@@ -14,7 +14,7 @@ import shop.users
 from chassis.http.idempotency import Conn, KeyReused
 from chassis.messaging.event import Event
 from chassis.postgres.database import apply_schema
-from shop.users.domain import EmailTaken, Session, User
+from shop.users.domain import EmailTakenError, Session, User
 from shop.users.seed import seed
 from shop.users.store import UserStore, signing_keys
 
@@ -66,7 +66,7 @@ async def test_a_refused_registration_leaves_nothing_behind(
     store: UserStore, pool: asyncpg.Pool
 ) -> None:
     await add(store)
-    with pytest.raises(EmailTaken):
+    with pytest.raises(EmailTakenError):
         await add(store, User("user-2", ANN.email, "Other Ann"), key="k2")
     with pytest.raises(KeyReused):
         await add(store, User("user-3", "bob@example.com", "Bob"), email="bob@example.com")
@@ -80,7 +80,7 @@ async def test_of_ten_registrations_at_once_with_one_address_one_wins(store: Use
         *(add(store, User(f"user-{n}", ANN.email, "Ann"), key=f"k{n}") for n in range(10)),
         return_exceptions=True,
     )
-    assert sum(isinstance(outcome, EmailTaken) for outcome in outcomes) == 9
+    assert sum(isinstance(outcome, EmailTakenError) for outcome in outcomes) == 9
     assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
 
 

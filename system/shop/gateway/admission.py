@@ -17,7 +17,7 @@ BROWSE, ACCOUNT, CHECKOUT = range(3)  # what is shed first; health and metrics n
 LOOK_S = 0.02
 
 
-class Door:
+class AdmissionControl:
     """Load shedding in front of the public API, with the switches of any other edge.
 
     Works in profile `full`. Raises ProfileError for a bad `shed` table in resilience.toml.
@@ -30,7 +30,7 @@ class Door:
         self._clock = clock
         self.use(profile)
 
-    async def let_in(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
+    async def admit(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
         """The answer, made if there is room for its class. Raises Shed: definite, with Retry-After."""
         off = self._off
         request = context.current.get()
@@ -45,7 +45,7 @@ class Door:
         finally:
             self.shedder.release()
 
-    async def watch_the_queue(self) -> None:
+    async def watch_queue_delay(self) -> None:
         """For ever: how late the event loop comes to its work is how long work waits for it."""
         while True:
             due = self._clock.monotonic() + LOOK_S

@@ -10,23 +10,23 @@ from chassis.clock import SystemClock
 from chassis.http import context
 from chassis.resilience.errors import Shed
 from chassis.resilience.profile import ProfileError
-from shop.gateway.door import ACCOUNT, BROWSE, CHECKOUT, Door
+from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, AdmissionControl
 from shop.gateway.routes import ROUTES
 from tests.shop.gateway.conftest import Before
 from tests.shop.gateway.inner import Inner, after, always
 
 
 class Crowd:
-    """Requests that stand in the door until they are let go."""
+    """Requests that wait inside the admission control until they are released."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, admission: AdmissionControl) -> None:
+        self._admission = admission
         self._go = asyncio.Event()
         self._inside: list[asyncio.Task[Any]] = []
 
     async def enter(self, count: int, priority: int) -> None:
         self._inside += [
-            asyncio.create_task(self._door.let_in(priority, self._stand)) for _ in range(count)
+            asyncio.create_task(self._admission.admit(priority, self._stand)) for _ in range(count)
         ]
         await asyncio.sleep(0)
 
@@ -43,20 +43,20 @@ async def _answer() -> Any:
 
 
 async def test_browsing_is_turned_away_before_accounts_and_checkout_last() -> None:
-    door = Door("full", SystemClock())
-    crowd = Crowd(door)
+    admission = AdmissionControl("full", SystemClock())
+    crowd = Crowd(admission)
     await crowd.enter(60, CHECKOUT)
     with pytest.raises(Shed) as shed:
-        await door.let_in(BROWSE, _answer)
+        await admission.admit(BROWSE, _answer)
     assert shed.value.definite is True
     assert shed.value.retry_after_s == 1.0
-    assert await door.let_in(ACCOUNT, _answer) == "served"
+    assert await admission.admit(ACCOUNT, _answer) == "served"
     await crowd.enter(20, CHECKOUT)
     with pytest.raises(Shed):
-        await door.let_in(ACCOUNT, _answer)
-    assert await door.let_in(CHECKOUT, _answer) == "served"
+        await admission.admit(ACCOUNT, _answer)
+    assert await admission.admit(CHECKOUT, _answer) == "served"
     await crowd.leave()
-    assert await door.let_in(BROWSE, _answer) == "served"
+    assert await admission.admit(BROWSE, _answer) == "served"
 
 
 async def test_below_full_by_switch_and_by_header_the_door_is_open() -> None:
@@ -65,19 +65,19 @@ async def test_below_full_by_switch_and_by_header_the_door_is_open() -> None:
         ("full", False, ""),
         ("full", True, "resilience=none"),
     ):
-        door = Door(profile, SystemClock())
-        door.switch("shed", switch)
-        crowd = Crowd(door)
+        admission = AdmissionControl(profile, SystemClock())
+        admission.switch("shed", switch)
+        crowd = Crowd(admission)
         await crowd.enter(100, CHECKOUT)
         context.current.set(context.RequestContext(lab=header))
-        assert await door.let_in(BROWSE, _answer) == "served"
+        assert await admission.admit(BROWSE, _answer) == "served"
         context.current.set(None)
         await crowd.leave()
 
 
 def test_the_door_has_one_switch() -> None:
     with pytest.raises(ProfileError, match="expected shed"):
-        Door("full", SystemClock()).switch("breaker", False)
+        AdmissionControl("full", SystemClock()).switch("breaker", False)
 
 
 def test_each_public_route_has_its_class() -> None:
