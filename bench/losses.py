@@ -26,8 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
-from lab.chaos.http_client import NoReply, Reply, exchange  # noqa: E402
 from lab.chaos.probe_customer import Customer  # noqa: E402
+from lab.http_client import NoReplyError, Reply, exchange  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.runtimes.supervisor.client import ask  # noqa: E402
 
@@ -85,7 +85,7 @@ def walk(journey: Journey, rate: float, seconds: float) -> list[Answer]:
         time.sleep(max(0.0, began + due_s - time.perf_counter()))
         try:
             status = journey.go().status
-        except NoReply:
+        except NoReplyError:
             status = 0
         except Exception as error:  # the customer's own word for an answer that is none
             status = getattr(error, "status", -1)

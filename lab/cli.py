@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab import __version__
-from lab.topology import nearest
+from lab.nearest import nearest
 
 if TYPE_CHECKING:
     import typer

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lab.nearest import nearest
 from lab.runtimes.choose import NAMES, runtime_of
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import UsageError
 from lab.state import chosen_port_base
-from lab.topology import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console

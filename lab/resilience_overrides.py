@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.state import write_whole
+from lab.files import write_atomic
 
 ALL = "*"  # all edges, those that no instance has made yet too
 Rows = dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ def keep(home: Path, edge: str | None, profile: str | None, switches: Mapping[st
         rows[name] = _changed(rows[name], profile, switches)
     kept_file(home).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({name: row for name, row in rows.items() if row})
-    write_whole(kept_file(home), text, mode=0o644)  # instances may be another user's
+    write_atomic(kept_file(home), text)  # instances may be another user's
 
 
 def of(rows: Rows, edge: str) -> dict[str, Any]:

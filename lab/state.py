@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.files import write_private
 from lab.topology import PROJECT
 
 PORT_BASE = 8080
@@ -126,24 +127,6 @@ class Lab:
 def new_secret() -> str:
     """128 random bits, hexadecimal."""
     return secrets.token_hex(16)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write for the owner alone, whole or not at all."""
-    write_whole(path, text, mode=0o600)
-
-
-def write_whole(path: Path, text: str, mode: int) -> None:
-    """Whoever reads `path` at any time reads the old text or the new one."""
-    written = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        written.replace(path)
-    except BaseException:
-        written.unlink(missing_ok=True)
-        raise
 
 
 def kept_secret(path: Path) -> str:

@@ -1,12 +1,13 @@
 """system/topology.toml as typed data: every service once, checked, each mistake named with its line."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from lab.nearest import nearest
 
 REPLICAS_MAX = 10
 PROJECT = Path(__file__).resolve().parents[1]
@@ -271,10 +272,3 @@ class _Reader:
             elif inside and key and re.match(rf'\s*"?{re.escape(key)}"?\s*=', line):
                 return number
         return header
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """`; did you mean 'orders'? (known: ...)` to end an error message with."""
-    close = difflib.get_close_matches(name, list(known), 1)
-    listed = ", ".join(sorted(known)) or "none"
-    return f"; did you mean {close[0]!r}?" if close else f"; expected one of: {listed}"

@@ -139,7 +139,7 @@ def heal(configuration: Configuration | None = None) -> bool:
 def cancel_orders(count: int, configuration: Configuration | None = None) -> list[str]:
     """Have the probes' customer place and cancel so many orders, one after the other; their ids.
 
-    Raises UnservedError, NoReply.
+    Raises UnservedError, NoReplyError.
     """
     customer = customer_of(configured_lab(configuration).ingress_url)
     placed = [str(customer.order().body["id"]) for _ in range(count)]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from lab.chaos.http_client import NoReply, Reply, exchange
+from lab.http_client import NoReplyError, Reply, exchange
 
 EMAIL = "user500@example.com"  # the last seeded account; load never uses it
 PASSWORD = "correct-horse-breakwater"
@@ -43,7 +43,7 @@ class Customer:
         return self._served(self._order(sku, card), refusals=(402, 409))
 
     def ask(self, journey: str) -> Reply:
-        """One visit of that kind and whatever is answered, an error too. Raises NoReply, ValueError."""
+        """One visit of that kind and whatever is answered, an error too. Raises NoReplyError, ValueError."""
         self.visit(journey)
         if journey == "order":
             return self._order("", CARD)
@@ -88,7 +88,7 @@ class Customer:
         visit = self.visit(journey)
         seconds: list[float] = []
         for _ in range(count):
-            with contextlib.suppress(UnservedError, NoReply):
+            with contextlib.suppress(UnservedError, NoReplyError):
                 seconds.append(visit().seconds)
         return seconds, count - len(seconds)
 

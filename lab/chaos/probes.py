@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from lab.chaos.faults.client import FaultClient
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.probe_customer import Customer, UnservedError, quantile
 from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
+from lab.http_client import NoReplyError, exchange
 
 BREAKER_STATES = ("closed", "half_open", "open")
 Configuration = dict[str, Any]
@@ -173,7 +173,7 @@ def orders_get_through(within_s: float = 15, configuration: Configuration | None
     def confirmed() -> bool:
         try:
             return bool(place_order(configuration=configuration)["status"] == 201)
-        except (UnservedError, NoReply):
+        except (UnservedError, NoReplyError):
             return False
 
     return _until(confirmed, within_s, "no order was confirmed at once", interval_s=0.5)
@@ -235,7 +235,7 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
                 if len(sent) != 1:
                     return False
                 confirmed.pop()
-        except (UnservedError, NoReply):
+        except (UnservedError, NoReplyError):
             return False
         return True
 
@@ -261,7 +261,7 @@ def served_again(
         nonlocal good
         try:
             good = good + 1 if visit().seconds <= seconds_max else 0
-        except (UnservedError, NoReply):
+        except (UnservedError, NoReplyError):
             good = 0
         return good >= in_a_row
 

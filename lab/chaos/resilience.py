@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.chaos.faults.client import FaultRefused
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import Instance, RunningLab
+from lab.http_client import NoReplyError, exchange
+from lab.nearest import nearest
 from lab.resilience_overrides import Rows, keep, read
-from lab.topology import nearest
 
 PROFILES = ("none", "timeouts", "retries", "breaker", "full")
 PATH = "/_lab/resilience"
@@ -132,7 +132,7 @@ class PolicyClient:
         url = instance.url + PATH
         try:
             reply = exchange(method, url, body=body, token=self._lab.token, timeout_s=3)
-        except NoReply as error:
+        except NoReplyError as error:
             raise FaultRefused(f"{instance.name} does not answer: {error}") from None
         if reply.status >= 400 or not isinstance(reply.body, dict):
             detail = reply.body.get("detail") if isinstance(reply.body, dict) else reply.body

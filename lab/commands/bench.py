@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lab.nearest import nearest
 from lab.options import AsJson, print_json
-from lab.topology import PROJECT, nearest
+from lab.topology import PROJECT
 
 FOLDER = PROJECT / "bench"
 DEFAULT = ("shop", "resilience")  # the proxy's takes minutes; ask for it by name

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lab.nearest import nearest
 from lab.options import AsJson, console, print_json
-from lab.topology import PROJECT, nearest
+from lab.topology import PROJECT
 
 NOTEBOOKS = PROJECT / "notebooks"
 

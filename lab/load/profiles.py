@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lab.nearest import did_you_mean
 
 # What a shopper can come for, and the route of its (first) request. Done by loadtests/journeys.py.
 ACTIONS = {
@@ -76,8 +77,7 @@ def find_profile(name: str, path: Path) -> Profile:
     profiles = load_profiles(path)
     if name in profiles:
         return profiles[name]
-    near = difflib.get_close_matches(name, profiles, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name, profiles)
     raise ProfileError(
         f"there is no load profile {name!r} in {path}.{hint} Profiles: {', '.join(profiles)}"
     )

@@ -33,10 +33,3 @@ class RowFile:
     def close(self) -> None:
         self.flush()
         os.close(self._file)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file so that a reader sees the old one or the new one, never a half."""
-    half = path.with_name(path.name + ".tmp")
-    half.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(half, path)

@@ -17,6 +17,8 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from lab.files import write_atomic
+
 MAIL_BYTES_MAX = 1024 * 1024
 SHOWN_AT_START = 2000  # of earlier labs: each is about 1 kB of memory, and a container has 56 MB
 
@@ -57,9 +59,7 @@ class Mailbox:
             earlier = self._mails[known]
             self._mails[known] = replace(earlier, repeats=earlier.repeats + 1)
             return self._mails[known]
-        written = self._folder / f".{name}.tmp"
-        written.write_bytes(content)
-        written.replace(self._folder / f"{name}.eml")
+        write_atomic(self._folder / f"{name}.eml", content)
         self._keep(mail)
         return mail
 

@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.topology import PROJECT, Topology, nearest
+from lab.nearest import nearest
+from lab.topology import PROJECT, Topology
 
 RENDERERS = ("nginx", "compose", "prometheus", "dashboards", "fluentd")
 

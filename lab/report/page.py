@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from lab.analysis.verdict.slis import SliResult
 from lab.analysis.verdict.verdict import write_verdict
 from lab.analysis.windows import load_span
 from lab.archive import Run
+from lab.files import write_atomic
 from lab.report import words
 from lab.report.links import links
 
@@ -38,9 +38,7 @@ def write_report(run_dir: Path | str) -> Path:
     if run.verdict is None:
         write_verdict(run_dir)
     path = run.path / "report.html"
-    half = path.with_suffix(".tmp")
-    half.write_text(render(run), encoding="utf-8")
-    os.replace(half, path)
+    write_atomic(path, render(run))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ import matplotlib as mpl
 from lab.analysis import plots
 from lab.analysis.plots.style import RC
 from lab.archive import Run
+from lab.files import write_atomic
 from lab.report.page import write_report
 from lab.report.words import headline
 
@@ -57,8 +57,7 @@ def photograph(browser: str, page: Path, png: Path) -> bool:
             return False
         if not half.is_file():
             return False
-        shutil.copyfile(half, png.with_suffix(".tmp"))
-        os.replace(png.with_suffix(".tmp"), png)
+        write_atomic(png, half.read_bytes())
     return True
 
 

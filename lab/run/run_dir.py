@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.archive import ARCHIVE_VERSION
-from lab.load.row_file import write_json
+from lab.files import write_json
 from lab.runtimes.posix import pids
 from lab.state import labs_folder
 

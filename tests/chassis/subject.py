@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lab.chaos.http_client import NoReply, Reply, exchange
+from lab.http_client import NoReplyError, Reply, exchange
 from tests.fixtures.running import Nursery
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until
@@ -66,7 +66,7 @@ class Subject:
 
     def _ready(self) -> bool:
         assert self.running, self.log.read_text()[-3000:]
-        with contextlib.suppress(NoReply):
+        with contextlib.suppress(NoReplyError):
             return exchange("GET", self.url + "/ready", timeout_s=1).status == 200
         return False
 

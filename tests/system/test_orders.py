@@ -10,9 +10,9 @@ import jwt
 import pytest
 
 from lab.chaos.faults.client import FaultClient
-from lab.chaos.http_client import NoReply, Reply, exchange
 from lab.chaos.probe_customer import CARD, EMAIL, PASSWORD
 from lab.chaos.running_lab import RunningLab
+from lab.http_client import NoReplyError, Reply, exchange
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.waiting import wait_until
 
@@ -138,7 +138,7 @@ def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_
     key = secrets.token_hex(8)
     try:
         reply = shopper.place(key=key)
-    except NoReply:
+    except NoReplyError:
         reply = None  # the answer died with the instance: that is what the key is for
     control.clear("orders")
     assert reply is None or reply.status in (201, 202, 502, 503, 504), reply.body

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from lab import __version__
-from lab.chaos.http_client import NoReply
 from lab.chaos.probe_customer import Customer, UnservedError
+from lab.http_client import NoReplyError
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
 from lab.runtimes.servers.binaries import ServerMissing
@@ -47,7 +47,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunti
 
 def is_served(runtime: ProcessesRuntime) -> bool:
     """One order, which a machine that does much else may time out."""
-    with suppress(UnservedError, NoReply):
+    with suppress(UnservedError, NoReplyError):
         return Customer(runtime.address("ingress")).order().status in (201, 202)
     return False
 
@@ -103,7 +103,7 @@ def test_requests_become_rates_objectives_and_burn_rates(watched: ProcessesRunti
     customer = Customer(watched.address("ingress"))
     end = time.monotonic() + 6
     while time.monotonic() < end:
-        with suppress(UnservedError, NoReply):
+        with suppress(UnservedError, NoReplyError):
             customer.browse()
         time.sleep(0.1)
     soon(watched, 'service:http_requests:rate10s{service="products"} > 0')

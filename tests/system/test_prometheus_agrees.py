@@ -17,8 +17,8 @@ import pytest
 
 from lab.analysis import red
 from lab.archive import Run, seal
-from lab.chaos.http_client import NoReply
 from lab.chaos.running_lab import find_lab
+from lab.http_client import NoReplyError
 from lab.run.evidence.recorder_client import Recording
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages
@@ -127,7 +127,7 @@ def browse(shopper: Shopper) -> None:
     """Whatever is answered: both witnesses have to tell the same of it."""
     for number in range(10):
         for path in ("/products", f"/products/SKU-{number + 1:04}", "/me", "/orders"):
-            with suppress(NoReply):
+            with suppress(NoReplyError):
                 shopper.get(path)
 
 

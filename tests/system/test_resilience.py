@@ -10,10 +10,10 @@ import pytest
 
 from lab.chaos import actions
 from lab.chaos.faults.client import FaultClient
-from lab.chaos.http_client import Reply, exchange
 from lab.chaos.probe_customer import Customer
 from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
+from lab.http_client import Reply, exchange
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ask
 from lab.topology import DEFAULT_PATH

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lab.analysis.verdict.claim import Question, question_of
 from lab.analysis.verdict.slis import SliResult, evaluate
 from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import ArchiveError, Run, replace_table
+from lab.files import write_json
 
 HELD, DEVIATED, INVALID = "held", "deviated", "invalid"
 EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3}
@@ -74,9 +74,7 @@ def write_verdict(run_dir: Path | str) -> dict[str, Any]:
     """Judge a run, write its verdict.json, and complete the faults table of a sealed archive."""
     run = Run(run_dir)
     verdict = judge(run)
-    half = run.path / "verdict.json.tmp"
-    half.write_text(json.dumps(_plain(verdict), indent=2) + "\n")
-    os.replace(half, run.path / "verdict.json")
+    write_json(run.path / "verdict.json", _plain(verdict))
     if (run.path / "faults.parquet").is_file() and not (run.path / "faults.ndjson").exists():
         judged = {each["fault_id"]: each for each in verdict["faults"]}
         columns = run.faults.columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from lab.chaos.experiment.plan import ExperimentPlan, read_plan
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document, MalformedFileError, Where
+from lab.nearest import did_you_mean
 from lab.topology import PROJECT
 
 EXPERIMENTS = PROJECT / "experiments"
@@ -54,8 +54,7 @@ def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:
     files = {file.stem: file for file in experiment_files(folder)}
     if name in files:
         return files[name]
-    near = difflib.get_close_matches(given.stem, files, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(given.stem, files)
     names = ", ".join(sorted(files)) or "none"
     raise UnknownExperimentError(f"there is no experiment {name!r}.{hint} Experiments: {names}")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from typing import Any
 
 from lab.chaos.experiment.yaml_lines import Document, Where
+from lab.nearest import closest
 
 INJECTED = ("configuration", "secrets")  # Chaos Toolkit fills these in itself
 
@@ -26,8 +26,8 @@ def check_call(document: Document, where: Where, provider: dict[str, Any]) -> No
             for name, thing in inspect.getmembers(imported, inspect.isfunction)
             if thing.__module__ == module and not name.startswith("_")
         ]
-        near = difflib.get_close_matches(func, names, n=1)
-        hint = f" did you mean {near[0]}?" if near else ""
+        near = closest(func, names)
+        hint = f" did you mean {near}?" if near else ""
         expected = f"expected one of {', '.join(names)}"
         raise document.error(f"{module} has no {func!r};{hint} {expected}", *where, "func")
     arguments = provider.get("arguments") or {}

@@ -9,8 +9,8 @@ import psutil
 
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.edge_faults import is_edge
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import Instance
+from lab.http_client import NoReplyError, exchange
 from lab.runtimes.supervisor.client import ask
 
 ANSWER_S = 2.0
@@ -56,7 +56,7 @@ def _audit(control: FaultClient, instance: Instance) -> Audited:
         reply = exchange(
             "GET", f"{instance.url}/_lab/residue", token=control.lab.token, timeout_s=ANSWER_S
         )
-    except NoReply as error:
+    except NoReplyError as error:
         audited.left.append(f"{UNPROVEN}: {error}")
     else:
         if reply.status == 200:

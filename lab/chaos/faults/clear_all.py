@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import Instance, RunningLab
+from lab.http_client import NoReplyError, exchange
 from lab.runtimes.posix import pids
 
 ANSWER_S = 0.8
@@ -52,7 +52,7 @@ def _until_done(order: Callable[[], None], deadline: float) -> str:
     while True:
         try:
             order()
-        except NoReply as error:
+        except NoReplyError as error:
             if time.monotonic() > deadline:
                 return str(error)
             time.sleep(RETRY_S)
@@ -72,14 +72,14 @@ def _supervisor(lab: RunningLab) -> None:
 
 
 def _heal(url: str, token: str) -> None:
-    with suppress(NoReply):
+    with suppress(NoReplyError):
         exchange("POST", url, body={}, token=token)
 
 
 def _instance(lab: RunningLab, instance: Instance) -> None:
     try:
         _say("DELETE", f"{instance.url}/_lab/faults", lab.token)
-    except NoReply:
+    except NoReplyError:
         kept = Path(lab.state.home) / "run" / "faults" / f"{instance.name}.json"
         kept.unlink(missing_ok=True)
         if pids.same(instance.pid, instance.identity):
@@ -87,7 +87,7 @@ def _instance(lab: RunningLab, instance: Instance) -> None:
 
 
 def _say(method: str, url: str, token: str) -> None:
-    """Raises NoReply, also for a refusal."""
+    """Raises NoReplyError, also for a refusal."""
     reply = exchange(method, url, token=token, timeout_s=ANSWER_S)
     if reply.status >= 400:
-        raise NoReply(f"{method} {url}: {reply.status} {reply.body}")
+        raise NoReplyError(f"{method} {url}: {reply.status} {reply.body}")

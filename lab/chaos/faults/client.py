@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import uuid
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Any
 from lab.chaos.faults.edge_faults import EdgeFaults, checked, is_edge
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.faults.process_faults import FaultRefused, Held, UnknownTarget
-from lab.chaos.http_client import NoReply, Reply, exchange
 from lab.chaos.running_lab import Instance, RunningLab
 from lab.fault_kinds.processes import KINDS
+from lab.http_client import NoReplyError, Reply, exchange
+from lab.nearest import did_you_mean
 from lab.runtimes.posix import pids
 
 __all__ = ["FaultClient", "FaultRefused", "Placed", "UnknownTarget"]
@@ -45,8 +45,7 @@ class FaultClient:
         if not found:
             known = (*instances, *self.lab.servers)
             names = sorted({each.service for each in instances} | {each.name for each in known})
-            near = difflib.get_close_matches(target, names, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(target, names)
             if target.endswith("-"):  # the shell took what came after it for a file
                 hint = f" An edge goes in quotes: '{target}>...'."
             raise UnknownTarget(
@@ -171,14 +170,14 @@ class FaultClient:
     def ready(self, instance: Instance) -> bool:
         try:
             return exchange("GET", f"{instance.url}/ready", timeout_s=2).status == 200
-        except NoReply:
+        except NoReplyError:
             return False
 
     def metric(self, instance: Instance, name: str, **labels: str) -> float | None:
         """The sum of a metric's samples that carry `labels`; None if there are none or it is down."""
         try:
             text = str(exchange("GET", f"{instance.url}/metrics", timeout_s=2).body)
-        except NoReply:
+        except NoReplyError:
             return None
         found = [
             float(value)
@@ -213,7 +212,7 @@ class FaultClient:
     ) -> Reply:
         try:
             reply = exchange(method, instance.url + path, body=body, token=self.lab.token)
-        except NoReply as error:
+        except NoReplyError as error:
             supervised = "control" in self.lab.state.addresses
             if supervised and not pids.same(instance.pid, instance.identity):
                 raise FaultRefused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import uuid
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
 from lab.fault_kinds.edges import BOTH, KINDS, STREAMS
+from lab.nearest import did_you_mean
 from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachableError, ProxyView
 from lab.state import Lab
 
@@ -72,8 +72,7 @@ class EdgeFaults:
         patterns = (target, f"{target}-[0-9]*")
         found = [name for name in names if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
         if not found:
-            near = difflib.get_close_matches(target, names, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(target, names)
             raise UnknownTarget(
                 f"no edge {target!r} in the lab.{hint} There are: {', '.join(names)}"
             )
@@ -177,8 +176,7 @@ def checked(spec: dict[str, Any]) -> Order:
     """Raises FaultRefused with what is expected."""
     kind = KINDS.get(spec["kind"])
     if kind is None:
-        near = difflib.get_close_matches(str(spec["kind"]), KINDS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(str(spec["kind"]), KINDS)
         raise FaultRefused(
             f"no fault {spec['kind']!r} on an edge.{hint} There are: {', '.join(KINDS)}"
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lab.chaos.faults.edge_faults import ARROW
 from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
+from lab.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Partition:
         """Every member is at some end of an edge. Raises UnknownTarget."""
         known = {name for edge in edges for name in ends(edge)}
         for name in sorted(frozenset().union(*self.groups) - known):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, known)
             raise UnknownTarget(
                 f"no service or server {name!r} at any edge.{hint} There are: {', '.join(sorted(known))}"
             )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.files import write_json
 from lab.prometheus_text import Exposition
 from lab.recorder.intake.log_lines import rows_of, rows_of_record
 from lab.recorder.intake.scraper import Scraper, scrape_each_second
@@ -90,7 +89,7 @@ class Recording:
             self._progress.close()
         await self._compaction.stop()
         counts = self.counts() | {"stopped_s": self._clock()}
-        await asyncio.to_thread(_write_json, self.run_dir / "recorder.json", counts)
+        await asyncio.to_thread(write_json, self.run_dir / "recorder.json", counts)
         return counts
 
     def counts(self) -> dict[str, Any]:
@@ -132,9 +131,3 @@ class Recording:
         while not self._stopping:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             await self._writer.flush()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    half = path.with_suffix(".tmp")
-    half.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(half, path)

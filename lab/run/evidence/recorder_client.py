@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import RunningLab
+from lab.http_client import NoReplyError, exchange
 from lab.run.run_dir import is_running
 
 STOP_S = 30.0  # it reads the logs to their end first
@@ -37,7 +37,7 @@ class RecorderClient:
     def _ask(self, method: str, body: Any, timeout_s: float) -> dict[str, Any]:
         try:
             reply = exchange(method, self._url, body=body, token=self._token, timeout_s=timeout_s)
-        except NoReply as error:
+        except NoReplyError as error:
             raise RecorderRefusedError(
                 f"the recorder does not answer ({error}); see `lab status`"
             ) from None

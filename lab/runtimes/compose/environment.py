@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from lab.files import write_private
 from lab.render import compose as rendered
 from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
@@ -17,7 +18,7 @@ from lab.runtimes.compose.compose_cli import Compose
 from lab.runtimes.compose.proxy_config import PROXY, ContainerWiring
 from lab.runtimes.compose.specs import HEALTH, PROBES, service_of
 from lab.runtimes.supervisor.lab_dir import prepare
-from lab.state import Lab, kept_secret, labs_folder, new_secret, write_private, write_whole
+from lab.state import Lab, kept_secret, labs_folder, new_secret
 from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
@@ -158,7 +159,7 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
     for name in {*instances, *HEALTH, *PROBES}:
         services.setdefault(name, {})["healthcheck"] = {"disable": True}
     text = json.dumps({"services": services}, indent=1)  # JSON is YAML
-    write_whole(override_file(home), text + "\n", mode=0o600)
+    write_private(override_file(home), text + "\n")
 
 
 def _settings_of(instance: str, service: str, settings: Mapping[str, str]) -> dict[str, str]:

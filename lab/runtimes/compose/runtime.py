@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
+from lab.nearest import nearest
 from lab.runtimes.base import Progress, Up
 from lab.runtimes.compose import compose_cli
 from lab.runtimes.compose.compose_cli import Compose, EngineError
@@ -32,7 +33,7 @@ from lab.runtimes.supervisor.client import UsageError
 from lab.runtimes.supervisor.launch import Detached, UpFailed
 from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError
-from lab.topology import STORES, Topology, nearest
+from lab.topology import STORES, Topology
 
 SUPERVISOR = "lab.runtimes.compose.supervisor"
 NAME = "compose"

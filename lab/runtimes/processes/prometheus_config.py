@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.files import write_private
 from lab.render import prometheus
-from lab.state import Lab, write_private
+from lab.state import Lab
 from lab.topology import PROJECT
 
 

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from lab import edges
 from lab.edges import INGRESS, Edge
+from lab.files import write_private
 from lab.proxy.client import ProxyClient
-from lab.state import Lab, write_private
+from lab.state import Lab
 from lab.topology import Topology
 
 

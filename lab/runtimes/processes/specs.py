@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab import __version__
 from lab.edges import SMTP, servers_of
+from lab.files import write_private
 from lab.render import nginx as nginx_conf
 from lab.resilience_overrides import kept_file
 from lab.runtimes.processes.children import Children, OnExit
@@ -22,7 +23,7 @@ from lab.runtimes.servers import commands, observers
 from lab.runtimes.servers.commands import Command
 from lab.runtimes.supervisor import readiness
 from lab.runtimes.supervisor.managed_process import Plan
-from lab.state import Lab, write_private
+from lab.state import Lab
 from lab.topology import Service, Topology
 
 # What the services load only once they serve: loaded here, the forked ones share it.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.files import write_atomic
 from lab.runtimes.posix.spawn import NOBODY, must_drop_root
 from lab.runtimes.servers.binaries import resolve
 
@@ -121,16 +122,15 @@ def nats(data: Path, port: int, monitor_port: int) -> Command:
     """NATS with JetStream, its monitoring on `monitor_port`; writes its configuration into `data`."""
     data.mkdir(parents=True, exist_ok=True)
     conf = data / "nats.conf"
-    written = conf.with_suffix(".tmp")
-    written.write_text(
+    write_atomic(
+        conf,
         f"""# written at each start
 server_name: breakwater
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor_port}"
 jetstream {{ store_dir: "{data}", max_memory_store: 64MB, max_file_store: 2GB }}
-"""
+""",
     )
-    written.replace(conf)
     # A soft limit: the collector works harder before the lab's memory grows.
     return Command([resolve("nats").path, "-c", conf], env={"GOMEMLIMIT": "40MiB"})
 

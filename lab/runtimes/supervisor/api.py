@@ -19,11 +19,12 @@ import signal
 from typing import Any
 
 from lab.httpd import HttpError, Request, Response, json_response
+from lab.nearest import nearest
 from lab.runtimes.posix import ports
 from lab.runtimes.supervisor.base import Supervising
 from lab.runtimes.supervisor.managed_process import Keeper, State
 from lab.runtimes.supervisor.process_faults import Refused
-from lab.topology import REPLICAS_MAX, nearest
+from lab.topology import REPLICAS_MAX
 
 SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
 

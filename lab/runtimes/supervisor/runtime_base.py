@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
+from lab.nearest import nearest
 from lab.runtimes import logs as log_files
 from lab.runtimes.base import Up
 from lab.runtimes.logs import LogLine
@@ -16,7 +17,7 @@ from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.runtimes.supervisor.launch import DOWN_S, Detached, UpFailed
 from lab.state import Lab, NoLab, StateError, home_of
-from lab.topology import Topology, nearest
+from lab.topology import Topology
 
 UP_S = 90.0
 

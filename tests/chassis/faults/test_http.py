@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chassis.faults import Injector
-from lab.chaos.http_client import NoReply, exchange
+from lab.http_client import NoReplyError, exchange
 from tests.chassis.subject import Subject
 from tests.fixtures.waiting import wait_until
 
@@ -104,7 +104,7 @@ def test_truncate_announces_all_and_sends_a_part(subject: Subject) -> None:
     head, _, body = read_raw(subject, "/plain").partition(b"\r\n\r\n")
     assert len(body) == 20
     assert b"content-length: 211" in head.lower()
-    with pytest.raises((NoReply, http.client.IncompleteRead)):
+    with pytest.raises((NoReplyError, http.client.IncompleteRead)):
         subject.ask("GET", "/plain")
 
 

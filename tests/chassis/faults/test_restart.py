@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.chaos.http_client import NoReply
+from lab.http_client import NoReplyError
 from tests.chassis.subject import Subject
 from tests.fixtures.waiting import wait_until
 
@@ -51,7 +51,7 @@ def test_a_crash_happens_at_its_point_and_is_told_first(
     if done:
         mortal.ask("POST", path)
     else:
-        with pytest.raises(NoReply):
+        with pytest.raises(NoReplyError):
             mortal.ask("POST", path)
     assert mortal.wait() == -signal.SIGKILL
     told = [line["phase"] for line in mortal.lines("fault") if line["fault_id"] == fault["id"]]

@@ -21,8 +21,8 @@ from chassis.faults.residue import Baseline
 from chassis.http.problems import install
 from lab.chaos import actions, probes
 from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.running_lab import NoLab, RunningLab, find_lab
+from lab.http_client import NoReplyError, exchange
 from lab.run.evidence.fault_rows import fault_rows, left_behind
 from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
@@ -105,7 +105,7 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
     control: FaultClient, monkeypatch: pytest.MonkeyPatch
 ):
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
-    down = iter([NoReply("refused")])
+    down = iter([NoReplyError("refused")])
 
     def coming_up(*args, **options):
         for error in down:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.chaos.http_client import NoReply, exchange
 from lab.chaos.probe_customer import Customer
+from lab.http_client import NoReplyError, exchange
 from lab.runtimes.compose.environment import everything_of, project_of
 from lab.state import Lab, home_of
 from lab.topology import PROJECT, load
@@ -82,7 +82,7 @@ class Verification:
 
     def eventually(self, work: Callable[[], str]) -> str:
         """The first result without an error; what arrives in the background takes its time."""
-        not_yet = (Failed, NoReply, KeyError, IndexError, TypeError)
+        not_yet = (Failed, NoReplyError, KeyError, IndexError, TypeError)
         try:
             return wait_until(work, "a result", ARRIVES_S, not_yet=not_yet, poll_s=0.5)
         except AssertionError as error:

@@ -20,7 +20,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class NoReply(Exception):
+class NoReplyError(Exception):
     """Nothing came back: refused, lost or too late."""
 
 
@@ -33,7 +33,7 @@ def exchange(
     headers: dict[str, str] | None = None,
     timeout_s: float = 5.0,
 ) -> Reply:
-    """Send once, on a connection of its own. Raises NoReply."""
+    """Send once, on a connection of its own. Raises NoReplyError."""
     parts = urlsplit(url)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     sent = dict(headers or {})
@@ -53,7 +53,7 @@ def exchange(
     except (OSError, http.client.HTTPException) as error:
         seconds = time.perf_counter() - started
         reason = str(error) or type(error).__name__
-        raise NoReply(f"{method} {url}: {reason} after {seconds:.2f} s") from error
+        raise NoReplyError(f"{method} {url}: {reason} after {seconds:.2f} s") from error
     finally:
         connection.close()
     found = {name.lower(): value for name, value in response.getheaders()}
