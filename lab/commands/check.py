@@ -46,7 +46,7 @@ def _lines(path: str, verdict: dict[str, Any], all_invariants: bool) -> list[str
             f"{'yes' if each['ok'] else 'NO':10}{each['name']}: {each['detail']}".rstrip(": ")
         )
     for each in verdict["invariants"]:
-        if each["asked"] or all_invariants:
+        if each["claimed"] or all_invariants:
             found = f"{each['checked']:,} checked, {each['violations']} violations"
             lines.append(f"{MARKS[each['status']]:10}{each['id']} {each['name']}: {found}")
             lines += [f"            {example}" for example in each["examples"]]

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from lab.analysis import latency, orders, plots
 from lab.analysis.activities import activities
-from lab.analysis.requests import shopper_requests
+from lab.analysis.latency import shopper_requests
 from lab.analysis.tracing.traces import Traces
-from lab.analysis.verdict.claim import question_of
+from lab.analysis.verdict.claim import claim_of
 from lab.analysis.verdict.slis import SliResult
 from lab.analysis.verdict.verdict import write_verdict
 from lab.analysis.windows import load_span
@@ -62,7 +62,7 @@ def render(run: Run) -> str:
         run=run,
         info=run.info,
         verdict=verdict,
-        question=question_of(run),
+        claim=claim_of(run),
         headline=words.headline(verdict),
         advice=words.ADVICE[verdict["verdict"]],
         quantity=words.quantity,
@@ -105,15 +105,15 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
         .fetchall()[0]
     )
     counted = orders.totals(run)
-    asked = [each for each in verdict["invariants"] if each["asked"]]
-    kept = sum(each["status"] == "ok" for each in asked)
+    claimed = [each for each in verdict["invariants"] if each["claimed"]]
+    kept = sum(each["status"] == "ok" for each in claimed)
     confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
     tiles = [
         (f"{total:,}", "requests", f"{errors:,} without a proper answer"),
         (f"{counted['placed']:,}", "orders placed",
          f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
         (f"{sum(each['ok'] for each in verdict['sli'])}/{len(verdict['sli'])}", "limits kept", ""),
-        (f"{kept}/{len(asked)}", "invariants hold", ""),
+        (f"{kept}/{len(claimed)}", "invariants hold", ""),
         (f"{confirmed}/{len(verdict['faults'])}", "faults confirmed", ""),
     ]  # fmt: skip
     return [tile for tile in tiles if not tile[0].endswith("/0")]

@@ -32,7 +32,7 @@ def summary_of(played: RunResult) -> dict[str, Any]:
         "interrupted": run.info.get("interrupted", False),
         "load": run.info.get("load"),
         "sli": verdict.get("sli", []),
-        "invariants": [each for each in verdict.get("invariants", []) if each.get("asked", True)],
+        "invariants": [each for each in verdict.get("invariants", []) if each.get("claimed", True)],
         "routes": _routes(run),
         "report": str(report) if report.is_file() else None,
     }

@@ -76,7 +76,7 @@ def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str, t
     assert {each["name"] for each in unfit} <= {ON_TIME}, unfit
     assert verdict["exit_code"] in ((3,) if unfit else (0, 1)), verdict["reasons"]
     assert done.returncode == verdict["exit_code"]
-    assert [each["status"] for each in verdict["invariants"] if each["asked"]] == ["ok"] * 5
+    assert [each["status"] for each in verdict["invariants"] if each["claimed"]] == ["ok"] * 5
     assert [each["status"] for each in verdict["faults"]] == ["confirmed"]
     names = [phase["name"] for phase in run.info["phases"]]
     assert names == ["warmup", "before", "method", "recovery", "after", "drain"]

@@ -13,7 +13,7 @@ from lab.analysis.consistency.effects import (
     events_take_effect_once,
     one_effect_per_key,
 )
-from lab.analysis.consistency.finding import Found, Rows, missing, prepare
+from lab.analysis.consistency.finding import Finding, Rows, missing, prepare
 from lab.analysis.consistency.money import captures_once, money_matches
 from lab.analysis.consistency.sagas import (
     acknowledged_orders_exist,
@@ -34,7 +34,7 @@ class Invariant:
     name: str
     when: str
     needs: tuple[str, ...]
-    find: Callable[[Run], Found]
+    find: Callable[[Run], Finding]
 
 
 @dataclass(frozen=True)

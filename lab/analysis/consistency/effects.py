@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.analysis.consistency.finding import Found, count, rows
+from lab.analysis.consistency.finding import Finding, count, rows
 from lab.archive import Run
 
 # Who must act on an event (system/topology.toml: consumes). Others may be published for nobody yet.
@@ -12,7 +12,7 @@ _EVENTS = "SELECT event_id, type, aggregate_id, created_at, published_at FROM or
 _USERS_EVENTS = "SELECT event_id, type, aggregate_id, created_at, published_at FROM users_outbox"
 
 
-def one_effect_per_key(run: Run) -> Found:
+def one_effect_per_key(run: Run) -> Finding:
     """4: one effect, and the same answer, for each Idempotency-Key.
 
     A 202 may become any definite answer later; two different definite answers are a violation.
@@ -61,10 +61,10 @@ def one_effect_per_key(run: Run) -> Found:
         "SELECT count(*) FROM (SELECT idempotency_key FROM requests"
         " WHERE idempotency_key IS NOT NULL GROUP BY 1 HAVING count(*) > 1)",
     )
-    return Found(keys, violations, detail=f"{again} keys were sent more than once")
+    return Finding(keys, violations, detail=f"{again} keys were sent more than once")
 
 
-def events_take_effect_once(run: Run) -> Found:
+def events_take_effect_once(run: Run) -> Finding:
     """5: a committed outbox row is published and has exactly one effect, in order per aggregate."""
     _create_events(run)
     violations = rows(
@@ -123,7 +123,7 @@ def events_take_effect_once(run: Run) -> Found:
     )
 
 
-def confirmed_orders_are_notified(run: Run) -> Found:
+def confirmed_orders_are_notified(run: Run) -> Finding:
     """9: every confirmed order is notified in the end, once (of its one event; see 5).
 
     Sent mails are looked up among the messages that the mail server really received.
@@ -182,8 +182,8 @@ def _create_events(run: Run) -> None:
 
 def _open_if_not_quiet(
     run: Run, checked: int, violations: list[dict[str, object]], detail: str
-) -> Found:
+) -> Finding:
     """What was to happen "in the end" is no definite violation if the end was not waited for."""
     if run.info.get("quiescence", {}).get("reached") is False:
-        return Found(checked, [], violations, detail or "the run ended before the shop was quiet")
-    return Found(checked, violations, [], detail)
+        return Finding(checked, [], violations, detail or "the run ended before the shop was quiet")
+    return Finding(checked, violations, [], detail)

@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """`checked` things were looked at; `violations` are definite, `possible` depend on unknowns."""
 
     checked: int

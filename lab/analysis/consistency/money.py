@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.analysis.consistency.finding import Found, count, rows
+from lab.analysis.consistency.finding import Finding, count, rows
 from lab.archive import Run
 
 CAPTURED_TWICE = """
@@ -25,9 +25,9 @@ _NET = """
 """
 
 
-def captures_once(run: Run) -> Found:
+def captures_once(run: Run) -> Finding:
     """1: the bank captured at most once for each order."""
-    return Found(
+    return Finding(
         count(
             run,
             "SELECT count(DISTINCT reference) FROM bank_ledger"
@@ -37,7 +37,7 @@ def captures_once(run: Run) -> Found:
     )
 
 
-def money_matches(run: Run) -> Found:
+def money_matches(run: Run) -> Finding:
     """2: confirmed <=> captured - refunded = total; cancelled => nothing kept.
 
     An order captured twice is invariant 1's finding and left out here. Money kept for an order
@@ -76,4 +76,4 @@ def money_matches(run: Run) -> Found:
         "SELECT count(*) FROM orders_orders"
         " WHERE status <> 'pending' AND order_id IN (FROM this_run)",
     )
-    return Found(checked, rows(mismatched) + rows(orphans), rows(undecided))
+    return Finding(checked, rows(mismatched) + rows(orphans), rows(undecided))

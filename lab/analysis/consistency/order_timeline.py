@@ -23,7 +23,7 @@ SOURCES = (
 )
 
 
-def story_of_order(run: Run, order_id: str) -> pd.DataFrame:
+def order_timeline(run: Run, order_id: str) -> pd.DataFrame:
     """after_s (seconds since the shopper came), who, what: in order of time.
 
     From the answers the shopper got and every audit table that was taken. Empty if nobody knows

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lab.analysis.consistency.finding import Found, count, rows
+from lab.analysis.consistency.finding import Finding, count, rows
 from lab.archive import Run
 
 
-def acknowledged_orders_exist(run: Run) -> Found:
+def acknowledged_orders_exist(run: Run) -> Finding:
     """6: no acknowledged order is lost or undone, none confirmed after a definite rejection."""
     run.execute(
         """
@@ -41,10 +41,10 @@ def acknowledged_orders_exist(run: Run) -> Found:
         " WHERE route = 'POST /api/orders' AND outcome = 'unknown'",
     )
     checked = count(run, "SELECT count(*) FROM answers WHERE acknowledged OR told_rejected")
-    return Found(checked, violations, detail=f"{unknown} orders had an answer of unknown outcome")
+    return Finding(checked, violations, detail=f"{unknown} orders had an answer of unknown outcome")
 
 
-def compensations_follow_their_steps(run: Run) -> Found:
+def compensations_follow_their_steps(run: Run) -> Finding:
     """7: each compensation follows its forward step, once; a saga turned back undid what it did."""
     # A customer's cancellation is a saga of its own, forward all the way: it undoes nothing of its own.
     turned_back = run.state("orders.sagas").filter("state = 'compensated'")
@@ -77,10 +77,10 @@ def compensations_follow_their_steps(run: Run) -> Found:
         "SELECT count(*) FROM orders_saga_log"
         " WHERE phase = 'compensated' AND order_id IN (FROM this_run)",
     )
-    return Found(checked, violations)
+    return Finding(checked, violations)
 
 
-def sagas_have_ended(run: Run) -> Found:
+def sagas_have_ended(run: Run) -> Finding:
     """8: every saga is terminal by the drain's end, and its order with it."""
     violations = rows(
         run.sql(
@@ -97,4 +97,4 @@ def sagas_have_ended(run: Run) -> Found:
         )
     )
     checked = count(run, "SELECT count(*) FROM orders_sagas WHERE order_id IN (FROM this_run)")
-    return Found(checked, violations)
+    return Finding(checked, violations)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lab.analysis.consistency.finding import Found, count, rows
+from lab.analysis.consistency.finding import Finding, count, rows
 from lab.archive import Run
 
 
-def stock_adds_up(run: Run) -> Found:
+def stock_adds_up(run: Run) -> Finding:
     """3: initial = on hand + reserved + shipped per SKU, on hand >= 0.
 
     With the reservations at hand also: reserved is what they hold and shipped what they committed.
@@ -44,4 +44,4 @@ def stock_adds_up(run: Run) -> Found:
         )
         moved = count(run, "SELECT count(DISTINCT sku) FROM inventory_reservations")
         detail = f"{moved} SKUs were ever reserved"
-    return Found(count(run, "SELECT count(*) FROM inventory_stock"), violations, detail=detail)
+    return Finding(count(run, "SELECT count(*) FROM inventory_stock"), violations, detail=detail)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from lab.analysis import latency
+from lab.analysis.latency import shopper_requests
 from lab.analysis.plots.style import (
     BLUE,
     GREEN,
@@ -28,7 +29,6 @@ from lab.analysis.plots.style import (
     shade,
     styled,
 )
-from lab.analysis.requests import shopper_requests
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 

@@ -11,12 +11,12 @@ from lab.archive import ArchiveError, Run
 
 
 @dataclass(frozen=True)
-class Question:
+class Claim:
     """title, the claim under test, SLIs, invariants by number, and what breakers should do."""
 
     title: str = ""
     description: str = ""
-    claim: str = ""
+    sentence: str = ""
     profile: str = ""
     slis: tuple[dict[str, Any], ...] = ()
     invariants: tuple[int, ...] = ()
@@ -25,8 +25,8 @@ class Question:
     actions: tuple[str, ...] = ()
 
 
-def question_of(run: Run) -> Question:
-    """The run's question, from experiment.yaml or the journal's copy; empty if it had none.
+def claim_of(run: Run) -> Claim:
+    """The run's claim, from experiment.yaml or the journal's copy; empty if it had none.
 
     Raises ArchiveError if the file is there and unreadable.
     """
@@ -39,10 +39,10 @@ def question_of(run: Run) -> Question:
         ),
         {},
     )
-    return Question(
+    return Claim(
         title=str(experiment.get("title", "")),
         description=str(experiment.get("description", "")).strip(),
-        claim=str(block.get("claim", "")).strip(),
+        sentence=str(block.get("claim", "")).strip(),
         profile=str(block.get("load", run.info.get("profile", "")) or ""),
         slis=tuple(block.get("slis") or ()),
         invariants=tuple(int(number) for number in block.get("invariants") or ()),

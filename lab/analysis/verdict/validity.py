@@ -9,7 +9,7 @@ from typing import Any
 from lab.analysis.consistency import INVARIANTS, Result
 from lab.analysis.fault_evidence.judge import LASTING, Judged
 from lab.analysis.latency import send_lag
-from lab.analysis.verdict.claim import Question
+from lab.analysis.verdict.claim import Claim
 from lab.analysis.verdict.slis import SliResult
 from lab.archive import Run
 
@@ -32,7 +32,7 @@ class Check:
 
 def checks(
     run: Run,
-    question: Question,
+    claim: Claim,
     slis: Sequence[SliResult],
     faults: Sequence[Judged],
     invariants: Sequence[Result],
@@ -43,10 +43,10 @@ def checks(
         _steady_before(run, slis),
         _load_delivered(run),
         _load_on_time(run),
-        _fault_effective(run, question, faults),
+        _fault_effective(run, claim, faults),
         _nothing_left_behind(run, faults),
         _quiet(run, invariants),
-        _audited(run, question),
+        _audited(run, claim),
         _recorded(run),
     ]
 
@@ -111,10 +111,10 @@ def _load_on_time(run: Run) -> Check:
     )
 
 
-def _fault_effective(run: Run, question: Question, faults: Sequence[Judged]) -> Check:
+def _fault_effective(run: Run, claim: Claim, faults: Sequence[Judged]) -> Check:
     name = "the fault took effect"
     if not faults:
-        asked = bool(question.actions)
+        asked = bool(claim.actions)
         return Check(name, not asked, "none was recorded" if asked else "none was asked for")
     not_confirmed = [f"{f.kind} on {f.target}: {f.status}, {f.why}" for f in faults
                      if f.status != "confirmed"]  # fmt: skip
@@ -159,11 +159,11 @@ def _quiet(run: Run, invariants: Sequence[Result]) -> Check:
     return Check(name, bool(reached), waited if reached else f"not {waited}")
 
 
-def _audited(run: Run, question: Question) -> Check:
+def _audited(run: Run, claim: Claim) -> Check:
     name = "the services' databases were audited"
     needed = {
         table
-        for number in question.invariants
+        for number in claim.invariants
         if number in INVARIANTS
         for table in INVARIANTS[number].needs
     }

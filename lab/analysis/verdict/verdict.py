@@ -12,7 +12,7 @@ from lab.analysis.breakers import transitions
 from lab.analysis.consistency import INVARIANTS, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.verdict import validity
-from lab.analysis.verdict.claim import Question, question_of
+from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.slis import SliResult, evaluate
 from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import ArchiveError, Run, replace_table
@@ -28,8 +28,8 @@ def judge(run: Run) -> dict[str, Any]:
     invalid: the run is no fit test, whatever it shows. deviated: it is one, and the hypothesis, an
     SLI, an invariant or a breaker was not as claimed (no data is not as claimed). held: all was.
     """
-    question = question_of(run)
-    unknown = [number for number in question.invariants if number not in INVARIANTS]
+    claim = claim_of(run)
+    unknown = [number for number in claim.invariants if number not in INVARIANTS]
     if unknown:
         raise ArchiveError(
             f"the experiment asks for invariant {unknown[0]}: there are {min(INVARIANTS)} to"
@@ -38,30 +38,30 @@ def judge(run: Run) -> dict[str, Any]:
     faults = judge_faults(run)
     # All are checked: those that nobody asked for are shown, only those asked for decide.
     invariants = check_all(run)
-    asked = [each for each in invariants if each.id in question.invariants]
-    slis = [evaluate(sli, run) for sli in question.slis]
-    expectations = _expectations(run, question)
-    conditions = validity.checks(run, question, slis, faults, asked)
+    claimed = [each for each in invariants if each.id in claim.invariants]
+    slis = [evaluate(sli, run) for sli in claim.slis]
+    expectations = _expectations(run, claim)
+    conditions = validity.checks(run, claim, slis, faults, claimed)
     steady, missed = validity.steady_states(run), validity.missed_probes(run)
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
     if not reasons:
-        if not (steady or slis or asked or expectations or missed or _called_off(run)):
+        if not (steady or slis or claimed or expectations or missed or _called_off(run)):
             reasons = ["the experiment claims nothing that could be checked"]
         else:
-            reasons = _called_off(run) + _deviations(steady, slis, asked, expectations)
+            reasons = _called_off(run) + _deviations(steady, slis, claimed, expectations)
             reasons += [f"the probe {name!r} did not see it" for name in missed]
             verdict = DEVIATED if reasons else HELD
     return {
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
         "reasons": reasons,
-        "claim": question.claim,
+        "claim": claim.sentence,
         "validity": [each.as_dict() for each in conditions],
-        "hypothesis": {"title": question.hypothesis} | steady,
+        "hypothesis": {"title": claim.hypothesis} | steady,
         "sli": [each.as_dict() for each in slis],
         "invariants": [
-            each.as_dict() | {"asked": each.id in question.invariants} for each in invariants
+            each.as_dict() | {"claimed": each.id in claim.invariants} for each in invariants
         ],
         "faults": [each.as_dict() for each in faults],
         "breakers": _breakers(run),
@@ -102,7 +102,7 @@ def _called_off(run: Run) -> list[str]:
 def _deviations(
     steady: dict[str, bool],
     slis: Sequence[SliResult],
-    asked: Sequence[Any],
+    claimed: Sequence[Any],
     expectations: Sequence[dict[str, Any]],
 ) -> list[str]:
     found = [
@@ -111,7 +111,7 @@ def _deviations(
         if steady.get(when) is False
     ]
     found += [sli.said() for sli in slis if not sli.ok]
-    for each in asked:
+    for each in claimed:
         if each.status == "violated":
             found.append(f"invariant {each.id} ({each.name}): {each.violations} violations")
         elif each.status == "no_data":
@@ -120,11 +120,11 @@ def _deviations(
     return found
 
 
-def _expectations(run: Run, question: Question) -> list[dict[str, Any]]:
+def _expectations(run: Run, claim: Claim) -> list[dict[str, Any]]:
     """What the experiment expects of a breaker or of all figures, and whether it was so."""
-    same = question.expects.get("unchanged")
+    same = claim.expects.get("unchanged")
     found = unchanged(same, run) if same is not None else []
-    wanted = question.expects.get("breaker")
+    wanted = claim.expects.get("breaker")
     if not wanted:
         return found
     edge = str(wanted.get("edge"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lab.analysis import latency
-from lab.analysis.requests import shopper_requests
+from lab.analysis.latency import shopper_requests
 from lab.analysis.windows import during, fault_bands, run_span, window
 from lab.archive import Run
 from tests.lab.analysis.conftest import request

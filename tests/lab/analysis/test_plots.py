@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lab.analysis import latency, plots
-from lab.analysis.verdict.claim import question_of
+from lab.analysis.verdict.claim import claim_of
 from lab.analysis.verdict.slis import evaluate
 from lab.archive import Run
 
@@ -30,7 +30,7 @@ PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     "naive": (lambda run: plots.naive_and_intended(latency.spectra(run)), "waits its turn"),
     "load": (plots.load_delivered, "1,645 of 1,645 sent"),
     "limits": (
-        lambda run: plots.sli_chart([evaluate(sli, run) for sli in question_of(run).slis]),
+        lambda run: plots.sli_chart([evaluate(sli, run) for sli in claim_of(run).slis]),
         "",
     ),
 }

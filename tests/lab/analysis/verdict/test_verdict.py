@@ -71,7 +71,7 @@ def test_an_invariant_nobody_asked_for_is_shown_and_does_not_decide(archive: Arc
     verdict = judge(Run(path))
     assert verdict["verdict"] == "held"
     assert verdict["invariants"][0]["status"] == "violated"
-    assert verdict["invariants"][0]["asked"] is False
+    assert verdict["invariants"][0]["claimed"] is False
 
 
 def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Archive) -> None:
