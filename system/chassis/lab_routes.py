@@ -11,20 +11,20 @@ from starlette.exceptions import HTTPException
 from chassis.faults import FaultError, Injector
 from chassis.faults.catalogue import entries
 from chassis.faults.residue import residue
-from chassis.http.auth import Unauthenticated
-from chassis.http.problems import Problem
+from chassis.http.auth import UnauthenticatedError
+from chassis.http.problems import ProblemError
 from chassis.resilience.profile import ProfileError
 
 
-class BadFault(Problem):
+class BadFaultError(ProblemError):
     """The lab asked for a fault that cannot be."""
 
 
-class BadResilience(Problem):
+class BadResilienceError(ProblemError):
     """The lab asked for a policy that is not there."""
 
 
-class UnknownFault(Problem):
+class UnknownFaultError(ProblemError):
     """No active fault has this id."""
 
     status = 404
@@ -36,7 +36,7 @@ async def _lab_only(request: Request) -> None:
         raise HTTPException(404)
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), settings.lab_token.encode()):
-        raise Unauthenticated("the lab's controls need the lab's token")
+        raise UnauthenticatedError("the lab's controls need the lab's token")
 
 
 async def _injector(request: Request) -> Injector:
@@ -83,14 +83,14 @@ async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -
     try:
         active = await injector.add(spec)
     except FaultError as error:
-        raise BadFault(str(error)) from None
+        raise BadFaultError(str(error)) from None
     return JSONResponse(active.view(), 201)
 
 
 @router.delete("/faults/{fault_id}")
 async def remove_fault(injector: Faults, fault_id: str) -> Response:
     if not await injector.remove(fault_id):
-        raise UnknownFault(f"no active fault {fault_id}")
+        raise UnknownFaultError(f"no active fault {fault_id}")
     return Response(status_code=204)
 
 
@@ -113,5 +113,5 @@ async def change_resilience(
     try:
         request.app.state.service.switchboards.change(wanted)
     except ProfileError as error:
-        raise BadResilience(str(error)) from None
+        raise BadResilienceError(str(error)) from None
     return await resilience(request)

@@ -13,7 +13,7 @@ from chassis.http.idempotency import IdempotencyKey, once
 from chassis.service import Service, create_app
 
 
-class TeapotEmpty(Exception):
+class TeapotEmptyError(Exception):
     extra = {"cups": 0}  # noqa: RUF012
 
 
@@ -31,7 +31,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     yield
 
 
-app = create_app("echo", problems={TeapotEmpty: 418}, start=start)
+app = create_app("echo", problems={TeapotEmptyError: 418}, start=start)
 
 
 @app.get("/echo")
@@ -43,7 +43,7 @@ async def echo() -> dict[str, Any]:
 
 @app.get("/teapot")
 async def teapot() -> None:
-    raise TeapotEmpty("nothing left")
+    raise TeapotEmptyError("nothing left")
 
 
 @app.get("/broken")

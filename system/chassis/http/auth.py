@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from jwt.types import Options
 
-from chassis.http.problems import Problem
+from chassis.http.problems import ProblemError
 
 ISSUER = "breakwater"
 USER_AUDIENCE = "shop"
@@ -27,14 +27,14 @@ JWKS_RETRY_S = 1.0
 _UNTIMED: Options = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False}
 
 
-class Unauthenticated(Problem):
+class UnauthenticatedError(ProblemError):
     """No token, or one that does not hold."""
 
     status = 401
     headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
-class Forbidden(Problem):
+class ForbiddenError(ProblemError):
     """A good token of the wrong kind."""
 
     status = 403
@@ -71,7 +71,7 @@ class ServiceTokens:
         return token
 
     def check(self, token: str) -> tuple[str, float]:
-        """The calling service and the token's expiry. Raises Unauthenticated."""
+        """The calling service and the token's expiry. Raises UnauthenticatedError."""
         try:
             claims = jwt.decode(
                 token, self._secret, algorithms=["HS256"], audience=self.service, issuer=ISSUER,
@@ -79,7 +79,7 @@ class ServiceTokens:
             )  # fmt: skip
             return str(claims["sub"]), _expiry(claims, self._now())
         except jwt.PyJWTError as error:
-            raise Unauthenticated(f"service token: {error}") from None
+            raise UnauthenticatedError(f"service token: {error}") from None
 
 
 class UserTokens:
@@ -101,11 +101,14 @@ class UserTokens:
         }
 
     async def check(self, token: str) -> tuple[User, float]:
-        """The user and the token's expiry. Raises Unauthenticated, or CallError if users is needed and gone."""
+        """The user and the token's expiry.
+
+        Raises UnauthenticatedError, or CallError if the key is unknown and users does not answer.
+        """
         try:
             key_id = jwt.get_unverified_header(token).get("kid", "")
         except jwt.PyJWTError as error:
-            raise Unauthenticated(f"token: {error}") from None
+            raise UnauthenticatedError(f"token: {error}") from None
         if key_id not in self._keys:
             await self._refresh(key_id)
         try:
@@ -119,7 +122,7 @@ class UserTokens:
             )
         except (jwt.PyJWTError, KeyError) as error:
             reason = "unknown key" if isinstance(error, KeyError) else str(error)
-            raise Unauthenticated(f"token: {reason}") from None
+            raise UnauthenticatedError(f"token: {reason}") from None
         return user, expires
 
     async def _refresh(self, key_id: str) -> None:
@@ -148,14 +151,14 @@ class Authenticator:
         """A User, or the name of a calling service, from an Authorization header."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("this needs an Authorization header with a Bearer token")
+            raise UnauthenticatedError("this needs an Authorization header with a Bearer token")
         known = self._known.get(token)
         if known is not None:
             principal, expires = known
             if expires > self._now():
                 return principal
             del self._known[token]
-            raise Unauthenticated("token: Signature has expired")
+            raise UnauthenticatedError("token: Signature has expired")
         checked: tuple[User | str, float]
         if _algorithm(token) == "HS256":
             checked = self.services.check(token)
@@ -182,7 +185,7 @@ def _algorithm(token: str) -> str:
     try:
         return str(jwt.get_unverified_header(token).get("alg", ""))
     except jwt.PyJWTError as error:
-        raise Unauthenticated(f"token: {error}") from None
+        raise UnauthenticatedError(f"token: {error}") from None
 
 
 # for the OpenAPI document; who is asking is found out below
@@ -198,13 +201,13 @@ async def _caller(request: Request, _: Annotated[Any, Security(_BEARER)]) -> Use
 
 async def _user(caller: Annotated[User | str, Depends(_caller)]) -> User:
     if not isinstance(caller, User):
-        raise Forbidden("this is for users; a service's token was given")
+        raise ForbiddenError("this is for users; a service's token was given")
     return caller
 
 
 async def _service(caller: Annotated[User | str, Depends(_caller)]) -> str:
     if isinstance(caller, User):
-        raise Forbidden("this is for services; a user's token was given")
+        raise ForbiddenError("this is for services; a user's token was given")
     return caller
 
 

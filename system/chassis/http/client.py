@@ -19,7 +19,7 @@ from chassis.http.auth import ServiceTokens
 from chassis.http.balancer import Balancer, Copies
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
-from chassis.resilience.errors import CallFailed
+from chassis.resilience.errors import CallFailedError, label
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
 from chassis.telemetry import signals
@@ -67,7 +67,7 @@ class Response:
         return self._body
 
 
-class NoInstance(CallFailed):
+class NoInstanceError(CallFailedError):
     """The registry knows no live instance of the service."""
 
     definite = True
@@ -183,7 +183,7 @@ class ServiceClient:
         """One copy of the call, at one instance, with a span of its own. Raises CallError."""
         alive = {instance.name: instance for instance in self._instances(self.callee)}
         if not alive:
-            raise NoInstance(f"no live instance of {self.callee}")
+            raise NoInstanceError(f"no live instance of {self.callee}")
         eject = self.protection.ejects(call)
         turn = self._balancer.begin(list(alive), sending.copies, eject=eject)
         started = time.perf_counter()
@@ -232,11 +232,11 @@ class ServiceClient:
             ).observe(seconds, kept_trace(span))
 
     def _error_type(self, error: BaseException, seconds: float) -> str:
-        """The error's name; a cancellation by our own timeout is TimedOut, so that it counts."""
+        """The error's name; a cancellation by the edge's own timeout counts as TimedOut."""
         timeout = self.protection.chain.get("timeout")
         if isinstance(error, asyncio.CancelledError) and isinstance(timeout, Timeout):
             return "TimedOut" if seconds >= timeout.seconds * 0.99 else "CancelledError"
-        return type(error).__name__
+        return label(error)
 
     async def _send(self, sending: "_Sending", instance: Instance) -> Response:
         url = f"http://{instance.address}{sending.path}"
@@ -258,7 +258,7 @@ class ServiceClient:
             else:
                 response = await ask(sending.headers)
         except FaultAborted as abort:
-            raise CallFailed(
+            raise CallFailedError(
                 f"{self.callee}: injected {abort.status}",
                 status=abort.status,
                 definite=False,
@@ -266,9 +266,11 @@ class ServiceClient:
             ) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             # never connected: the work did not happen
-            raise CallFailed(f"{self.callee}: {error}", definite=True, retryable=True) from error
+            raise CallFailedError(
+                f"{self.callee}: {error}", definite=True, retryable=True
+            ) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise CallFailed(
+            raise CallFailedError(
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
         if response.status >= 500 or response.status == 429:
@@ -309,13 +311,13 @@ class _Sending:
 
 
 def _readable(callee: str, response: Response) -> Response:
-    """The answer, if what it says is JSON can be read. Raises CallFailed, indefinite: the work was
+    """The answer, if what it says is JSON can be read. Raises CallFailedError, indefinite: the work was
     done, or was refused, but what came of it was damaged on its way; asking again may tell."""
     if "json" in response.headers.get("Content-Type", ""):
         try:
             response.parse()
         except ValueError as error:
-            raise CallFailed(
+            raise CallFailedError(
                 f"{callee} answered {response.status} with a damaged body: {error}",
                 definite=False,
                 retryable=True,
@@ -323,7 +325,7 @@ def _readable(callee: str, response: Response) -> Response:
     return response
 
 
-def _failure(callee: str, response: Response, *, safe: bool) -> CallFailed:
+def _failure(callee: str, response: Response, *, safe: bool) -> CallFailedError:
     """What an error answer means: 502, 503, 504 and 429 may be tried again, and where asking changes
     nothing (`safe`) a 500 too: it may be one instance's alone. The work may have happened unless the
     answer says `definite`."""
@@ -333,7 +335,7 @@ def _failure(callee: str, response: Response, *, safe: bool) -> CallFailed:
         problem = None
     problem = problem if isinstance(problem, dict) else {}
     retry_after = response.headers.get("Retry-After", "")
-    return CallFailed(
+    return CallFailedError(
         f"{callee} answered {response.status}: {problem.get('detail', '')}",
         status=response.status,
         definite=response.status == 429 or problem.get("definite") is True,

@@ -14,7 +14,7 @@ from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from chassis.http.problems import Problem
+from chassis.http.problems import ProblemError
 from chassis.telemetry.metrics import counter
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 
 
-class KeyMissing(Problem):
+class KeyMissingError(ProblemError):
     """A POST with an effect came without its Idempotency-Key."""
 
 
-class KeyReused(Problem):
+class KeyReusedError(ProblemError):
     """The same key came with another body."""
 
     status = 422
@@ -39,7 +39,7 @@ class KeyReused(Problem):
 
 async def _key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
     if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
-        raise KeyMissing(
+        raise KeyMissingError(
             "this request needs an Idempotency-Key header: 1 to 255 visible ASCII characters"
         )
     return idempotency_key
@@ -86,7 +86,7 @@ async def once(
 ) -> AsyncIterator[Once]:
     """Inside the caller's transaction: a second use of the key waits for the first one's commit.
 
-    Raises KeyReused if the key came with another body. With IDEMPOTENCY=off nothing is remembered.
+    Raises KeyReusedError if the key came with another body. With IDEMPOTENCY=off nothing is remembered.
     """
     attempt = Once()
     if not enabled:
@@ -106,10 +106,12 @@ async def once(
             key,
         )
         if row is None:
-            raise KeyMissing("this Idempotency-Key is being used by another request; try again")
+            raise KeyMissingError(
+                "this Idempotency-Key is being used by another request; try again"
+            )
         if row["fingerprint"] != digest:
             MISMATCH.inc()
-            raise KeyReused("this Idempotency-Key was used with another body")
+            raise KeyReusedError("this Idempotency-Key was used with another body")
         if row["status"] is not None:
             REPLAYED.inc()
             attempt.stored = Stored(row["status"], json.loads(row["body"]), replayed=True)
@@ -125,7 +127,7 @@ async def once(
 async def recall(
     conn: Conn, *, scope: str, key: str, body: BaseModel | dict[str, Any] | None
 ) -> Stored | None:
-    """The answer kept with this key, for work that is idempotent by its own state. Raises KeyReused."""
+    """The answer kept with this key, for work that is idempotent by its own state. Raises KeyReusedError."""
     if not enabled:
         return None
     row = await conn.fetchrow(
@@ -137,7 +139,7 @@ async def recall(
         return None
     if row["fingerprint"] != fingerprint(body):
         MISMATCH.inc()
-        raise KeyReused("this Idempotency-Key was used with another body")
+        raise KeyReusedError("this Idempotency-Key was used with another body")
     REPLAYED.inc()
     return Stored(row["status"], json.loads(row["body"]), replayed=True)
 
@@ -151,7 +153,7 @@ async def keep(
     status: int,
     answer: BaseModel,
 ) -> Stored:
-    """Keep this answer with its key; if a twin was faster, its answer is the one. Raises KeyReused."""
+    """Keep this answer with its key; if a twin was faster, its answer is the one. Raises KeyReusedError."""
     stored = Stored(status, answer.model_dump(mode="json"))
     if not enabled:
         return stored

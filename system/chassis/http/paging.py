@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from chassis.http.problems import Problem
+from chassis.http.problems import ProblemError
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 LIMIT_DEFAULT = 20
 
 
-class BadCursor(Problem):
+class BadCursorError(ProblemError):
     """A cursor that none of our pages gave out."""
 
 
@@ -32,5 +32,7 @@ def decode_cursor(cursor: str | None, *types: type) -> list[Any] | None:
         not types or [type(value) for value in values] == list(types)
     )
     if not good:
-        raise BadCursor("the cursor is not one that a page of this list gave out; start without it")
+        raise BadCursorError(
+            "the cursor is not one that a page of this list gave out; start without it"
+        )
     return list(values)

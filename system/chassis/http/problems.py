@@ -14,13 +14,13 @@ from opentelemetry import trace
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from chassis.resilience.errors import CallError, DeadlineExceeded, TimedOut
+from chassis.resilience.errors import CallError, DeadlineExceededError, TimedOutError
 
 log = logging.getLogger("chassis.http.problems")
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An error of the edge itself that has its status with it."""
 
     status = 400
@@ -110,12 +110,12 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
         app.add_exception_handler(error_class, domain_handler(status))
 
     async def edge_problem(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Problem)
+        assert isinstance(error, ProblemError)
         return _answer(request, error, error.status)
 
     async def call_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CallError)
-        status = 504 if isinstance(error, TimedOut | DeadlineExceeded) else 503
+        status = 504 if isinstance(error, TimedOutError | DeadlineExceededError) else 503
         if error.retry_after_s is None:
             error.retry_after_s = 1.0
         return _answer(request, error, status, definite=error.definite)
@@ -175,7 +175,7 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
             "a bug in the service; the trace id finds it in the logs",
         )
 
-    app.add_exception_handler(Problem, edge_problem)
+    app.add_exception_handler(ProblemError, edge_problem)
     app.add_exception_handler(CallError, call_error)
     for unavailable in (
         asyncpg.PostgresConnectionError,

@@ -49,7 +49,7 @@ UNREACHABLE = (NatsError, OSError, TimeoutError)
 STORE_DOWN = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
-class TooEarly(Exception):
+class TooEarlyError(Exception):
     """An earlier event of the same aggregate has not taken effect yet."""
 
 
@@ -130,7 +130,7 @@ class Inbox:
                     result = await self._disturbed(injector, message, event, handler, after)
                 else:
                     result = await self._handle(event, handler, after)
-            except TooEarly:
+            except TooEarlyError:
                 await message.nak(delay=EARLIER_AGAIN_S)
                 return
             except STORE_DOWN as error:
@@ -167,7 +167,7 @@ class Inbox:
             if after:
                 there = "SELECT count(*) FROM inbox WHERE event_id = ANY($1)"
                 if await conn.fetchval(there, after) < len(after):
-                    raise TooEarly
+                    raise TooEarlyError
             fresh = await conn.fetchval(
                 "INSERT INTO inbox (event_id, handler) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
                 event.event_id, event.type,
@@ -180,7 +180,7 @@ class Inbox:
     async def _disturbed(
         self, injector: Injector, message: Msg, event: Event, handler: Handler, after: list[str]
     ) -> str:
-        """The event's handling with the lab's faults around it. Raises AckLost, Postponed, TooEarly."""
+        """The event's handling with the lab's faults around it. Raises AckLost, Postponed, TooEarlyError."""
         sequence = str(message.metadata.sequence.stream)
         exchange = Exchange("consume", route=message.subject, key=sequence)
 

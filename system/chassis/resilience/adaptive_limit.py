@@ -7,11 +7,11 @@ from typing import ClassVar, NoReturn
 from .checks import at_least, positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import (
-    CallFailed,
-    DeadlineExceeded,
-    LimitReached,
-    Rejected,
-    TimedOut,
+    CallFailedError,
+    DeadlineExceededError,
+    LimitReachedError,
+    RejectedError,
+    TimedOutError,
 )
 from .events import Event, Listener, emit
 from .limits import Gradient2, Limit
@@ -21,7 +21,7 @@ OVERLOADED = (429, 503)
 
 
 class AdaptiveLimit(Switchable):
-    """Admits while fewer calls than `algorithm.limit` are in flight; raises LimitReached.
+    """Admits while fewer calls than `algorithm.limit` are in flight; raises LimitReachedError.
 
     Samples are averaged over windows of at least `window_s` seconds and `samples_min` calls, then
     handed to the algorithm. A time-out and an answer 429 or 503 are drops; another failure says
@@ -111,7 +111,7 @@ class AdaptiveLimit(Switchable):
                 limit=self.limit,
             )
             emit(self.listener, event)
-        raise LimitReached(f"{self.edge}: {self.limit} calls are in flight", reason="limit")
+        raise LimitReachedError(f"{self.edge}: {self.limit} calls are in flight", reason="limit")
 
     def _live(self) -> dict[str, object]:
         return {
@@ -123,10 +123,10 @@ class AdaptiveLimit(Switchable):
 
 
 def _is_drop(error: Exception) -> bool:
-    if isinstance(error, Rejected):
+    if isinstance(error, RejectedError):
         return False
-    if isinstance(error, CallFailed):
+    if isinstance(error, CallFailedError):
         return error.status in OVERLOADED
-    return isinstance(error, TimedOut) or (
-        isinstance(error, DeadlineExceeded) and not error.definite
+    return isinstance(error, TimedOutError) or (
+        isinstance(error, DeadlineExceededError) and not error.definite
     )

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from .checks import at_least, positive, share
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import BreakerOpen, DeadlineExceeded, Rejected
+from .errors import BreakerOpenError, DeadlineExceededError, RejectedError
 from .events import Event, Kind, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 from .window import FAILED, SLOW, CountWindow, TimeWindow, Window
@@ -37,14 +37,14 @@ class Breaker(Switchable):
     half_open            admits `permitted_half_open` probes in all; after min(minimum_calls,
                          permitted_half_open) of them have returned, the same rule closes or opens
 
-    A call longer than `slow_call_duration_s` is slow, failed or not. Rejected is not failed: an
+    A call longer than `slow_call_duration_s` is slow, failed or not. A rejected call is not a failed one: an
     inner policy's rejection, work that never started, errors in `ignored` and cancelled calls
     give their permit back and count nowhere; an error not in `recorded` counts as a good call.
     Unlike resilience4j an outcome counts only in the state that admitted its call. With
     `half_open_s_max` a half-open breaker whose probes do not return opens again after so long.
 
     window_size is calls (COUNT_BASED) or seconds (TIME_BASED). Rates are shares in (0, 1].
-    Not thread-safe: one breaker belongs to one event loop. Raises BreakerOpen, with
+    Not thread-safe: one breaker belongs to one event loop. Raises BreakerOpenError, with
     `retry_after_s` while open.
     """
 
@@ -82,7 +82,7 @@ class Breaker(Switchable):
         if half_open_s_max is not None:
             positive("half_open_s_max", half_open_s_max)
         self.half_open_s_max = half_open_s_max
-        self.ignored: tuple[type[Exception], ...] = (Rejected, *ignored)
+        self.ignored: tuple[type[Exception], ...] = (RejectedError, *ignored)
         self.recorded = recorded
         self.clock = clock
         self.listener = listener
@@ -116,7 +116,7 @@ class Breaker(Switchable):
     def acquire(self) -> int:
         """Ask to make a call; returns the era to hand to `record` or `release` exactly once.
 
-        Raises BreakerOpen.
+        Raises BreakerOpenError.
         """
         state = self._state
         if state is CLOSED or state is DISABLED or state is METRICS_ONLY:
@@ -132,7 +132,7 @@ class Breaker(Switchable):
         self.rejected += 1
         wait_s = max(0.0, self._since + self.wait_open_s - now) if self._state is OPEN else None
         self._tell(now, "rejection", reason=self._state.value, wait_s=wait_s or 0.0)
-        raise BreakerOpen(
+        raise BreakerOpenError(
             f"{self.edge}: breaker is {self._state}", reason=self._state.value, retry_after_s=wait_s
         )
 
@@ -181,7 +181,7 @@ class Breaker(Switchable):
         self._enter(CLOSED, "operator", self.clock.monotonic())
 
     def _settle(self, era: int, started: float, error: Exception) -> None:
-        unstarted = isinstance(error, DeadlineExceeded) and error.definite
+        unstarted = isinstance(error, DeadlineExceededError) and error.definite
         if unstarted or isinstance(error, self.ignored):
             self.release(era)
         else:

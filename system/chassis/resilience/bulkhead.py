@@ -8,7 +8,7 @@ from typing import ClassVar, NoReturn
 
 from .checks import at_least, not_negative
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import BulkheadFull, DeadlineExceeded
+from .errors import BulkheadFullError, DeadlineExceededError
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -17,7 +17,7 @@ class Bulkhead(Switchable):
     """`permits` calls run, up to `queue` wait, first come first served, the rest is rejected.
 
     A queued call waits at most `wait_s_max` seconds and never past its deadline. Raises
-    BulkheadFull (reason "full" or "waited") or DeadlineExceeded (definite). A permit given to a
+    BulkheadFullError (reason "full" or "waited") or DeadlineExceededError (definite). A permit given to a
     call that was cancelled in the same instant moves on to the next in the queue.
     """
 
@@ -111,8 +111,8 @@ class Bulkhead(Switchable):
             )
             emit(self.listener, event)
         if reason == "deadline":
-            raise DeadlineExceeded(f"{self.edge}: deadline passed in the queue", definite=True)
-        raise BulkheadFull(f"{self.edge}: bulkhead is full", reason=reason)
+            raise DeadlineExceededError(f"{self.edge}: deadline passed in the queue", definite=True)
+        raise BulkheadFullError(f"{self.edge}: bulkhead is full", reason=reason)
 
     def _live(self) -> dict[str, object]:
         return {

@@ -32,7 +32,13 @@ class CallError(Exception):
             self.retry_after_s = retry_after_s
 
 
-class CallFailed(CallError):
+def label(error: BaseException) -> str:
+    """The error's name in events, metrics and spans: its class name, ours without `Error`."""
+    name = type(error).__name__
+    return name.removesuffix("Error") if isinstance(error, CallError) else name
+
+
+class CallFailedError(CallError):
     """The other side answered with an error, refused, or hung up; the caller's client raises it."""
 
     def __init__(
@@ -50,17 +56,17 @@ class CallFailed(CallError):
         self.status = status
 
 
-class TimedOut(CallError):
+class TimedOutError(CallError):
     """One attempt took longer than it was given; the work may have happened."""
 
     retryable = True
 
 
-class DeadlineExceeded(CallError):
+class DeadlineExceededError(CallError):
     """The whole request ran out of time; definite only if the attempt was never started."""
 
 
-class Rejected(CallError):
+class RejectedError(CallError):
     """A policy turned the call away before it started: rejected is not failed."""
 
     definite = True
@@ -78,37 +84,37 @@ class Rejected(CallError):
         self.reason = reason
 
 
-class BreakerOpen(Rejected):
+class BreakerOpenError(RejectedError):
     """The breaker is open, or half-open with all its probes out."""
 
     policy = "breaker"
 
 
-class BulkheadFull(Rejected):
+class BulkheadFullError(RejectedError):
     """No permit free and no room, or no more patience, in the queue."""
 
     policy = "bulkhead"
 
 
-class RateLimited(Rejected):
+class RateLimitedError(RejectedError):
     """The rate limiter has no token for this call."""
 
     policy = "rate_limiter"
 
 
-class LimitReached(Rejected):
+class LimitReachedError(RejectedError):
     """The adaptive concurrency limit is used up."""
 
     policy = "adaptive_limit"
 
 
-class Throttled(Rejected):
+class ThrottledError(RejectedError):
     """The client-side throttle drew this call to be dropped."""
 
     policy = "throttle"
 
 
-class Shed(Rejected):
+class ShedError(RejectedError):
     """The server is overloaded and this priority class goes first."""
 
     policy = "shed"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from .checks import at_least, positive
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import CallError
+from .errors import CallError, label
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -47,7 +47,7 @@ class Fallback(Switchable):
             self.used += 1
             if self.listener is not None:
                 now = self.clock.monotonic()
-                reason = type(error).__name__
+                reason = label(error)
                 emit(self.listener, Event(now, call.edge, self.kind, "fallback", reason=reason))
             return cast(T, answer)
 

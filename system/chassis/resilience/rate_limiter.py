@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from .checks import at_least, not_negative, positive
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import RateLimited
+from .errors import RateLimitedError
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -15,7 +15,7 @@ class RateLimiter(Switchable):
     """At most `burst` + `rate_per_s` x t calls start in any t seconds.
 
     A call without a token reserves the next one if that comes within `wait_s_max` seconds and
-    before its deadline, else RateLimited with `retry_after_s`. A call cancelled while it waits
+    before its deadline, else RateLimitedError with `retry_after_s`. A call cancelled while it waits
     returns its reservation. Tokens flow continuously: resilience4j refreshes in whole cycles, and
     may so let through two cycles' worth at a cycle's edge.
     """
@@ -53,7 +53,7 @@ class RateLimiter(Switchable):
         return await attempt(call)
 
     def acquire(self, call: Call) -> float:
-        """Take a token; returns the seconds to wait before it may be used. Raises RateLimited."""
+        """Take a token; returns the seconds to wait before it may be used. Raises RateLimitedError."""
         now = self.clock.monotonic()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate_per_s)
         self._at = now
@@ -74,7 +74,7 @@ class RateLimiter(Switchable):
                     limit=self.rate_per_s,
                 )
                 emit(self.listener, event)
-            raise RateLimited(
+            raise RateLimitedError(
                 f"{self.edge}: over {self.rate_per_s:g} calls/s",
                 reason="rate",
                 retry_after_s=wait_s,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from .budget import RetryBudget
 from .checks import at_least, not_negative, positive
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import CallError
+from .errors import CallError, label
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -79,7 +79,7 @@ class Retry(Switchable):
                         error.definite = False
                     self._give_up(call, number, reason)
                     raise
-                cause = type(error).__name__
+                cause = label(error)
             else:
                 if budget is not None:
                     budget.deposit()

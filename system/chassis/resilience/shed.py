@@ -8,7 +8,7 @@ from typing import ClassVar, NoReturn
 
 from .checks import at_least, positive, share
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import Shed
+from .errors import ShedError
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -20,7 +20,7 @@ class LoadShedder(Switchable):
     above the last class count as the last, whose share is 1. Besides, if even the shortest queue
     time reported during an `interval_s` exceeded `queue_s_max` (CoDel's sign of a standing queue,
     RFC 8289), one more class is dropped for the next interval, and one less if not; the last
-    class is never dropped for that. Raises Shed with `retry_after_s`.
+    class is never dropped for that. Raises ShedError with `retry_after_s`.
     """
 
     kind: ClassVar[str] = "shed"
@@ -61,7 +61,7 @@ class LoadShedder(Switchable):
             self.release()
 
     def admit(self, priority: int) -> None:
-        """Take in one request; every admission must be followed by one `release`. Raises Shed."""
+        """Take in one request; every admission must be followed by one `release`. Raises ShedError."""
         last = len(self.shares) - 1
         rank = min(max(priority, 0), last)
         self._roll(self.clock.monotonic())
@@ -104,7 +104,7 @@ class LoadShedder(Switchable):
                 limit=self.capacity,
             )
             emit(self.listener, event)
-        raise Shed(f"{self.name}: overloaded", reason=reason, retry_after_s=self.retry_after_s)
+        raise ShedError(f"{self.name}: overloaded", reason=reason, retry_after_s=self.retry_after_s)
 
     def _live(self) -> dict[str, object]:
         return {

@@ -8,7 +8,7 @@ from typing import ClassVar, NoReturn
 
 from .checks import positive
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import DeadlineExceeded, Rejected, Throttled
+from .errors import DeadlineExceededError, RejectedError, ThrottledError
 from .events import Event, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -19,7 +19,7 @@ class AdaptiveThrottle(Switchable):
     Site Reliability Engineering (2016), chapter 21. `requests` counts all calls of the last
     `window_s` seconds, dropped ones too; `accepts` those the backend took: a call that returned
     or failed with an error outside `refused`. At capacity c below the offered rate it sends k c.
-    Inner rejections are no requests to the backend: they count nowhere. Raises Throttled.
+    Inner rejections are no requests to the backend: they count nowhere. Raises ThrottledError.
     """
 
     kind: ClassVar[str] = "throttle"
@@ -65,8 +65,8 @@ class AdaptiveThrottle(Switchable):
         try:
             answer = await attempt(call)
         except Exception as error:
-            unstarted = isinstance(error, DeadlineExceeded) and error.definite
-            if unstarted or isinstance(error, Rejected):
+            unstarted = isinstance(error, DeadlineExceededError) and error.definite
+            if unstarted or isinstance(error, RejectedError):
                 self._forget(bucket)
             elif not isinstance(error, self.refused):
                 self._accept()
@@ -111,7 +111,7 @@ class AdaptiveThrottle(Switchable):
                 failures=max(0, self.requests - self.accepts),
             )
             emit(self.listener, event)
-        raise Throttled(f"{self.edge}: backend accepts too few calls", reason="throttled")
+        raise ThrottledError(f"{self.edge}: backend accepts too few calls", reason="throttled")
 
     def _live(self) -> dict[str, object]:
         self._bucket()

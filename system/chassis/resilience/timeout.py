@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from .checks import positive
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import DeadlineExceeded, TimedOut
+from .errors import DeadlineExceededError, TimedOutError
 from .events import Event, Kind, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
@@ -18,8 +18,8 @@ EARLY_S = 1e-6  # a loop may wake a hair before the hour; do not go back to slee
 class Timeout(Switchable):
     """Bounds one attempt to `seconds`; placed outermost it bounds all attempts together.
 
-    Raises DeadlineExceeded, definite, without starting work whose deadline has passed; TimedOut
-    (indefinite) after `seconds`; DeadlineExceeded (indefinite) when the deadline came first.
+    Raises DeadlineExceededError, definite, without starting work whose deadline has passed; TimedOutError
+    (indefinite) after `seconds`; DeadlineExceededError (indefinite) when the deadline came first.
     Works by cancelling the caller's own task, by asyncio.timeout's rules.
 
     All attempts get the same number of seconds, so they fall due in the order they started: one
@@ -50,7 +50,9 @@ class Timeout(Switchable):
             if seconds <= 0:
                 self.expired += 1
                 self._tell(call, "rejection", "deadline", 0.0)
-                raise DeadlineExceeded("deadline passed before the attempt started", definite=True)
+                raise DeadlineExceededError(
+                    "deadline passed before the attempt started", definite=True
+                )
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("Timeout.run must be awaited inside a task")
@@ -75,8 +77,8 @@ class Timeout(Switchable):
             self.timed_out += 1
             self._tell(call, "timeout", "deadline" if by_deadline else "timeout", seconds)
             if by_deadline:
-                raise DeadlineExceeded(f"deadline after {seconds:.3f} s") from None
-            raise TimedOut(f"no answer within {seconds:g} s") from None
+                raise DeadlineExceededError(f"deadline after {seconds:.3f} s") from None
+            raise TimedOutError(f"no answer within {seconds:g} s") from None
         finally:
             guard.settle()
             guard.done = True

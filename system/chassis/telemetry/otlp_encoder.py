@@ -33,7 +33,7 @@ class SpanBytes:
         for span in spans:
             try:
                 encoded = _span(span)
-            except NotPlain:
+            except NotPlainError:
                 others.append(span)
             else:
                 plain.setdefault(self._head(span), []).append(_field(0x12, encoded))
@@ -62,16 +62,16 @@ class SpanBytes:
         return head
 
 
-class NotPlain(Exception):
+class NotPlainError(Exception):
     """The span has something that is not written by hand."""
 
 
 def _span(span: ReadableSpan) -> bytes:
     context, parent = span.context, span.parent
     if context is None or span.events or span.links or context.trace_state:
-        raise NotPlain
+        raise NotPlainError
     if span.dropped_attributes or span.dropped_events or span.dropped_links:
-        raise NotPlain
+        raise NotPlainError
     parts = [
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
         b"\x12\x08", context.span_id.to_bytes(8, "big"),
@@ -111,7 +111,7 @@ def _value(value: object) -> bytes:
         return b"\x18" + _varint(value % 2**64)
     if isinstance(value, float):
         return _DOUBLE.pack(b"\x21", value)
-    raise NotPlain
+    raise NotPlainError
 
 
 def _text(text: str) -> bytes:

@@ -31,7 +31,7 @@ class AdmissionControl:
         self.use(profile)
 
     async def admit(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
-        """The answer, made if there is room for its class. Raises Shed: definite, with Retry-After."""
+        """The answer, made if there is room for its class. Raises ShedError: definite, with Retry-After."""
         off = self._off
         request = context.current.get()
         if request is not None and request.lab:

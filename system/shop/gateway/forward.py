@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import Request, Response
 
 from chassis.http import client, context
-from chassis.http.problems import Problem
+from chassis.http.problems import ProblemError
 from chassis.service import Service
 from shop.gateway.admission import AdmissionControl
 from shop.gateway.routes import Route
@@ -24,7 +24,7 @@ PATH_VALUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class NothingHereError(Problem):
+class NothingHereError(ProblemError):
     """The path names nothing that could exist."""
 
     status = 404

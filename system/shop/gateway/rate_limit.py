@@ -2,13 +2,13 @@
 
 from collections import OrderedDict
 
-from chassis.http.problems import Problem
+from chassis.http.problems import ProblemError
 from chassis.resilience.clock import Clock
 
 CLIENTS_MAX = 10_000
 
 
-class TooManyRequestsError(Problem):
+class TooManyRequestsError(ProblemError):
     """This client asks more often than it may."""
 
     status = 429

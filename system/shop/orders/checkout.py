@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from chassis.clock import Clock
 from chassis.http import context
-from chassis.http.idempotency import FRESH, MISMATCH, REPLAYED, KeyReused, fingerprint
+from chassis.http.idempotency import FRESH, MISMATCH, REPLAYED, KeyReusedError, fingerprint
 from chassis.ids import new_id
 from chassis.telemetry import signals
 from shop.orders.domain import Order, OrderNotFoundError, price, total_cents
@@ -57,7 +57,7 @@ class Orders:
     ) -> tuple[Order, bool]:
         """Place an order and wait a little for its saga; (order, whether the key was used before).
 
-        Raises UnknownSkuError, KeyReused, CallError (definite: nothing was placed).
+        Raises UnknownSkuError, KeyReusedError, CallError (definite: nothing was placed).
         """
         known = await self._known(user_id, key, body)
         if known is not None:
@@ -89,7 +89,7 @@ class Orders:
             order, digest = found
             if digest != fingerprint(body):
                 MISMATCH.inc()
-                raise KeyReused("this Idempotency-Key placed another order")
+                raise KeyReusedError("this Idempotency-Key placed another order")
             if order.status != "pending" or self._clock.monotonic() >= give_up:
                 return order
             await self._clock.sleep(0.05)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chassis.http.client import Response, ServiceClient
-from chassis.resilience.errors import CallFailed
+from chassis.resilience.errors import CallFailedError
 from shop.orders.domain import Order
 from shop.orders.saga import StepRefusedError
 
@@ -34,7 +34,7 @@ class ProductsClient:
             "/prices", params=[("sku", sku) for sku in skus], route="/prices", timeout_s=STEP_S
         )
         if response.status != 200:
-            raise CallFailed(
+            raise CallFailedError(
                 f"prices answered {response.status}", status=response.status, definite=True
             )
         return {sku: item["price_cents"] for sku, item in response.body["prices"].items()}

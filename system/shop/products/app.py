@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.http.auth import CallingService
-from chassis.http.paging import LIMIT_DEFAULT, BadCursor, Limit, decode_cursor
+from chassis.http.paging import LIMIT_DEFAULT, BadCursorError, Limit, decode_cursor
 from chassis.service import Service, create_app
 from shop.products import domain
 from shop.products.seed import seed
@@ -98,7 +98,9 @@ async def list_products(
 ) -> Response:
     after = (decode_cursor(cursor, str) or [""])[0]
     if after and not domain.SKU.fullmatch(after):
-        raise BadCursor("the cursor is not one that a page of products gave out; start without it")
+        raise BadCursorError(
+            "the cursor is not one that a page of products gave out; start without it"
+        )
     words = domain.search_words(query)
     if query.strip() and not words:  # nothing to look for is no reason to show everything
         return _json(b'{"items":[],"next_cursor":null}')

@@ -22,7 +22,7 @@ class UserStore:
     async def register(
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
-        """201 and the user's view, or what this key got before. Raises EmailTakenError, KeyReused."""
+        """201 and the user's view, or what this key got before. Raises EmailTakenError, KeyReusedError."""
         async with (
             self._pool.acquire() as conn,
             conn.transaction(),

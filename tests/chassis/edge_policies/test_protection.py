@@ -15,7 +15,7 @@ from chassis.clock import SystemClock
 from chassis.edge_policies import events, protection
 from chassis.edge_policies.events import tell
 from chassis.edge_policies.protection import Protection
-from chassis.resilience.errors import CallFailed
+from chassis.resilience.errors import CallFailedError
 from chassis.resilience.events import Event
 from chassis.resilience.policy import Call
 from chassis.resilience.profile import PROFILES, ProfileError
@@ -92,7 +92,7 @@ def _fails(times: int) -> Any:
         nonlocal made
         made += 1
         if made <= times:
-            raise CallFailed("no", retryable=True)
+            raise CallFailedError("no", retryable=True)
         return made
 
     return attempt
@@ -110,9 +110,9 @@ async def test_a_failed_call_gets_the_last_good_answer_to_the_same_key(stale_edg
     edge = Protection(stale_edge, "full")
     assert await edge.run(_fails(0), Call(stale_edge, idempotent=True, key="p1")) == 1
     assert await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1")) == 1
-    with pytest.raises(CallFailed):
+    with pytest.raises(CallFailedError):
         await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p2"))
-    with pytest.raises(CallFailed):
+    with pytest.raises(CallFailedError):
         await edge.run(_fails(99), Call(stale_edge, idempotent=True))
 
 
@@ -123,7 +123,7 @@ async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
     edge = Protection(stale_edge, profile)
     call = Call(stale_edge, idempotent=True, key="p1")
     await edge.run(_fails(0), call)
-    with pytest.raises(CallFailed):
+    with pytest.raises(CallFailedError):
         await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1"))
     assert not edge.ejects(Call(stale_edge))
     edge.use("full")
@@ -134,7 +134,7 @@ async def test_retries_alone_have_no_budget_and_full_has_one(stale_edge: str) ->
     for profile, retried in (("retries", 40), ("full", 10)):
         edge = Protection(stale_edge, profile)
         for _ in range(20):
-            with pytest.raises(CallFailed):
+            with pytest.raises(CallFailedError):
                 await edge.run(_fails(99), Call(stale_edge, idempotent=True))
         retry = edge.chain.get("retry")
         assert retry is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from statistics import fmean, stdev
 from typing import Any
 
-from chassis.resilience import Call, CallFailed, Event, FakeClock
+from chassis.resilience import Call, CallFailedError, Event, FakeClock
 
 EDGE = "payments->bank"
 
@@ -16,8 +16,8 @@ def a_call(**details: Any) -> Call:
     return Call(EDGE, **{"idempotent": True, **details})
 
 
-def failed(**details: Any) -> CallFailed:
-    return CallFailed("boom", **{"status": 500, "retryable": True, **details})
+def failed(**details: Any) -> CallFailedError:
+    return CallFailedError("boom", **{"status": 500, "retryable": True, **details})
 
 
 async def ok(call: Call) -> str:

@@ -14,8 +14,8 @@ from chassis.resilience import (
     FakeClock,
     Gradient2,
     Limit,
-    LimitReached,
-    TimedOut,
+    LimitReachedError,
+    TimedOutError,
 )
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, failed, only
 
@@ -91,7 +91,7 @@ def test_the_limit_settles_near_what_a_server_of_ten_slots_takes(
         while clock.monotonic() < until:
             try:
                 await limit.run(work, a_call())
-            except LimitReached:
+            except LimitReachedError:
                 await clock.sleep(0.02)
 
     async def main() -> None:
@@ -116,6 +116,6 @@ def test_only_timeouts_and_overload_answers_are_drops(clock: FakeClock) -> None:
         clock.run(main())
         return limit.algorithm.limit
 
-    assert after(TimedOut()) == 9
+    assert after(TimedOutError()) == 9
     assert after(failed(status=503)) == 9
     assert after(failed(status=500)) == 10

@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.resilience import Breaker, BreakerOpen, FakeClock, State
+from chassis.resilience import Breaker, BreakerOpenError, FakeClock, State
 from tests.chassis.resilience.kit import EDGE, a_call
 
 SLOW_S = 1.0
@@ -107,7 +107,7 @@ def _step(call: Any, error: BaseException | None = None) -> str:
             call.throw(error)
     except StopIteration:
         return "returned"
-    except (BreakerOpen, interlock.CircuitOpenError):
+    except (BreakerOpenError, interlock.CircuitOpenError):
         return "rejected"
     except (ZeroDivisionError, asyncio.CancelledError):
         return "failed"

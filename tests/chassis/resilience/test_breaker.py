@@ -8,12 +8,12 @@ import pytest
 
 from chassis.resilience import (
     Breaker,
-    BreakerOpen,
-    CallFailed,
-    DeadlineExceeded,
+    BreakerOpenError,
+    CallFailedError,
+    DeadlineExceededError,
     Event,
     FakeClock,
-    RateLimited,
+    RateLimitedError,
     State,
 )
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, boom, failed, ok, only
@@ -104,7 +104,7 @@ def test_state_table(
     breaker.listener = heard.append
     if happening.startswith("tick"):
         clock.tick(float(happening.removeprefix("tick ").split(",")[0]))
-        with contextlib.suppress(BreakerOpen):
+        with contextlib.suppress(BreakerOpenError):
             breaker.release(breaker.acquire())
     elif hasattr(breaker, happening):
         getattr(breaker, happening)()
@@ -123,7 +123,7 @@ def test_state_table(
 def test_open_rejects_with_the_time_left(clock: FakeClock, heard: list[Event]) -> None:
     breaker = opened(clock, listener=heard.append)
     clock.tick(4)
-    with pytest.raises(BreakerOpen) as caught:
+    with pytest.raises(BreakerOpenError) as caught:
         breaker.acquire()
     assert caught.value.retry_after_s == 6
     assert caught.value.definite
@@ -133,7 +133,7 @@ def test_open_rejects_with_the_time_left(clock: FakeClock, heard: list[Event]) -
 def test_half_open_admits_only_the_permitted_probes(clock: FakeClock) -> None:
     breaker = half_opened(clock)
     first, second = breaker.acquire(), breaker.acquire()
-    with pytest.raises(BreakerOpen) as caught:
+    with pytest.raises(BreakerOpenError) as caught:
         breaker.acquire()
     assert caught.value.retry_after_s is None
     breaker.record(first, 0.1)
@@ -165,7 +165,7 @@ def test_an_outcome_counts_only_in_the_state_that_admitted_its_call(clock: FakeC
     breaker.release(early)
     assert breaker.snapshot()["n"] == 0
     assert [breaker.acquire(), breaker.acquire()], "a stale release frees no probe"
-    with pytest.raises(BreakerOpen):
+    with pytest.raises(BreakerOpenError):
         breaker.acquire()
 
 
@@ -174,7 +174,7 @@ def test_probes_that_never_return_reopen_after_half_open_s_max(clock: FakeClock)
     breaker.acquire()
     breaker.acquire()
     clock.tick(5)
-    with pytest.raises(BreakerOpen):
+    with pytest.raises(BreakerOpenError):
         breaker.acquire()
     assert breaker.state is State.OPEN
 
@@ -216,9 +216,9 @@ def test_time_window_forgets_old_seconds(clock: FakeClock) -> None:
     [
         (failed(), 1, 1),
         (ValueError(), 1, 1),
-        (RateLimited("inner policy said no"), 0, 0),  # rejected is not failed
-        (DeadlineExceeded(definite=True), 0, 0),  # never started
-        (DeadlineExceeded(), 1, 1),
+        (RateLimitedError("inner policy said no"), 0, 0),  # rejected is not failed
+        (DeadlineExceededError(definite=True), 0, 0),  # never started
+        (DeadlineExceededError(), 1, 1),
         (KeyError(), 0, 0),  # ignored below
     ],
 )
@@ -237,14 +237,14 @@ def test_what_counts_as_failed(clock: FakeClock, error: Exception, n: int, failu
     while permits < 10:
         try:
             breaker.acquire()
-        except BreakerOpen:
+        except BreakerOpenError:
             break
         permits += 1
     assert permits == 4 - n, "a call that counts nowhere gives its probe back"
 
 
 def test_an_error_that_is_not_recorded_counts_as_good(clock: FakeClock) -> None:
-    breaker = a_breaker(clock, recorded=(CallFailed,))
+    breaker = a_breaker(clock, recorded=(CallFailedError,))
 
     async def main() -> None:
         with pytest.raises(ZeroDivisionError):
@@ -276,7 +276,7 @@ def test_every_outcome_is_an_evaluation_event(clock: FakeClock, heard: list[Even
 
     async def main() -> None:
         for attempt in (ok, boom, ok):
-            with contextlib.suppress(CallFailed):
+            with contextlib.suppress(CallFailedError):
                 await breaker.run(attempt, a_call())
 
     clock.run(main())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.resilience import Breaker, BreakerOpen, ConsecutiveBreaker, FakeClock, State
+from chassis.resilience import Breaker, BreakerOpenError, ConsecutiveBreaker, FakeClock, State
 from tests.chassis.resilience.kit import EDGE
 
 
@@ -134,7 +134,7 @@ def test_breaker_equals_the_naive_model(
             try:
                 under_way.append((breaker.acquire(), expected if expected is not None else -1))
                 assert expected is not None
-            except BreakerOpen:
+            except BreakerOpenError:
                 assert expected is None
                 continue
         if what != "start" and under_way:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.resilience import Bulkhead, BulkheadFull, DeadlineExceeded, Event, FakeClock
+from chassis.resilience import Bulkhead, BulkheadFullError, DeadlineExceededError, Event, FakeClock
 from tests.chassis.resilience.kit import EDGE, Bank, a_call
 
 
@@ -25,7 +25,7 @@ def test_full_without_a_queue_rejects_at_once(clock: FakeClock, heard: list[Even
 
     *answers, refused = clock.run(main())
     assert answers == ["ok", "ok"]
-    assert isinstance(refused, BulkheadFull)
+    assert isinstance(refused, BulkheadFullError)
     assert refused.reason == "full"
     assert refused.definite
     assert [(e.kind, e.reason, e.n) for e in heard] == [("rejection", "full", 2)]
@@ -57,7 +57,7 @@ def test_patience_in_the_queue_ends(clock: FakeClock) -> None:
     async def main() -> None:
         first = asyncio.create_task(bulkhead.run(bank, a_call()))
         await clock.sleep(1)
-        with pytest.raises(BulkheadFull) as caught:
+        with pytest.raises(BulkheadFullError) as caught:
             await bulkhead.run(bank, a_call())
         assert (caught.value.reason, clock.monotonic()) == ("waited", 1.5)
         await first
@@ -73,7 +73,7 @@ def test_a_deadline_in_the_queue_is_definite(clock: FakeClock) -> None:
     async def main() -> None:
         first = asyncio.create_task(bulkhead.run(bank, a_call()))
         await clock.sleep(1)
-        with pytest.raises(DeadlineExceeded) as caught:
+        with pytest.raises(DeadlineExceededError) as caught:
             await bulkhead.run(bank, a_call(deadline=1.25))
         assert caught.value.definite
         await first
@@ -136,7 +136,7 @@ def test_never_more_than_the_permits_and_nothing_leaks(
         if cancel is not None:
             clock.call_later(cancel / 10, lambda: task.cancel() and None)
         await asyncio.wait([task])
-        assert task.cancelled() or isinstance(task.exception(), BulkheadFull | None)
+        assert task.cancelled() or isinstance(task.exception(), BulkheadFullError | None)
 
     async def main() -> None:
         await asyncio.gather(*(one(*task) for task in tasks))

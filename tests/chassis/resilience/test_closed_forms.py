@@ -15,14 +15,14 @@ import pytest
 from chassis.resilience import (
     AdaptiveThrottle,
     Breaker,
-    BreakerOpen,
-    CallFailed,
+    BreakerOpenError,
+    CallFailedError,
     ConsecutiveBreaker,
     FakeClock,
     Hedge,
     Retry,
     State,
-    Throttled,
+    ThrottledError,
 )
 from tests.chassis.resilience.kit import EDGE, a_call, assert_inside_99, binomial, seeds
 
@@ -136,7 +136,7 @@ def test_recovery_takes_half_the_wait_and_the_probes() -> None:
             healthy = clock.monotonic() >= fault_ends
             try:
                 breaker.record(breaker.acquire(), 0.01, failed=not healthy)
-            except BreakerOpen as refusal:
+            except BreakerOpenError as refusal:
                 clock.tick(refusal.retry_after_s or 0.0)  # the arrivals in between change nothing
             if healthy and breaker.state is State.CLOSED:
                 return clock.monotonic() - fault_ends
@@ -159,14 +159,14 @@ def test_retries_amplify_load_and_hide_errors_as_predicted() -> None:
             nonlocal attempts
             attempts += 1
             if rng.random() < p:
-                raise CallFailed(retryable=True)
+                raise CallFailedError(retryable=True)
 
         async def main() -> None:
             nonlocal failures
             for _ in range(calls):
                 try:
                     await retry.run(work, a_call())
-                except CallFailed:
+                except CallFailedError:
                     failures += 1
 
         clock.run(main())
@@ -191,7 +191,7 @@ def test_adaptive_throttling_sends_k_times_the_capacity() -> None:
             nonlocal sent, taken
             sent += 1
             if taken + 1 > capacity * clock.monotonic():
-                raise CallFailed(status=503)
+                raise CallFailedError(status=503)
             taken += 1
 
         async def main() -> float:
@@ -202,7 +202,7 @@ def test_adaptive_throttling_sends_k_times_the_capacity() -> None:
                 for _ in range(offered):
                     clock.tick(1 / offered)
                     taken = max(taken, capacity * clock.monotonic() - 5)  # unused capacity is lost
-                    with contextlib.suppress(CallFailed, Throttled):
+                    with contextlib.suppress(CallFailedError, ThrottledError):
                         await throttle.run(backend, a_call())
             return (sent - before) / 3
 

@@ -4,7 +4,7 @@ import pytest
 
 from chassis.resilience import (
     Call,
-    CallFailed,
+    CallFailedError,
     Event,
     FakeClock,
     Fallback,
@@ -55,10 +55,10 @@ def test_stale_answers_are_found_by_key_and_age_out(clock: FakeClock) -> None:
         assert await stale.run(bank, a_call(operation="/products/{id}", key="1")) == "mug"
         assert await stale.run(bank, a_call(operation="/products/{id}", key="2")) == "cup"
         for never_seen in ("3", ""):
-            with pytest.raises(CallFailed):
+            with pytest.raises(CallFailedError):
                 await stale.run(bank, a_call(operation="/products/{id}", key=never_seen))
         await clock.sleep(0.1)
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await stale.run(bank, a_call(operation="/products/{id}", key="1"))
 
     clock.run(main())

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from chassis.resilience import (
-    CallFailed,
+    CallFailedError,
     Event,
     FakeClock,
     Hedge,
     RetryBudget,
-    TimedOut,
+    TimedOutError,
 )
 from chassis.resilience.clock import Timer
 from tests.chassis.resilience.kit import Bank, a_call, failed
@@ -68,7 +68,7 @@ def test_a_failure_before_the_delay_is_retrys_business(clock: FakeClock) -> None
     bank = Bank(clock, (0.05, failed()), (0, "ok"))
 
     async def main() -> None:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await Hedge(0.1, clock=clock).run(bank, a_call())
 
     clock.run(main())
@@ -81,10 +81,10 @@ def test_one_failed_copy_waits_for_the_other(clock: FakeClock) -> None:
 
 
 def test_when_all_copies_fail_the_error_is_as_unsure_as_any_of_them(clock: FakeClock) -> None:
-    bank = Bank(clock, (1, TimedOut()), (2, failed(definite=True)))
+    bank = Bank(clock, (1, TimedOutError()), (2, failed(definite=True)))
 
     async def main() -> None:
-        with pytest.raises(CallFailed) as caught:
+        with pytest.raises(CallFailedError) as caught:
             await Hedge(0.1, clock=clock).run(bank, a_call())
         assert not caught.value.definite
 

@@ -12,13 +12,13 @@ from chassis.resilience import (
     AdaptiveLimit,
     AdaptiveThrottle,
     Breaker,
-    BreakerOpen,
+    BreakerOpenError,
     Bulkhead,
-    BulkheadFull,
+    BulkheadFullError,
     Call,
-    CallFailed,
+    CallFailedError,
     ConsecutiveBreaker,
-    DeadlineExceeded,
+    DeadlineExceededError,
     FakeClock,
     Fallback,
     Hedge,
@@ -27,7 +27,7 @@ from chassis.resilience import (
     Retry,
     StaleFallback,
     State,
-    TimedOut,
+    TimedOutError,
     Timeout,
     compose,
 )
@@ -43,7 +43,7 @@ MAKERS: dict[str, Callable[[FakeClock], Any]] = {
     "rate_limiter": lambda clock: RateLimiter(EDGE, 100, burst=100, clock=clock),
     "adaptive_limit": lambda clock: AdaptiveLimit(EDGE, clock=clock),
     "hedge": lambda clock: Hedge(0.5, clock=clock),
-    "fallback": lambda clock: Fallback("substitute", on=(BreakerOpen,), clock=clock),
+    "fallback": lambda clock: Fallback("substitute", on=(BreakerOpenError,), clock=clock),
     "stale": lambda clock: StaleFallback(clock=clock),
     "shed": lambda clock: LoadShedder("gateway", clock=clock),
 }
@@ -67,7 +67,7 @@ def test_a_pair_answers_fails_and_cancels(clock: FakeClock, outer: str, inner: s
 
     async def main() -> None:
         assert await chain.run(ok, a_call()) == "ok"
-        with pytest.raises(CallFailed) as caught:
+        with pytest.raises(CallFailedError) as caught:
             await chain.run(Bank(clock, (0, error)), a_call())
         assert caught.value is error
         task = asyncio.create_task(chain.run(slow, a_call()))
@@ -115,7 +115,7 @@ def test_breaker_inside_retry_counts_attempts_and_stops_them(clock: FakeClock) -
     chain = compose(Retry(10, clock=clock), breaker)
 
     async def main() -> None:
-        with pytest.raises(BreakerOpen):
+        with pytest.raises(BreakerOpenError):
             await chain.run(bank, a_call())
 
     clock.run(main())
@@ -128,7 +128,7 @@ def test_breaker_around_retry_counts_one_outcome(clock: FakeClock) -> None:
     chain = compose(breaker, Retry(10, clock=clock))
 
     async def main() -> None:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await chain.run(bank, a_call())
 
     clock.run(main())
@@ -140,7 +140,7 @@ def test_timeout_around_retry_bounds_all_attempts_together(clock: FakeClock) -> 
     bank = Bank(clock, (0.4, failed()))
 
     async def main() -> None:
-        with pytest.raises(TimedOut):
+        with pytest.raises(TimedOutError):
             await compose(Timeout(1, clock=clock), Retry(10, clock=clock)).run(bank, a_call())
 
     clock.run(main())
@@ -152,7 +152,7 @@ def test_breaker_counts_a_timeout_inside_it_as_failed(clock: FakeClock) -> None:
 
     async def main() -> None:
         hang = Bank(clock, (9, "ok"))
-        with pytest.raises(TimedOut):
+        with pytest.raises(TimedOutError):
             await compose(breaker, Timeout(1, clock=clock)).run(hang, a_call())
 
     clock.run(main())
@@ -164,7 +164,7 @@ def test_breaker_counts_nothing_when_a_timeout_outside_it_cancels(clock: FakeClo
 
     async def main() -> None:
         hang = Bank(clock, (9, "ok"))
-        with pytest.raises(TimedOut):
+        with pytest.raises(TimedOutError):
             await compose(Timeout(1, clock=clock), breaker).run(hang, a_call())
 
     clock.run(main())
@@ -181,7 +181,7 @@ def test_a_bulkheads_rejection_does_not_trip_the_breaker_around_it(clock: FakeCl
         return await asyncio.gather(*calls, return_exceptions=True)
 
     outcomes = clock.run(main())
-    assert sum(isinstance(outcome, BulkheadFull) for outcome in outcomes) == 9
+    assert sum(isinstance(outcome, BulkheadFullError) for outcome in outcomes) == 9
     assert breaker.state is State.CLOSED
     assert breaker.snapshot()["n"] == 1
 
@@ -190,7 +190,7 @@ def test_the_deadline_outlives_every_retry(clock: FakeClock) -> None:
     chain = compose(Retry(10, backoff_base_s=0.01, clock=clock), Timeout(0.4, clock=clock))
 
     async def main() -> None:
-        with pytest.raises((TimedOut, DeadlineExceeded)):
+        with pytest.raises((TimedOutError, DeadlineExceededError)):
             await chain.run(Bank(clock, (9, "ok")), a_call(deadline=1.0))
 
     clock.run(main())

@@ -9,7 +9,7 @@ import pytest
 
 from chassis.resilience import (
     PROFILES,
-    CallFailed,
+    CallFailedError,
     Event,
     FakeClock,
     ProfileError,
@@ -43,7 +43,7 @@ def test_a_profile_decides_who_acts(clock: FakeClock, profile: str, attempts: in
     bank = Bank(clock, (0, failed()))
 
     async def main() -> None:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await chain.run(bank, a_call())
 
     clock.run(main())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.resilience import FakeClock, RateLimited, RateLimiter
+from chassis.resilience import FakeClock, RateLimitedError, RateLimiter
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, ok
 
 
@@ -16,7 +16,7 @@ def test_a_burst_passes_and_the_next_call_is_told_when(clock: FakeClock) -> None
     async def main() -> None:
         for _ in range(3):
             assert await limiter.run(ok, a_call()) == "ok"
-        with pytest.raises(RateLimited) as caught:
+        with pytest.raises(RateLimitedError) as caught:
             await limiter.run(ok, a_call())
         assert caught.value.retry_after_s == pytest.approx(0.1)
         await clock.sleep(0.1)
@@ -40,7 +40,7 @@ def test_a_wait_past_the_deadline_is_refused_now(clock: FakeClock) -> None:
 
     async def main() -> None:
         await limiter.run(ok, a_call())
-        with pytest.raises(RateLimited):
+        with pytest.raises(RateLimitedError):
             await limiter.run(ok, a_call(deadline=0.05))
 
     clock.run(main())
@@ -82,7 +82,7 @@ def test_no_interval_holds_more_starts_than_burst_plus_rate(
         try:
             limiter.acquire(a_call())
             starts.append(clock.monotonic())
-        except RateLimited:
+        except RateLimitedError:
             pass
     for first in range(len(starts)):
         for last in range(first, len(starts)):

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.resilience import (
-    BreakerOpen,
+    BreakerOpenError,
     CallError,
-    CallFailed,
+    CallFailedError,
     Event,
     FakeClock,
     Retry,
     RetryBudget,
-    TimedOut,
+    TimedOutError,
 )
 from tests.chassis.resilience.kit import Bank, a_call, failed, only
 
@@ -30,9 +30,9 @@ TABLE: list[tuple[Exception, bool, int, str]] = [
     (failed(), False, 1, "not_idempotent"),
     (failed(definite=True), False, 3, "attempts"),
     (failed(retryable=False), True, 1, "not_retryable"),
-    (TimedOut(), True, 3, "attempts"),
-    (TimedOut(), False, 1, "not_idempotent"),
-    (BreakerOpen(), True, 1, "not_retryable"),
+    (TimedOutError(), True, 3, "attempts"),
+    (TimedOutError(), False, 1, "not_idempotent"),
+    (BreakerOpenError(), True, 1, "not_retryable"),
 ]
 
 
@@ -90,7 +90,7 @@ def test_asked_to_wait_for_long_it_passes_that_on_at_once(
             2, retry_after_s_max=0.5, rng=random.Random(1), clock=clock, listener=heard.append
         )
         began = clock.monotonic()
-        with pytest.raises(CallFailed) as caught:
+        with pytest.raises(CallFailedError) as caught:
             clock.run(policy.run(bank, a_call()))
         assert caught.value.retry_after_s == retry_after_s
         return bank.calls, clock.monotonic() - began
@@ -104,7 +104,7 @@ def test_no_pause_reaches_past_the_deadline(clock: FakeClock, heard: list[Event]
     bank = Bank(clock, (0, failed(retry_after_s=2.0)))
 
     async def main() -> None:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await a_retry(clock, listener=heard.append).run(bank, a_call(deadline=1.9))
 
     clock.run(main())
@@ -121,7 +121,7 @@ def test_a_spent_budget_stops_retries_and_shows_the_real_error(
 
     async def main() -> None:
         for _ in range(5):
-            with pytest.raises(CallFailed):
+            with pytest.raises(CallFailedError):
                 await retry.run(bank, a_call())
 
     clock.run(main())
@@ -142,7 +142,7 @@ def test_a_lab_can_leave_the_budget_out_of_one_call(clock: FakeClock) -> None:
 
     async def main() -> None:
         call = a_call(disabled=frozenset({"budget"}))
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailedError):
             await a_retry(clock, max_attempts=4, budget=budget).run(bank, call)
 
     clock.run(main())
@@ -153,10 +153,10 @@ def test_a_lab_can_leave_the_budget_out_of_one_call(clock: FakeClock) -> None:
 def test_a_definite_last_error_is_indefinite_if_an_earlier_attempt_may_have_happened(
     clock: FakeClock,
 ) -> None:
-    bank = Bank(clock, (0, TimedOut()), (0, BreakerOpen()))
+    bank = Bank(clock, (0, TimedOutError()), (0, BreakerOpenError()))
 
     async def main() -> CallError:
-        with pytest.raises(BreakerOpen) as caught:
+        with pytest.raises(BreakerOpenError) as caught:
             await a_retry(clock).run(bank, a_call())
         return caught.value
 

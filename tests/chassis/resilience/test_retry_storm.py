@@ -10,7 +10,7 @@ import pytest
 
 from chassis.resilience import (
     CallError,
-    CallFailed,
+    CallFailedError,
     FakeClock,
     Policy,
     Retry,
@@ -56,7 +56,7 @@ def storm(
         if TRIGGER_AT_S <= now < wake_s:
             free_at = max(free_at, wake_s)
         if free_at - now > bound_s:
-            raise CallFailed(status=503, definite=True, retryable=True)
+            raise CallFailedError(status=503, definite=True, retryable=True)
         free_at = max(free_at, now) + rng.expovariate(MU)
         await clock.sleep(free_at - now)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.resilience import Event, FakeClock, LoadShedder, Shed
+from chassis.resilience import Event, FakeClock, LoadShedder, ShedError
 from tests.chassis.resilience.kit import a_call, ok
 
 BROWSE, ACCOUNT, PAYMENT = 0, 1, 2
@@ -11,7 +11,7 @@ BROWSE, ACCOUNT, PAYMENT = 0, 1, 2
 def admitted(shedder: LoadShedder, priority: int) -> bool:
     try:
         shedder.admit(priority)
-    except Shed:
+    except ShedError:
         return False
     return True
 
@@ -67,7 +67,7 @@ def test_as_a_policy_it_reads_the_calls_priority(clock: FakeClock) -> None:
         for priority in (0, 1, 9, -1):
             assert await shedder.run(ok, a_call(priority=priority)) == "ok"
         shedder.admit(5)
-        with pytest.raises(Shed) as caught:
+        with pytest.raises(ShedError) as caught:
             await shedder.run(ok, a_call(priority=9))
         assert caught.value.retry_after_s == 1.0
         assert caught.value.definite

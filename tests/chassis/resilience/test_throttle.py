@@ -5,7 +5,13 @@ import random
 
 import pytest
 
-from chassis.resilience import AdaptiveThrottle, BulkheadFull, CallFailed, FakeClock, Throttled
+from chassis.resilience import (
+    AdaptiveThrottle,
+    BulkheadFullError,
+    CallFailedError,
+    FakeClock,
+    ThrottledError,
+)
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, boom, failed, ok
 
 
@@ -32,7 +38,7 @@ def test_the_window_forgets(clock: FakeClock) -> None:
 
     async def main() -> None:
         for _ in range(100):
-            with pytest.raises((CallFailed, Throttled)):
+            with pytest.raises((CallFailedError, ThrottledError)):
                 await throttle.run(boom, a_call())
         assert throttle.drop_probability > 0.9
         await clock.sleep(10.5)
@@ -44,12 +50,12 @@ def test_the_window_forgets(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize(
     ("error", "requests", "accepts"),
-    [(failed(), 1, 0), (BulkheadFull(), 0, 0), (KeyError(), 1, 1)],
+    [(failed(), 1, 0), (BulkheadFullError(), 0, 0), (KeyError(), 1, 1)],
 )
 def test_what_counts_as_accepted(
     clock: FakeClock, error: Exception, requests: int, accepts: int
 ) -> None:
-    throttle = AdaptiveThrottle(EDGE, refused=(CallFailed,), clock=clock)
+    throttle = AdaptiveThrottle(EDGE, refused=(CallFailedError,), clock=clock)
 
     async def main() -> None:
         with pytest.raises(type(error)):

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from chassis.resilience import DeadlineExceeded, Event, FakeClock, TimedOut, Timeout
+from chassis.resilience import DeadlineExceededError, Event, FakeClock, TimedOutError, Timeout
 from tests.chassis.resilience.kit import Bank, a_call
 
 
@@ -17,7 +17,7 @@ def test_a_late_attempt_is_cancelled_and_indefinite(clock: FakeClock, heard: lis
     bank = Bank(clock, (2.1, "ok"))
 
     async def main() -> None:
-        with pytest.raises(TimedOut) as caught:
+        with pytest.raises(TimedOutError) as caught:
             await Timeout(2, clock=clock, listener=heard.append).run(bank, a_call())
         assert clock.monotonic() == 2
         assert not caught.value.definite
@@ -32,7 +32,7 @@ def test_a_late_attempt_is_cancelled_and_indefinite(clock: FakeClock, heard: lis
 def test_the_deadline_wins_when_it_is_sooner(clock: FakeClock, heard: list[Event]) -> None:
     async def main() -> None:
         timeout = Timeout(2, clock=clock, listener=heard.append)
-        with pytest.raises(DeadlineExceeded) as caught:
+        with pytest.raises(DeadlineExceededError) as caught:
             await timeout.run(Bank(clock, (5, "ok")), a_call(deadline=0.5))
         assert clock.monotonic() == 0.5
         assert not caught.value.definite
@@ -47,7 +47,7 @@ def test_expired_work_never_starts(clock: FakeClock, heard: list[Event]) -> None
     async def main() -> None:
         await clock.sleep(1)
         timeout = Timeout(2, clock=clock, listener=heard.append)
-        with pytest.raises(DeadlineExceeded) as caught:
+        with pytest.raises(DeadlineExceededError) as caught:
             await timeout.run(bank, a_call(deadline=1.0))
         assert caught.value.definite
 
@@ -64,7 +64,7 @@ def test_many_at_once_each_get_their_own_full_time(clock: FakeClock) -> None:
         try:
             await timeout.run(Bank(clock, (takes, "ok")), a_call())
             return clock.monotonic(), "ok"
-        except TimedOut:
+        except TimedOutError:
             return clock.monotonic(), "late"
 
     async def main() -> list[tuple[float, str]]:
@@ -122,9 +122,9 @@ def test_nested_timeouts_let_the_shorter_one_speak(clock: FakeClock) -> None:
     outer, inner = Timeout(3, clock=clock), Timeout(1, clock=clock)
 
     async def main() -> None:
-        with pytest.raises(TimedOut, match="1 s"):
+        with pytest.raises(TimedOutError, match="1 s"):
             await outer.run(lambda call: inner.run(Bank(clock, (10, "ok")), call), a_call())
-        with pytest.raises(TimedOut, match="1 s"):
+        with pytest.raises(TimedOutError, match="1 s"):
             await inner.run(lambda call: outer.run(Bank(clock, (10, "ok")), call), a_call())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
@@ -140,5 +140,5 @@ def test_one_timeout_survives_a_new_event_loop() -> None:
         await asyncio.sleep(30)
 
     for _ in range(2):
-        with pytest.raises(TimedOut):
+        with pytest.raises(TimedOutError):
             asyncio.run(timeout.run(hang, a_call()))

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from chassis.resilience.breaker import Breaker
-from chassis.resilience.errors import BreakerOpen
+from chassis.resilience.errors import BreakerOpenError
 from chassis.resilience.events import Event
 
 Row = dict[str, Any]
@@ -167,7 +167,7 @@ class Shop:
         checkout.attempts += 1
         try:
             era = self.breaker.acquire()
-        except BreakerOpen:
+        except BreakerOpenError:
             self._span(checkout.trace_id, "payments", "/payments", "server", now, now + 0.002, 503)
             self._park(checkout)
             return

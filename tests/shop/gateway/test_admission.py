@@ -8,7 +8,7 @@ import pytest
 
 from chassis.clock import SystemClock
 from chassis.http import context
-from chassis.resilience.errors import Shed
+from chassis.resilience.errors import ShedError
 from chassis.resilience.profile import ProfileError
 from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, AdmissionControl
 from shop.gateway.routes import ROUTES
@@ -46,13 +46,13 @@ async def test_browsing_is_turned_away_before_accounts_and_checkout_last() -> No
     admission = AdmissionControl("full", SystemClock())
     crowd = Crowd(admission)
     await crowd.enter(60, CHECKOUT)
-    with pytest.raises(Shed) as shed:
+    with pytest.raises(ShedError) as shed:
         await admission.admit(BROWSE, _answer)
     assert shed.value.definite is True
     assert shed.value.retry_after_s == 1.0
     assert await admission.admit(ACCOUNT, _answer) == "served"
     await crowd.enter(20, CHECKOUT)
-    with pytest.raises(Shed):
+    with pytest.raises(ShedError):
         await admission.admit(ACCOUNT, _answer)
     assert await admission.admit(CHECKOUT, _answer) == "served"
     await crowd.leave()

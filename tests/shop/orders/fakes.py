@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from chassis.resilience.errors import CallFailed
+from chassis.resilience.errors import CallFailedError
 from shop.orders.domain import Order
 from shop.orders.saga import Progress, StepRefusedError
 
@@ -17,11 +17,11 @@ class Shaky:
 
     def before(self) -> None:
         if self.rng.random() < self.share:
-            raise CallFailed("refused", definite=True)
+            raise CallFailedError("refused", definite=True)
 
     def after(self) -> None:
         if self.rng.random() < self.share:
-            raise CallFailed("lost", definite=False)
+            raise CallFailedError("lost", definite=False)
 
 
 class FakeInventory(Shaky):

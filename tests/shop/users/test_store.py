@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 import shop.users
-from chassis.http.idempotency import Conn, KeyReused
+from chassis.http.idempotency import Conn, KeyReusedError
 from chassis.messaging.event import Event
 from chassis.postgres.database import apply_schema
 from shop.users.domain import EmailTakenError, Session, User
@@ -68,7 +68,7 @@ async def test_a_refused_registration_leaves_nothing_behind(
     await add(store)
     with pytest.raises(EmailTakenError):
         await add(store, User("user-2", ANN.email, "Other Ann"), key="k2")
-    with pytest.raises(KeyReused):
+    with pytest.raises(KeyReusedError):
         await add(store, User("user-3", "bob@example.com", "Bob"), email="bob@example.com")
     assert await pool.fetchval("SELECT count(*) FROM users") == 1
     assert await pool.fetchval("SELECT count(*) FROM idempotency") == 1

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from chassis.resilience.breaker import Breaker, State
-from chassis.resilience.errors import BreakerOpen
+from chassis.resilience.errors import BreakerOpenError
 from lab.analysis.breakers import closed_forms as theory
 from lab.analysis.breakers.closed_forms import Settings
 from tests.lab.analysis.simulation import SimClock
@@ -68,7 +68,7 @@ def test_the_real_breaker_is_open_as_long_as_predicted() -> None:
         clock.now_s += 0.1
         try:
             breaker.record(breaker.acquire(), 0.01, failed=rng.random() < 0.7)
-        except BreakerOpen:
+        except BreakerOpenError:
             is_open += 1
     assert is_open / calls == pytest.approx(theory.open_fraction(METHODS_13, 10.0, 0.7), abs=0.01)
 

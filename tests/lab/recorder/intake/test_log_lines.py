@@ -21,7 +21,7 @@ from chassis.edge_policies.events import tell
 from chassis.resilience import (
     Call,
     CallError,
-    CallFailed,
+    CallFailedError,
     FakeClock,
     Kind,
     LoadShedder,
@@ -65,7 +65,7 @@ class Scenes:
                 seconds, good = next(copies, (0.0, True))
                 await self.clock.sleep(seconds)
                 if not good:
-                    raise CallFailed("no", status=503, retryable=True)
+                    raise CallFailedError("no", status=503, retryable=True)
                 return "ok"
 
             with suppress(CallError):
@@ -123,7 +123,7 @@ class Scenes:
             return "ok"
 
         async def bad(_: Call) -> str:
-            raise CallFailed("no")
+            raise CallFailedError("no")
 
         for attempt in (good, bad):
             await stale.run(attempt, Call("payments->fallback", key="p1"))
