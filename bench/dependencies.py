@@ -36,7 +36,7 @@ from chassis.http.auth import ServiceTokens  # noqa: E402
 from lab.chaos.faults.client import FaultClient  # noqa: E402
 from lab.chaos.running_lab import RunningLab, find_lab  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
-from lab.runtimes.supervisor.client import ask  # noqa: E402
+from lab.runtimes.supervisor.client import call_supervisor  # noqa: E402
 
 BUDGET_S = 1.0
 ANSWER_S = 0.05
@@ -172,11 +172,13 @@ def delayed(control: FaultClient, subject: Subject, ttl_s: float) -> Iterator[No
 @contextmanager
 def lost(control: FaultClient, subject: Subject, _ttl_s: float) -> Iterator[None]:
     lab = control.lab.state
-    ask(lab, "POST", "/kill", {"target": subject.callee, "signal": "KILL", "restart": False})
+    call_supervisor(
+        lab, "POST", "/kill", {"target": subject.callee, "signal": "KILL", "restart": False}
+    )
     try:
         yield
     finally:
-        ask(lab, "POST", "/restart", {"target": subject.callee})
+        call_supervisor(lab, "POST", "/restart", {"target": subject.callee})
 
 
 async def well(url: str, subject: Subject) -> None:

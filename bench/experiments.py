@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
 from lab.chaos.experiment.loader import experiment_files, load_experiment  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
-from lab.state import Lab, NoLab, home_of  # noqa: E402
+from lab.state import Lab, NoLabError, home_of  # noqa: E402
 
 TIMEOUT_S = 600.0
 
@@ -38,7 +38,7 @@ def a_lab(port_base: int, *, proxied: bool) -> Iterator[None]:
     try:
         Lab.load(home_of(port_base))
         yield
-    except NoLab:
+    except NoLabError:
         runtime = ProcessesRuntime(port_base)
         runtime.up(proxied=proxied)
         try:

@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 from lab.chaos.probe_customer import Customer  # noqa: E402
 from lab.http_client import NoReplyError, Reply, exchange  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
-from lab.runtimes.supervisor.client import ask  # noqa: E402
+from lab.runtimes.supervisor.client import call_supervisor  # noqa: E402
 
 FIRST_CALLS, FIRST_S = 20, 1.0
 FIRST_MS, THEN_MS, QUIET_MS = 1000.0, 50.0, 500.0
@@ -136,7 +136,7 @@ def measure(runtime: ProcessesRuntime, options: argparse.Namespace) -> dict[str,
         try:
             answers = walk(journey, options.rate, options.seconds)
         finally:
-            ask(runtime.lab, "POST", "/restart", {"target": journey.gone})
+            call_supervisor(runtime.lab, "POST", "/restart", {"target": journey.gone})
         report[journey.name] = figures(journey, well, answers, options.rate)
         time.sleep(CLOSED_AGAIN_S)
         walk(journey, options.rate, 2.0)  # the breakers' probes

@@ -15,7 +15,7 @@ import psutil
 from lab import topology as topologies
 from lab.runtimes.posix import pids, ports, spawn
 from lab.runtimes.processes.runtime import NOT_OURS
-from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.servers.binaries import SERVERS, ServerMissingError, resolve
 from lab.runtimes.supervisor.lab_dir import FREE_BYTES_MIN
 from lab.state import Lab, StateError, home_of
 from lab.topology import IN_CONTAINERS, PROJECT, TopologyError
@@ -76,7 +76,7 @@ def _servers() -> Iterator[Check]:
                 binary.beside("initdb")
                 _runs_unprivileged(binary.path)
             yield Check(name, True, f"{version} from {binary.source}: {binary.path}")
-        except ServerMissing as error:
+        except ServerMissingError as error:
             yield Check(name, False, str(error))
 
 
@@ -86,7 +86,7 @@ def _runs_unprivileged(path: Path) -> None:
     command = spawn.unprivileged([path, "--version"])
     done = subprocess.run(command, capture_output=True, text=True, user=uid, group=uid)
     if done.returncode != 0:
-        raise ServerMissing(
+        raise ServerMissingError(
             f"postgres: we are root, PostgreSQL may not be, and nobody cannot run {path}: "
             f"{done.stderr.strip()[:200]}; install setpriv (util-linux) or be another user"
         )

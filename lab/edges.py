@@ -26,11 +26,11 @@ class Edge:
     def name(self) -> str:
         return f"{self.caller}->{self.callee}"
 
-    def stands_in(self, port_base: int) -> str:
+    def listen_address(self, port_base: int) -> str:
         """host:port that the caller is given."""
         return f"{HOST}:{port_base + self.offset}"
 
-    def leads_to(self, port_base: int) -> str:
+    def upstream_address(self, port_base: int) -> str:
         """host:port of the callee itself."""
         return f"{HOST}:{port_base + self.callee_offset}"
 
@@ -53,7 +53,7 @@ def edges_of(topology: Topology, instances: Collection[str]) -> list[Edge]:
 def setting(edges: Collection[Edge], caller: str, port_base: int) -> str:
     """The setting EDGES of a service: where it finds each instance that it may call."""
     found = (each for each in edges if each.caller == caller and "-" in each.callee)
-    return ",".join(f"{each.callee}={each.stands_in(port_base)}" for each in found)
+    return ",".join(f"{each.callee}={each.listen_address(port_base)}" for each in found)
 
 
 def servers_of(service: Service) -> list[str]:

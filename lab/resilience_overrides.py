@@ -13,7 +13,7 @@ ALL = "*"  # all edges, those that no instance has made yet too
 Rows = dict[str, dict[str, Any]]
 
 
-def kept_file(home: Path) -> Path:
+def overrides_file(home: Path) -> Path:
     """The instances are told it as LAB_RESILIENCE; a lab that begins has none."""
     return home / "run" / "kept" / "resilience.json"  # a folder that containers can be given
 
@@ -21,13 +21,13 @@ def kept_file(home: Path) -> Path:
 def read(home: Path) -> Rows:
     """`{edge: {"profile"?: step, "switches"?: {kind: bool}}}`; empty where nothing was set."""
     try:
-        rows: Rows = json.loads(kept_file(home).read_bytes())
+        rows: Rows = json.loads(overrides_file(home).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return rows
 
 
-def keep(home: Path, edge: str | None, profile: str | None, switches: Mapping[str, bool]) -> None:
+def save(home: Path, edge: str | None, profile: str | None, switches: Mapping[str, bool]) -> None:
     """Add it to what was set before, for one edge or (None) for all of them."""
     rows = read(home)
     rows.setdefault(ALL, {})
@@ -36,12 +36,12 @@ def keep(home: Path, edge: str | None, profile: str | None, switches: Mapping[st
         rows.setdefault(edge, dict(rows[ALL]))
     for name in rows if edge is None else (edge,):
         rows[name] = _changed(rows[name], profile, switches)
-    kept_file(home).parent.mkdir(parents=True, exist_ok=True)
+    overrides_file(home).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({name: row for name, row in rows.items() if row})
-    write_atomic(kept_file(home), text)  # instances may be another user's
+    write_atomic(overrides_file(home), text)  # instances may be another user's
 
 
-def of(rows: Rows, edge: str) -> dict[str, Any]:
+def override_of(rows: Rows, edge: str) -> dict[str, Any]:
     """What was set for this edge; empty if nothing was."""
     return rows.get(edge, rows.get(ALL, {}))
 

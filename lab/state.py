@@ -21,13 +21,13 @@ class StateError(Exception):
     exit_code = 1
 
 
-class BadPortBase(StateError):
+class PortBaseError(StateError):
     """It is no number, or none that leaves room."""
 
     exit_code = 2
 
 
-class NoLab(StateError):
+class NoLabError(StateError):
     """No lab is up where one is needed."""
 
 
@@ -55,9 +55,9 @@ def chosen_port_base(option: int | None, env: Mapping[str, str] = os.environ) ->
 
 
 def checked_port_base(text: str) -> int:
-    """A port base as typed. Raises BadPortBase."""
+    """A port base as typed. Raises PortBaseError."""
     if not text.isdigit() or not 1024 <= int(text) <= 64000:
-        raise BadPortBase(f"port base {text!r}: expected a number from 1024 to 64000")
+        raise PortBaseError(f"port base {text!r}: expected a number from 1024 to 64000")
     return int(text)
 
 
@@ -111,7 +111,7 @@ class Lab:
 
     @classmethod
     def load(cls, home: Path) -> "Lab":
-        """The lab of `home`. Raises NoLab without one, StateError if it cannot be read."""
+        """The lab of `home`. Raises NoLabError without one, StateError if it cannot be read."""
         path = home / "lab.json"
         try:
             data: dict[str, Any] = json.loads(path.read_bytes())
@@ -119,7 +119,9 @@ class Lab:
             data["servers"] = [Entry(**each) for each in data["servers"]]
             return cls(**data)
         except FileNotFoundError:
-            raise NoLab(f"no lab is up at port base {home.name}: start one with `lab up`") from None
+            raise NoLabError(
+                f"no lab is up at port base {home.name}: start one with `lab up`"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateError(f"{path} cannot be read: {error}") from None
 
@@ -129,7 +131,7 @@ def new_secret() -> str:
     return secrets.token_hex(16)
 
 
-def kept_secret(path: Path) -> str:
+def stored_secret(path: Path) -> str:
     """The secret in `path`, made if there is none: for what outlives one `lab up`, like a cluster."""
     try:
         return path.read_text().strip()

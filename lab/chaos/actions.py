@@ -16,7 +16,7 @@ from lab.chaos.faults.client import FaultClient
 from lab.chaos.probes import Configuration, NotObservedError, configured_lab, customer_of
 from lab.chaos.running_lab import Instance, find_lab
 from lab.runtimes.posix import pids
-from lab.runtimes.supervisor.client import ask
+from lab.runtimes.supervisor.client import call_supervisor
 
 LOOK_INTERVAL_S = 0.02
 BACK_S = 60.0
@@ -133,7 +133,7 @@ def pause(
 
 def heal(configuration: Configuration | None = None) -> bool:
     """Start what is stopped and let go on what is paused; whether all is ready then."""
-    return bool(ask(configured_lab(configuration).state, "POST", "/heal", {})["ready"])
+    return bool(call_supervisor(configured_lab(configuration).state, "POST", "/heal", {})["ready"])
 
 
 def cancel_orders(count: int, configuration: Configuration | None = None) -> list[str]:
@@ -187,7 +187,7 @@ def await_ready(control: FaultClient, names: set[str], within_s: float = BACK_S)
     """Raises NotObservedError."""
     deadline = time.monotonic() + within_s
     while True:
-        listed = ask(control.lab.state, "GET", "/status?live=1")["processes"]
+        listed = call_supervisor(control.lab.state, "GET", "/status?live=1")["processes"]
         waited = [p["name"] for p in listed if p["name"] in names and p["state"] != "ready"]
         if not waited:
             return

@@ -26,7 +26,7 @@ class NotObservedError(Exception):
 
 
 def configured_lab(configuration: Configuration | None) -> RunningLab:
-    """The lab an experiment is about. Raises NoLab."""
+    """The lab an experiment is about. Raises NoLabError."""
     port_base = (configuration or {}).get("port_base")
     return find_lab(int(port_base) if port_base else None)
 

@@ -11,7 +11,7 @@ from lab.chaos.faults.client import FaultRefused
 from lab.chaos.running_lab import Instance, RunningLab
 from lab.http_client import NoReplyError, exchange
 from lab.nearest import nearest
-from lab.resilience_overrides import Rows, keep, read
+from lab.resilience_overrides import Rows, read, save
 
 PROFILES = ("none", "timeouts", "retries", "breaker", "full")
 PATH = "/_lab/resilience"
@@ -105,7 +105,7 @@ class PolicyClient:
         """
         held, failed = self.read()
         chosen = _checked(held, wish, edge, silent=failed)
-        keep(Path(self._lab.state.home), edge, wish.profile, wish.switches or {})
+        save(Path(self._lab.state.home), edge, wish.profile, wish.switches or {})
         if edge is not None:
             caller = edge.partition("->")[0]
             failed = {
@@ -122,7 +122,7 @@ class PolicyClient:
         return ChangeResult(changed, failed)
 
     def kept(self) -> Rows:
-        """What was set in this lab, by edge or "*"; `lab.resilience_overrides.of` looks an edge up."""
+        """What was set in this lab, by edge or "*"; `lab.resilience_overrides.override_of` looks an edge up."""
         return read(Path(self._lab.state.home))
 
     def _ask(self, method: str, instance: Instance, body: Any = None) -> dict[str, Any]:

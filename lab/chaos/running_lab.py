@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.state import Lab, NoLab, StateError, chosen_port_base, home_of
+from lab.state import Lab, NoLabError, StateError, chosen_port_base, home_of
 
-__all__ = ["Instance", "NoLab", "RunningLab", "StateError", "find_lab"]
+__all__ = ["Instance", "NoLabError", "RunningLab", "StateError", "find_lab"]
 
 KEEPERS = ("supervisor", "zygote")  # they hold the faults: no target themselves
 
@@ -58,5 +58,5 @@ class RunningLab:
 
 
 def find_lab(port_base: int | None = None) -> RunningLab:
-    """The lab of `port_base`, else of LAB_PORT_BASE, else the newest. Raises NoLab, StateError."""
+    """The lab of `port_base`, else of LAB_PORT_BASE, else the newest. Raises NoLabError, StateError."""
     return RunningLab(Lab.load(home_of(chosen_port_base(port_base))))

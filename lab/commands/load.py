@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 
 def open_page(port_base: int | None, seed: int) -> int:
-    """Locust with its page in the foreground until Ctrl-C; its exit code. Raises NoLab."""
+    """Locust with its page in the foreground until Ctrl-C; its exit code. Raises NoLabError."""
     lab = find_lab(port_base)
     page = lab.state.addresses["locust_ui"]
     typer.echo(f"Locust is at {page} (Ctrl-C ends it)")

@@ -18,7 +18,7 @@ from lab.chaos.resilience import (
 )
 from lab.chaos.running_lab import find_lab
 from lab.options import AsJson, PortBase, console
-from lab.resilience_overrides import Rows, of
+from lab.resilience_overrides import Rows, override_of
 from lab.run.exit_codes import FAILED, USAGE, clear_exits
 
 COLOURS = {"open": "red", "forced_open": "red", "half_open": "yellow", "closed": "green"}
@@ -52,7 +52,12 @@ def register(app: typer.Typer) -> None:
                 raise UnknownPolicyError(f"no edge {edge!r}; `lab resilience` lists them")
         if as_json:
             items = [
-                {"instance": h.instance.name, **h.view, "edge": h.edge, "set": of(kept, h.edge)}
+                {
+                    "instance": h.instance.name,
+                    **h.view,
+                    "edge": h.edge,
+                    "set": override_of(kept, h.edge),
+                }
                 for h in held
             ]
             typer.echo(json.dumps({"items": items, "failed": silent}))
@@ -136,7 +141,7 @@ def _show(held: list[PolicyState], kept: Rows) -> None:
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)
     for each in sorted(held, key=lambda each: (each.edge, each.instance.name)):
-        table.add_row(*cells(each), _words(of(kept, each.edge)))
+        table.add_row(*cells(each), _words(override_of(kept, each.edge)))
     out = console()
     out.width = max(out.width, WIDTH)  # a pipe has no width: a line stays a line
     out.print(table)

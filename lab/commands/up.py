@@ -21,7 +21,7 @@ from lab.options import (
 from lab.runtimes.choose import runtime_of
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 from lab.runtimes.supervisor.client import UsageError
 from lab.runtimes.supervisor.managed_process import RESTART_DELAY_S
 from lab.state import PORT_BASE, Lab, checked_port_base
@@ -156,7 +156,7 @@ def _unpacked(wanted: list[str]) -> tuple[list[str], list[str]]:
             if observers.find(name) is None:
                 apt_packages.unpack(name)
             names.append(name)
-        except ServerMissing as missing:
+        except ServerMissingError as missing:
             hints.append(str(missing))
     return names, hints
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 from lab.chaos.experiment.loader import Experiment
 from lab.chaos.experiment.plan import ExperimentPlan
-from lab.chaos.running_lab import NoLab, find_lab
+from lab.chaos.running_lab import NoLabError, find_lab
 from lab.load.profiles import Profile
 from lab.run.evidence.metadata import facts
 from lab.run.evidence.recorder_client import RecorderRefusedError
@@ -56,7 +56,7 @@ def lab_for_run(
                 " `lab down`, then `lab up --proxied` (or let `lab run` start a lab of its own)"
             )
         find_lab(port_base)
-    except NoLab:
+    except NoLabError:
         mine = True
     if mine:
         reporter.phase("starting the lab")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from lab.runtimes.logs import LogLine
 
 Progress = Callable[[dict[str, Any]], None]
+OnExit = Callable[[int], None]  # with the exit code, or minus the signal
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAMES = ("processes", "compose")
 
 
-class OtherRuntime(StateError):
+class OtherRuntimeError(StateError):
     """A lab of another runtime is up there."""
 
     exit_code = 2
@@ -28,13 +28,13 @@ def runtime_of(
     topology: Path = topologies.DEFAULT_PATH,
     profile: str = "full",
 ) -> ProcessesRuntime | ComposeRuntime:
-    """The runtime of the lab at `port_base`; `wanted` (of NAMES) where none is up. Raises OtherRuntime."""
+    """The runtime of the lab at `port_base`; `wanted` (of NAMES) where none is up. Raises OtherRuntimeError."""
     home = home_of(port_base)
     there = "compose" if (home / ENV_FILE).is_file() else ""
     if not there and (home / "lab.json").is_file():
         there = "processes"
     if wanted and there and wanted != there:
-        raise OtherRuntime(
+        raise OtherRuntimeError(
             f"the lab at port base {port_base} runs on {there}: `lab down` first, or another --port-base"
         )
     if (wanted or there) == "compose":

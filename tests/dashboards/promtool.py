@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.runtimes.servers.apt_packages import unpack
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 
 
 @functools.cache
@@ -17,7 +17,7 @@ def promtool() -> Path:
         return Path(found)
     try:
         beside = unpack("prometheus").with_name("promtool")
-    except ServerMissing as error:
+    except ServerMissingError as error:
         pytest.skip(f"queries are NOT parsed by Prometheus: {error}")
     if not beside.is_file():
         pytest.skip(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.runtimes.servers import apt_packages
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 
 
 def promtool() -> str:
@@ -20,7 +20,7 @@ def promtool() -> str:
         return found
     try:
         return str(apt_packages.unpack("prometheus").with_name("promtool"))
-    except ServerMissing as missing:
+    except ServerMissingError as missing:
         pytest.skip(f"RULES AND ALERTS ARE NOT CHECKED, there is no promtool: {missing}")
 
 

@@ -19,7 +19,7 @@ from lab.chaos.probe_customer import Customer, UnservedError
 from lab.http_client import NoReplyError
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 from lab.topology import DEFAULT_PATH, load
 from tests.docs.metrics_page import documented
 from tests.fixtures.waiting import wait_until
@@ -32,7 +32,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunti
     try:
         if observers.find("prometheus") is None:
             apt_packages.unpack("prometheus")
-    except ServerMissing as missing:
+    except ServerMissingError as missing:
         pytest.skip(f"PROMETHEUS IS NOT TESTED, it cannot be had: {missing}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))

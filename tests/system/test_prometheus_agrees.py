@@ -22,7 +22,7 @@ from lab.http_client import NoReplyError
 from lab.run.evidence.recorder_client import Recording
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 from tests.fixtures.waiting import wait_until
 from tests.system.test_orders import Shopper
 
@@ -40,7 +40,7 @@ def prometheus(
     """A Prometheus that scrapes every instance of the lab each second; its address."""
     try:
         program = shutil.which("prometheus") or str(apt_packages.unpack("prometheus"))
-    except ServerMissing as missing:
+    except ServerMissingError as missing:
         pytest.skip(f"THE ARCHIVE IS NOT HELD AGAINST PROMETHEUS, there is none: {missing}")
     folder = tmp_path_factory.mktemp("prometheus")
     instances = [each for each in session_lab.status()["processes"] if each["service"]]

@@ -15,7 +15,7 @@ from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.http_client import Reply, exchange
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from lab.runtimes.supervisor.client import ask
+from lab.runtimes.supervisor.client import call_supervisor
 from lab.topology import DEFAULT_PATH
 from tests.fixtures.waiting import wait_until
 from tests.lab.runtimes.labs import free_port_base
@@ -30,7 +30,7 @@ def without(lab: ProcessesRuntime, target: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ask(lab.lab, "POST", "/restart", {"target": target})
+        call_supervisor(lab.lab, "POST", "/restart", {"target": target})
 
 
 def ingress(lab: ProcessesRuntime) -> str:

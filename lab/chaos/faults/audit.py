@@ -11,7 +11,7 @@ from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.edge_faults import is_edge
 from lab.chaos.running_lab import Instance
 from lab.http_client import NoReplyError, exchange
-from lab.runtimes.supervisor.client import ask
+from lab.runtimes.supervisor.client import call_supervisor
 
 ANSWER_S = 2.0
 UNPROVEN = "nothing proven"
@@ -75,7 +75,7 @@ def _from_outside(control: FaultClient, instance: Instance, told: dict[str, Any]
     """What the system says, or of a container what its engine does: all else is the container's own."""
     if control.lab.state.runtime == "processes":
         return _of_process(instance.pid, told, children=bool(instance.service))
-    listed = ask(control.lab.state, "GET", "/status")["processes"]
+    listed = call_supervisor(control.lab.state, "GET", "/status")["processes"]
     states = [each["state"] for each in listed if each["name"] == instance.name]
     return ["paused"] if "paused" in states else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from lab.runtimes.supervisor.client import ControlError, UsageError, ask
+from lab.runtimes.supervisor.client import ControlError, UsageError, call_supervisor
 from lab.state import Lab
 
 FIELDS = ("kind", "ttl_s", "attributes", "scope")
@@ -56,7 +56,7 @@ class Held:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            return ask(self._lab, method, path, body)
+            return call_supervisor(self._lab, method, path, body)
         except UsageError as error:
             unknown = "no instance or service" in str(error)
             raise (UnknownTarget if unknown else FaultRefused)(str(error)) from None

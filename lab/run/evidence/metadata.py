@@ -15,7 +15,7 @@ from lab import __version__
 from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab
 from lab.run.evidence.protections import profile_of, protections
-from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.servers.binaries import SERVERS, ServerMissingError, resolve
 
 OBSERVERS = ("grafana", "prometheus", "jaeger")
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
@@ -57,7 +57,7 @@ def facts(running: RunningLab) -> dict[str, Any]:
 def _server(server: str) -> str | None:
     try:
         return resolve(server).version()
-    except ServerMissing:
+    except ServerMissingError:
         return None
 
 

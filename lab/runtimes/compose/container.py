@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from lab.runtimes.compose import container_faults
-from lab.runtimes.compose.engine import Engine, EngineRefused
+from lab.runtimes.compose.engine import Engine, EngineRefusedError
 from lab.runtimes.supervisor import readiness
 from lab.runtimes.supervisor.managed_process import (
     RESTART_DELAY_S,
-    HoldRefused,
-    Keeper,
-    Plan,
+    HoldRefusedError,
+    ManagedProcess,
+    ProcessSpec,
     State,
 )
 
@@ -26,13 +26,17 @@ GONE_S = 3.0
 READY_S = 240.0  # twenty programs start at once: a busy machine takes its time
 
 
-class Container(Keeper):
+class Container(ManagedProcess):
     """The engine runs it and starts it again; we send it orders and hear of what became of it."""
 
     def __init__(
-        self, plan: Plan, container: str, engine: Engine, on_change: Callable[[Keeper], None]
+        self,
+        spec: ProcessSpec,
+        container: str,
+        engine: Engine,
+        on_change: Callable[[ManagedProcess], None],
     ) -> None:
-        super().__init__(plan, on_change, RESTART_DELAY_S)
+        super().__init__(spec, on_change, RESTART_DELAY_S)
         self.container = container
         self.ooms = 0
         self.on_move: Callable[[], None] = lambda: None  # its address may be another now
@@ -53,7 +57,7 @@ class Container(Keeper):
     def send(self, number: signal.Signals, *, restart: bool) -> None:
         """Signal what runs in it; STOP and CONT pause and let go on. Raises ProcessLookupError."""
         if not self.pid:
-            raise ProcessLookupError(f"{self.plan.name} is not running ({self.state})")
+            raise ProcessLookupError(f"{self.spec.name} is not running ({self.state})")
         if not restart:
             self._wanted = False
         self._order(self._send(number, restart, self.identity))
@@ -72,30 +76,30 @@ class Container(Keeper):
     # -- what the engine holds it back by -------------------------------------------------------
 
     async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
-        """In force on return. Raises HoldRefused."""
+        """In force on return. Raises HoldRefusedError."""
         ooms = {"ooms": self.ooms}
         try:
             async with self._ordered:
                 return ooms | await container_faults.hold(
                     self._engine, self.container, kind, attributes
                 )
-        except EngineRefused as error:
-            raise HoldRefused(str(error)) from None
+        except EngineRefusedError as error:
+            raise HoldRefusedError(str(error)) from None
 
     async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Undone on return. Raises HoldRefused."""
+        """Undone on return. Raises HoldRefusedError."""
         try:
             async with self._ordered:
                 seen = await container_faults.release(self._engine, self.container, kind, held)
-        except EngineRefused as error:
-            raise HoldRefused(str(error)) from None
+        except EngineRefusedError as error:
+            raise HoldRefusedError(str(error)) from None
         self.on_move()
         return seen | {"oom_kills": self.ooms - held["ooms"]}
 
-    def lives(self, pid: int, identity: str) -> bool:
+    def is_alive(self, pid: int, identity: str) -> bool:
         return self.pid == pid and self.identity == identity
 
-    def stands_still(self) -> bool:
+    def is_stopped(self) -> bool:
         return self.paused
 
     # -- what the engine tells ------------------------------------------------------------------
@@ -104,7 +108,7 @@ class Container(Keeper):
         """Take over how it is now."""
         try:
             state = (await self._engine.inspect(self.container))["State"]
-        except EngineRefused as error:
+        except EngineRefusedError as error:
             self.problem = str(error)
             self._ended_now(None)
             return
@@ -152,7 +156,7 @@ class Container(Keeper):
 
     async def _until_ready(self, identity: str) -> None:
         began = time.monotonic()
-        if await readiness.until(self.plan.ready, READY_S) and self.identity == identity:
+        if await readiness.wait(self.spec.ready, READY_S) and self.identity == identity:
             self.ready_after_s = round(time.monotonic() - began, 3)
             self._change(State.READY)
         elif self.identity == identity:
@@ -173,7 +177,7 @@ class Container(Keeper):
     async def _tried(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except EngineRefused as error:
+        except EngineRefusedError as error:
             self.problem = str(error)
 
     async def _start(self) -> None:
@@ -194,7 +198,7 @@ class Container(Keeper):
         if not restart:
             await self._engine.kill(self.container, number.name)
             return
-        with suppress(EngineRefused):  # no shell in it
+        with suppress(EngineRefusedError):  # no shell in it
             if await self._engine.execute(
                 self.container, ["sh", "-c", CRASH, number.name.removeprefix("SIG")]
             ) in (0, None, 137):

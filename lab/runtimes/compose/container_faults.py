@@ -13,7 +13,7 @@ CPU = 1_000_000_000  # the engine counts billionths of a processor
 async def hold(
     engine: Engine, container: str, kind: str, attributes: Mapping[str, float]
 ) -> dict[str, Any]:
-    """In force on return; what has to be put back, and what to compare with. Raises EngineRefused."""
+    """In force on return; what has to be put back, and what to compare with. Raises EngineRefusedError."""
     found = await engine.inspect(container)
     limits = found["HostConfig"]
     if kind == "disconnect":
@@ -37,7 +37,7 @@ async def hold(
 async def release(
     engine: Engine, container: str, kind: str, held: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Undone on return; what was seen of it. Raises EngineRefused."""
+    """Undone on return; what was seen of it. Raises EngineRefusedError."""
     if kind == "disconnect":
         off = not await _networks(engine, container)
         for name, aliases in held["networks"].items():

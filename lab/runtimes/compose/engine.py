@@ -14,7 +14,7 @@ HEALTHY = {"Status": "healthy"}
 HEADER_BYTES = 8  # before each piece of a log: which stream, three zeros, the piece's length
 
 
-class EngineRefused(Exception):
+class EngineRefusedError(Exception):
     """The engine did not do it; the message has its reason."""
 
 
@@ -51,7 +51,7 @@ class Engine:
         """It runs, and its health check, if it has one, says that it is well."""
         try:
             state = (await self.inspect(container))["State"]
-        except EngineRefused:
+        except EngineRefusedError:
             return False
         return bool(state["Running"]) and state.get("Health", HEALTHY)["Status"] == "healthy"
 
@@ -80,7 +80,7 @@ class Engine:
         try:
             while (state := await self._ask("GET", f"/exec/{made['Id']}/json"))["Running"]:
                 await asyncio.sleep(0.02)
-        except EngineRefused:
+        except EngineRefusedError:
             return None
         code: int | None = state["ExitCode"]
         return code
@@ -142,7 +142,7 @@ class Engine:
     async def _ask(
         self, method: str, path: str, *, params: dict[str, str] | None = None, body: Any = None
     ) -> Any:
-        """The JSON answer. Raises EngineRefused."""
+        """The JSON answer. Raises EngineRefusedError."""
         try:
             async with self._session.request(
                 method,
@@ -153,11 +153,11 @@ class Engine:
             ) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise EngineRefused(f"the engine does not answer: {error}") from None
+            raise EngineRefusedError(f"the engine does not answer: {error}") from None
         content = json.loads(text) if text.startswith(("{", "[")) else None
         if answer.status >= 400:
             said = content.get("message") if isinstance(content, dict) else text.strip()
-            raise EngineRefused(f"{method} {path}: {answer.status} {said}")
+            raise EngineRefusedError(f"{method} {path}: {answer.status} {said}")
         return content
 
 

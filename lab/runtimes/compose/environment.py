@@ -15,10 +15,10 @@ from lab.render import nginx
 from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.compose.compose_cli import Compose
-from lab.runtimes.compose.proxy_config import PROXY, ContainerWiring
+from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
 from lab.runtimes.compose.specs import HEALTH, PROBES, service_of
 from lab.runtimes.supervisor.lab_dir import prepare
-from lab.state import Lab, kept_secret, labs_folder, new_secret
+from lab.state import Lab, labs_folder, new_secret, stored_secret
 from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
@@ -110,7 +110,7 @@ class Environment:
                 if "postgres" in each.stores
             ),
         ]
-        kept = {name: kept_secret(self.passwords / name) for name in names}
+        kept = {name: stored_secret(self.passwords / name) for name in names}
         anew = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
         return kept | {name: new_secret() for name in anew}
 
@@ -131,11 +131,11 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
     `instances` are all there are to be. Writes what the fault proxy and nginx need, too.
     """
     home = Path(lab.home)
-    wiring = ContainerWiring(lab, topology)
+    proxy_config = ContainerProxyConfig(lab, topology)
     services: dict[str, Any] = {}
     for name in instances:
         service = topology.services[service_of(name, topology)]
-        told = wiring.environment(service) | _settings_of(name, service.name, lab.settings)
+        told = proxy_config.environment(service) | _settings_of(name, service.name, lab.settings)
         beyond = int(name.rpartition("-")[2]) > service.replicas
         services[name] = another_instance(topology, name) if beyond else {"environment": {}}
         services[name]["environment"] |= told
@@ -144,13 +144,13 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
             each: {"condition": "service_started"} for each in service.stores
         }
     if lab.proxied:
-        wiring.write(instances)
+        proxy_config.write(instances)
         gateways = sorted(
             n for n in instances if service_of(n, topology) == topology.ingress.balances
         )
         conf = home / "run" / "proxy" / "nginx.conf"
         # in place: the container has this very file, and reads it at its start or when told
-        conf.write_text(nginx.in_containers(topology, wiring.gateways(gateways)))
+        conf.write_text(nginx.in_containers(topology, proxy_config.gateways(gateways)))
         services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
         if not lab.proxy_token:
             services[PROXY] = {"command": _without_token()}

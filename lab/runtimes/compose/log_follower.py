@@ -6,12 +6,12 @@ from pathlib import Path
 
 import aiohttp
 
-from lab.runtimes.compose.engine import Engine, EngineRefused
+from lab.runtimes.compose.engine import Engine, EngineRefusedError
 
 AGAIN_S = 0.2
 
 
-class Following:
+class LogFollower:
     """Follows one container over its restarts. `since_s`: what was said before is in the file already."""
 
     def __init__(self, engine: Engine, container: str, log: Path, since_s: float) -> None:
@@ -41,7 +41,7 @@ class Following:
                 try:
                     async for piece in self._engine.logs(self._container, self._since_s):
                         os.write(file, piece)
-                except (aiohttp.ClientError, EngineRefused, OSError):
+                except (aiohttp.ClientError, EngineRefusedError, OSError):
                     await asyncio.sleep(AGAIN_S)  # the engine is gone, or the disk is full
         finally:
             os.close(file)

@@ -3,7 +3,7 @@
 from lab.edges import INGRESS, SMTP, Edge, servers_of
 from lab.render.compose import POSTGRES, inner_port, password_variable
 from lab.runtimes.compose.specs import service_of
-from lab.runtimes.processes.proxy_config import Wiring
+from lab.runtimes.processes.proxy_config import ProxyConfig
 from lab.state import PORT_BASE
 from lab.topology import Service
 
@@ -21,7 +21,7 @@ URLS = {
 }
 
 
-class ContainerWiring(Wiring):
+class ContainerProxyConfig(ProxyConfig):
     """As on one machine, but every edge is a port of one container that all others reach by its name."""
 
     def environment(self, service: Service) -> dict[str, str]:

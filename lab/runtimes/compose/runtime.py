@@ -12,7 +12,7 @@ from lab.nearest import nearest
 from lab.runtimes.base import Progress, Up
 from lab.runtimes.compose import compose_cli
 from lab.runtimes.compose.compose_cli import Compose, EngineError
-from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
+from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefusedError
 from lab.runtimes.compose.environment import (
     PROFILES,
     Environment,
@@ -30,7 +30,7 @@ from lab.runtimes.posix import ports
 from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
 from lab.runtimes.supervisor import client, lab_dir
 from lab.runtimes.supervisor.client import UsageError
-from lab.runtimes.supervisor.launch import Detached, UpFailed
+from lab.runtimes.supervisor.launch import DetachedSupervisor, UpFailedError
 from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
 from lab.state import Lab, StateError
 from lab.topology import STORES, Topology
@@ -75,7 +75,7 @@ class ComposeRuntime(SupervisedRuntime):
     ) -> Up:
         """Build the image, start every container, wait until all are ready; heals what already runs.
 
-        Raises EngineError, UpFailed, StateError, TopologyError.
+        Raises EngineError, UpFailedError, StateError, TopologyError.
         """
         began = time.monotonic()
         settings = dict(settings or {})
@@ -125,7 +125,7 @@ class ComposeRuntime(SupervisedRuntime):
 
     def status(self, *, live: bool = True) -> dict[str, Any]:
         """As the supervisor sees it, with the memory of each container as the engine counts it."""
-        status = client.ask(self.lab, "GET", f"/status?live={int(live)}")
+        status = client.call_supervisor(self.lab, "GET", f"/status?live={int(live)}")
         used = asyncio.run(_memory_mb(compose_cli.endpoint(), project_of(self.port_base)))
         for process in status["processes"]:
             process["memory_mb"] = used.get(process["name"], 0.0)
@@ -155,12 +155,12 @@ class ComposeRuntime(SupervisedRuntime):
             compose.run("up", "--detach", "--no-build", *STORES, log=log)
             if silent := asyncio.run(silent_stores(topology.ports(self.port_base), STORES_S)):
                 told = f"{', '.join(silent)}: no answer within {STORES_S:.0f} s"
-                raise UpFailed([told, *compose.troubled()])
+                raise UpFailedError([told, *compose.troubled()])
             on_progress({"name": "the stores", "state": "ready"})
             compose.run("up", "--detach", "--no-build", "--remove-orphans", log=log)
         except EngineError as error:
-            raise UpFailed([str(error), *compose.troubled()]) from None
-        self._supervisor = Detached(SUPERVISOR, self.home, lock)
+            raise UpFailedError([str(error), *compose.troubled()]) from None
+        self._supervisor = DetachedSupervisor(SUPERVISOR, self.home, lock)
         order = {"lab": asdict(lab), "endpoint": compose_cli.endpoint(), "profile": self.profile}
         self._supervisor.bring_up(order, on_progress)
 
@@ -169,13 +169,13 @@ class ComposeRuntime(SupervisedRuntime):
         opened = {name: port for name, port in numbers.items() if name not in NOT_OPENED}
         if busy := ports.taken(opened):
             advice = "end it, or choose other ports with `--port-base`"
-            raise UpFailed([*map(str, busy), advice])
+            raise UpFailedError([*map(str, busy), advice])
 
     def _check_volume(self, environment: Environment) -> None:
         """The databases' volume may be of a lab in another checkout, or of one whose folder is gone."""
         volume = f"{project_of(self.port_base)}_postgres"
         if not environment.passwords.is_dir() and compose_cli.has_volume(volume):
-            raise UpFailed(
+            raise UpFailedError(
                 [
                     f"the engine keeps {volume}, databases of an earlier lab at this port base "
                     f"whose passwords are not in {environment.passwords}",
@@ -249,7 +249,7 @@ async def _memory_mb(endpoint: str, project: str) -> dict[str, float]:
         running = {name: each["Id"] for name, each in found.items() if each["State"] == "running"}
         used = await asyncio.gather(*(engine.memory_bytes(each) for each in running.values()))
         return {name: round(n / 2**20, 1) for name, n in zip(running, used, strict=True)}
-    except EngineRefused:
+    except EngineRefusedError:
         return {}
     finally:
         await engine.close()

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.runtimes.processes.children import OnExit
+from lab.runtimes.base import OnExit
 from lab.runtimes.supervisor import readiness
-from lab.runtimes.supervisor.managed_process import Plan
-from lab.runtimes.supervisor.readiness import Probe
+from lab.runtimes.supervisor.managed_process import ProcessSpec
+from lab.runtimes.supervisor.readiness import ReadinessCheck
 from lab.topology import STORES, Topology
 
 SERVERS = (*STORES, "nginx")
@@ -28,10 +28,10 @@ HEALTH = {
 PROBES = {"postgres": readiness.postgres, "valkey": readiness.valkey, "fluentd": readiness.fluentd}
 
 
-def plan_of(
-    name: str, topology: Topology, ports: Mapping[str, int], logs: Path, healthy: Probe
-) -> Plan:
-    """The plan of the compose service `name`; the engine starts it, so it says nothing of that.
+def spec_of(
+    name: str, topology: Topology, ports: Mapping[str, int], logs: Path, healthy: ReadinessCheck
+) -> ProcessSpec:
+    """The spec of the compose service `name`; the engine starts it, so it says nothing of that.
 
     `healthy` is the engine's opinion, for what does not answer on a port of the host.
     """
@@ -43,7 +43,9 @@ def plan_of(
         kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
         port, ready = _asked(name, ports) or (ports.get(name, 0), healthy)
     ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
-    return Plan(name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service)
+    return ProcessSpec(
+        name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service
+    )
 
 
 def service_of(name: str, topology: Topology) -> str:
@@ -55,11 +57,11 @@ def service_of(name: str, topology: Topology) -> str:
 async def silent_stores(ports: Mapping[str, int], within_s: float) -> list[str]:
     """The stores that do not answer within `within_s`."""
     asked = {name: there[1] for name in STORES if (there := _asked(name, ports))}
-    answered = await asyncio.gather(*(readiness.until(each, within_s) for each in asked.values()))
+    answered = await asyncio.gather(*(readiness.wait(each, within_s) for each in asked.values()))
     return [name for name, yes in zip(asked, answered, strict=True) if not yes]
 
 
-def _asked(name: str, ports: Mapping[str, int]) -> tuple[int, Probe] | None:
+def _asked(name: str, ports: Mapping[str, int]) -> tuple[int, ReadinessCheck] | None:
     """The port of the host on which it is asked, and how."""
     if name in PROBES and name in ports:
         return ports[name], PROBES[name](ports[name])

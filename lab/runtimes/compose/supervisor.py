@@ -18,19 +18,19 @@ import aiohttp
 
 from lab import topology as topologies
 from lab.runtimes.compose.container import Container
-from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefused
+from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefusedError
 from lab.runtimes.compose.environment import (
     compose_of,
     write_inside,
     write_override,
 )
-from lab.runtimes.compose.log_follower import Following
-from lab.runtimes.compose.proxy_config import PROXY, ContainerWiring
-from lab.runtimes.compose.specs import plan_of, service_of
+from lab.runtimes.compose.log_follower import LogFollower
+from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
+from lab.runtimes.compose.specs import service_of, spec_of
 from lab.runtimes.logs import explain
-from lab.runtimes.supervisor.base import Failed, Supervising
+from lab.runtimes.supervisor.base import StartFailedError, Supervisor
 from lab.runtimes.supervisor.main import live
-from lab.runtimes.supervisor.managed_process import Keeper, State
+from lab.runtimes.supervisor.managed_process import ManagedProcess, State
 from lab.state import Lab
 from lab.topology import Topology
 
@@ -39,7 +39,7 @@ LISTEN_AGAIN_S = 1.0
 IGNORED = ("locust-master", "locust-worker", "jupyter")  # started by hand, watched by nobody
 
 
-class ComposeSupervisor(Supervising):
+class ComposeSupervisor(Supervisor):
     """The containers of one project. Needs a running event loop."""
 
     def __init__(self, lab: Lab, topology: Topology, endpoint: str, profile: str) -> None:
@@ -48,23 +48,23 @@ class ComposeSupervisor(Supervising):
         self._home = Path(lab.home)
         self._profile = profile
         self._engine = Engine(endpoint)
-        self._following: dict[str, Following] = {}
+        self._following: dict[str, LogFollower] = {}
         self._listening: asyncio.Task[None] | None = None
-        self._wiring = ContainerWiring(lab, topology)
+        self._proxy_config = ContainerProxyConfig(lab, topology)
         self._ports = dict(topology.ports(lab.port_base))
 
     # -- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """All containers known, followed and ready. Raises Failed."""
+        """All containers known, followed and ready. Raises StartFailedError."""
         self._listening = asyncio.create_task(self._listen())
         try:
             await self._find(since_s=0.0)
-        except EngineRefused as error:
-            raise Failed([str(error)]) from None
-        slow = [each for each in self.keepers.values() if not await each.ready(self._left())]
+        except EngineRefusedError as error:
+            raise StartFailedError([str(error)]) from None
+        slow = [each for each in self.processes.values() if not await each.ready(self._left())]
         if slow:
-            raise Failed([self._why(each) for each in slow])
+            raise StartFailedError([self._why(each) for each in slow])
         self.up = True
 
     async def shut_down(self) -> None:
@@ -80,41 +80,41 @@ class ComposeSupervisor(Supervising):
     def _left(self) -> float:
         return max(1.0, UP_S - (time.monotonic() - self._began))
 
-    def _why(self, keeper: Keeper) -> str:
-        why = keeper.problem or (
-            f"ended with {keeper.last_exit}" if keeper.last_exit is not None else "is not ready"
+    def _why(self, process: ManagedProcess) -> str:
+        why = process.problem or (
+            f"ended with {process.last_exit}" if process.last_exit is not None else "is not ready"
         )
-        return f"{keeper.plan.name}: {why}; {keeper.plan.log} says:\n{explain(keeper.plan.log)}"
+        return f"{process.spec.name}: {why}; {process.spec.log} says:\n{explain(process.spec.log)}"
 
     # -- what the control API does ------------------------------------------------------------
 
-    async def scale(self, name: str, replicas: int) -> list[Keeper]:
+    async def scale(self, name: str, replicas: int) -> list[ManagedProcess]:
         """Run this many instances; returns when new ones are ready or have failed."""
         mine = self.instances(name)
         removed = mine[replicas:]
         wanted = [f"{name}-{number + 1}" for number in range(replicas)]
-        others = [k for k, v in self.keepers.items() if v.plan.service not in ("", name)]
+        others = [k for k, v in self.processes.items() if v.spec.service not in ("", name)]
         write_override(self.lab, self.topology, [*others, *wanted])
-        if new := [each for each in wanted if each not in self.keepers]:
+        if new := [each for each in wanted if each not in self.processes]:
             await self._compose("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *new)
         if removed:
-            names = [each.plan.name for each in removed]
+            names = [each.spec.name for each in removed]
             for each in removed:
-                del self.keepers[each.plan.name]
+                del self.processes[each.spec.name]
             await self._compose("rm", "--stop", "--force", *names)
         await self._find(since_s=self.lab.started_s)
         await self._wire([*others, *wanted])
         kept = self.instances(name)
-        for keeper in kept:
-            if keeper.state is State.STOPPED:
-                keeper.start()
-        await asyncio.gather(*(keeper.ready() for keeper in kept))
+        for process in kept:
+            if process.state is State.STOPPED:
+                process.start()
+        await asyncio.gather(*(process.ready() for process in kept))
         self._save()
         return kept
 
     async def _wire(self, instances: list[str]) -> None:
         """The fault proxy and nginx follow the instances, in a proxied lab."""
-        await self._wiring.follow(instances)
+        await self._proxy_config.follow(instances)
         if self.lab.proxied:
             self._ingress_looks_again()
 
@@ -122,7 +122,7 @@ class ComposeSupervisor(Supervising):
         """nginx asks for its upstreams' addresses once, when it reads its configuration."""
         if self.up:
             with suppress(ProcessLookupError):  # it is not running: it will ask when it starts
-                self.keepers["nginx"].send(signal.SIGHUP, restart=True)
+                self.processes["nginx"].send(signal.SIGHUP, restart=True)
 
     def edge_ports(self, instance: str) -> dict[str, int]:
         """Edges are listeners of the proxy's container: they take no port of the host."""
@@ -136,7 +136,7 @@ class ComposeSupervisor(Supervising):
             name = found["Labels"][SERVICE_LABEL]
             if name in IGNORED:
                 continue
-            known = self.keepers.get(name)
+            known = self.processes.get(name)
             if isinstance(known, Container) and known.container == found["Id"]:
                 continue
             await self._take_over(name, found["Id"], found["Image"], since_s)
@@ -148,17 +148,17 @@ class ComposeSupervisor(Supervising):
             first = self.lab.port_base + self.topology.services[service].offset
             self._ports[name] = first + number - 1
         healthy = partial(self._engine.healthy, container)
-        plan = plan_of(name, self.topology, self._ports, self._home / "logs", healthy)
-        keeper = Container(plan, container, self._engine, self._changed)
-        if name == PROXY or plan.service == self.topology.ingress.balances:
-            keeper.on_move = self._ingress_looks_again
-        self.keepers[name] = keeper
+        spec = spec_of(name, self.topology, self._ports, self._home / "logs", healthy)
+        process = Container(spec, container, self._engine, self._changed)
+        if name == PROXY or spec.service == self.topology.ingress.balances:
+            process.on_move = self._ingress_looks_again
+        self.processes[name] = process
         self.lab.images[name] = image
         if old := self._following.pop(name, None):
             await old.close()
-        heard_s = plan.log.stat().st_mtime if plan.log.exists() else since_s
-        self._following[name] = Following(self._engine, container, plan.log, heard_s)
-        await keeper.look()
+        heard_s = spec.log.stat().st_mtime if spec.log.exists() else since_s
+        self._following[name] = LogFollower(self._engine, container, spec.log, heard_s)
+        await process.look()
 
     async def _listen(self) -> None:
         """Hear what happens to the containers, for ever; look at each again after a pause in hearing."""
@@ -166,22 +166,22 @@ class ComposeSupervisor(Supervising):
             try:
                 async for event in self._engine.events(self.lab.project):
                     await self._hear(event)
-            except (aiohttp.ClientError, EngineRefused, OSError) as error:
+            except (aiohttp.ClientError, EngineRefusedError, OSError) as error:
                 self.log("error", f"the engine is not heard any more: {error}")
             await asyncio.sleep(LISTEN_AGAIN_S)
-            for keeper in list(self.keepers.values()):
-                if isinstance(keeper, Container):
-                    await keeper.look()
+            for process in list(self.processes.values()):
+                if isinstance(process, Container):
+                    await process.look()
 
     async def _hear(self, event: dict[str, Any]) -> None:
-        keeper = self.keepers.get(event["Actor"]["Attributes"].get(SERVICE_LABEL, ""))
-        if not isinstance(keeper, Container) or keeper.container != event["Actor"]["ID"]:
+        process = self.processes.get(event["Actor"]["Attributes"].get(SERVICE_LABEL, ""))
+        if not isinstance(process, Container) or process.container != event["Actor"]["ID"]:
             return
         if event["Action"] == "start":
-            self._following[keeper.plan.name].started(event["timeNano"] / 1e9)
+            self._following[process.spec.name].started(event["timeNano"] / 1e9)
         if event["Action"] == "oom":
-            self.log("error", f"{keeper.plan.name} used more memory than it may")
-        await keeper.hear(event)
+            self.log("error", f"{process.spec.name} used more memory than it may")
+        await process.hear(event)
 
     async def _compose(self, *arguments: str) -> None:
         compose = compose_of(self._home, self._profile, proxied=self.lab.proxied)
@@ -189,7 +189,7 @@ class ComposeSupervisor(Supervising):
 
     # -- book-keeping -----------------------------------------------------------------------------
 
-    def _next(self, keeper: Keeper) -> str:
+    def _next(self, process: ManagedProcess) -> str:
         return "the engine starts it again"
 
     def _write(self) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lab.runtimes.base import OnExit
 from lab.runtimes.posix import spawn
 from lab.runtimes.servers.commands import Command
 
-OnExit = Callable[[int], None]
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 
 from lab.runtimes.posix import pids
-from lab.state import Entry, Lab, NoLab, StateError
+from lab.state import Entry, Lab, NoLabError, StateError
 
 
 def clean(home: Path) -> list[str]:
@@ -15,7 +15,7 @@ def clean(home: Path) -> list[str]:
     """
     try:
         lab = Lab.load(home)
-    except NoLab:
+    except NoLabError:
         return []
     except StateError:
         (home / "lab.json").unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.runtimes.base import OnExit
 from lab.runtimes.posix.spawn import can_fork
-from lab.runtimes.processes.children import Children, OnExit, plain_environment
+from lab.runtimes.processes.children import Children, plain_environment
 from lab.runtimes.servers.commands import Command
 
 # glibc keeps an arena a thread and, once a large block was freed, large blocks too: argon2's would stay.
@@ -136,7 +137,7 @@ class _Zygote:
             on_exit(message["status"])
 
     def _ended(self, code: int) -> None:
-        """Its children have been killed by the kernel: tell each one's keeper."""
+        """Its children have been killed by the kernel: tell each one's process."""
         self.gone = True
         self._reading.cancel()
         error = ConnectionError(f"the zygote ended with {code}; see {self._log}")

@@ -10,7 +10,7 @@ from lab.state import Lab
 from lab.topology import PROJECT
 
 
-class Monitoring:
+class PrometheusConfig:
     """Writes below `run/monitoring/` of the lab, for its owner alone: the lab's token is in it."""
 
     def __init__(self, lab: Lab) -> None:

@@ -14,7 +14,7 @@ from lab.state import Lab
 from lab.topology import Topology
 
 
-class Wiring:
+class ProxyConfig:
     """One lab's edges; all of it does nothing, and changes no address, in a lab that is not proxied."""
 
     def __init__(self, lab: Lab, topology: Topology) -> None:
@@ -65,7 +65,7 @@ class Wiring:
         edge = self._by_name.get(f"{caller}->{server}")
         if edge is None:
             return url
-        return url.replace(self._of(urlsplit(url).port), edge.stands_in(self._lab.port_base))
+        return url.replace(self._of(urlsplit(url).port), edge.listen_address(self._lab.port_base))
 
     def setting(self, caller: str) -> str:
         """EDGES of a service (docs/architecture.md); empty where all is direct."""
@@ -91,8 +91,8 @@ class Wiring:
         base = self._lab.port_base
         return {
             "name": edge.name,
-            "listen": edge.stands_in(base),
-            "upstream": edge.leads_to(base),
+            "listen": edge.listen_address(base),
+            "upstream": edge.upstream_address(base),
         }
 
     def _follow(self, wanted: list[dict[str, str]]) -> None:

@@ -13,10 +13,10 @@ from lab.runtimes.processes import cleanup
 from lab.runtimes.servers import observers
 from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
 from lab.runtimes.supervisor import client, lab_dir
-from lab.runtimes.supervisor.launch import Detached, UpFailed
+from lab.runtimes.supervisor.launch import DetachedSupervisor, UpFailedError
 from lab.runtimes.supervisor.managed_process import RESTART_DELAY_S
 from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
-from lab.state import Lab, StateError, kept_secret, new_secret
+from lab.state import Lab, StateError, new_secret, stored_secret
 from lab.topology import IN_CONTAINERS, Topology
 
 SUPERVISOR = "lab.runtimes.processes.supervisor"
@@ -42,7 +42,7 @@ class ProcessesRuntime(SupervisedRuntime):
         `settings` go to every service (`RESILIENCE`), one (`orders.OUTBOX`) or one instance (`orders-1.ARM`);
         `fresh` forgets the stores' data. `observed_by` names unpacked observers to use, beside those on
         PATH. `proxied` puts the fault proxy on every edge; `open_proxy` also lets
-        clients use its API that know no token. Raises TopologyError, UpFailed, StateError.
+        clients use its API that know no token. Raises TopologyError, UpFailedError, StateError.
         """
         began = time.monotonic()
         topology = topologies.load(self._topology)
@@ -56,7 +56,7 @@ class ProcessesRuntime(SupervisedRuntime):
                 cleaned = cleanup.clean(self.home)
                 if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
                     advice = "end it, or choose other ports with `--port-base`"
-                    raise UpFailed([*map(str, busy), advice])
+                    raise UpFailedError([*map(str, busy), advice])
                 lab_dir.prepare(self.home, fresh=fresh)
                 lab = self._new_lab(topology, dict(settings or {}), observed_by)
                 if proxied:
@@ -87,7 +87,7 @@ class ProcessesRuntime(SupervisedRuntime):
     def status(self, *, live: bool = True) -> dict[str, Any]:
         """As the supervisor sees it, with memory (PSS in MB where the platform tells) and totals."""
         lab = self.lab
-        status = client.ask(lab, "GET", f"/status?live={int(live)}")
+        status = client.call_supervisor(lab, "GET", f"/status?live={int(live)}")
         own = [entry for entry in lab.servers if entry.name in ("supervisor", "zygote")]
         for entry in own:
             facts = {"name": entry.name, "service": "", "kind": "lab", "state": "ready"}
@@ -113,7 +113,7 @@ class ProcessesRuntime(SupervisedRuntime):
         http |= {name: name for name in there}
         addresses = {name: f"http://127.0.0.1:{numbers[port]}" for name, port in http.items()}
         # it was set when the cluster was made, so it lives as long as the cluster
-        admin = kept_secret(self.home / "data" / "postgres.secret")
+        admin = stored_secret(self.home / "data" / "postgres.secret")
         postgres = numbers["postgres"]
         addresses |= {
             "postgres": postgres_url(postgres, POSTGRES_USER, admin, "postgres"),
@@ -139,7 +139,7 @@ class ProcessesRuntime(SupervisedRuntime):
         self, lab: Lab, restart_delay_s: float, lock: int, on_progress: Progress
     ) -> None:
         """Start the supervisor; whatever interrupts us before it is up takes it down again."""
-        supervisor = self._supervisor = Detached(SUPERVISOR, self.home, lock)
+        supervisor = self._supervisor = DetachedSupervisor(SUPERVISOR, self.home, lock)
         try:
             supervisor.bring_up(
                 {"lab": asdict(lab), "restart_delay_s": restart_delay_s}, on_progress

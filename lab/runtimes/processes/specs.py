@@ -1,4 +1,4 @@
-"""What a lab consists of: from the topology, the plan of each process and the settings it is given."""
+"""What a lab consists of: from the topology, the spec of each process and the settings it is given."""
 
 import functools
 import json
@@ -14,15 +14,16 @@ from lab import __version__
 from lab.edges import SMTP, servers_of
 from lab.files import write_private
 from lab.render import nginx as nginx_conf
-from lab.resilience_overrides import kept_file
-from lab.runtimes.processes.children import Children, OnExit
+from lab.resilience_overrides import overrides_file
+from lab.runtimes.base import OnExit
+from lab.runtimes.processes.children import Children
 from lab.runtimes.processes.launchers import Program, Programs
-from lab.runtimes.processes.prometheus_config import Monitoring
-from lab.runtimes.processes.proxy_config import Wiring
+from lab.runtimes.processes.prometheus_config import PrometheusConfig
+from lab.runtimes.processes.proxy_config import ProxyConfig
 from lab.runtimes.servers import commands, observers
 from lab.runtimes.servers.commands import Command
 from lab.runtimes.supervisor import readiness
-from lab.runtimes.supervisor.managed_process import Plan
+from lab.runtimes.supervisor.managed_process import ProcessSpec
 from lab.state import Lab
 from lab.topology import Service, Topology
 
@@ -64,8 +65,8 @@ def preload(topology: Topology, *, proxied: bool, watched: bool) -> list[str]:
     return [code.program, *apps, *PRELOAD, *recorder, *proxy, *watch]
 
 
-class Plans:
-    """Plans for one lab. `lab` is read when a process starts, so that a restart sees what is current."""
+class ProcessSpecs:
+    """ProcessSpecs for one lab. `lab` is read when a process starts, so that a restart sees what is current."""
 
     def __init__(
         self, lab: Lab, topology: Topology, children: Children, programs: Programs
@@ -74,12 +75,12 @@ class Plans:
         self._topology = topology
         self._children = children
         self._programs = programs
-        self.wiring = Wiring(lab, topology)
-        self.monitoring = Monitoring(lab)
+        self.proxy_config = ProxyConfig(lab, topology)
+        self.monitoring = PrometheusConfig(lab)
         self._home = Path(lab.home)
         self._ports = topology.ports(lab.port_base)
 
-    def postgres(self) -> Plan:
+    def postgres(self) -> ProcessSpec:
         port = self._ports["postgres"]
         return self._server(
             "postgres",
@@ -101,13 +102,13 @@ class Plans:
         env = {"ADMIN_URL": self._lab.addresses["postgres"], "PASSWORDS": json.dumps(passwords)}
         return Command([sys.executable, "-m", "lab.runtimes.servers.databases"], env=env)
 
-    def valkey(self) -> Plan:
+    def valkey(self) -> ProcessSpec:
         port = self._ports["valkey"]
         return self._server(
             "valkey", lambda: commands.valkey(self._data("valkey"), port), readiness.valkey(port)
         )
 
-    def nats(self) -> Plan:
+    def nats(self) -> ProcessSpec:
         port, monitor = self._ports["nats"], self._ports["nats monitoring"]
         return self._server(
             "nats",
@@ -115,7 +116,7 @@ class Plans:
             readiness.http(monitor, "/healthz"),
         )
 
-    def nginx(self) -> Plan:
+    def nginx(self) -> ProcessSpec:
         port = self._ports["nginx"]
         return self._server(
             "nginx",
@@ -137,21 +138,21 @@ class Plans:
         )
         write_private(self._conf, text)
 
-    def tools(self) -> list[Plan]:
+    def tools(self) -> list[ProcessSpec]:
         """The mail sink and, where it is installed, the recorder."""
         smtp, page = self._ports["mail_smtp"], self._ports["mail_page"]
         mail = ["--smtp-port", str(smtp), "--page-port", str(page)]
         mail += ["--folder", str(self._home / "mail")]
-        plans = [self._tool("mail", "lab.mail", mail, page, "/health")]
+        specs = [self._tool("mail", "lab.mail", mail, page, "/health")]
         if _has(RECORDER):
             port = self._ports["recorder"]
             argv = ["--port", str(port), "--lab-dir", str(self._home)]
-            plans.append(self._tool("recorder", RECORDER, argv, port, "/health"))
-        return plans
+            specs.append(self._tool("recorder", RECORDER, argv, port, "/health"))
+        return specs
 
-    def observers(self) -> list[Plan]:
+    def observers(self) -> list[ProcessSpec]:
         """Those that were found when the lab began (`lab.json` has their addresses)."""
-        plans = []
+        specs = []
         for name in (each for each in observers.OBSERVERS if each in self._lab.addresses):
             port = self._ports[name]
             command: Callable[[], Command]
@@ -160,12 +161,12 @@ class Plans:
             else:
                 command = functools.partial(self._with_config, name)
             path = "/" if name == "jaeger" else "/-/ready"
-            plans.append(self._server(name, command, readiness.http(port, path), kind="observer"))
+            specs.append(self._server(name, command, readiness.http(port, path), kind="observer"))
         if "watch" in self._lab.addresses:
             port = self._ports["watch"]
             argv = ["--port", str(port), "--lab-dir", str(self._home)]
-            plans.append(self._tool("watch", WATCH, argv, port, "/health", kind="observer"))
-        return plans
+            specs.append(self._tool("watch", WATCH, argv, port, "/health", kind="observer"))
+        return specs
 
     def _with_config(self, name: str) -> Command:
         """Prometheus or Alertmanager, its configuration written just before."""
@@ -173,13 +174,13 @@ class Plans:
         start = observers.prometheus if name == "prometheus" else observers.alertmanager
         return start(config, self._data(name), self._ports[name])
 
-    def proxy(self) -> Plan:
-        """The fault proxy of a proxied lab; it needs what `wiring` wrote."""
-        argv = self.wiring.arguments()
+    def proxy(self) -> ProcessSpec:
+        """The fault proxy of a proxied lab; it needs what `proxy_config` wrote."""
+        argv = self.proxy_config.arguments()
         return self._tool("proxy", PROXY, argv, self._ports["proxy"], "/version")
 
-    def instance(self, service: Service, number: int) -> Plan:
-        """The plan of `orders-2`."""
+    def instance(self, service: Service, number: int) -> ProcessSpec:
+        """The spec of `orders-2`."""
         port = self.port_of(service, number)
         name = f"{service.name}-{number}"
         program = Program(
@@ -188,7 +189,7 @@ class Plans:
             self.settings(service, name, port),
             self._log(name),
         )
-        return Plan(
+        return ProcessSpec(
             name=name,
             kind="service",
             service=service.name,
@@ -214,7 +215,7 @@ class Plans:
             "LAB_TOKEN": self._lab.token,
             "OTLP_ENDPOINT": addresses.get("recorder", ""),
             "LAB_FAULTS": str(self._home / "run" / "faults"),
-            "LAB_RESILIENCE": str(kept_file(self._home)),
+            "LAB_RESILIENCE": str(overrides_file(self._home)),
         }
         urls = {"valkey": addresses["valkey"], "nats": addresses["nats"]}
         urls |= {
@@ -222,8 +223,8 @@ class Plans:
             SMTP: addresses["mail_smtp"],
         }
         for server in servers_of(service):
-            env[URLS[server]] = self.wiring.through(service.name, server, urls[server])
-        env["EDGES"] = self.wiring.setting(service.name)
+            env[URLS[server]] = self.proxy_config.through(service.name, server, urls[server])
+        env["EDGES"] = self.proxy_config.setting(service.name)
         for name, value in self._lab.settings.items():
             target, dot, own = name.rpartition(".")
             if not dot or target in (service.name, instance):
@@ -244,28 +245,28 @@ class Plans:
         self,
         name: str,
         command: Callable[[], Command],
-        ready: readiness.Probe,
+        ready: readiness.ReadinessCheck,
         stop_signal: signal.Signals = signal.SIGTERM,
         kind: str = "server",
-    ) -> Plan:
+    ) -> ProcessSpec:
         log = self._log(name, "log")
 
         async def start(on_exit: OnExit) -> int:
             return self._children.start(command(), log, on_exit)
 
         port = self._ports[name]
-        return Plan(name, kind, port, log, start, ready, stop_signal=stop_signal)
+        return ProcessSpec(name, kind, port, log, start, ready, stop_signal=stop_signal)
 
     def _tool(
         self, name: str, module: str, argv: list[str], port: int, path: str, kind: str = "tool"
-    ) -> Plan:
+    ) -> ProcessSpec:
         for_all = {name: value for name, value in self._lab.settings.items() if "." not in name}
         program = Program(module, argv, for_all, self._log(name))
 
         async def start(on_exit: OnExit) -> int:
             return await self._programs.start(name, program, on_exit)
 
-        return Plan(name, kind, port, program.log, start, readiness.http(port, path))
+        return ProcessSpec(name, kind, port, program.log, start, readiness.http(port, path))
 
 
 def _has(module: str) -> bool:

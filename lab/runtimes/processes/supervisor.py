@@ -13,12 +13,12 @@ from lab import topology as topologies
 from lab.runtimes.logs import explain
 from lab.runtimes.processes.children import Children
 from lab.runtimes.processes.launchers import Forked, programs
-from lab.runtimes.processes.specs import Plans, preload
-from lab.runtimes.servers.binaries import ServerMissing
-from lab.runtimes.servers.commands import ServerFailed
-from lab.runtimes.supervisor.base import Failed, Supervising
+from lab.runtimes.processes.specs import ProcessSpecs, preload
+from lab.runtimes.servers.binaries import ServerMissingError
+from lab.runtimes.servers.commands import ServerFailedError
+from lab.runtimes.supervisor.base import StartFailedError, Supervisor
 from lab.runtimes.supervisor.main import live
-from lab.runtimes.supervisor.managed_process import Keeper, Plan, State
+from lab.runtimes.supervisor.managed_process import ManagedProcess, ProcessSpec, State
 from lab.state import Lab
 from lab.topology import Topology
 
@@ -27,7 +27,7 @@ STORE_STOP_S = 3.0
 PROXY_RESTART_DELAY_S = 0.05
 
 
-class Supervisor(Supervising):
+class ProcessSupervisor(Supervisor):
     """Starts, keeps and stops the processes of one lab. Needs a running event loop."""
 
     dispensable = ("observer",)
@@ -42,38 +42,38 @@ class Supervisor(Supervising):
             preload(topology, proxied=lab.proxied, watched="watch" in lab.addresses),
             self._logs / "zygote.log",
         )
-        self._plans = Plans(lab, topology, self._children, self._programs)
+        self._specs = ProcessSpecs(lab, topology, self._children, self._programs)
 
     # -- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Everything up and ready. Raises Failed."""
+        """Everything up and ready. Raises StartFailedError."""
         if isinstance(self._programs, Forked):
             self._programs.on_change = lambda _pid: self._save()
             self._programs.zygote()  # imports while the servers start
         services = self.topology.services.values()
         instances = [
-            self._add(self._plans.instance(service, number))
+            self._add(self._specs.instance(service, number))
             for service in services
             for number in range(1, service.replicas + 1)
         ]
-        self._plans.write_nginx_conf(self._gateway_ports())
+        self._specs.write_nginx_conf(self._gateway_ports())
         self._scrape()
-        tools = [self._add(plan) for plan in (self._plans.nginx(), *self._plans.tools())]
+        tools = [self._add(spec) for spec in (self._specs.nginx(), *self._specs.tools())]
         proxies = [self._add_proxy()] if self.lab.proxied else []
-        stores = [self._add(plan) for plan in (self._plans.valkey(), self._plans.nats())]
+        stores = [self._add(spec) for spec in (self._specs.valkey(), self._specs.nats())]
         # nobody waits for those: a lab without its observers is a lab
-        watchers = [self._add(plan) for plan in self._plans.observers()]
-        for keeper in (*stores, *tools, *proxies, *watchers):
-            keeper.start()
+        watchers = [self._add(spec) for spec in self._specs.observers()]
+        for process in (*stores, *tools, *proxies, *watchers):
+            process.start()
         try:
             first = (*stores, *proxies)
             await _first_failure(self._start_postgres(), *(self._ready(each) for each in first))
-            for keeper in instances:
-                keeper.start()
+            for process in instances:
+                process.start()
             await _first_failure(*(self._ready(each) for each in (*tools, *instances)))
-        except (OSError, ServerFailed, ServerMissing) as error:
-            raise Failed([str(error)]) from None
+        except (OSError, ServerFailedError, ServerMissingError) as error:
+            raise StartFailedError([str(error)]) from None
         self.up = True
 
     async def shut_down(self) -> None:
@@ -81,110 +81,110 @@ class Supervisor(Supervising):
         self.up = False
         kinds = {"service": SERVICE_STOP_S, "tool": STORE_STOP_S}
         kinds |= {"observer": STORE_STOP_S, "server": STORE_STOP_S}
-        front = [each for name, each in self.keepers.items() if name == "nginx"]
+        front = [each for name, each in self.processes.items() if name == "nginx"]
         for kind, timeout_s in kinds.items():
-            group = [each for each in self.keepers.values() if each.plan.kind == kind]
+            group = [each for each in self.processes.values() if each.spec.kind == kind]
             group += front if kind == "service" else []
-            await asyncio.gather(*(keeper.stop(timeout_s) for keeper in group))
+            await asyncio.gather(*(process.stop(timeout_s) for process in group))
         self.lab.path.unlink(missing_ok=True)
 
     async def _start_postgres(self) -> None:
         log = self._logs / "postgres.log"
-        keeper = self._add(self._plans.postgres())
-        cluster = self._plans.cluster()
+        process = self._add(self._specs.postgres())
+        cluster = self._specs.cluster()
         if not cluster.exists():
             self.tell({"name": "postgres", "state": "making the cluster"})
             code = await self._children.run(cluster.initdb(self._admin_password()), log)
             cluster.finish(code, log)
-        keeper.start()
-        await self._ready(keeper)
-        if await self._children.run(self._plans.make_databases(), log) != 0:
-            raise Failed([f"postgres: the databases could not be made\n{explain(log)}"])
+        process.start()
+        await self._ready(process)
+        if await self._children.run(self._specs.make_databases(), log) != 0:
+            raise StartFailedError([f"postgres: the databases could not be made\n{explain(log)}"])
 
-    async def _ready(self, keeper: Keeper) -> None:
-        if not await keeper.ready():
-            why = keeper.problem or f"ended with {keeper.last_exit} before it was ready"
-            name, log = keeper.plan.name, keeper.plan.log
-            raise Failed([f"{name}: {why}; {log} says:\n{explain(log)}"])
+    async def _ready(self, process: ManagedProcess) -> None:
+        if not await process.ready():
+            why = process.problem or f"ended with {process.last_exit} before it was ready"
+            name, log = process.spec.name, process.spec.log
+            raise StartFailedError([f"{name}: {why}; {log} says:\n{explain(log)}"])
 
     def _admin_password(self) -> str:
         return self.lab.addresses["postgres"].partition("@")[0].rpartition(":")[2]
 
     # -- what the control API does ----------------------------------------------------------
 
-    async def scale(self, name: str, replicas: int) -> list[Keeper]:
+    async def scale(self, name: str, replicas: int) -> list[ManagedProcess]:
         """Run this many instances; returns when new ones are ready or have failed."""
         service = self.topology.services[name]
         mine = self.instances(name)
         removed = mine[replicas:]
         for number in range(len(mine) + 1, replicas + 1):
-            self._add(self._plans.instance(service, number))
-        await self._plans.wiring.follow(
+            self._add(self._specs.instance(service, number))
+        await self._specs.proxy_config.follow(
             self._names()
         )  # the new ones' edges, before their first call
         kept = self.instances(name)[:replicas]
-        started = [keeper for keeper in kept if keeper.state is State.STOPPED]
-        for keeper in started:
-            keeper.start()
-        await asyncio.gather(*(keeper.ready() for keeper in started))
-        for keeper in removed:
-            del self.keepers[keeper.plan.name]
+        started = [process for process in kept if process.state is State.STOPPED]
+        for process in started:
+            process.start()
+        await asyncio.gather(*(process.ready() for process in started))
+        for process in removed:
+            del self.processes[process.spec.name]
         if name == self.topology.ingress.balances:
-            self._plans.write_nginx_conf(self._gateway_ports())
+            self._specs.write_nginx_conf(self._gateway_ports())
             with suppress(ProcessLookupError):  # it will read the new one when it starts
-                self.keepers["nginx"].send(signal.SIGHUP, restart=True)
-        await asyncio.gather(*(keeper.stop() for keeper in removed))
-        await self._plans.wiring.follow(self._names())
+                self.processes["nginx"].send(signal.SIGHUP, restart=True)
+        await asyncio.gather(*(process.stop() for process in removed))
+        await self._specs.proxy_config.follow(self._names())
         self._scrape()
         self._save()
         return kept
 
     def _gateway_ports(self) -> list[int]:
-        gateways = [each.plan for each in self.instances(self.topology.ingress.balances)]
-        return [self._plans.wiring.ingress_port(each.name, each.port) for each in gateways]
+        gateways = [each.spec for each in self.instances(self.topology.ingress.balances)]
+        return [self._specs.proxy_config.ingress_port(each.name, each.port) for each in gateways]
 
     def edge_ports(self, instance: str) -> dict[str, int]:
         """By name, the ports that an instance's edges take; none in a lab that is not proxied."""
-        return self._plans.wiring.ports(instance)
+        return self._specs.proxy_config.ports(instance)
 
     def _scrape(self) -> None:
         """Tell Prometheus, where there is one, which instances there are."""
-        services = [each.plan for each in self.keepers.values() if each.plan.service]
-        self._plans.monitoring.follow(
+        services = [each.spec for each in self.processes.values() if each.spec.service]
+        self._specs.monitoring.follow(
             {
-                plan.name: (
-                    plan.service,
-                    plan.port,
-                    self._plans.settings(
-                        self.topology.services[plan.service], plan.name, plan.port
+                spec.name: (
+                    spec.service,
+                    spec.port,
+                    self._specs.settings(
+                        self.topology.services[spec.service], spec.name, spec.port
                     ),
                 )
-                for plan in services
+                for spec in services
             }
         )
 
     def _names(self) -> list[str]:
-        return [each.plan.name for each in self.keepers.values() if each.plan.service]
+        return [each.spec.name for each in self.processes.values() if each.spec.service]
 
-    def _add_proxy(self) -> Keeper:
-        self._plans.wiring.write(self._names())
+    def _add_proxy(self) -> ManagedProcess:
+        self._specs.proxy_config.write(self._names())
         # every call hangs on it: it is back at once, whatever delay the others' crashes are to have
-        return self._add(self._plans.proxy(), min(self._restart_delay_s, PROXY_RESTART_DELAY_S))
+        return self._add(self._specs.proxy(), min(self._restart_delay_s, PROXY_RESTART_DELAY_S))
 
     # -- book-keeping -----------------------------------------------------------------------
 
-    def _add(self, plan: Plan, restart_delay_s: float | None = None) -> Keeper:
+    def _add(self, spec: ProcessSpec, restart_delay_s: float | None = None) -> ManagedProcess:
         delay_s = self._restart_delay_s if restart_delay_s is None else restart_delay_s
-        keeper = Keeper(plan, self._changed, delay_s)
-        self.keepers[plan.name] = keeper
-        return keeper
+        process = ManagedProcess(spec, self._changed, delay_s)
+        self.processes[spec.name] = process
+        return process
 
-    def _changed(self, keeper: Keeper) -> None:
-        if keeper.state is not State.STARTING or keeper.pid:
-            super()._changed(keeper)
+    def _changed(self, process: ManagedProcess) -> None:
+        if process.state is not State.STARTING or process.pid:
+            super()._changed(process)
 
-    def _next(self, keeper: Keeper) -> str:
-        return f"starts again in {round(keeper.retry_s - time.time(), 1)} s"
+    def _next(self, process: ManagedProcess) -> str:
+        return f"starts again in {round(process.retry_s - time.time(), 1)} s"
 
     def _helpers(self) -> dict[str, int]:
         forked = self._programs.pid if isinstance(self._programs, Forked) else 0
@@ -201,10 +201,10 @@ async def _first_failure(*work: Coroutine[Any, Any, None]) -> None:
         raise errors.exceptions[0] from None
 
 
-def made(order: dict[str, Any]) -> Supervisor:
+def made(order: dict[str, Any]) -> ProcessSupervisor:
     """As its order has it."""
     lab = Lab(**order["lab"])
-    return Supervisor(lab, topologies.load(Path(lab.topology)), order["restart_delay_s"])
+    return ProcessSupervisor(lab, topologies.load(Path(lab.topology)), order["restart_delay_s"])
 
 
 if __name__ == "__main__":

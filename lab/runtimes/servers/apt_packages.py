@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 from lab.topology import PROJECT
 
 CACHE = PROJECT / ".lab" / "packages"
@@ -28,13 +28,13 @@ def program(name: str, cache: Path = CACHE) -> Path | None:
 def unpack(name: str, cache: Path = CACHE) -> Path:
     """Download and unpack an observer's package (10-20 MB, a few seconds), unless it is there.
 
-    Raises ServerMissing with what to do instead.
+    Raises ServerMissingError with what to do instead.
     """
     if found := program(name, cache):
         return found
     package, path = PACKAGES[name]
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise ServerMissing(
+        raise ServerMissingError(
             f"{name}: not found, and this is no Debian or Ubuntu to unpack its package from: install "
             f"it so that it is on PATH, or set LAB_{name.upper()}=/path/to/{name}"
         )
@@ -53,9 +53,9 @@ def _run(argv: list[str], folder: str, name: str, package: str) -> None:
     try:
         done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_S)
     except subprocess.TimeoutExpired:
-        raise ServerMissing(f"{name}: `{' '.join(argv)}` took over {DOWNLOAD_S} s") from None
+        raise ServerMissingError(f"{name}: `{' '.join(argv)}` took over {DOWNLOAD_S} s") from None
     if done.returncode != 0:
-        raise ServerMissing(
+        raise ServerMissingError(
             f"{name}: the package {package} could not be had ({done.stderr.strip()[-200:]}); try "
             f"`apt-get update`, or install it, or set LAB_{name.upper()}=/path/to/{name}"
         )

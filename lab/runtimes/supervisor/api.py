@@ -21,18 +21,18 @@ from typing import Any
 from lab.httpd import HttpError, Request, Response, json_response
 from lab.nearest import nearest
 from lab.runtimes.posix import ports
-from lab.runtimes.supervisor.base import Supervising
-from lab.runtimes.supervisor.managed_process import Keeper, State
+from lab.runtimes.supervisor.base import Supervisor
+from lab.runtimes.supervisor.managed_process import ManagedProcess, State
 from lab.runtimes.supervisor.process_faults import Refused
 from lab.topology import REPLICAS_MAX
 
 SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
 
 
-class Control:
+class ControlApi:
     """Answers for `supervisor`."""
 
-    def __init__(self, supervisor: Supervising) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
     async def answer(self, request: Request) -> Response:
@@ -61,22 +61,22 @@ class Control:
         if name not in SIGNALS:
             raise HttpError(400, f"signal {name!r}{nearest(name, SIGNALS)}")
         number = signal.Signals[f"SIG{name}"]
-        keepers = [each for each in self._targets(body) if each.pid]
-        if not keepers:
+        processes = [each for each in self._targets(body) if each.pid]
+        if not processes:
             raise HttpError(409, f"{body['target']} is not running; `lab status` says more")
-        killed = [{"name": each.plan.name, "pid": each.pid} for each in keepers]
-        identities = [each.identity for each in keepers]
+        killed = [{"name": each.spec.name, "pid": each.pid} for each in processes]
+        identities = [each.identity for each in processes]
         self._supervisor.log("warning", f"sending {name}", killed=killed)
-        for keeper in keepers:
-            keeper.send(number, restart=body.get("restart", True) is not False)
+        for process in processes:
+            process.send(number, restart=body.get("restart", True) is not False)
         if number is signal.SIGKILL:  # or a heal that follows would take the dead for ready
-            await asyncio.gather(*map(Keeper.gone, keepers, identities))
+            await asyncio.gather(*map(ManagedProcess.wait_exited, processes, identities))
         return {"signal": name, "killed": killed}
 
     async def _restart(self, body: dict[str, Any]) -> dict[str, Any]:
-        keepers = self._targets(body)
-        await self._supervisor.restart(keepers)
-        return _result(keepers)
+        processes = self._targets(body)
+        await self._supervisor.restart(processes)
+        return _result(processes)
 
     async def _scale(self, body: dict[str, Any]) -> dict[str, Any]:
         name, replicas = str(body.get("service", "")), body.get("replicas")
@@ -95,7 +95,7 @@ class Control:
             return json_response({"items": [each.view() for each in shown]})
         if request.method == "DELETE":
             target = request.query.get("target", "")
-            names = [k.plan.name for k in self._targets({"target": target})] if target else None
+            names = [k.spec.name for k in self._targets({"target": target})] if target else None
             return json_response({"removed": await faults.clear(names)})
         if request.method != "POST":
             raise HttpError(405, "use GET, POST or DELETE for /faults")
@@ -109,23 +109,23 @@ class Control:
     async def _heal(self, _body: dict[str, Any]) -> dict[str, Any]:
         await self._supervisor.faults.clear()
         down = (State.STOPPED, State.BACKOFF)
-        keepers = [each for each in self._supervisor.keepers.values() if each.state in down]
-        for keeper in keepers:
-            keeper.start()
-        for keeper in self._supervisor.keepers.values():
-            if keeper.paused:
-                keeper.send(signal.SIGCONT, restart=True)
-                keepers.append(keeper)
-            await keeper.ready()
-        return _result(keepers)
+        processes = [each for each in self._supervisor.processes.values() if each.state in down]
+        for process in processes:
+            process.start()
+        for process in self._supervisor.processes.values():
+            if process.paused:
+                process.send(signal.SIGCONT, restart=True)
+                processes.append(process)
+            await process.ready()
+        return _result(processes)
 
-    def _targets(self, body: dict[str, Any]) -> list[Keeper]:
-        target, keepers = str(body.get("target", "")), self._supervisor.keepers
-        if target in keepers:
-            return [keepers[target]]
+    def _targets(self, body: dict[str, Any]) -> list[ManagedProcess]:
+        target, processes = str(body.get("target", "")), self._supervisor.processes
+        if target in processes:
+            return [processes[target]]
         if found := self._supervisor.instances(target):
             return found
-        known = [*keepers, *self._supervisor.topology.services]
+        known = [*processes, *self._supervisor.topology.services]
         raise HttpError(404, f"no instance or service {target!r}{nearest(target, known)}")
 
     def _check_ports(self, name: str, replicas: int) -> None:
@@ -139,6 +139,6 @@ class Control:
             raise HttpError(409, "; ".join(map(str, taken)))
 
 
-def _result(keepers: list[Keeper]) -> dict[str, Any]:
-    facts = [keeper.facts() for keeper in keepers]
+def _result(processes: list[ManagedProcess]) -> dict[str, Any]:
+    facts = [process.facts() for process in processes]
     return {"ready": all(each["state"] == "ready" for each in facts), "processes": facts}

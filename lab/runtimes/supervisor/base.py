@@ -1,4 +1,4 @@
-"""What the supervisors of every runtime have in common: their keepers, lab.json, and what they tell."""
+"""What the supervisors of every runtime have in common: their processes, lab.json, and what they tell."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from lab.runtimes.posix import pids
-from lab.runtimes.supervisor.managed_process import Keeper, State
+from lab.runtimes.supervisor.managed_process import ManagedProcess, State
 from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults
 from lab.state import Entry, Lab
 from lab.topology import Topology
@@ -19,7 +19,7 @@ from lab.topology import Topology
 LIVE_S = 0.5
 
 
-class Failed(Exception):
+class StartFailedError(Exception):
     """The lab cannot come up: one problem a line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -27,16 +27,16 @@ class Failed(Exception):
         super().__init__("; ".join(self.problems))
 
 
-class Supervising(ABC):
+class Supervisor(ABC):
     """Starts or takes over what a lab is made of, and keeps it. Needs a running event loop."""
 
     dispensable: ClassVar[tuple[str, ...]] = ()
-    """Kinds of keepers without which the lab is whole."""
+    """Kinds of processes without which the lab is whole."""
 
     def __init__(self, lab: Lab, topology: Topology) -> None:
         self.lab = lab
         self.topology = topology
-        self.keepers: dict[str, Keeper] = {}
+        self.processes: dict[str, ManagedProcess] = {}
         self.faults = ProcessFaults(self._tell_fault)
         self.up = False
         self.stop = asyncio.Event()
@@ -46,14 +46,14 @@ class Supervising(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Everything up and ready. Raises Failed."""
+        """Everything up and ready. Raises StartFailedError."""
 
     @abstractmethod
     async def shut_down(self) -> None:
         """Let go of all that was started."""
 
     @abstractmethod
-    async def scale(self, name: str, replicas: int) -> list[Keeper]:
+    async def scale(self, name: str, replicas: int) -> list[ManagedProcess]:
         """Run this many instances; returns when new ones are ready or have failed."""
 
     @abstractmethod
@@ -64,61 +64,61 @@ class Supervising(ABC):
 
     async def status(self, *, live: bool) -> dict[str, Any]:
         """Facts of every process; `live` asks each one that should be ready whether it is."""
-        keepers = list(self.keepers.values())
-        processes = [keeper.facts() for keeper in keepers]
+        processes = list(self.processes.values())
+        facts = [process.facts() for process in processes]
         if live:
-            answers = await asyncio.gather(*(_alive(keeper) for keeper in keepers))
-            for facts, answered in zip(processes, answers, strict=True):
-                if facts["state"] == "ready" and not answered:
-                    facts["state"] = "unready"
-        counted = [each for each in processes if each["kind"] not in self.dispensable]
+            answers = await asyncio.gather(*(_alive(process) for process in processes))
+            for each, answered in zip(facts, answers, strict=True):
+                if each["state"] == "ready" and not answered:
+                    each["state"] = "unready"
+        counted = [each for each in facts if each["kind"] not in self.dispensable]
         return {
             "up": self.up,
             "ready": self.up and all(each["state"] == "ready" for each in counted),
             "uptime_s": round(time.time() - self.lab.started_s, 1),
             "port_base": self.lab.port_base,
             "home": self.lab.home,
-            "processes": processes,
+            "processes": facts,
         }
 
-    async def restart(self, keepers: list[Keeper]) -> None:
+    async def restart(self, processes: list[ManagedProcess]) -> None:
         """Stop in good order, start again at once, wait until ready."""
-        await asyncio.gather(*(keeper.stop() for keeper in keepers))
-        for keeper in keepers:
-            keeper.start()
-        await asyncio.gather(*(keeper.ready() for keeper in keepers))
+        await asyncio.gather(*(process.stop() for process in processes))
+        for process in processes:
+            process.start()
+        await asyncio.gather(*(process.ready() for process in processes))
 
-    def instances(self, service: str) -> list[Keeper]:
+    def instances(self, service: str) -> list[ManagedProcess]:
         """Of one service, by number."""
-        found = [each for each in self.keepers.values() if each.plan.service == service]
-        return sorted(found, key=lambda keeper: keeper.plan.port)
+        found = [each for each in self.processes.values() if each.spec.service == service]
+        return sorted(found, key=lambda process: process.spec.port)
 
     # -- book-keeping -------------------------------------------------------------------------------
 
-    def _changed(self, keeper: Keeper) -> None:
-        name, state = keeper.plan.name, str(keeper.state)
+    def _changed(self, process: ManagedProcess) -> None:
+        name, state = process.spec.name, str(process.state)
         self._save()
         if not self.up:
-            self.tell({"name": name, "state": state, "after_s": keeper.ready_after_s})
-        if keeper.state is State.BACKOFF:
-            how = keeper.problem or f"ended with {keeper.last_exit}"
-            self.log("warning", f"{name} {how}; {self._next(keeper)}", process=name)
+            self.tell({"name": name, "state": state, "after_s": process.ready_after_s})
+        if process.state is State.BACKOFF:
+            how = process.problem or f"ended with {process.last_exit}"
+            self.log("warning", f"{name} {how}; {self._next(process)}", process=name)
         else:
-            self.log("info", f"{name} is {state}", process=name, pid=keeper.pid)
+            self.log("info", f"{name} is {state}", process=name, pid=process.pid)
 
     @abstractmethod
-    def _next(self, keeper: Keeper) -> str:
+    def _next(self, process: ManagedProcess) -> str:
         """What becomes of one that has ended, for the log."""
 
     def _save(self) -> None:
         """lab.json, for everybody here."""
         self.lab.servers = [_entry(name, pid) for name, pid in self._helpers().items()]
         self.lab.instances = []
-        for keeper in self.keepers.values():
-            plan = keeper.plan
-            address = f"http://127.0.0.1:{plan.port}" if plan.service else f"127.0.0.1:{plan.port}"
-            entry = Entry(plan.name, keeper.pid, keeper.identity, plan.service, address)
-            (self.lab.instances if plan.service else self.lab.servers).append(entry)
+        for process in self.processes.values():
+            spec = process.spec
+            address = f"http://127.0.0.1:{spec.port}" if spec.service else f"127.0.0.1:{spec.port}"
+            entry = Entry(spec.name, process.pid, process.identity, spec.service, address)
+            (self.lab.instances if spec.service else self.lab.servers).append(entry)
         try:
             self._write()
         except OSError as error:
@@ -153,9 +153,9 @@ def _entry(name: str, pid: int) -> Entry:
     return Entry(name, pid, pids.identity(pid))
 
 
-async def _alive(keeper: Keeper) -> bool:
-    if keeper.state is not State.READY:
+async def _alive(process: ManagedProcess) -> bool:
+    if process.state is not State.READY:
         return False
     with suppress(TimeoutError):
-        return await asyncio.wait_for(keeper.plan.ready(), LIVE_S)
+        return await asyncio.wait_for(process.spec.ready(), LIVE_S)
     return False

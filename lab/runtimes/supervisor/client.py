@@ -21,7 +21,9 @@ class ControlError(StateError):
     """The lab could not do it, or does not answer."""
 
 
-def ask(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call_supervisor(
+    lab: Lab, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The JSON answer. Raises UsageError for a bad request, ControlError for all else."""
     # no opener of urllib's: it makes a TLS context at each call, 30 ms of CPU
     connection = HTTPConnection(urlsplit(lab.addresses["control"]).netloc, timeout=ANSWER_S)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.resilience_overrides import kept_file
+from lab.resilience_overrides import overrides_file
 from lab.state import StateError
 
 FREE_BYTES_MIN = 300 * 1024 * 1024
@@ -54,6 +54,6 @@ def prepare(home: Path, *, fresh: bool) -> None:
             logs.rename(previous)
         for name in ("logs", "data", "mail", "run"):
             (home / name).mkdir(exist_ok=True)
-        kept_file(home).unlink(missing_ok=True)  # a lab begins as its settings say
+        overrides_file(home).unlink(missing_ok=True)  # a lab begins as its settings say
     except OSError as error:
         raise StateError(f"{home} cannot be written: {error}") from None

@@ -14,7 +14,7 @@ from lab.topology import PROJECT
 DOWN_S = 10.0
 
 
-class UpFailed(StateError):
+class UpFailedError(StateError):
     """The lab did not come up; it has been taken down again. `problems` says why."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -22,7 +22,7 @@ class UpFailed(StateError):
         self.problems = problems
 
 
-class Detached:
+class DetachedSupervisor:
     """`python -m module`, told its order on stdin; `lock` is the lab's lock, which it inherits.
 
     Until `bring_up` returns it ends with us, whatever interrupts us.
@@ -43,7 +43,7 @@ class Detached:
             )
 
     def bring_up(self, order: dict[str, Any], on_progress: Progress) -> None:
-        """Give the order, wait until all is up, let it go its own way. Raises UpFailed."""
+        """Give the order, wait until all is up, let it go its own way. Raises UpFailedError."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -57,10 +57,10 @@ class Detached:
                     stdin.flush()
                     return
                 if "failed" in told:
-                    raise UpFailed(told["failed"])
+                    raise UpFailedError(told["failed"])
                 on_progress(told)
             tail = self._log.read_text()[-2000:]
-            raise UpFailed([f"the supervisor ended before the lab was up:\n{tail}"])
+            raise UpFailedError([f"the supervisor ended before the lab was up:\n{tail}"])
         finally:
             stdout.close()
             stdin.close()

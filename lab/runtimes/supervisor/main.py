@@ -16,10 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lab import httpd
-from lab.runtimes.supervisor.api import Control
-from lab.runtimes.supervisor.base import Failed, Supervising
+from lab.runtimes.supervisor.api import ControlApi
+from lab.runtimes.supervisor.base import StartFailedError, Supervisor
 
-Made = Callable[[dict[str, Any]], Supervising]
+Made = Callable[[dict[str, Any]], Supervisor]
 
 
 async def live(made: Made) -> int:
@@ -30,13 +30,13 @@ async def live(made: Made) -> int:
     return await _keep_up(made(json.loads(await reader.readline())), reader)
 
 
-async def _keep_up(supervisor: Supervising, reader: asyncio.StreamReader) -> int:
+async def _keep_up(supervisor: Supervisor, reader: asyncio.StreamReader) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop.set)
     watching = asyncio.create_task(_until_released(reader, supervisor.stop))
     port = supervisor.topology.ports(supervisor.lab.port_base)["control"]
-    control = await httpd.serve(Control(supervisor).answer, port)
+    control = await httpd.serve(ControlApi(supervisor).answer, port)
     code = await _bring_up(supervisor)
     if code == 0:
         await supervisor.stop.wait()
@@ -47,7 +47,7 @@ async def _keep_up(supervisor: Supervising, reader: asyncio.StreamReader) -> int
     return code
 
 
-async def _bring_up(supervisor: Supervising) -> int:
+async def _bring_up(supervisor: Supervisor) -> int:
     starting = asyncio.create_task(supervisor.start())
     stopping = asyncio.create_task(supervisor.stop.wait())
     began = time.monotonic()
@@ -58,7 +58,7 @@ async def _bring_up(supervisor: Supervising) -> int:
     stopping.cancel()
     try:
         starting.result()
-    except Failed as failure:
+    except StartFailedError as failure:
         supervisor.tell({"failed": failure.problems})
         return 1
     supervisor.tell({"up": round(time.monotonic() - began, 2)})

@@ -10,11 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from lab.runtimes.base import OnExit
 from lab.runtimes.posix import pids
-from lab.runtimes.processes.children import OnExit
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 from lab.runtimes.supervisor import readiness
-from lab.runtimes.supervisor.readiness import Probe
+from lab.runtimes.supervisor.readiness import ReadinessCheck
 
 RESTART_DELAY_S = 1.0
 RESTART_DELAY_S_MAX = 30.0
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProcessSpec:
     """One process: how to start it, how to see that it is ready, how to stop it."""
 
     name: str
@@ -42,36 +42,39 @@ class Plan:
     port: int
     log: Path
     start: Callable[[OnExit], Awaitable[int]]
-    ready: Probe
+    ready: ReadinessCheck
     service: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
 
 
-class HoldRefused(Exception):
+class HoldRefusedError(Exception):
     """What holds the process did not do it; the message has its reason."""
 
 
 @runtime_checkable
-class Holding(Protocol):
-    """A keeper whose process is in something that can hold it back: a container."""
+class Holdable(Protocol):
+    """A process whose process is in something that can hold it back: a container."""
 
-    plan: Plan
+    spec: ProcessSpec
     pid: int
 
     async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
-        """In force on return, and what is to be remembered. Raises HoldRefused."""
+        """In force on return, and what is to be remembered. Raises HoldRefusedError."""
 
     async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Undone on return, and what was seen. Raises HoldRefused."""
+        """Undone on return, and what was seen. Raises HoldRefusedError."""
 
 
-class Keeper:
-    """Runs `plan` as long as it is wanted; `on_change` is called at each change of state."""
+class ManagedProcess:
+    """Runs `spec` as long as it is wanted; `on_change` is called at each change of state."""
 
     def __init__(
-        self, plan: Plan, on_change: Callable[["Keeper"], None], restart_delay_s: float
+        self,
+        spec: ProcessSpec,
+        on_change: Callable[["ManagedProcess"], None],
+        restart_delay_s: float,
     ) -> None:
-        self.plan = plan
+        self.spec = spec
         self.state = State.STOPPED
         self.pid = 0
         self.identity = ""
@@ -97,7 +100,7 @@ class Keeper:
         if self.state in (State.STOPPED, State.BACKOFF):
             self._change(State.STARTING)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep(), name=self.plan.name)
+            self._task = asyncio.create_task(self._keep(), name=self.spec.name)
 
     async def ready(self, timeout_s: float = READY_S + 5) -> bool:
         """Wait until it is ready; False if it crashed, was stopped, or was not ready in time."""
@@ -105,14 +108,14 @@ class Keeper:
         await self._until(lambda: self.state in down_or_ready, timeout_s)
         return self.state is State.READY
 
-    async def gone(self, identity: str) -> bool:
+    async def wait_exited(self, identity: str) -> bool:
         """Wait until the end of the process of this identity is known here; False after `GONE_S`."""
         return await self._until(lambda: self.identity != identity, GONE_S)
 
     def send(self, number: signal.Signals, *, restart: bool) -> None:
         """Signal the process; without `restart` its end is final. Raises ProcessLookupError."""
         if not self.pid:
-            raise ProcessLookupError(f"{self.plan.name} is not running ({self.state})")
+            raise ProcessLookupError(f"{self.spec.name} is not running ({self.state})")
         if not restart:
             self._wanted = False
         self._signal(number)
@@ -127,7 +130,7 @@ class Keeper:
             return
         if self.pid and self._ended is not None:
             self._change(State.STOPPING)
-            self._signal(self.plan.stop_signal)
+            self._signal(self.spec.stop_signal)
             if self.paused:
                 self._signal(signal.SIGCONT)  # a paused process hears nothing else
             await asyncio.wait([self._ended], timeout=timeout_s)
@@ -138,11 +141,11 @@ class Keeper:
         await asyncio.wait([self._task], timeout=2.0)
         self._change(State.STOPPED)
 
-    def lives(self, pid: int, identity: str) -> bool:
+    def is_alive(self, pid: int, identity: str) -> bool:
         """Whether it is still the very process that it was."""
         return pids.same(pid, identity)
 
-    def stands_still(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether it is paused in fact, as the system says."""
         return pids.stopped(self.pid)
 
@@ -150,12 +153,12 @@ class Keeper:
         """For `lab status`. Times in s; `uptime_s` None while it is not running."""
         now = time.time()
         return {
-            "name": self.plan.name,
-            "service": self.plan.service,
-            "kind": self.plan.kind,
+            "name": self.spec.name,
+            "service": self.spec.service,
+            "kind": self.spec.kind,
             "state": "paused" if self.paused else str(self.state),
             "pid": self.pid or None,
-            "port": self.plan.port,
+            "port": self.spec.port,
             "restarts": self.restarts,
             "uptime_s": round(now - self.started_s, 1) if self.pid else None,
             "ready_after_s": self.ready_after_s,
@@ -173,7 +176,7 @@ class Keeper:
             began = time.monotonic()
             try:
                 await self._run(began)
-            except (OSError, ServerMissing) as error:
+            except (OSError, ServerMissingError) as error:
                 self.problem = str(error)
             self.pid, self.identity, self.paused = 0, "", False
             if not self._wanted:
@@ -185,7 +188,7 @@ class Keeper:
 
     async def _run(self, began: float) -> None:
         assert self._ended is not None
-        starting = asyncio.ensure_future(self.plan.start(self._on_exit))
+        starting = asyncio.ensure_future(self.spec.start(self._on_exit))
         try:
             self.pid = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -193,7 +196,7 @@ class Keeper:
             raise
         self.identity, self.started_s = pids.identity(self.pid), time.time()
         self._change(State.STARTING)
-        probing = asyncio.create_task(readiness.until(self.plan.ready, READY_S))
+        probing = asyncio.create_task(readiness.wait(self.spec.ready, READY_S))
         first: list[asyncio.Future[Any]] = [probing, self._ended]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():

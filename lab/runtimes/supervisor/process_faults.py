@@ -13,9 +13,9 @@ from lab.fault_kinds.processes import KINDS, TTL_S_MAX
 from lab.runtimes.supervisor.managed_process import (
     GONE_S,
     READY_S,
-    Holding,
-    HoldRefused,
-    Keeper,
+    Holdable,
+    HoldRefusedError,
+    ManagedProcess,
     State,
 )
 
@@ -34,7 +34,7 @@ class ProcessFault:
 
     id: str
     kind: str
-    keeper: Keeper
+    process: ManagedProcess
     ttl_s: float | None
     attributes: dict[str, float]
     commanded_s: float
@@ -50,7 +50,7 @@ class ProcessFault:
             "id": self.id, "kind": self.kind, "point": "process", "scope": {},
             "attributes": self.attributes, "seed": 0, "ttl_s": self.ttl_s, "commanded_s": self.commanded_s,
             "effective_s": self.effective_s, "removed_s": self.removed_s, "hits": self.hits,
-            "seen": self.hits, "target": self.keeper.plan.name, "pid": self.keeper.pid,
+            "seen": self.hits, "target": self.process.spec.name, "pid": self.process.pid,
             "evidence": self.evidence,
         }  # fmt: skip
 
@@ -69,15 +69,19 @@ class ProcessFaults:
         """All that is not over."""
         return [each for each in self.history if each.removed_s is None]
 
-    async def add(self, spec: dict[str, Any], keepers: list[Keeper]) -> list[ProcessFault]:
-        """In force on return, on all of `keepers`. Raises Refused, and then on none of them."""
+    async def add(
+        self, spec: dict[str, Any], processes: list[ManagedProcess]
+    ) -> list[ProcessFault]:
+        """In force on return, on all of `processes`. Raises Refused, and then on none of them."""
         kind, ttl_s, attributes = _checked(spec)
-        for keeper in keepers:
-            self._check_free(keeper, kind)
+        for process in processes:
+            self._check_free(process, kind)
         stem = str(spec.get("id") or f"{kind}-{uuid.uuid4().hex[:8]}")
         faults = [
-            ProcessFault(f"{stem}-{keeper.plan.name}", kind, keeper, ttl_s, attributes, time.time())
-            for keeper in keepers
+            ProcessFault(
+                f"{stem}-{process.spec.name}", kind, process, ttl_s, attributes, time.time()
+            )
+            for process in processes
         ]
         self.history = [*self.history[-HISTORY_MAX:], *faults]
         for fault in faults:
@@ -86,7 +90,7 @@ class ProcessFaults:
                 fault.timer = asyncio.get_running_loop().call_later(ttl_s, self._undo, fault)
         try:
             await asyncio.gather(*(self._put_in_force(fault) for fault in faults))
-        except HoldRefused as error:
+        except HoldRefusedError as error:
             for fault in faults:
                 self._undo(fault)
             raise Refused(str(error)) from None
@@ -94,7 +98,7 @@ class ProcessFaults:
 
     async def clear(self, names: list[str] | None = None) -> int:
         """Undo all, or those of these processes, now; how many that were."""
-        chosen = [f for f in self.armed if names is None or f.keeper.plan.name in names]
+        chosen = [f for f in self.armed if names is None or f.process.spec.name in names]
         for fault in chosen:
             self._undo(fault)
         await asyncio.gather(
@@ -104,54 +108,54 @@ class ProcessFaults:
 
     # -- one fault's life -------------------------------------------------------------------
 
-    def _check_free(self, keeper: Keeper, kind: str) -> None:
-        name = keeper.plan.name
-        if KINDS[kind].signal is None and not isinstance(keeper, Holding):
+    def _check_free(self, process: ManagedProcess, kind: str) -> None:
+        name = process.spec.name
+        if KINDS[kind].signal is None and not isinstance(process, Holdable):
             raise Refused(f"{name} is no container: {kind} needs `lab up --runtime compose`")
-        if not keeper.pid:
-            raise Refused(f"{name} is not running ({keeper.state}); `lab status` says more")
-        if keeper.paused:
+        if not process.pid:
+            raise Refused(f"{name} is not running ({process.state}); `lab status` says more")
+        if process.paused:
             raise Refused(f"{name} is paused; let it go on first: `lab kill {name} --signal CONT`")
         for other in self.armed:
-            if other.keeper is keeper:
+            if other.process is process:
                 raise Refused(f"{name} has {other.id} already: wait until it ends, or clear it")
 
     async def _put_in_force(self, fault: ProcessFault) -> None:
-        keeper, pid, identity = fault.keeper, fault.keeper.pid, fault.keeper.identity
+        process, pid, identity = fault.process, fault.process.pid, fault.process.identity
         number = KINDS[fault.kind].signal
         if number is None:
             await self._hold(fault)
             return
         fault.evidence = {"pid": pid, "signal": number.name}
-        keeper.send(number, restart=fault.kind != "outage")
+        process.send(number, restart=fault.kind != "outage")
         if fault.kind == "pause":
-            in_force = await _until(keeper.stands_still)
+            in_force = await _until(process.is_stopped)
         else:
-            in_force = await _until(lambda: not keeper.lives(pid, identity))
+            in_force = await _until(lambda: not process.is_alive(pid, identity))
         if in_force and fault.removed_s is None:
             fault.effective_s, fault.hits = time.time(), 1
             self._tell(fault, "effective")
         if fault.kind != "pause":
-            await keeper.gone(identity)
-            fault.evidence["exit"] = keeper.last_exit
+            await process.wait_exited(identity)
+            fault.evidence["exit"] = process.last_exit
         if fault.ttl_s is None:
             self._spawn(self._until_back(fault))
 
     async def _hold(self, fault: ProcessFault) -> None:
-        assert isinstance(fault.keeper, Holding)
-        fault.evidence = {"pid": fault.keeper.pid}
-        fault.evidence |= await fault.keeper.hold(fault.kind, fault.attributes)
+        assert isinstance(fault.process, Holdable)
+        fault.evidence = {"pid": fault.process.pid}
+        fault.evidence |= await fault.process.hold(fault.kind, fault.attributes)
         if fault.removed_s is not None:  # its end came while the engine was still at it
-            await fault.keeper.release(fault.kind, fault.evidence)
+            await fault.process.release(fault.kind, fault.evidence)
             return
         fault.effective_s, fault.hits = time.time(), 1
         self._tell(fault, "effective")
 
     async def _release(self, fault: ProcessFault) -> None:
-        assert isinstance(fault.keeper, Holding)
+        assert isinstance(fault.process, Holdable)
         try:
-            fault.evidence |= await fault.keeper.release(fault.kind, fault.evidence)
-        except HoldRefused as error:
+            fault.evidence |= await fault.process.release(fault.kind, fault.evidence)
+        except HoldRefusedError as error:
             fault.evidence["left"] = str(error)
         del self._releasing[fault.id]
         fault.removed_s = time.time()
@@ -163,16 +167,16 @@ class ProcessFaults:
             return
         if fault.timer is not None:
             fault.timer.cancel()
-        keeper = fault.keeper
+        process = fault.process
         if KINDS[fault.kind].signal is None and fault.effective_s is not None:
             if fault.id not in self._releasing:
                 self._releasing[fault.id] = self._spawn(self._release(fault))
             return
-        if fault.kind == "pause" and keeper.pid == fault.evidence.get("pid"):
-            fault.evidence["stopped_until_the_end"] = keeper.stands_still()
-            keeper.send(signal.SIGCONT, restart=True)
+        if fault.kind == "pause" and process.pid == fault.evidence.get("pid"):
+            fault.evidence["stopped_until_the_end"] = process.is_stopped()
+            process.send(signal.SIGCONT, restart=True)
         elif fault.kind == "outage":
-            keeper.start()
+            process.start()
             self._spawn(self._when_ready(fault))
         fault.removed_s = time.time()
         self._tell(fault, "removed")
@@ -185,8 +189,8 @@ class ProcessFaults:
 
     async def _when_ready(self, fault: ProcessFault) -> None:
         """Note after how many seconds the process was ready again."""
-        await _until(lambda: fault.keeper.state is State.READY, READY_S, look_s=0.02)
-        if fault.keeper.state is State.READY:
+        await _until(lambda: fault.process.state is State.READY, READY_S, look_s=0.02)
+        if fault.process.state is State.READY:
             fault.evidence["back_s"] = round(time.time() - fault.commanded_s, 3)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:

@@ -6,67 +6,67 @@ from collections.abc import Awaitable, Callable
 
 INTERVAL_S = 0.02
 ANSWER_S = 2.0
-Probe = Callable[[], Awaitable[bool]]
+ReadinessCheck = Callable[[], Awaitable[bool]]
 
 
-async def until(probe: Probe, timeout_s: float) -> bool:
+async def wait(check: ReadinessCheck, timeout_s: float) -> bool:
     """Ask until the answer is yes; False if it was not within `timeout_s`."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + timeout_s
-    while not await probe():
+    while not await check():
         if loop.time() >= give_up:
             return False
         await asyncio.sleep(INTERVAL_S)
     return True
 
 
-def postgres(port: int) -> Probe:
+def postgres(port: int) -> ReadinessCheck:
     """Asks to log in: a password challenge means ready, an error that it still starts or recovers."""
     names = b"user\0postgres\0database\0postgres\0\0"
     startup = struct.pack("!ii", 8 + len(names), 196608) + names
 
-    async def probe() -> bool:
+    async def check() -> bool:
         return (await ask(port, startup, 1)) == b"R"
 
-    return probe
+    return check
 
 
-def valkey(port: int) -> Probe:
-    async def probe() -> bool:
+def valkey(port: int) -> ReadinessCheck:
+    async def check() -> bool:
         return (await ask(port, b"PING\r\n", 5)) == b"+PONG"
 
-    return probe
+    return check
 
 
-def fluentd(port: int) -> Probe:
+def fluentd(port: int) -> ReadinessCheck:
     """Acknowledges a message of no events. Forward Protocol Specification v1, "Response"."""
     # msgpack: ["lab", [], {"chunk": "none"}], answered {"ack": "none"}
     message = b"\x93\xa3lab\x90\x81\xa5chunk\xa4none"
 
-    async def probe() -> bool:
+    async def check() -> bool:
         return (await ask(port, message, 10)) == b"\x81\xa3ack\xa4none"
 
-    return probe
+    return check
 
 
-def tcp(port: int) -> Probe:
+def tcp(port: int) -> ReadinessCheck:
     """Something accepts connections."""
 
-    async def probe() -> bool:
+    async def check() -> bool:
         return (await ask(port, b"", 0)) is not None
 
-    return probe
+    return check
 
 
-def http(port: int, path: str) -> Probe:
+def http(port: int, path: str) -> ReadinessCheck:
     """`GET path` answers 200."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
 
-    async def probe() -> bool:
+    async def check() -> bool:
         line = await ask(port, request, 12)
         return line is not None and line.startswith(b"HTTP/1.") and line[9:] == b"200"
 
-    return probe
+    return check
 
 
 async def ask(port: int, question: bytes, answer_bytes: int) -> bytes | None:

@@ -15,8 +15,8 @@ from lab.runtimes.logs import LogLine
 from lab.runtimes.posix import pids
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
-from lab.runtimes.supervisor.launch import DOWN_S, Detached, UpFailed
-from lab.state import Lab, NoLab, StateError, home_of
+from lab.runtimes.supervisor.launch import DOWN_S, DetachedSupervisor, UpFailedError
+from lab.state import Lab, NoLabError, StateError, home_of
 from lab.topology import Topology
 
 UP_S = 90.0
@@ -29,11 +29,11 @@ class SupervisedRuntime:
         self.port_base = port_base
         self.home = home_of(port_base)
         self._topology = topology
-        self._supervisor: Detached | None = None
+        self._supervisor: DetachedSupervisor | None = None
 
     @property
     def lab(self) -> Lab:
-        """What lab.json says. Raises NoLab."""
+        """What lab.json says. Raises NoLabError."""
         return Lab.load(self.home)
 
     def logs(
@@ -46,18 +46,20 @@ class SupervisedRuntime:
         if not log_files.files(folder, target):
             known = {path.stem for path in log_files.files(folder)}
             if not known:
-                raise NoLab(f"no logs in {folder}: start a lab with `lab up`")
+                raise NoLabError(f"no logs in {folder}: start a lab with `lab up`")
             raise UsageError(f"no log of {target!r}{nearest(target, known)}")
         return log_files.read(folder, target, level=level, last=last, follow=follow)
 
     def kill(self, target: str, signal: str = "KILL", *, restart: bool = True) -> dict[str, Any]:
         """Raises UsageError for an unknown target or signal, ControlError if it is not running."""
         body = {"target": target, "signal": signal, "restart": restart}
-        return client.ask(self.lab, "POST", "/kill", body)
+        return client.call_supervisor(self.lab, "POST", "/kill", body)
 
     def scale(self, service: str, replicas: int) -> dict[str, Any]:
         """Raises UsageError for an unknown service or a number out of 0..10."""
-        return client.ask(self.lab, "POST", "/scale", {"service": service, "replicas": replicas})
+        return client.call_supervisor(
+            self.lab, "POST", "/scale", {"service": service, "replicas": replicas}
+        )
 
     def address(self, name: str) -> str:
         """Raises UsageError if nobody has that name."""
@@ -87,10 +89,10 @@ class SupervisedRuntime:
                         "a lab is up without the fault proxy on its edges: `lab down` first, then "
                         "`lab up --proxied`"
                     )
-                if client.ask(lab, "GET", "/status")["up"]:
-                    answer = client.ask(lab, "POST", "/heal", {})
+                if client.call_supervisor(lab, "GET", "/status")["up"]:
+                    answer = client.call_supervisor(lab, "POST", "/heal", {})
                     break
-            except (NoLab, ControlError):
+            except (NoLabError, ControlError):
                 pass
             if time.monotonic() - began > UP_S:
                 raise StateError(
@@ -99,7 +101,9 @@ class SupervisedRuntime:
             time.sleep(0.05)
         healed = [each["name"] for each in answer["processes"]]
         if not answer["ready"]:
-            raise UpFailed([f"could not be started again: {', '.join(healed)}; see `lab status`"])
+            raise UpFailedError(
+                [f"could not be started again: {', '.join(healed)}; see `lab status`"]
+            )
         return Up(True, round(time.monotonic() - began, 2), healed=healed)
 
     def _set_current(self) -> None:

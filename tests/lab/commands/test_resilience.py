@@ -12,7 +12,7 @@ from lab import __version__, cli
 from lab.chaos.resilience import PolicyChange, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.commands.resilience import parse
-from lab.resilience_overrides import kept_file
+from lab.resilience_overrides import overrides_file
 from lab.run.evidence.metadata import facts
 from lab.state import Entry, Lab
 from lab.topology import DEFAULT_PATH
@@ -140,7 +140,7 @@ async def test_what_was_set_outlives_an_instance_and_is_shown(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    kept = str(kept_file(tmp_path / "labs" / str(PORT_BASE)))
+    kept = str(overrides_file(tmp_path / "labs" / str(PORT_BASE)))
     first = await running("gateway", LAB_RESILIENCE=kept)
     announce(first)
     assert run(capsys, "set", "profile=breaker", "hedge=off")[0] == 0

@@ -21,7 +21,7 @@ from chassis.faults.residue import Baseline
 from chassis.http.problems import install
 from lab.chaos import actions, probes
 from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
-from lab.chaos.running_lab import NoLab, RunningLab, find_lab
+from lab.chaos.running_lab import NoLabError, RunningLab, find_lab
 from lab.http_client import NoReplyError, exchange
 from lab.run.evidence.fault_rows import fault_rows, left_behind
 from lab.runtimes.posix import pids
@@ -183,7 +183,7 @@ def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab):
 
 def test_without_a_lab_the_error_says_how_to_start_one(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_DIR", str(tmp_path / "nothing"))
-    with pytest.raises(NoLab, match="lab up"):
+    with pytest.raises(NoLabError, match="lab up"):
         find_lab()
 
 

@@ -17,7 +17,7 @@ from lab.analysis.fault_evidence import processes
 from lab.runtimes.compose.compose_cli import EngineError, endpoint
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import Engine
-from lab.runtimes.supervisor.managed_process import Plan
+from lab.runtimes.supervisor.managed_process import ProcessSpec
 from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults, Refused
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until_async
@@ -52,21 +52,21 @@ class Held:
 
     def __init__(self, engine: Engine, container: str, tmp_path: Path) -> None:
         self.engine, self.container = engine, container
-        plan = Plan(
+        spec = ProcessSpec(
             "held-1", "service", PORT, tmp_path / "log", _never, partial(engine.healthy, container)
         )
-        self.keeper = Container(plan, container, engine, lambda _keeper: None)
+        self.process = Container(spec, container, engine, lambda _process: None)
         self.told: list[tuple[str, str]] = []
         self.faults = ProcessFaults(lambda fault, phase: self.told.append((fault.kind, phase)))
 
     async def add(self, kind: str, ttl_s: float, **attributes: float) -> ProcessFault:
         spec = {"kind": kind, "ttl_s": ttl_s, "attributes": attributes}
-        (fault,) = await self.faults.add(spec, [self.keeper])
+        (fault,) = await self.faults.add(spec, [self.process])
         return fault
 
     async def cpu_share(self, seconds: float) -> float:
         """Of one processor, by the host's own accounts."""
-        process = psutil.Process(self.keeper.pid)
+        process = psutil.Process(self.process.pid)
         family = [process, *process.children(recursive=True)]
         before, began = sum(sum(each.cpu_times()[:2]) for each in family), time.monotonic()
         await asyncio.sleep(seconds)
@@ -85,7 +85,7 @@ async def held(
     container = docker("run", "--detach", *options, IMAGE, "-c", request.param)
     try:
         found = Held(engine, container, tmp_path)
-        await found.keeper.look()
+        await found.process.look()
         yield found
     finally:
         docker("rm", "--force", container)

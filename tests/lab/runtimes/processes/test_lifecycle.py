@@ -17,7 +17,7 @@ import pytest
 
 from lab import topology as topologies
 from lab.runtimes.posix import pids
-from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailed
+from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailedError
 from lab.runtimes.supervisor.client import UsageError
 from lab.state import Lab, StateError
 from lab.topology import PROJECT
@@ -173,14 +173,14 @@ def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", runtime.port_base + 91))
         held.listen()
-        with pytest.raises(UpFailed, match=f"valkey.*pid {os.getpid()}: .*python"):
+        with pytest.raises(UpFailedError, match=f"valkey.*pid {os.getpid()}: .*python"):
             runtime.up()
     assert not (runtime.home / "lab.json").exists()
 
 
 def test_a_service_that_crashes_at_its_start_fails_the_whole_up_with_its_own_words() -> None:
     runtime = stub_runtime()
-    with pytest.raises(UpFailed, match=r"back-1: ended with 3 .*\n.*told to crash"):
+    with pytest.raises(UpFailedError, match=r"back-1: ended with 3 .*\n.*told to crash"):
         runtime.up({"back.CRASH": "1"})
     assert_nothing_left(runtime, {})
 
@@ -191,7 +191,9 @@ def test_a_server_that_is_not_there_fails_the_up_at_once(
 ) -> None:
     monkeypatch.setenv(f"LAB_{server.upper()}", "/no/such/program")
     runtime = stub_runtime()
-    with pytest.raises(UpFailed, match=f"LAB_{server.upper()}=/no/such/program is not a program"):
+    with pytest.raises(
+        UpFailedError, match=f"LAB_{server.upper()}=/no/such/program is not a program"
+    ):
         runtime.up()
     assert_nothing_left(runtime, {})
 
@@ -207,7 +209,7 @@ def test_a_crash_loop_waits_longer_each_time() -> None:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind(("127.0.0.1", shell["port"]))
             held.listen()
-            with pytest.raises(UpFailed, match="mail"):
+            with pytest.raises(UpFailedError, match="mail"):
                 runtime.up()
             looping = wait_until(
                 lambda: (m := process(runtime, "mail"))["restarts"] >= 4 and m, "four crashes"
@@ -257,7 +259,7 @@ def test_a_cluster_of_another_postgres_is_refused_with_the_way_out() -> None:
     cluster = runtime.home / "data" / "postgres"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("9\n")
-    with pytest.raises(UpFailed, match=r"made by PostgreSQL 9.*--fresh"):
+    with pytest.raises(UpFailedError, match=r"made by PostgreSQL 9.*--fresh"):
         runtime.up()
     assert_nothing_left(runtime, {})
     assert runtime.up(fresh=True).took_s > 0

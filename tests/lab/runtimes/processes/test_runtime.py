@@ -159,14 +159,14 @@ def test_the_control_api_says_what_would_make_sense(
     stub_lab: ProcessesRuntime, path: str, body: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        client.ask(stub_lab.lab, "POST", path, body)
+        client.call_supervisor(stub_lab.lab, "POST", path, body)
 
 
 def test_the_control_api_wants_the_token(stub_lab: ProcessesRuntime) -> None:
     lab = stub_lab.lab
     lab.token = "guessed"
     with pytest.raises(StateError, match="Bearer"):
-        client.ask(lab, "POST", "/kill", {"target": "back-1"})
+        client.call_supervisor(lab, "POST", "/kill", {"target": "back-1"})
 
 
 def test_log_lines_are_merged_and_filtered(stub_lab: ProcessesRuntime) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.runtimes.servers import binaries
-from lab.runtimes.servers.binaries import SERVERS, ServerMissing, resolve
+from lab.runtimes.servers.binaries import SERVERS, ServerMissingError, resolve
 
 
 def program(folder: Path, name: str) -> Path:
@@ -37,12 +37,12 @@ def test_without_a_wheel_path_is_searched(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_nowhere_to_be_found_says_the_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "_in_wheel", lambda server: iter(()))
-    with pytest.raises(ServerMissing, match=r"make setup.*install it.*LAB_NGINX="):
+    with pytest.raises(ServerMissingError, match=r"make setup.*install it.*LAB_NGINX="):
         resolve("nginx", {"PATH": os.devnull})
 
 
 def test_a_program_that_does_not_run_is_no_version(tmp_path: Path) -> None:
     broken = program(tmp_path, "postgres")
     broken.write_text("#!/bin/sh\necho broken >&2; exit 1\n")
-    with pytest.raises(ServerMissing, match="does not run: broken"):
+    with pytest.raises(ServerMissingError, match="does not run: broken"):
         resolve("postgres", {"LAB_POSTGRES": str(broken)}).version()

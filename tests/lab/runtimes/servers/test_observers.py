@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.runtimes.servers import observers
-from lab.runtimes.servers.binaries import ServerMissing
+from lab.runtimes.servers.binaries import ServerMissingError
 
 
 def program(folder: Path, name: str = "jaeger") -> Path:
@@ -44,5 +44,5 @@ def test_off_leaves_out_the_one_on_the_path(tmp_path: Path) -> None:
 
 
 def test_a_named_one_that_is_no_program_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ServerMissing, match=r"LAB_JAEGER=.* is not a program"):
+    with pytest.raises(ServerMissingError, match=r"LAB_JAEGER=.* is not a program"):
         observers.find("jaeger", {"PATH": "", "LAB_JAEGER": str(tmp_path)})
