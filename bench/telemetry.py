@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from lab.chaos.running_lab import RunningLab  # noqa: E402
+from lab.prometheus_text import total  # noqa: E402
 from lab.run.evidence.recorder_client import Recording  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 
@@ -298,8 +299,7 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def exported(metrics: str) -> bool:
-    sample = 'telemetry_spans_total{result="exported"} '
-    return float(metrics.partition(sample)[2].partition("\n")[0] or 0) > 0
+    return (total(metrics, "telemetry_spans_total", result="exported") or 0) > 0
 
 
 def text(url: str) -> str:

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.proxy.api.errors import ApiError
 from lab.proxy.api.routes import VERSION
 from lab.proxy.deviations import OURS, STRICT
+from lab.proxy.errors import ApiError
 from lab.proxy.server import Server, Settings
 
 USAGE_ERROR = 2
@@ -24,32 +24,39 @@ NICENESS = -10
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options are also known by Toxiproxy's spelling with one dash."""
+    """Accepts each option with one dash too, as Toxiproxy spells it."""
     options = argparse.ArgumentParser(
         prog="python -m lab.proxy",
         description="A TCP fault proxy that speaks Toxiproxy's HTTP API.",
     )
     add = options.add_argument
-    add("--host", "-host", default="localhost", help="where the API listens (default: localhost)")
-    add("--port", "-port", type=int, default=8474, help="port of the API; 0 takes a free one")
+    add("--host", "-host", default="localhost", help="address of the API (default: localhost)")
+    add("--port", "-port", type=int, default=8474, help="port of the API; 0 selects a free port")
     add("--config", "-config", type=Path, help="JSON file with proxies to create at start")
-    add("--seed", "-seed", type=int, help="makes chance repeatable (default: drawn, and printed)")
-    add("--strict", action="store_true", help="behave as Toxiproxy where we deliberately differ")
-    add("--token-file", type=Path, help="ask every API call for `Authorization: Bearer <token>`")
+    add(
+        "--seed",
+        "-seed",
+        type=int,
+        help="seed of all random decisions (default: drawn, and printed)",
+    )
+    add(
+        "--strict", action="store_true", help="behave as Toxiproxy does wherever this proxy differs"
+    )
+    add("--token-file", type=Path, help="require `Authorization: Bearer <token>` on API calls")
     add(
         "--log-faults",
         action="store_true",
-        help="a JSON line on stdout for each fault that comes or goes",
+        help="print a JSON line on stdout when a fault starts or ends",
     )
-    add("--expose", action="store_true", help="allow to listen on addresses beyond loopback")
+    add("--expose", action="store_true", help="allow listening on addresses other than loopback")
     add("--version", "-version", action="version", version=f"Toxiproxy API {VERSION}")
-    # Toxiproxy's switches for what is always on here
+    # Toxiproxy's switches for metrics, which are always on here
     add("-proxy-metrics", "-runtime-metrics", action="store_true", help=argparse.SUPPRESS)
     return options
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
-    """Reads the files; raises OSError or ValueError."""
+    """Reads the token file and the configuration file; raises OSError or ValueError."""
     deviations = STRICT if arguments.strict else OURS
     if arguments.expose:
         deviations = dataclasses.replace(deviations, loopback_only=False)
@@ -57,9 +64,9 @@ def settings(arguments: argparse.Namespace) -> Settings:
     if arguments.token_file is not None:
         token = arguments.token_file.read_text().strip()
         if not token:
-            raise ValueError(f"{arguments.token_file} holds no token")
+            raise ValueError(f"{arguments.token_file} is empty: it must contain the token")
     if not 0 <= arguments.port <= 65535:
-        raise ValueError(f"--port {arguments.port} is no port")
+        raise ValueError(f"--port {arguments.port} is not between 0 and 65535")
     return Settings(
         seed=arguments.seed if arguments.seed is not None else secrets.randbits(31),
         host=arguments.host,
@@ -72,7 +79,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
 
 
 async def serve(chosen: Settings) -> None:
-    """Runs until SIGTERM or SIGINT; the first line on stdout says where the API is."""
+    """Runs until SIGTERM or SIGINT; prints the address of the API as the first line on stdout."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,7 +88,7 @@ async def serve(chosen: Settings) -> None:
     try:
         await server.start()
         gc.collect()
-        gc.freeze()  # what exists now stays: collections get shorter
+        gc.freeze()  # these objects stay for ever: later collections need not scan them
         ready = {"api": server.address, "seed": chosen.seed, "pid": os.getpid()}
         print(json.dumps(ready), flush=True)
         await stopping.wait()
@@ -90,7 +97,7 @@ async def serve(chosen: Settings) -> None:
 
 
 def raise_file_limit() -> None:
-    """A connection takes two descriptors, and the usual soft limit is 1,024."""
+    """Raises the soft limit (usually 1,024): each connection uses two file descriptors."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -98,15 +105,17 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def come_first() -> None:
-    """Where the system allows it (as root), before what it stands between: a delay is kept to the millisecond
-    only by who gets the processor within it."""
+def raise_priority() -> None:
+    """Raises the process priority where the system allows it (as root).
+
+    A delay is exact to the millisecond only if the process gets a processor within that millisecond.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop where it is installed, for speed only."""
+    """uvloop's if it is installed (it is faster), else asyncio's."""
     try:
         factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
             "uvloop"
@@ -124,7 +133,7 @@ def main() -> int:
         print(f"lab.proxy: {error}", file=sys.stderr)
         return USAGE_ERROR
     raise_file_limit()
-    come_first()
+    raise_priority()
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve(chosen))

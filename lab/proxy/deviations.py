@@ -1,11 +1,11 @@
-"""Where we deliberately differ from Toxiproxy: one switch each, all off under `--strict`."""
+"""The deliberate differences from Toxiproxy: one switch each, all off under `--strict`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """Each field is explained, with its reason, in docs/proxy.md (a test holds it to that)."""
+    """docs/proxy.md explains each field and its reason; a test checks that."""
 
     half_close: bool = True
     resets_travel: bool = True

@@ -1,11 +1,11 @@
-"""All proxies of one server by name: what the API's calls do."""
+"""All proxies of one server by name, and the operations of the API on them."""
 
 import time
 from dataclasses import dataclass
 
-from lab.proxy.api.errors import ApiError, MissingFieldError, ProxyExistsError, ProxyNotFoundError
 from lab.proxy.api.json_fields import Fields, items
 from lab.proxy.data_path import addresses
+from lab.proxy.errors import ApiError, MissingFieldError, ProxyExistsError, ProxyNotFoundError
 from lab.proxy.proxy import Proxy, ProxyContext
 from lab.proxy.toxic import new_record, read_ttl_s
 from lab.proxy.toxic_record import Record
@@ -15,18 +15,18 @@ OUTAGE_RETRY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ProxySpec:
-    """A proxy as a body describes it."""
+    """A proxy as a request body describes it."""
 
     name: str
     listen: str
     upstream: str
     enabled: bool
     ttl_s: float | None = None
-    outage: Record | None = None  # of a proxy that goes down
+    outage: Record | None = None  # of a proxy that is disabled
 
 
 class Proxies:
-    """Awaits only to resolve names, and changes state afterwards in one go."""
+    """Awaits only while it resolves names; afterwards it changes the state without awaiting."""
 
     def __init__(self, context: ProxyContext) -> None:
         self.context = context
@@ -46,14 +46,14 @@ class Proxies:
         if spec.name in self._by_name:
             raise ProxyExistsError()
         where = await self._resolve(spec.listen) if spec.enabled else None
-        if spec.name in self._by_name:  # somebody was faster while the name was resolved
+        if spec.name in self._by_name:  # created meanwhile, while the name was resolved
             raise ProxyExistsError()
         return self._put(spec, where)
 
     async def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
-        """Adds or replaces each; what has the same listen and upstream is left untouched.
+        """Adds or replaces each proxy; one with the same listen and upstream stays as it is.
 
-        Gives those that were done, and the error that kept it from doing the rest.
+        Returns the proxies that succeeded, and the error that stopped the rest.
         """
         done: list[Proxy] = []
         try:
@@ -72,7 +72,7 @@ class Proxies:
         return done, None
 
     async def change(self, name: str, fields: Fields) -> Proxy:
-        """Changes listen, upstream, enabled; a changed address closes the connections."""
+        """Changes listen, upstream or enabled; a changed address closes the connections."""
         proxy = self.get(name)
         spec = ProxySpec(
             name,
@@ -109,7 +109,7 @@ class Proxies:
         self._discard(proxy, "proxy deleted")
 
     async def reset(self) -> None:
-        """Removes every toxic and enables every proxy; raises the first error, after all."""
+        """Removes every toxic and enables every proxy, then raises the first error."""
         for proxy in self.all():
             proxy.remove_all(by="reset")
         failed: ApiError | None = None
@@ -138,26 +138,24 @@ class Proxies:
             raise MissingFieldError(f"upstream{which}")
         return spec
 
-    async def _resolve(self, listen: str) -> tuple[int, addresses.Address]:
-        if not listen:  # Go listens on a free port then
+    async def _resolve(self, listen: str) -> addresses.Resolved:
+        if not listen:  # Go selects a free port then
             listen = ":0"
         loopback_only = self.context.deviations.loopback_only
         return await addresses.resolve(listen, loopback_only=loopback_only)
 
-    def _put(self, spec: ProxySpec, where: tuple[int, addresses.Address] | None) -> Proxy:
+    def _put(self, spec: ProxySpec, where: addresses.Resolved | None) -> Proxy:
         proxy = Proxy(self.context, spec.name, spec.listen, spec.upstream)
         if spec.enabled and where is not None:
             proxy.start(*where)
         self._by_name[spec.name] = proxy
         return proxy
 
-    def _replace(
-        self, existing: Proxy | None, spec: ProxySpec, where: tuple[int, addresses.Address]
-    ) -> Proxy:
+    def _replace(self, existing: Proxy | None, spec: ProxySpec, where: addresses.Resolved) -> Proxy:
         if existing is None:
             return self._put(spec, where)
         before = existing.state()
-        existing.stop()  # it may hold the very port that the new one wants
+        existing.stop()  # it may hold the port that the new one needs
         try:
             proxy = self._put(spec, where)
         except ApiError:
@@ -173,7 +171,7 @@ class Proxies:
         self._end_outage(proxy, by)
 
     def _begin_outage(
-        self, proxy: Proxy, where: tuple[int, addresses.Address], spec: ProxySpec, cut_off: int
+        self, proxy: Proxy, where: addresses.Resolved, spec: ProxySpec, cut_off: int
     ) -> None:
         if not self.context.deviations.extras:
             return
@@ -193,7 +191,7 @@ class Proxies:
         def expire() -> None:
             try:
                 proxy.start(*where)
-            except ApiError:  # somebody took the port meanwhile: an outage still must end
+            except ApiError:  # the port is in use: retry, because an outage must end
                 proxy.outage_timer = timers.at(timers.now_s() + OUTAGE_RETRY_S, expire)
             else:
                 self._end_outage(proxy, "ttl")
@@ -217,5 +215,5 @@ class Proxies:
         self._end_outage(proxy, by)
 
 
-def _differs(proxy: Proxy, where: tuple[int, addresses.Address], upstream: str) -> bool:
+def _differs(proxy: Proxy, where: addresses.Resolved, upstream: str) -> bool:
     return (proxy.listen, proxy.upstream) != (addresses.join_host_port(where[1]), upstream)

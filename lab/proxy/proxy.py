@@ -1,4 +1,4 @@
-"""One edge: a listener, its connections, and the toxics that sit on them."""
+"""One proxy: a listener, its connections, and the toxics on them."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from lab.proxy.api.errors import ToxicExistsError, ToxicNotFoundError
 from lab.proxy.data_path import addresses
 from lab.proxy.data_path.connection import Connection
 from lab.proxy.data_path.listener import Listener
 from lab.proxy.data_path.sender import Traffic
 from lab.proxy.data_path.timers import Timer, Timers
 from lab.proxy.deviations import Deviations
+from lab.proxy.errors import ToxicExistsError, ToxicNotFoundError
 from lab.proxy.fault_log import FaultListener, ignore_fault
 from lab.proxy.toxic import STREAMS, Toxic, ToxicChange
 from lab.proxy.toxic_record import Record
@@ -23,27 +23,27 @@ from lab.proxy.toxics.connection_cap import Admission, ConnectionCapAttributes
 
 @dataclass(frozen=True, slots=True)
 class ProxyContext:
-    """What all proxies of a server share."""
+    """The objects that all proxies of a server share."""
 
     loop: asyncio.AbstractEventLoop
     timers: Timers
     deviations: Deviations
     seed: int
-    removed: deque[dict[str, Any]]  # the last toxics and outages that went, for audits
+    removed: deque[dict[str, Any]]  # the last removed toxics and outages, for audits
     on_fault: FaultListener = ignore_fault
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyState:
-    """Enough of a proxy to take it back; `where` is absent while it does not listen."""
+    """What `restore` needs; `where` is None while the proxy does not listen."""
 
     listen: str
     upstream: str
-    where: tuple[int, addresses.Address] | None
+    where: addresses.Resolved | None
 
 
 class Proxy:
-    """All methods but the dialling are synchronous, so that no request sees half a change."""
+    """All methods are synchronous, so that no request sees a half-made change."""
 
     def __init__(self, context: ProxyContext, name: str, listen: str, upstream: str) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Proxy:
         self.toxics: list[Toxic] = []
         self.traffic = {stream: Traffic() for stream in STREAMS}
         self.connections: dict[int, Connection] = {}
-        self.outage: Record | None = None  # while it is down by command
+        self.outage: Record | None = None  # while it is disabled
         self.outage_timer: Timer | None = None
         self._context = context
         self._listener: Listener | None = None
@@ -61,7 +61,7 @@ class Proxy:
         self._ttl_timers: dict[Toxic, Timer] = {}
 
     def start(self, family: int, address: addresses.Address) -> None:
-        """Listens; raises CannotListenError. Does nothing if it does already."""
+        """Listens, unless it already does; raises CannotListenError."""
         if self._listener is not None:
             return
         sock = addresses.listen(family, address)
@@ -91,7 +91,7 @@ class Proxy:
         return ProxyState(self.listen, self.upstream, where)
 
     def restore(self, state: ProxyState) -> None:
-        """Back to what it was, as far as the machine lets it: the connections stay closed."""
+        """Restores listener and addresses; closed connections stay closed. Raises CannotListenError."""
         self.stop()
         self.listen, self.upstream = state.listen, state.upstream
         if state.where is not None:
@@ -107,12 +107,12 @@ class Proxy:
         return sorted(self.toxics, key=lambda toxic: STREAMS.index(toxic.stream))
 
     def add(self, toxic: Toxic) -> None:
-        """Puts a toxic on every open and future connection; raises ToxicExistsError."""
+        """Adds a toxic to every open and future connection; raises ToxicExistsError."""
         if any(other.name == toxic.name for other in self.toxics):
             raise ToxicExistsError()
         toxic.first_number = self._accepted
         self.toxics.append(toxic)
-        # by age, so that chance meets open connections in an order that can be repeated
+        # in order of age, so that the random draws for open connections are repeatable
         for age, connection in enumerate(self._open_connections()):
             link = connection.links[toxic.stream]
             link.install(toxic, f"open {age}", present_at_open=False)
@@ -133,7 +133,7 @@ class Proxy:
         self._admit_waiting()
 
     def remove(self, toxic: Toxic, by: str) -> None:
-        """Takes a toxic off at once; never waits for traffic."""
+        """Removes a toxic at once; never waits for traffic."""
         self.toxics.remove(toxic)
         timer = self._ttl_timers.pop(toxic, None)
         if timer is not None:
@@ -176,7 +176,7 @@ class Proxy:
             )
 
     def _open_connections(self) -> list[Connection]:
-        """In the order in which they were accepted; those about to close are left out."""
+        """In order of acceptance, without those that are closing."""
         numbers = sorted(self.connections)
         return [self.connections[n] for n in numbers if self.connections[n].open]
 
@@ -186,7 +186,7 @@ class Proxy:
         return number
 
     def _admission(self, dialling: int, anew: bool) -> Admission:
-        """By the connection caps here; a hit is a client that was not let in at once."""
+        """Applies the connection caps; a new client that is not admitted at once counts as a hit."""
         inside = dialling + len(self.connections)
         for toxic in self.toxics:
             if isinstance(toxic.attributes, ConnectionCapAttributes):

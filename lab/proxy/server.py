@@ -1,4 +1,4 @@
-"""Puts the parts together: loop, timers, proxies and API; the one composition root."""
+"""The composition root: builds the timers, the proxies and the API."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,7 @@ REMOVED_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`config` is the text of a file with the array that /populate takes."""
+    """`config` is the content of a file with the array that /populate takes."""
 
     seed: int
     host: str = "localhost"
@@ -56,7 +56,7 @@ class Server:
             if error is not None:
                 raise error
         api = Api(self.proxies, settings.token)
-        # access logs would only repeat what the records say
+        # access logs would repeat what the fault records contain
         self._runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         where = f"{settings.host}:{settings.port}"

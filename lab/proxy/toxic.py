@@ -1,4 +1,4 @@
-"""One toxic of one proxy: what was spec for, its seed, its TTL and its record."""
+"""One toxic of one proxy: its attributes, seed, TTL and record."""
 
 import hashlib
 import time
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from lab.proxy.api.errors import BadRequestBodyError, InvalidStreamError, InvalidToxicTypeError
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import OURS, Deviations
+from lab.proxy.errors import BadRequestBodyError, InvalidStreamError, InvalidToxicTypeError
 from lab.proxy.toxic_record import Record
 from lab.proxy.toxics import REGISTRY
 from lab.proxy.toxics import attributes as attribute_fields
@@ -31,11 +31,11 @@ class Toxic:
     ttl_s: float | None
     record: Record
     ignored: list[str] = field(default_factory=list)
-    generation: int = 0  # counts updates: each one draws again
+    generation: int = 0  # number of updates: each one draws again
     first_number: int = 0  # the proxy's first connection that opened under this toxic
 
     def rng(self, key: str) -> Random:
-        """Chance for one connection: the same seed and connection order, the same decisions."""
+        """Random draws for one connection: equal seed and connection order give equal decisions."""
         return Random(f"{self.seed}/{self.generation}/{key}")
 
     def view(self, deviations: Deviations) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Toxic:
         return shown
 
     def log_fields(self) -> dict[str, Any]:
-        """What a log line says of it besides its record."""
+        """The fields of its log line besides its record."""
         return {
             "attributes": attribute_fields.show(self.attributes, OURS),
             "scope": {"stream": self.stream, "share": self._share},
@@ -67,7 +67,7 @@ class Toxic:
 
 @dataclass(frozen=True, slots=True)
 class ToxicChange:
-    """What a PATCH asks of a toxic, already checked."""
+    """The checked content of a PATCH of a toxic."""
 
     attributes: Any
     toxicity: float
@@ -106,7 +106,7 @@ def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviatio
 
 
 def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> ToxicChange:
-    """Reads a PATCH body: only attributes, toxicity and our ttl can change."""
+    """Reads a PATCH body: only attributes, toxicity and ttl can change."""
     return ToxicChange(
         attributes=attribute_fields.read(toxic.attributes, fields.nested("attributes"), deviations),
         toxicity=_toxicity(fields, toxic.toxicity, deviations),
@@ -115,7 +115,7 @@ def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> ToxicCh
 
 
 def new_record(fields: Fields, type_name: str, proxy: str, deviations: Deviations) -> Record:
-    """Commanded now; who commands may name the fault and its kind, else they follow from the body."""
+    """A record of a fault commanded now; the body may set `fault_id` and `kind`, else both are derived."""
     now = time.time()
     record = Record(now, f"{type_name}-{proxy}-{now:.6f}", type_name)
     if deviations.extras:
@@ -125,7 +125,7 @@ def new_record(fields: Fields, type_name: str, proxy: str, deviations: Deviation
 
 
 def read_ttl_s(fields: Fields, deviations: Deviations) -> float | None:
-    """`ttl` in seconds, None when absent; raises BadRequestBodyError unless 0 < ttl <= a week."""
+    """`ttl` in seconds, None if absent; raises BadRequestBodyError unless 0 < ttl <= a week."""
     if not deviations.extras or "ttl" not in fields:
         return None
     ttl_s = fields.number("ttl", 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,10 @@ from lab.chaos.running_lab import Instance, RunningLab
 from lab.fault_kinds.processes import KINDS
 from lab.http_client import NoReplyError, Reply, exchange
 from lab.nearest import did_you_mean
+from lab.prometheus_text import total
 from lab.runtimes.posix import pids
 
 __all__ = ["FaultClient", "FaultRefused", "Placed", "UnknownTarget"]
-
-SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
@@ -179,12 +176,7 @@ class FaultClient:
             text = str(exchange("GET", f"{instance.url}/metrics", timeout_s=2).body)
         except NoReplyError:
             return None
-        found = [
-            float(value)
-            for sample, pairs, value in SAMPLE.findall(text)
-            if sample == name and labels.items() <= dict(LABEL.findall(pairs)).items()
-        ]
-        return sum(found) if found else None
+        return total(text, name, **labels)
 
     def _views(self, path: str, target: str | None) -> list[Placed]:
         placed: list[Placed] = []

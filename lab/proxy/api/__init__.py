@@ -1,1 +1,1 @@
-"""The proxy's HTTP API: Toxiproxy's routes, bodies and errors."""
+"""The proxy's HTTP API: Toxiproxy's routes, request bodies and metrics."""

@@ -1,10 +1,10 @@
-"""Reads JSON bodies as leniently as Go's decoder does, and no more."""
+"""Reads JSON bodies exactly as leniently as Go's decoder does."""
 
 import json
 import math
 from typing import Any, NoReturn
 
-from lab.proxy.api.errors import BadRequestBodyError
+from lab.proxy.errors import BadRequestBodyError
 
 INT64_MAX = 2**63 - 1
 
@@ -17,19 +17,19 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def decode(body: bytes) -> Any:
-    """The first JSON value of a body; raises BadRequestBodyError."""
+    """Returns the first JSON value of a body; raises BadRequestBodyError."""
     text = body.decode("utf-8", errors="replace").lstrip(" \t\r\n")
     if not text:
         raise BadRequestBodyError("EOF")
     try:
-        value, _ = _DECODER.raw_decode(text)  # what follows it is ignored, as Toxiproxy does
+        value, _ = _DECODER.raw_decode(text)  # Toxiproxy too ignores the rest
     except (ValueError, RecursionError) as error:
         raise BadRequestBodyError(str(error) or "nested too deeply") from None
     return value
 
 
 def items(body: bytes) -> list["Fields"]:
-    """The body as a list of objects; raises BadRequestBodyError."""
+    """Reads a body as a list of objects; raises BadRequestBodyError."""
     value = decode(body)
     if value is not None and not isinstance(value, list):
         raise BadRequestBodyError(f"the body must be an array, not {_kind(value)}")
@@ -37,7 +37,10 @@ def items(body: bytes) -> list["Fields"]:
 
 
 class Fields:
-    """An object's fields by name, case ignored; null and absent are the default."""
+    """The fields of a JSON object by name, ignoring case; null counts as absent.
+
+    Each reader returns the default for an absent field and raises BadRequestBodyError for a wrong type.
+    """
 
     def __init__(self, value: object, where: str = "") -> None:
         if value is not None and not isinstance(value, dict):
@@ -61,7 +64,7 @@ class Fields:
         value = self._fields.get(name, default)
         if not isinstance(value, str):
             self._wrong(name, "a string", value)
-        # a lone surrogate cannot be encoded again: replace it, as Go does
+        # a lone surrogate cannot be encoded: replace it, as Go does
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def flag(self, name: str, default: bool) -> bool:
@@ -82,7 +85,7 @@ class Fields:
         value = self._fields.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong(name, "a number", value)
-        if not math.isfinite(value) or abs(value) > 3.4e38:  # what Go's float32 holds
+        if not math.isfinite(value) or abs(value) > 3.4e38:  # the range of Go's float32
             raise BadRequestBodyError(f"{self._where}{name} is out of range")
         return float(value)
 

@@ -1,54 +1,39 @@
-"""/metrics: the traffic of every proxy in Prometheus' text format."""
+"""/metrics: the traffic of every proxy, and the hits of every toxic."""
 
-from collections.abc import Iterable, Iterator
-
+from lab.prometheus_text import Exposition
 from lab.proxy.proxy import Proxy
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COUNTERS = {"received": "Bytes read from a socket.", "sent": "Bytes written to a socket."}
 
 
-def render(proxies: Iterable[Proxy], *, extras: bool) -> str:
-    """Toxiproxy's two counters, alive (it adds a connection's bytes at its end only), and ours."""
-    proxies = list(proxies)
-    lines = list(_traffic(proxies))
-    if extras:
-        lines += _toxics(proxies)
-    return "\n".join(lines) + "\n"
+def render(proxies: list[Proxy], *, extras: bool) -> str:
+    """Toxiproxy's two counters and, with `extras`, our own metrics.
 
-
-def _traffic(proxies: list[Proxy]) -> Iterator[str]:
-    for counter, text in COUNTERS.items():
-        name = f"toxiproxy_proxy_{counter}_bytes_total"
-        yield f"# HELP {name} {text}"
-        yield f"# TYPE {name} counter"
+    The counters are current; Toxiproxy adds the bytes of a connection only when it ends.
+    """
+    page = Exposition()
+    for counter, help_ in COUNTERS.items():
+        page.family(f"toxiproxy_proxy_{counter}_bytes_total", "counter", help_)
         for proxy in proxies:
             for direction, traffic in proxy.traffic.items():
-                labels = _labels(
+                page.sample(
+                    getattr(traffic, counter),
                     direction=direction,
                     listener=proxy.listen,
                     proxy=proxy.name,
                     upstream=proxy.upstream,
                 )
-                yield f"{name}{labels} {getattr(traffic, counter)}"
+    if extras:
+        _write_extras(page, proxies)
+    return page.text()
 
 
-def _toxics(proxies: list[Proxy]) -> Iterator[str]:
-    yield "# HELP breakwater_proxy_connections Open connections."
-    yield "# TYPE breakwater_proxy_connections gauge"
+def _write_extras(page: Exposition, proxies: list[Proxy]) -> None:
+    page.family("breakwater_proxy_connections", "gauge", "Open connections.")
     for proxy in proxies:
-        count = sum(connection.open for connection in proxy.connections.values())
-        yield f"breakwater_proxy_connections{_labels(proxy=proxy.name)} {count}"
-    yield "# HELP breakwater_toxic_hits_total Chunks and closes that a toxic changed."
-    yield "# TYPE breakwater_toxic_hits_total counter"
+        page.sample(sum(each.open for each in proxy.connections.values()), proxy=proxy.name)
+    page.family("breakwater_toxic_hits_total", "counter", "Chunks and closes that a toxic changed.")
     for proxy in proxies:
         for toxic in proxy.listed_toxics():
-            labels = _labels(proxy=proxy.name, toxic=toxic.name, type=toxic.stage_type.type_name)
-            yield f"breakwater_toxic_hits_total{labels} {toxic.record.hits}"
-
-
-def _labels(**labels: str) -> str:
-    def escaped(value: str) -> str:
-        return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-    return "{" + ",".join(f'{name}="{escaped(value)}"' for name, value in labels.items()) + "}"
+            labels = {"proxy": proxy.name, "toxic": toxic.name, "type": toxic.stage_type.type_name}
+            page.sample(toxic.record.hits, **labels)

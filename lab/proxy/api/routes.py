@@ -1,4 +1,4 @@
-"""The HTTP API: Toxiproxy's calls, and `/breakwater` for what it has no word for."""
+"""The HTTP API: Toxiproxy's calls, and `/breakwater`, which Toxiproxy does not have."""
 
 import hmac
 import itertools
@@ -7,19 +7,20 @@ from typing import Any
 
 from aiohttp import web
 
+from lab.prometheus_text import CONTENT_TYPE
 from lab.proxy.api import metrics
-from lab.proxy.api.errors import ApiError, UnauthorizedError
 from lab.proxy.api.json_fields import Fields
+from lab.proxy.errors import ApiError, UnauthorizedError
 from lab.proxy.proxies import Proxies
 from lab.proxy.toxic import new_toxic, read_change
 from lab.proxy.toxics import REGISTRY
 
-VERSION = "2.12.0"  # the Toxiproxy whose API this is; clients compare it
+VERSION = "2.12.0"  # of the Toxiproxy whose API this is; clients check it
 BODY_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Api:
-    """Parses, asks the proxies, answers. No rule lives here."""
+    """Parses requests, calls the proxies and builds the answers; contains no rules."""
 
     def __init__(self, proxies: Proxies, token: str | None = None) -> None:
         self._proxies = proxies
@@ -30,7 +31,7 @@ class Api:
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
         app.add_routes(self._routes(""))
-        if self._token is not None:  # for clients that are given a URL and know no header
+        if self._token is not None:  # for clients that take a URL but no header
             app.add_routes(self._routes(f"/{self._token.decode()}"))
         return app
 
@@ -70,7 +71,7 @@ class Api:
         done, error = await self._proxies.populate(await request.read())
         body: dict[str, Any] = {"proxies": [proxy.view() for proxy in done]}
         if not done and not self._deviations.json_errors:
-            body["proxies"] = None  # how Go writes an empty slice
+            body["proxies"] = None  # Go encodes an empty slice as null
         if error is None:
             return _json(body, status=201)
         return _json({"error": error.message, "status": error.status, **body}, error.status)
@@ -84,7 +85,7 @@ class Api:
 
     async def change_proxy(self, request: web.Request) -> web.Response:
         name = request.match_info["proxy"]
-        self._proxies.get(name)  # unknown proxy comes before bad body
+        self._proxies.get(name)  # an unknown proxy is reported before a bad body
         proxy = await self._proxies.change(name, Fields.of(await request.read()))
         return _json(proxy.view())
 
@@ -126,10 +127,10 @@ class Api:
 
     async def metrics(self, request: web.Request) -> web.Response:
         text = metrics.render(self._proxies.all(), extras=self._deviations.extras)
-        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def about(self, request: web.Request) -> web.Response:
-        """The seed, the toxics known, and the last faults that were removed, by whom and when."""
+        """The seed, the known types of toxic, and the last removed faults with their records."""
         context = self._proxies.context
         return _json(
             {"seed": context.seed, "toxics": sorted(REGISTRY), "removed": list(context.removed)}
@@ -151,10 +152,10 @@ class Api:
         return response
 
     async def _answer(self, request: web.Request, handler: Any) -> web.Response:
-        # a web page must not be able to drive the proxy of whoever visits it
+        # a web page in the user's browser must not be able to control the proxy
         if request.headers.get("User-Agent", "").startswith("Mozilla/"):
             return _plain("User agent not allowed\n", 403)
-        if self._token is not None and request.path != "/version":  # that is no secret
+        if self._token is not None and request.path != "/version":  # the version is not secret
             given = request.headers.get("Authorization", "").encode()
             in_path = request.path.encode().startswith(b"/" + self._token + b"/")
             if not in_path and not hmac.compare_digest(given, b"Bearer " + self._token):

@@ -1,1 +1,1 @@
-"""The bytes: listening, connecting, passing on in both directions, precise timers."""
+"""The path of the bytes: listening, connecting, forwarding in both directions, precise timers."""

@@ -1,4 +1,4 @@
-"""Addresses as Toxiproxy writes them: split, resolve, bind, dial."""
+"""Addresses in Toxiproxy's notation: split, resolve, listen, connect."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,17 @@ import socket
 from ipaddress import ip_address
 from typing import Any
 
-from lab.proxy.api.errors import CannotListenError, NotLoopbackError
+from lab.proxy.errors import CannotListenError, NotLoopbackError
 
 BACKLOG = 4096
 PORT_MAX = 65535
 LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-Address = tuple[Any, ...]  # what `socket` takes: (host, port) or IPv6's four
+Address = tuple[Any, ...]  # a `socket` address: (host, port), four items for IPv6
+Resolved = tuple[int, Address]  # address family and socket address
 
 
 def split_host_port(address: str) -> tuple[str, str]:
-    """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListenError in Go's words."""
+    """Splits `host:port`, `[v6]:port` or `:port`; raises CannotListenError with Go's text."""
     host, colon, port = address.rpartition(":")
     if not colon:
         raise CannotListenError(f"listen tcp: address {address}: missing port in address")
@@ -32,11 +33,11 @@ def join_host_port(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def resolve(address: str, *, loopback_only: bool) -> tuple[int, Address]:
-    """Resolves a listen address to (family, sockaddr), IPv4 first.
+async def resolve(address: str, *, loopback_only: bool) -> Resolved:
+    """Resolves a listen address, preferring IPv4. Raises CannotListenError.
 
-    With `loopback_only` "all addresses" (no host, 0.0.0.0, ::) is narrowed to loopback, as clients
-    have it for a default, and any other address raises NotLoopbackError. Raises CannotListenError.
+    With `loopback_only`, "all addresses" (no host, 0.0.0.0, ::) becomes loopback, because it is the
+    default of many clients; any other address that is not loopback raises NotLoopbackError.
     """
     host, port = split_host_port(address)
     if loopback_only:
@@ -59,7 +60,7 @@ async def resolve(address: str, *, loopback_only: bool) -> tuple[int, Address]:
 
 
 def listen(family: int, address: Address) -> socket.socket:
-    """Binds and listens; raises CannotListenError in Go's words (`listen tcp ...: bind: ...`)."""
+    """Binds and listens; raises CannotListenError with Go's text (`listen tcp ...: bind: ...`)."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -74,7 +75,7 @@ def listen(family: int, address: Address) -> socket.socket:
 
 
 async def dial(address: str) -> socket.socket:
-    """Connects to the first of the address's resolutions that answers; raises OSError."""
+    """Connects to the first resolved address that accepts; raises OSError."""
     try:
         host, port = split_host_port(address)
     except CannotListenError as error:
@@ -99,9 +100,9 @@ async def dial(address: str) -> socket.socket:
     raise last
 
 
-async def _candidates(host: str, port: str) -> list[tuple[int, Address]]:
+async def _candidates(host: str, port: str) -> list[Resolved]:
     if port.isascii() and port.isdigit():
-        with contextlib.suppress(OSError):  # a literal needs no resolver, and no thread
+        with contextlib.suppress(OSError):  # an IP address needs no resolver and no thread
             socket.inet_pton(socket.AF_INET, host)
             return [(socket.AF_INET, (host, int(port)))]
     try:

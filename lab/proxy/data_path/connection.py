@@ -1,4 +1,4 @@
-"""One client and its connection to upstream: two links, and the ways to end them."""
+"""One client connection and its upstream connection: two links, and the ways to end them."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ from lab.proxy.deviations import Deviations
 from lab.proxy.toxics.stage import End
 
 RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
-LINGER_S = 1.0  # how long a peer may go on sending after we closed, before it is cut off
+LINGER_S = 1.0  # how long a peer may still send after our close, before its socket is closed
 
 
 def prepare(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the peer may be gone already
+    with contextlib.suppress(OSError):  # the peer may have closed already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -28,7 +28,7 @@ def close_with_rst(sock: socket.socket) -> None:
 
 
 class Connection:
-    """`number` counts the proxy's accepted clients; `links` are by the direction's word."""
+    """`number` is the client's position in the order of acceptance; `links` has one link per direction."""
 
     def __init__(
         self,
@@ -70,17 +70,17 @@ class Connection:
             self._close_sockets(self._sockets)
 
     def reset(self) -> None:
-        """Sends RST both ways; what was not sent yet is lost, as with any reset."""
+        """Sends RST to both peers; unsent data is lost, as with any reset."""
         if self._stop():
             for sock in self._sockets:
                 close_with_rst(sock)
             self._on_closed(self)
 
     def close_gently(self) -> None:
-        """Closes both ways so that the peers still get every byte sent so far.
+        """Closes both directions so that the peers still receive every byte sent so far.
 
-        Closing a socket with unread bytes makes the kernel send RST, which may destroy what the
-        peer has not read yet: so say FIN, then throw away what comes for a moment.
+        Closing a socket with unread bytes makes the kernel send RST, which may destroy data that
+        the peer has not read yet. So this sends FIN and discards incoming data for LINGER_S.
         """
         if not self._stop():
             return
@@ -92,7 +92,7 @@ class Connection:
         self._linger_timer = self._clock.at(self._clock.now_s() + LINGER_S, self._end_linger)
 
     def abandon(self) -> None:
-        """The proxy goes down: closes whatever state the connection is in."""
+        """Closes the connection in any state, because the proxy stops."""
         if self._lingering:
             self._end_linger()
         else:

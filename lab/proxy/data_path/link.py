@@ -1,4 +1,4 @@
-"""One direction of one connection: socket, a chain of toxics, socket."""
+"""One direction of one connection: a source socket, a chain of toxics, a sender."""
 
 import asyncio
 import socket
@@ -13,13 +13,13 @@ from lab.proxy.deviations import Deviations
 from lab.proxy.toxic import Toxic
 from lab.proxy.toxics.stage import KIB, End, Sink, Stage, StageContext
 
-# one buffer for all: reading and passing on happen within one turn of the one loop
+# one buffer for all links: a read and its forwarding happen in one turn of the event loop
 BUFFER = memoryview(bytearray(256 * KIB))
 
 
 @dataclass(slots=True)
 class Slot:
-    """A toxic's place in the chain; the stage is absent where toxicity spared this link."""
+    """A toxic's place in the chain; `stage` is None if its toxicity spared this link."""
 
     toxic: Toxic
     key: str
@@ -28,7 +28,7 @@ class Slot:
 
 
 class Link:
-    """Reads while no stage and no socket is full, so that backpressure reaches the sender."""
+    """Reads only while no stage and no socket is full, so that backpressure reaches the peer."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Link:
         sender.on_progress = self.balance
 
     def start(self, toxics: Iterable[tuple[Toxic, str]]) -> None:
-        """Puts the toxics (each with its key for chance) in and begins to read."""
+        """Installs the toxics (each with its key for random draws) and starts to read."""
         for toxic, key in toxics:
             self.install(toxic, key, present_at_open=True)
         self.balance()
@@ -70,14 +70,14 @@ class Link:
             toxic.record.spared += 1
 
     def update(self, toxic: Toxic) -> None:
-        """The toxic changed: draw again, tell the stage, add it or take it out."""
+        """Draws again for a changed toxic, then updates, adds or removes its stage."""
         for slot in self.slots:
             if slot.toxic is toxic:
                 self._update(slot)
                 self.balance()
 
     def remove(self, toxic: Toxic) -> None:
-        """Takes a toxic out at once; what it held leaves now."""
+        """Removes a toxic at once and sends the data that it held."""
         for slot in self.slots:
             if slot.toxic is toxic:
                 self.slots.remove(slot)
@@ -86,7 +86,7 @@ class Link:
                 return
 
     def end_source(self, how: End) -> None:
-        """Nothing more comes from the source: tell the chain, once."""
+        """Passes the end of the source to the chain, once."""
         if not self._source_ended:
             self._source_ended = True
             self.balance()
@@ -100,7 +100,7 @@ class Link:
         self.sender.close()
 
     def balance(self) -> None:
-        """Reads or rests, by what the stages and the sender hold."""
+        """Starts or stops reading, depending on what the stages and the sender hold."""
         reading = (
             not self._closed
             and not self._source_ended

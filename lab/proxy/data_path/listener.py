@@ -1,4 +1,4 @@
-"""Accepts clients and dials upstream for each, all at once."""
+"""Accepts clients and connects each to the upstream, concurrently."""
 
 import asyncio
 import errno
@@ -17,7 +17,11 @@ OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
-    """Owns a listening socket; `number` names a client as it is accepted, in that order."""
+    """Owns a listening socket.
+
+    `number` returns the next client's number in the order of acceptance. `admission` decides about a
+    client: it takes the number of clients being connected, and whether the client is new.
+    """
 
     def __init__(
         self,
@@ -35,9 +39,7 @@ class Listener:
         self._upstream = upstream
         self._number = number
         self._on_connected = on_connected
-        self._admission = (
-            admission  # told how many are being dialled for, and whether one asks anew
-        )
+        self._admission = admission
         self._rst_if_unreachable = rst_if_unreachable
         self._dialling: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[int, socket.socket]] = deque()
@@ -45,11 +47,11 @@ class Listener:
         self._listen()
 
     @property
-    def where(self) -> tuple[int, addresses.Address]:
+    def where(self) -> addresses.Resolved:
         return self._sock.family, self._sock.getsockname()
 
     def close(self) -> None:
-        """Stops listening, and drops the clients whose upstream has not answered yet."""
+        """Stops listening and closes the clients that have no upstream connection yet."""
         self._open = False
         self._loop.remove_reader(self._sock)
         self._sock.close()
@@ -59,7 +61,7 @@ class Listener:
             self._waiting.popleft()[1].close()
 
     def admit_waiting(self) -> None:
-        """Somebody left, or a cap changed: whoever may now comes in, in the order of arrival."""
+        """Admits waiting clients in order of arrival, after a client left or a cap changed."""
         while self._waiting and self._open:
             admission = self._admission(len(self._dialling), False)
             if admission is Admission.WAITS:
@@ -79,15 +81,15 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in OUT_OF_FILES:
-                    # the socket stays readable: without a pause the loop would only turn
+                    # the socket stays readable: without a pause the event loop would spin
                     self._loop.remove_reader(self._sock)
                     self._loop.call_later(PAUSE_S, self._listen)
                     return
-                continue  # that client is gone, the next may not be
+                continue  # this client has gone; try the next
             client.setblocking(False)
             admission = self._admission(len(self._dialling), True)
             if self._waiting and admission is Admission.IN:
-                admission = Admission.WAITS  # its turn comes
+                admission = Admission.WAITS  # earlier clients come first
             self._enter(admission, self._number(), client)
 
     def _enter(self, admission: Admission, number: int, client: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""The sending side of one direction: writes at once, queues what the socket refuses."""
+"""The sending side of one direction: writes at once and queues what the socket does not accept."""
 
 import asyncio
 import socket
@@ -13,14 +13,14 @@ HIGH_WATER = 256 * KIB  # queued bytes above which the link stops reading
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes of one direction of one proxy, for /metrics."""
+    """Byte counts of one direction of one proxy, for /metrics."""
 
     received: int = 0
     sent: int = 0
 
 
 class Sender:
-    """The last sink of a link. Calls `on_end` once all bytes before an end are sent."""
+    """The last sink of a link. Calls `on_end` when all bytes before an end are sent."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Sender:
             self._loop.add_writer(self.sock, self._writable)
 
     def end(self, how: End) -> None:
-        """An end may be raised from a half-close to a full one, never lowered."""
+        """Ends after the queued bytes. A pending half-close may become a full close, not the reverse."""
         if self.closed:
             return
         if how is End.RST or not self._queue:
@@ -71,7 +71,7 @@ class Sender:
             self._ending = how
 
     def close(self) -> None:
-        """Forgets what is queued; the socket stays the connection's to close."""
+        """Discards the queue; the connection closes the socket."""
         if self._queue:
             self._loop.remove_writer(self.sock)
             self._queue.clear()

@@ -1,4 +1,4 @@
-"""Linux's timerfd as three calls: the standard library's from 3.13 on, libc's before."""
+"""Linux's timerfd as three functions, called through libc (the standard library has it from 3.13)."""
 
 import contextlib
 import ctypes
@@ -23,15 +23,15 @@ if sys.platform == "linux":
     _libc = ctypes.CDLL(None, use_errno=True)
 
     def create() -> int | None:
-        """A timer on the clock of `time.monotonic`, or None where the kernel has none."""
+        """Creates a timer on the clock of `time.monotonic`; None if the kernel has no timerfd."""
         if not hasattr(_libc, "timerfd_create"):
             return None
         fd = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         return fd if fd >= 0 else None
 
     def set_at(fd: int, when_s: float) -> None:
-        """Makes `fd` readable at a monotonic instant, at once if it has passed."""
-        # rounded up: a timer may be late, never early; 0 would disarm it
+        """Makes `fd` readable at a monotonic instant, or at once if that has passed."""
+        # rounded up: a timer may be late but never early; 0 would disarm it
         seconds, nanoseconds = divmod(max(1, math.ceil(when_s * _NS)), _NS)
         spec = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, nanoseconds))
         if _libc.timerfd_settime(fd, _TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
@@ -47,6 +47,6 @@ else:
 
 
 def acknowledge(fd: int) -> None:
-    """Takes the expiry off the timer, if there is one."""
+    """Clears the timer's expiry, if it has expired."""
     with contextlib.suppress(BlockingIOError):
         os.read(fd, 8)

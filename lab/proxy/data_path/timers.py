@@ -1,4 +1,4 @@
-"""Precise timers: one kernel timer behind a heap, because event loops round to milliseconds."""
+"""Precise timers: one kernel timer and a heap, because event loops round to milliseconds."""
 
 import asyncio
 import heapq
@@ -12,7 +12,7 @@ from lab.proxy.data_path import timerfd
 
 
 class Timer:
-    """One call in the future; `cancel()` may be said at any time, also twice."""
+    """One scheduled call; `cancel()` may be called at any time, more than once."""
 
     __slots__ = ("run", "when_s")
 
@@ -25,7 +25,7 @@ class Timer:
 
 
 class Clock(Protocol):
-    """What a toxic needs of time; tests pass one that they wind by hand."""
+    """The clock that a toxic uses; tests pass one that they advance by hand."""
 
     def now_s(self) -> float: ...
 
@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class Timers:
-    """Runs calls at monotonic instants, never early, some tens of microseconds late."""
+    """Runs calls at monotonic instants: never early, some tens of microseconds late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -68,7 +68,7 @@ class Timers:
         if self._fd is not None:
             timerfd.set_at(self._fd, when_s)
             return
-        # no timerfd here: let the loop sleep to 2 ms before, then turn until it is time
+        # without timerfd: sleep until 2 ms before the instant, then poll
         if self._handle is not None:
             self._handle.cancel()
         wait_s = when_s - self.now_s() - 0.002
@@ -82,7 +82,7 @@ class Timers:
             timerfd.acknowledge(self._fd)
         heap = self._heap
         now_s = self.now_s()
-        self._armed_s = 0.0  # what the calls below ask for is armed once, at the end
+        self._armed_s = 0.0  # timers that these calls add are armed once, at the end
         try:
             while heap and (heap[0][0] <= now_s or heap[0][2].run is None):
                 run = heapq.heappop(heap)[2].run

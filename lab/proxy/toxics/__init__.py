@@ -1,4 +1,4 @@
-"""The toxics by the word that the API uses: a new one is a file and a name in this list."""
+"""All types of toxic by their API name. A new one needs a file and a name in this list."""
 
 from typing import Any
 

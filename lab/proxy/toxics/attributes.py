@@ -1,16 +1,16 @@
-"""Declares, reads and shows a toxic's attributes from one dataclass."""
+"""Declares, reads and shows a toxic's attributes, all from one dataclass."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from lab.proxy.api.errors import BadRequestBodyError
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import Deviations
+from lab.proxy.errors import BadRequestBodyError
 
 
 def integer(*, ours: bool = False) -> Any:
-    """A whole number >= 0, 0 when absent; `ours` means Toxiproxy does not have it."""
+    """A whole number >= 0, default 0; `ours`: Toxiproxy does not have this attribute."""
     return dataclasses.field(default=0, metadata={"read": "integer", "ours": ours})
 
 
@@ -20,14 +20,14 @@ def probability(default: float) -> Any:
 
 
 def choice(words: Sequence[str]) -> Any:
-    """One of some words, the first when absent; Toxiproxy has no such attribute."""
+    """One of `words`, default the first; Toxiproxy has no such attribute."""
     return dataclasses.field(
         default=words[0], metadata={"read": "text", "words": tuple(words), "ours": True}
     )
 
 
 def read(current: Any, given: Fields, deviations: Deviations) -> Any:
-    """`current` with the given attributes changed; raises BadRequestBodyError, changing nothing."""
+    """Returns `current` with the given attributes changed; raises BadRequestBodyError."""
     changes: dict[str, Any] = {}
     for field in _fields(current, deviations):
         if field.name in given:
@@ -39,7 +39,7 @@ def read(current: Any, given: Fields, deviations: Deviations) -> Any:
 
 
 def show(current: Any, deviations: Deviations) -> dict[str, Any]:
-    """The attributes for an answer; ours are left out while they have their default."""
+    """The attributes for an answer, without our own ones that have their default."""
     return {
         field.name: getattr(current, field.name)
         for field in _fields(current, deviations)
@@ -48,7 +48,7 @@ def show(current: Any, deviations: Deviations) -> dict[str, Any]:
 
 
 def unknown(current: Any, given: Fields) -> list[str]:
-    """Attributes that were given but mean nothing here, probably misspelt."""
+    """Given attributes that this toxic does not have, probably misspelt."""
     return sorted(given.names() - {field.name for field in dataclasses.fields(current)})
 
 

@@ -1,4 +1,4 @@
-"""bandwidth lets at most R KB/s (1 KB = 1,000 bytes) through a connection."""
+"""bandwidth limits a connection to R KB/s (1 KB = 1,000 bytes)."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from lab.proxy.toxics.attributes import integer
 from lab.proxy.toxics.stage import HoldingStage, StageContext
 
 AHEAD_S = 0.05
-PIECE_S = 0.1  # what takes longer than this leaves in pieces
+PIECE_S = 0.1  # a chunk that takes longer leaves in pieces
 
 
 @dataclass(frozen=True, slots=True)
 class BandwidthAttributes:
-    """`rate` in KB/s; at 0 nothing passes."""
+    """`rate` in KB/s; 0 lets nothing pass."""
 
     rate: int = integer()
 
@@ -22,7 +22,7 @@ class Bandwidth(HoldingStage[BandwidthAttributes]):
 
     def __init__(self, attributes: BandwidthAttributes, context: StageContext) -> None:
         super().__init__(attributes, context)
-        self._free_s = 0.0  # when the wire will have sent all that left so far
+        self._free_s = 0.0  # when the limited line has sent all data that left so far
         self._piece = 0
         self._size()
 
@@ -34,7 +34,7 @@ class Bandwidth(HoldingStage[BandwidthAttributes]):
             self._send_next()
 
     def on_timer(self) -> None:
-        # late wake-ups are caught up, but not a long stall: that would be a burst
+        # catch up on a late timer, but not on a long stall: that would be a burst
         self._free_s = max(self._free_s, self.clock.now_s() - PIECE_S)
         data, _ = self.take()
         if len(data) > self._piece:
@@ -53,7 +53,7 @@ class Bandwidth(HoldingStage[BandwidthAttributes]):
             self._send_next()
 
     def _size(self) -> None:
-        # the next chunk must be here before the last has left, or the wire falls idle
+        # the next chunk must arrive before the last has left, or the line falls idle
         self.capacity = max(type(self).capacity, int(self.attributes.rate * 1000 * AHEAD_S))
 
     def _send_next(self) -> None:

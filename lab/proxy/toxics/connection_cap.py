@@ -1,4 +1,4 @@
-"""connection_cap lets so many clients in at once; the others wait their turn, or are refused with RST."""
+"""connection_cap limits the open connections; further clients wait in order, or get RST."""
 
 import enum
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ WHEN_FULL = ("queue", "refuse")
 
 
 class Admission(enum.Enum):
-    """What becomes of a client before anybody is dialled for it."""
+    """The decision about a client before its upstream connection is opened."""
 
     IN = "in"
     WAITS = "waits"
@@ -19,7 +19,7 @@ class Admission(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCapAttributes:
-    """At most `connections` are open; at 0 nobody gets in. `when_full` is queue or refuse."""
+    """At most `connections` are open; 0 admits no client. `when_full` is queue or refuse."""
 
     connections: int = integer()
     when_full: str = choice(WHEN_FULL)
@@ -31,7 +31,7 @@ class ConnectionCapAttributes:
 
 
 class ConnectionCap(Stage[ConnectionCapAttributes]):
-    """Passes all bytes: it acts at the door (listener.py), not in the pipe."""
+    """Passes all bytes: the cap acts in the listener (listener.py), not in the chain."""
 
     type_name = "connection_cap"
     attributes_type = ConnectionCapAttributes

@@ -1,4 +1,4 @@
-"""latency delays each chunk, pipelined: it leaves L +- J after it arrived, whatever is ahead."""
+"""latency delays each chunk by L +- J after its arrival, pipelined: delays do not add up in a queue."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ DISTRIBUTIONS = ("uniform", "normal", "pareto")
 @dataclass(frozen=True, slots=True)
 class LatencyAttributes:
     """`latency` and `jitter` in ms. The delay is uniform in [L-J, L+J), normal with mean L and
-    deviation J, or pareto: never under L, shape 3, with a mean of L+J."""
+    deviation J, or pareto: at least L, shape 3, with a mean of L+J."""
 
     latency: int = integer()
     jitter: int = integer()
@@ -23,7 +23,7 @@ class LatencyAttributes:
 class Latency(HoldingStage[LatencyAttributes]):
     type_name = "latency"
     attributes_type = LatencyAttributes
-    capacity = 16 * KIB * KIB  # a delay must not throttle: 160 MB/s fit in 100 ms of flight
+    capacity = 16 * KIB * KIB  # a delay must not throttle: at 100 ms this is 160 MB/s
 
     def __init__(self, attributes: LatencyAttributes, context: StageContext) -> None:
         super().__init__(attributes, context)
@@ -31,7 +31,7 @@ class Latency(HoldingStage[LatencyAttributes]):
         self._arrivals: deque[float] = deque()
 
     def feed(self, data: bytes, arrived_s: float) -> None:
-        # a stream keeps its order: a chunk with a short draw waits for the one ahead
+        # the stream keeps its order: a chunk with a short delay waits for the one ahead
         self._due_s = max(self._due_s, arrived_s + delay_s(self.attributes, self.rng))
         if self._due_s > arrived_s:
             self.hit(len(data))
@@ -66,7 +66,7 @@ class Latency(HoldingStage[LatencyAttributes]):
 
 
 def delay_s(attributes: LatencyAttributes, rng: Random) -> float:
-    """One draw, in seconds, never negative."""
+    """Draws one delay in seconds, never negative."""
     mean_s, jitter_s = attributes.latency / 1e3, attributes.jitter / 1e3
     if jitter_s <= 0:
         return max(0.0, mean_s)

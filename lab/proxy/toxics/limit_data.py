@@ -8,7 +8,7 @@ from lab.proxy.toxics.stage import End, Stage
 
 @dataclass(frozen=True, slots=True)
 class LimitDataAttributes:
-    """`bytes` that pass, counted from when the toxic came to the connection."""
+    """`bytes` that pass, counted from when the toxic acts on the connection."""
 
     bytes: int = integer()
 

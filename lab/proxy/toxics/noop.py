@@ -1,4 +1,4 @@
-"""noop passes everything through untouched: the file to copy when writing a toxic."""
+"""noop passes everything unchanged. Copy this file to write a new toxic."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from lab.proxy.toxics.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class NoopAttributes:
-    """It has none."""
+    """noop has no attributes."""
 
 
 class Noop(Stage[NoopAttributes]):

@@ -1,16 +1,16 @@
-"""packet_loss drops chunks out of the stream, alone or in bursts."""
+"""packet_loss drops chunks of the stream, singly or in bursts."""
 
 from dataclasses import dataclass
 
 from lab.proxy.toxics.attributes import probability
 from lab.proxy.toxics.stage import KIB, Stage
 
-CHUNK = 32 * KIB  # Toxiproxy reads this much at a time, and draws once for it
+CHUNK = 32 * KIB  # Toxiproxy reads at most this much at once and draws once per read
 
 
 @dataclass(frozen=True, slots=True)
 class PacketLossAttributes:
-    """`loss_rate` is a chunk's chance to be lost, `correlation` is added if the last one was."""
+    """`loss_rate` is the probability that a chunk is lost; after a loss `correlation` is added to it."""
 
     loss_rate: float = probability(0.1)
     correlation: float = probability(0.0)

@@ -1,4 +1,4 @@
-"""reset_peer waits for the first data, then T, then resets both ends with a real RST."""
+"""reset_peer waits for the first data, then T, then sends RST to both peers."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from lab.proxy.toxics.stage import End, HoldingStage, StageContext
 
 @dataclass(frozen=True, slots=True)
 class ResetPeerAttributes:
-    """`timeout` in ms; `bytes` (ours) pass before the clock starts."""
+    """`timeout` in ms; it starts after `bytes` (ours) have passed."""
 
     timeout: int = integer()
     bytes: int = integer(ours=True)
@@ -32,7 +32,7 @@ class ResetPeer(HoldingStage[ResetPeerAttributes]):
             if self._passed < self.attributes.bytes:
                 return
         if data:
-            # held, not dropped: if the toxic is removed in time the connection lives on
+            # held, not dropped: the connection survives if the toxic is removed in time
             self.hold(data, arrived_s)
         self._start()
 

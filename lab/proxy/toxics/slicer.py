@@ -1,4 +1,4 @@
-"""slicer cuts chunks into small ones, with a delay between them."""
+"""slicer cuts chunks into small slices, with a delay between them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from random import Random
 from lab.proxy.toxics.attributes import integer
 from lab.proxy.toxics.stage import HoldingStage, StageContext
 
-BATCH = 64  # slices sent before others get their turn
+BATCH = 64  # slices sent before the event loop gets a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Slicer(HoldingStage[SlicerAttributes]):
     def __init__(self, attributes: SlicerAttributes, context: StageContext) -> None:
         super().__init__(attributes, context)
         self._due_s = 0.0
-        self._cut = 0  # how much of the first chunk has left
+        self._cut = 0  # bytes of the first chunk that have left
         self._sizes: Iterator[int] = iter(())
 
     def feed(self, data: bytes, arrived_s: float) -> None:
@@ -55,7 +55,7 @@ class Slicer(HoldingStage[SlicerAttributes]):
     def release(self) -> None:
         if self.queue:
             data, arrived_s = self.queue[0]
-            self.queue[0] = data[self._cut :], arrived_s  # what was sent is not held any more
+            self.queue[0] = data[self._cut :], arrived_s  # without the bytes already sent
             self._cut = 0
         super().release()
 
@@ -77,7 +77,7 @@ class Slicer(HoldingStage[SlicerAttributes]):
 
 
 def slice_sizes(total: int, attributes: SlicerAttributes, rng: Random) -> Iterator[int]:
-    """Sizes that sum to `total`: halved, with variation, until near the average (as Toxiproxy)."""
+    """Sizes that sum to `total`: halved, with variation, until near the average, as Toxiproxy does."""
     average, variation = attributes.average_size, attributes.size_variation
     if average <= 0:
         yield total

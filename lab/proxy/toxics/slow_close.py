@@ -1,4 +1,4 @@
-"""slow_close delays the close only: data passes at once, the end comes D later."""
+"""slow_close delays only the close: data passes at once, the end passes after D."""
 
 from dataclasses import dataclass
 

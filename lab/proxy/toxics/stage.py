@@ -1,4 +1,4 @@
-"""What every toxic is made of: one stage in the pipe of one direction of one connection."""
+"""The base classes of toxics: a stage acts on one direction of one connection."""
 
 import enum
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ KIB = 1024
 
 
 class End(enum.Enum):
-    """How a pipe ends: half-closed, reset with RST, or both directions closed."""
+    """How a stream ends: FIN half-closes, RST resets, CUT closes both directions."""
 
     FIN = "fin"
     RST = "rst"
@@ -25,7 +25,7 @@ class End(enum.Enum):
 
 
 class Sink(Protocol):
-    """Where a stage's output goes: the next stage, or the socket."""
+    """Receives a stage's output: the next stage, or the sender."""
 
     def feed(self, data: bytes, arrived_s: float) -> None: ...
 
@@ -34,26 +34,26 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class StageContext:
-    """What a stage is given: time and chance are passed in."""
+    """What a stage receives at construction, its clock and random generator included."""
 
     clock: Clock
     rng: Random
     record: Record
     deviations: Deviations
-    present_at_open: bool  # was the toxic there when the connection opened?
+    present_at_open: bool  # True if the connection opened after the toxic was added
 
 
 class Stage(ABC, Generic[A]):
-    """Gets chunks by `feed`, passes them on by `emit`; the default changes nothing.
+    """Receives chunks by `feed` and passes them on by `emit`; `end` passes the end of the stream.
 
-    `arrived_s` is the monotonic instant at which the chunk arrived, or was due from the stage
-    before: count delays from it and stages add up without gathering error.
+    `arrived_s` is the monotonic instant at which the chunk arrived, or was due from the previous
+    stage. Measure delays from it, so that the delays of several stages add up without error.
     """
 
     type_name: ClassVar[str]
     attributes_type: ClassVar[type]
-    ours: ClassVar[bool] = False  # Toxiproxy does not have it
-    capacity: int = 64 * KIB  # bytes held above which the link stops reading
+    ours: ClassVar[bool] = False  # True for a type that Toxiproxy does not have
+    capacity: int = 64 * KIB  # the link stops reading while the stage holds this many bytes
 
     def __init__(self, attributes: A, context: StageContext) -> None:
         self.attributes = attributes
@@ -65,30 +65,30 @@ class Stage(ABC, Generic[A]):
         self.next: Sink
         self.held = 0
         self.affected = False
-        # the link's: it may read again once we hold less
+        # set by the link: it may read again when the stage holds less
         self.on_progress: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._closed = False
 
     def start(self) -> None:
-        """The stage was put into the pipe."""
+        """Called when the stage enters the chain."""
 
     @abstractmethod
     def feed(self, data: bytes, arrived_s: float) -> None:
-        """A chunk came."""
+        """Called for each chunk."""
 
     def end(self, how: End) -> None:
-        """Nothing comes any more."""
+        """Called when no more chunks follow."""
         self.emit_end(how)
 
     def updated(self) -> None:
-        """`attributes` changed."""
+        """Called after `attributes` changed."""
 
     def release(self) -> None:
-        """The toxic goes: let go of everything held, now. Must not wait."""
+        """Called on removal: pass on everything held, at once, without waiting."""
 
     def on_timer(self) -> None:
-        """The instant given to `wake_at` has come."""
+        """Called at the instant given to `wake_at`."""
 
     def emit(self, data: bytes, arrived_s: float) -> None:
         self.next.feed(data, arrived_s)
@@ -97,26 +97,25 @@ class Stage(ABC, Generic[A]):
         self.next.end(how)
 
     def hit(self, size: int) -> None:
-        """Counts one chunk (or close, of size 0) that this toxic changed."""
+        """Counts one chunk (or one close, with size 0) that this toxic changed."""
         if not self.affected:
             self.affected = True
             self.record.affected += 1
         self.record.hit(size)
 
     def wake_at(self, when_s: float) -> None:
-        """Asks for `on_timer` at a monotonic instant; a stage has one timer, the last spec for."""
+        """Schedules `on_timer` at a monotonic instant, in place of an earlier request."""
         self.cancel_timer()
         if not self._closed:
             self._timer = self.clock.at(when_s, self._timer_fired)
 
     def cancel_timer(self) -> None:
-        """Takes the timer back."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def close(self) -> None:
-        """The stage is out of use: it may not wake any more."""
+        """Ends the stage: its timer cannot fire any more."""
         self._closed = True
         self.cancel_timer()
 
@@ -128,7 +127,7 @@ class Stage(ABC, Generic[A]):
 
 
 class HoldingStage(Stage[A]):
-    """A stage that keeps chunks in order for a while, and the end behind them."""
+    """A stage that holds chunks in order, and the end behind them."""
 
     def __init__(self, attributes: A, context: StageContext) -> None:
         super().__init__(attributes, context)
@@ -151,7 +150,7 @@ class HoldingStage(Stage[A]):
             self.emit_end(how)
 
     def end_if_waiting(self) -> None:
-        """Passes the end on once the queue is empty; call it after taking."""
+        """Passes a pending end on if the queue is empty; call it after `take`."""
         if not self.queue and self.ending is not None:
             how, self.ending = self.ending, None
             self.emit_end(how)

@@ -1,4 +1,4 @@
-"""timeout drops all data, and closes the connection after T; its removal closes it too."""
+"""timeout drops all data and closes the connection after T, or when the toxic is removed."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from lab.proxy.toxics.stage import End, Stage
 
 @dataclass(frozen=True, slots=True)
 class TimeoutAttributes:
-    """`timeout` in ms; 0 never closes."""
+    """`timeout` in ms; 0 means never."""
 
     timeout: int = integer()
 
@@ -27,7 +27,7 @@ class Timeout(Stage[TimeoutAttributes]):
     def feed(self, data: bytes, arrived_s: float) -> None:
         self.hit(len(data))
         if not self.deviations.timeout_counts_from_its_start:
-            self.start()  # Toxiproxy's clock starts again with each chunk
+            self.start()  # Toxiproxy restarts the timeout with each chunk
 
     def on_timer(self) -> None:
         self.hit(0)
@@ -35,5 +35,5 @@ class Timeout(Stage[TimeoutAttributes]):
 
     def release(self) -> None:
         self.cancel_timer()
-        # bytes are missing from the stream: nobody may go on reading it
+        # the stream lacks bytes, so the peers must not continue with it
         self.emit_end(End.CUT)

@@ -1,34 +1,29 @@
-"""Reads each instance's `/metrics` once a second and turns the samples into rows."""
+"""Reads the `/metrics` page of each instance once a second and turns its samples into rows."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 
+from lab.prometheus_text import split_sample, split_series
 from lab.recorder.lab_file import Target
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 SERIES_CACHED_MAX = 50_000
 
-# name{labels} value [timestamp]; a label's value may hold any character, a brace too.
-SAMPLE = re.compile(r'([A-Za-z_:][\w:]*(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?)\s+(\S+)')
-LABEL = re.compile(r'([A-Za-z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"')
-ESCAPED = re.compile(r"\\(.)")
-
 
 class Scraper:
-    """Fetches and formats; keeps only the already formatted part of each series it has met."""
+    """Fetches pages and formats rows; caches the formatted part of each series."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._series: dict[str, str] = {}
+        self._members: dict[str, str] = {}
         self.failures = 0
 
     async def scrape(self, target: Target, timeout_s: float) -> tuple[bytes, int]:
-        """(lines of the metrics table, their number); a dead instance still gives `up` 0."""
+        """Returns (lines of the metrics table, their number); an unreachable instance has only `up` 0."""
         try:
             async with asyncio.timeout(timeout_s):
                 text = await _get_metrics(target)
@@ -41,24 +36,25 @@ class Scraper:
         )
         lines = [f'{head}"name":"up","labels":{{}},"value":{1 if text else 0}}}\n']
         for line in text.splitlines():
-            known, _, value = line.rpartition(" ")
-            series = self._series.get(known)
-            if series is None and (sample := SAMPLE.match(line)):
-                series, value = self._formatted(sample[1]), sample[2]
-            if series:
-                lines.append(f"{head}{series}{_number(value)}}}\n")
+            series, _, value = line.rpartition(" ")
+            members = self._members.get(series)
+            if members is None and (sample := split_sample(line)):
+                series, value = sample
+                members = self._format(series)
+            if members:
+                lines.append(f"{head}{members}{_number(value)}}}\n")
         return "".join(lines).encode("ascii"), len(lines)
 
-    def _formatted(self, series: str) -> str:
-        """The row's `name`, `labels` and the key of its value; "" for what nobody will read."""
-        name, _, labels = series.partition("{")
-        pairs = ",".join(f"{quote(k)}:{quote(_unescape(v))}" for k, v in LABEL.findall(labels))
-        formatted = f'"name":{quote(name)},"labels":{{{pairs}}},"value":'
+    def _format(self, series: str) -> str:
+        """The row's `name`, `labels` and the key of its value; "" for a series that is not recorded."""
+        name, labels = split_series(series)
+        pairs = ",".join(f"{quote(label)}:{quote(text)}" for label, text in labels.items())
+        members = f'"name":{quote(name)},"labels":{{{pairs}}},"value":'
         if name.endswith("_created"):
-            formatted = ""  # when the process first counted: a constant in every scrape
-        if len(self._series) < SERIES_CACHED_MAX:
-            self._series[series] = formatted
-        return formatted
+            members = ""  # the start time of the counter: the same in every scrape
+        if len(self._members) < SERIES_CACHED_MAX:
+            self._members[series] = members
+        return members
 
 
 async def scrape_each_second(
@@ -67,7 +63,7 @@ async def scrape_each_second(
     add: Callable[[bytes, int], object],
     interval_s: float = 1.0,
 ) -> None:
-    """Scrape all targets at once on a fixed beat until cancelled; a slow one misses its beat."""
+    """Scrapes all targets at once, at fixed intervals, until cancelled; a slow target fails its scrape."""
     loop = asyncio.get_running_loop()
 
     async def one(target: Target) -> None:
@@ -82,7 +78,7 @@ async def scrape_each_second(
 
 
 async def _get_metrics(target: Target) -> str:
-    """GET /metrics by hand: one connection, HTTP/1.0, so that the body simply ends at EOF."""
+    """GET /metrics with HTTP/1.0: one connection, and the body ends at EOF."""
     reader, writer = await asyncio.open_connection(target.host, target.port, limit=BODY_BYTES_MAX)
     try:
         host = f"{target.host}:{target.port}"
@@ -108,9 +104,3 @@ def _number(text: str) -> str:
     except ValueError:
         return "null"
     return repr(value) if math.isfinite(value) else "null"
-
-
-def _unescape(text: str) -> str:
-    if "\\" not in text:
-        return text
-    return ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text)

@@ -1,8 +1,8 @@
-"""Every answer that is not a success, with Toxiproxy's words and statuses."""
+"""The API's error answers, with Toxiproxy's texts and HTTP statuses."""
 
 
 class ApiError(Exception):
-    """Becomes `{"error": message, "status": status}`."""
+    """Is sent as `{"error": message, "status": status}`."""
 
     status = 500
 
@@ -12,7 +12,7 @@ class ApiError(Exception):
 
 
 class BadRequestBodyError(ApiError):
-    """The body is no JSON, or a field in it has the wrong type or range."""
+    """The body is not JSON, or a field has the wrong type or range."""
 
     status = 400
 
@@ -30,7 +30,7 @@ class MissingFieldError(ApiError):
 
 
 class InvalidStreamError(ApiError):
-    """`stream` names neither direction."""
+    """`stream` is neither upstream nor downstream."""
 
     status = 400
 
@@ -39,7 +39,7 @@ class InvalidStreamError(ApiError):
 
 
 class InvalidToxicTypeError(ApiError):
-    """No toxic is registered under that word."""
+    """No type of toxic has that name."""
 
     status = 400
 
@@ -48,7 +48,7 @@ class InvalidToxicTypeError(ApiError):
 
 
 class UnauthorizedError(ApiError):
-    """The server was started with a token, and the request does not carry it."""
+    """The server requires a token, and the request does not carry it."""
 
     status = 401
 
@@ -93,13 +93,13 @@ class ToxicExistsError(ApiError):
 
 
 class CannotListenError(ApiError):
-    """The proxy's address is taken, malformed or not to be had."""
+    """The proxy's listen address is in use, malformed or not available."""
 
     status = 500
 
 
 class NotLoopbackError(ApiError):
-    """The proxy was spec to listen where other machines could reach it."""
+    """Other machines could reach the requested listen address."""
 
     status = 400
 
