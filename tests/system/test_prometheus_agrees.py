@@ -19,7 +19,7 @@ from lab.analysis import red
 from lab.archive import Run, seal
 from lab.chaos.running_lab import find_lab
 from lab.http_client import NoReplyError
-from lab.run.evidence.recorder_client import Recording
+from lab.run.evidence.recorder_client import RecorderClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages
 from lab.runtimes.servers.binaries import ServerMissingError
@@ -83,7 +83,7 @@ def test_requests_and_p95_by_route_agree_with_prometheus(
     lab: ProcessesRuntime, shop: str, prometheus: str, tmp_path: Path
 ) -> None:
     """Requests are equal; the p95 of the spans lies in the bucket that Prometheus has it in."""
-    recording = Recording(find_lab(lab.port_base))
+    recording = RecorderClient(find_lab(lab.port_base))
     shopper = Shopper(shop)
     start_s = time.time()
     recording.start(tmp_path)

@@ -10,7 +10,7 @@ from lab.archive import Run, seal
 from lab.chaos.probe_customer import PASSWORD
 from lab.chaos.running_lab import find_lab
 from lab.http_client import exchange
-from lab.run.evidence.recorder_client import Recording
+from lab.run.evidence.recorder_client import RecorderClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import load
 from tests.fixtures.waiting import wait_until
@@ -45,7 +45,7 @@ def run(session_lab: ProcessesRuntime, tmp_path_factory: pytest.TempPathFactory)
     Fresh, since some edges are used once a process: keys are fetched, a lease is announced.
     """
     run_dir = tmp_path_factory.mktemp("signals")
-    recording = Recording(find_lab(session_lab.port_base))
+    recording = RecorderClient(find_lab(session_lab.port_base))
     recording.start(run_dir)
     try:
         for each in session_lab.status()["processes"]:
