@@ -38,7 +38,7 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 
 from lab.chaos.running_lab import RunningLab  # noqa: E402
 from lab.prometheus_text import total  # noqa: E402
-from lab.run.evidence.recorder_client import Recording  # noqa: E402
+from lab.run.evidence.recorder_client import RecorderClient  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 
 OFF = {"OTEL_SDK_DISABLED": "true", "OTLP_ENDPOINT": ""}
@@ -185,7 +185,7 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         runtime = up(options.port_base, on, options.prometheus)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                recording = Recording(RunningLab(runtime.lab))
+                recording = RecorderClient(RunningLab(runtime.lab))
                 if on:
                     recording.start(Path(folder))
                 block = asyncio.run(
