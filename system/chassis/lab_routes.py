@@ -102,7 +102,7 @@ async def clear_faults(injector: Faults) -> dict[str, Any]:
 @router.get("/resilience")
 async def resilience(request: Request) -> dict[str, Any]:
     """The live state of every policy, by edge."""
-    return {"edges": request.app.state.service.switchboards.view()}
+    return {"edges": request.app.state.service.policy_switches.view()}
 
 
 @router.put("/resilience")
@@ -111,7 +111,7 @@ async def change_resilience(
 ) -> dict[str, Any]:
     """Move edges along the ladder, or switch single policies."""
     try:
-        request.app.state.service.switchboards.change(wanted)
+        request.app.state.service.policy_switches.change(wanted)
     except ProfileError as error:
         raise BadResilienceError(str(error)) from None
     return await resilience(request)

@@ -38,7 +38,7 @@ class Instance:
     version: str = "1"
 
 
-class View:
+class Membership:
     """Who is there, from the heartbeats seen; pure, so that it can be tested with any clock.
 
     An instance whose lease ran out is gone, unless nobody at all is heard: then the registry is
@@ -78,7 +78,7 @@ class Registry:
         self._nats = nats
         self._edges = edges or {}
         self._kv: KeyValue | None = None
-        self._view = View()
+        self._view = Membership()
         self._tasks: list[asyncio.Task[None]] = []
         self._own: Instance | None = None
         self._beats = 0

@@ -26,18 +26,18 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
-        self._leaving: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._leaving is not None:  # a second signal does not wait
+        if self._stopping is not None:  # a second signal does not wait
             super().handle_exit(sig, frame)
             return
-        self._leaving = asyncio.get_running_loop().create_task(self._leave(sig, frame))
+        self._stopping = asyncio.get_running_loop().create_task(self._stop(sig, frame))
 
-    async def _leave(self, sig: int, frame: FrameType | None) -> None:
+    async def _stop(self, sig: int, frame: FrameType | None) -> None:
         service = getattr(self._app.state, "service", None)
         if service is not None:
-            await service.leave()
+            await service.unregister()
             await asyncio.sleep(UNREGISTERED_S)
         super().handle_exit(sig, frame)
 

@@ -16,15 +16,16 @@ from nats.aio.client import Client as NatsClient
 
 from chassis import clock, faults, lab_routes
 from chassis.clock import SystemClock
-from chassis.edge_policies import events, saturation
-from chassis.edge_policies.protection import Protection, disabled_by
-from chassis.edge_policies.switches import Switchboards
+from chassis.edge_policies import event_sink, saturation
+from chassis.edge_policies.configuration import kinds_off_by_header
+from chassis.edge_policies.protection import EdgeProtection
+from chassis.edge_policies.switches import PolicySwitches
 from chassis.faults.residue import Baseline
 from chassis.http import health, idempotency
 from chassis.http.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.http.client import ServiceClient, open_session
 from chassis.http.context import lab_options
-from chassis.http.middleware import Edge
+from chassis.http.middleware import RequestMiddleware
 from chassis.http.problems import RESPONSES
 from chassis.http.problems import install as install_problems
 from chassis.messaging import bus
@@ -59,7 +60,7 @@ class Service:
         self.injector = faults.Injector(host=_host(settings, self.clock), keep=_keep(settings))
         self.baseline = Baseline()
         self.clients: dict[str, ServiceClient] = {}
-        self.switchboards = Switchboards(_set_by_the_lab(settings))
+        self.policy_switches = PolicySwitches(_set_by_the_lab(settings))
         self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
         self.stopping = False
         self._home = home
@@ -69,7 +70,7 @@ class Service:
         self._registry: Registry | None = None
         now = self.clock.time_s
         self._tokens = ServiceTokens(settings.service, settings.service_secret, now)
-        self._saturation = saturation.Saturation(self.switchboards, self.instances)
+        self._saturation = saturation.Saturation(self.policy_switches, self.instances)
         self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
 
     # -- what a composition root asks for ---------------------------------------------------
@@ -82,7 +83,7 @@ class Service:
             clock_s=self.clock.monotonic,
         )
         self._on_close(_terminate(pool))
-        self.background("turns of connections", pool.take_turns)
+        self.background("rotation of idle connections", pool.rotate_idle)
         expose(idempotency.USES)
         self.injector.host.pools.append(pool)
         await apply_schema(pool, self._home / "schema.sql", seed if self.settings.lab else None)
@@ -118,8 +119,8 @@ class Service:
         if callee not in self.clients:
             caller = self.settings.service
             edge = f"{caller}->{callee}"
-            protection = Protection(edge, self.settings.resilience)
-            self.switchboards.add(edge, protection)
+            protection = EdgeProtection(edge, self.settings.resilience)
+            self.policy_switches.add(edge, protection)
             self.clients[callee] = ServiceClient(
                 caller,
                 callee,
@@ -128,7 +129,7 @@ class Service:
                 protection,
                 self._tokens,
                 self.injector,
-                lambda header: disabled_by(lab_options(header)),
+                lambda header: kinds_off_by_header(lab_options(header)),
             )
         return self.clients[callee]
 
@@ -157,7 +158,7 @@ class Service:
         await self.injector.restore()
         if self.injector.active:
             await self.injector.run(faults.Exchange("start"), _nothing)
-        self._tell_saturation()
+        self._expose_saturation()
         self._session = open_session()
         self._on_close(self._session.close)
         nats = await self._broker()
@@ -179,7 +180,7 @@ class Service:
         )
         log.info("ready on %s", settings.advertise)
 
-    async def missing(self) -> dict[str, str]:
+    async def readiness_problems(self) -> dict[str, str]:
         """What stands between this instance and its work, by name; empty when it is ready."""
         missing = {"instance": "shutting down"} if self.stopping else {}
         for name, check in self.checks.items():
@@ -189,7 +190,7 @@ class Service:
                 missing[name] = str(error) or type(error).__name__
         return missing
 
-    async def leave(self) -> None:
+    async def unregister(self) -> None:
         """Stop being found; requests that are under way go on."""
         self.stopping = True
         if self._registry is not None:
@@ -204,12 +205,12 @@ class Service:
     def _on_close(self, close: Close) -> None:
         self._stack.push_async_callback(close)
 
-    def _tell_saturation(self) -> None:
+    def _expose_saturation(self) -> None:
         saturation.CLOCK.set_function(lambda: self.clock.now().timestamp())
         saturation.CONNECTED.set_function(lambda: bool(self._nats and self._nats.is_connected))
         expose(saturation.CLOCK, saturation.CONNECTED, saturation.LOOP_LAG_SECONDS)
         expose(self._saturation)
-        self.background("loop watch", lambda: saturation.watch_the_loop(self.clock))
+        self.background("loop lag watch", lambda: saturation.watch_loop_lag(self.clock))
 
     async def _broker(self) -> NatsClient:
         if self._nats is None:
@@ -305,7 +306,7 @@ def create_app(
             yield
         finally:
             await service.close()
-            events.flush()
+            event_sink.flush()
             await asyncio.to_thread(provider.shutdown)
 
     app = FastAPI(
@@ -316,6 +317,6 @@ def create_app(
         redoc_url=None,
         responses=RESPONSES,
     )
-    app.add_middleware(Edge)
+    app.add_middleware(RequestMiddleware)
     install_problems(app, problems or {})
     return app

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from chassis.messaging import bus
-from chassis.registry import LEASE_S, Instance, Registry, View
+from chassis.registry import LEASE_S, Instance, Membership, Registry
 from tests.fixtures.waiting import wait_until_async
 
 ONE = Instance("orders", "orders-1", "127.0.0.1:1")
@@ -11,7 +11,7 @@ TWO = Instance("orders", "orders-2", "127.0.0.1:2")
 
 
 def test_an_instance_is_gone_when_its_lease_runs_out_while_others_are_heard() -> None:
-    view = View()
+    view = Membership()
     view.heartbeat(ONE, 0)
     for second in range(10):
         view.heartbeat(TWO, second)
@@ -19,14 +19,14 @@ def test_an_instance_is_gone_when_its_lease_runs_out_while_others_are_heard() ->
 
 
 def test_when_nobody_is_heard_the_last_view_stays() -> None:
-    view = View()
+    view = Membership()
     view.heartbeat(ONE, 0)
     view.heartbeat(TWO, 0.5)
     assert view.instances("orders", 1000) == [ONE, TWO]
 
 
 def test_who_leaves_is_gone_at_once_and_services_are_apart() -> None:
-    view = View()
+    view = Membership()
     view.heartbeat(ONE, 0)
     view.heartbeat(Instance("users", "users-1", "127.0.0.1:3"), 0)
     view.leave("orders-1", 0.1)

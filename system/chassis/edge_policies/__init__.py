@@ -1,1 +1,1 @@
-"""Resilience policies applied to the edges of one instance: configuration, switches, events, saturation."""
+"""Applies the resilience policies to the edges of one instance: configuration, switches, events, saturation."""

@@ -1,4 +1,7 @@
-"""How full an instance is: its event loop, its policies, its neighbours; read when asked, not per request."""
+"""How full an instance is: its event loop, its policies, the instances it can call.
+
+The gauges are computed at each scrape, so a request pays nothing for them.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,21 +11,24 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chassis.clock import SystemClock
-from chassis.edge_policies.switches import Switchboards
+from chassis.edge_policies.switches import PolicySwitches
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import gauge
 
-LOOP_LAG_SECONDS = Histogram("event_loop_lag_seconds", "How late a timer comes")
-CLOCK = gauge("clock_seconds", "The service's wall clock, s since 1970")
-CONNECTED = gauge("broker_connected", "1 while the broker's connection stands")
+LOOP_LAG_SECONDS = Histogram("event_loop_lag_seconds", "Delay of a timer in the event loop")
+CLOCK = gauge("clock_seconds", "Wall clock of the service, seconds since 1970")
+CONNECTED = gauge("broker_connected", "1 while the broker is connected, else 0")
 TICK_S = 0.1
-# by field of a policy's snapshot: the first name that a policy has
+# the fields of a policy's snapshot, by metric: the first one that the policy has is used
 IN_FLIGHT, WAITING, LIMIT = ("in_flight",), ("waiting",), ("permits", "limit", "capacity")
 
 
-async def watch_the_loop(clock: SystemClock) -> None:
-    """For ever: how late each tick comes. Ticks that a blocked loop missed count as what they would have
-    waited, or a block of a second would weigh as little as one tick (coordinated omission)."""
+async def watch_loop_lag(clock: SystemClock) -> None:
+    """Observe the delay of each tick, until cancelled.
+
+    Ticks that a blocked loop missed are observed too, each with its own delay. Otherwise a block of
+    one second would count as little as one tick (coordinated omission).
+    """
     due = clock.monotonic() + TICK_S
     while True:
         await asyncio.sleep(due - clock.monotonic())
@@ -33,24 +39,26 @@ async def watch_the_loop(clock: SystemClock) -> None:
 
 
 class Saturation(Collector):
-    """The state of each edge's policies, and the instances known of each callee."""
+    """The state of each edge's policies, and the known instances of each callee."""
 
-    def __init__(self, edges: Switchboards, instances: Callable[[str], list[Any]]) -> None:
+    def __init__(self, edges: PolicySwitches, instances: Callable[[str], list[Any]]) -> None:
         self._edges = edges
         self._instances = instances
 
     def collect(self) -> Iterable[Metric]:
         in_flight = _family("resilience_in_flight", "Calls inside a policy", "policy")
-        waiting = _family("resilience_waiting", "Calls in line for a permit", "policy")
-        limit = _family("resilience_limit", "How many may be inside", "policy")
-        tokens = _family("retry_budget_tokens", "Retries that may still be made at once")
-        ejected = _family("outlier_ejected", "Instances left out of balancing")
-        known = GaugeMetricFamily("registry_instances", "Live instances known", labels=["callee"])
+        waiting = _family("resilience_waiting", "Calls waiting for a permit", "policy")
+        limit = _family("resilience_limit", "Calls allowed at the same time", "policy")
+        tokens = _family("retry_budget_tokens", "Retries that the budget allows at once")
+        ejected = _family("outlier_ejected", "Instances ejected from load balancing")
+        known = GaugeMetricFamily(
+            "registry_instances", "Live instances of a callee", labels=["callee"]
+        )
         edges: dict[str, Any] = {**self._edges.view()}
         for edge, view in edges.items():
             for policy in view["policies"]:
                 for family, names in ((in_flight, IN_FLIGHT), (waiting, WAITING), (limit, LIMIT)):
-                    for value in _found(policy, names):
+                    for value in _first_value(policy, names):
                         family.add_metric([edge, policy["kind"]], value)
             if "budget" in view:
                 tokens.add_metric([edge], view["budget"]["tokens"])
@@ -65,12 +73,12 @@ class Saturation(Collector):
         ]
 
 
-def _family(name: str, says: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, says, labels=["edge", *labels])
+def _family(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=["edge", *labels])
 
 
-def _found(policy: Mapping[str, Any], names: Iterable[str]) -> Iterator[float]:
-    """The policy's figure under the first of these names, if it has one."""
+def _first_value(policy: Mapping[str, Any], names: Iterable[str]) -> Iterator[float]:
+    """The value of the first of these fields that the policy has; nothing if it has none."""
     for name in names:
         if name in policy:
             yield float(policy[name])

@@ -1,4 +1,4 @@
-"""The lab's switches on an instance's policies, by edge; what the lab has set outlives a restart."""
+"""The lab's switches on the policies of one instance, by edge. The lab's settings survive a restart."""
 
 import json
 import logging
@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from chassis.resilience.profile import ProfileError, off_for
 
 log = logging.getLogger("chassis.edge_policies.switches")
-ALL = "*"  # in the file: what was set for all edges, those not made yet too
+ALL_EDGES = "*"  # in the file: the settings of every edge without an entry of its own
 
 
-class Switchboard(Protocol):
-    """One edge's policies as the lab sees them: a step of the ladder, and single switches."""
+class EdgeSwitches(Protocol):
+    """What the lab can change and read on one edge: its profile and its single policies."""
 
     def use(self, profile: str) -> None: ...
     def switch(self, kind: str, on: bool) -> None: ...
@@ -21,34 +21,37 @@ class Switchboard(Protocol):
     def snapshot(self) -> dict[str, object]: ...
 
 
-class Switchboards:
-    """`kept` is the lab's file of what has been set, `{edge: {"profile"?, "switches"?}}`: read only
-    here, each time an edge is made; None: nothing is kept."""
+class PolicySwitches:
+    """The switches of all edges of an instance.
 
-    def __init__(self, kept: Path | None = None) -> None:
-        self._kept = kept
-        self._boards: dict[str, Switchboard] = {}
+    `saved` is the lab's file of settings, `{edge: {"profile"?, "switches"?}}`. It is only read, each
+    time an edge is added. None: no file.
+    """
 
-    def add(self, edge: str, board: Switchboard) -> None:
-        """An edge has been made; it takes on what the lab has set for it before."""
-        self._boards[edge] = board
+    def __init__(self, saved: Path | None = None) -> None:
+        self._saved = saved
+        self._edges: dict[str, EdgeSwitches] = {}
+
+    def add(self, edge: str, switches: EdgeSwitches) -> None:
+        """Add an edge, and apply what the lab has set for it before."""
+        self._edges[edge] = switches
         rows = self._read()
-        wish = rows.get(edge, rows.get(ALL))
-        if wish is None:
+        row = rows.get(edge, rows.get(ALL_EDGES))
+        if row is None:
             return
-        switches = {
-            kind: on for kind, on in wish.get("switches", {}).items() if kind in board.kinds()
+        known = {
+            kind: on for kind, on in row.get("switches", {}).items() if kind in switches.kinds()
         }
         try:
-            self.change({**wish, "switches": switches, "edge": edge})
+            self.change({**row, "switches": known, "edge": edge})
         except ProfileError as error:
-            log.error("%s: what was set for %s is not heeded: %s", self._kept, edge, error)
+            log.error("%s: the settings of %s are ignored: %s", self._saved, edge, error)
 
     def view(self) -> dict[str, dict[str, object]]:
         """The live state of every policy, by edge."""
         return {
-            edge: {**board.snapshot(), "kinds": board.kinds()}
-            for edge, board in self._boards.items()
+            edge: {**switches.snapshot(), "kinds": switches.kinds()}
+            for edge, switches in self._edges.items()
         }
 
     def change(self, wanted: Mapping[str, Any]) -> None:
@@ -56,7 +59,7 @@ class Switchboards:
         unknown = sorted(set(wanted) - {"edge", "profile", "switches"})
         if unknown:
             raise ProfileError(f"unknown field {unknown[0]!r}; expected edge, profile, switches")
-        edges, edge = self._boards, wanted.get("edge")
+        edges, edge = self._edges, wanted.get("edge")
         if edge is not None and edge not in edges:
             raise ProfileError(f"no edge {edge!r} here; expected one of {', '.join(sorted(edges))}")
         switches = wanted.get("switches", {})
@@ -65,29 +68,29 @@ class Switchboards:
         ):
             raise ProfileError("switches: expected an object of kind: true or false")
         chosen = list(edges.values()) if edge is None else [edges[edge]]
-        # all or nothing: refuse before the first edge has changed
+        # all or nothing: every check comes before the first change
         if "profile" in wanted:
             off_for(wanted["profile"])
-        known = {kind for board in chosen for kind in board.kinds()}
+        known = {kind for each in chosen for kind in each.kinds()}
         absent = sorted(set(switches) - known)
         if absent:
             raise ProfileError(
                 f"no policy {absent[0]!r} here; expected one of {', '.join(sorted(known))}"
             )
-        for board in chosen:
+        for each in chosen:
             if "profile" in wanted:
-                board.use(wanted["profile"])
-            for kind in set(switches) & set(board.kinds()):
-                board.switch(kind, switches[kind])
+                each.use(wanted["profile"])
+            for kind in set(switches) & set(each.kinds()):
+                each.switch(kind, switches[kind])
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        if self._kept is None:
+        if self._saved is None:
             return {}
         try:
-            rows = json.loads(self._kept.read_bytes())
+            rows = json.loads(self._saved.read_bytes())
             return {edge: dict(row) for edge, row in rows.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            log.error("%s cannot be read and is not heeded: %s", self._kept, error)
+            log.error("%s cannot be read and is ignored: %s", self._saved, error)
             return {}

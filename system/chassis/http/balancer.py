@@ -10,7 +10,7 @@ from chassis.resilience.outlier import OutlierEjection
 
 
 @dataclass(slots=True)
-class Copies:
+class CallCopies:
     """The copies of one logical call (its retries and hedges): who was asked, whether one answered."""
 
     tried: list[str] = field(default_factory=list)
@@ -18,7 +18,7 @@ class Copies:
 
 
 @dataclass(slots=True)
-class Turn:
+class CallCopy:
     """One copy of a call at the instance `name`; ended by exactly one of the balancer's verbs."""
 
     name: str
@@ -36,7 +36,7 @@ class Balancer:
         self._rng = rng
         self._in_flight: dict[str, int] = {}
 
-    def begin(self, names: Sequence[str], copies: Copies, *, eject: bool = True) -> Turn:
+    def begin(self, names: Sequence[str], copies: CallCopies, *, eject: bool = True) -> CallCopy:
         """A copy of the call goes out to one of `names` (at least one); with `eject` none that is
         left out just now, unless there is no other."""
         usable = self._ejection.available(names) if eject else names
@@ -44,30 +44,30 @@ class Balancer:
         name = fresh[0] if len(fresh) == 1 else min(self._rng.sample(fresh, 2), key=self._busy)
         copies.tried.append(name)
         self._in_flight[name] = self._busy(name) + 1
-        return Turn(name, self._ejection.admit(name))
+        return CallCopy(name, self._ejection.admit(name))
 
-    def answered(self, turn: Turn, copies: Copies, seconds: float) -> None:
+    def answered(self, copy: CallCopy, copies: CallCopies, seconds: float) -> None:
         """It answered well after `seconds`."""
         copies.answered = True
-        self._end(turn)
-        self._ejection.record(turn.name, turn.era, True, seconds)
+        self._end(copy)
+        self._ejection.record(copy.name, copy.era, True, seconds)
 
-    def failed(self, turn: Turn, seconds: float) -> None:
+    def failed(self, copy: CallCopy, seconds: float) -> None:
         """It failed, or took longer than it may."""
-        self._end(turn)
-        self._ejection.record(turn.name, turn.era, False, seconds)
+        self._end(copy)
+        self._ejection.record(copy.name, copy.era, False, seconds)
 
-    def cancelled(self, turn: Turn, copies: Copies) -> None:
+    def cancelled(self, copy: CallCopy, copies: CallCopies) -> None:
         """It was cut short. That says nothing of the instance, unless another copy was faster: then
         it says "slow", or hedging would hide a slow instance from the ejection for ever."""
-        self._end(turn)
+        self._end(copy)
         if copies.answered:
-            self._ejection.overtaken(turn.name, turn.era)
+            self._ejection.overtaken(copy.name, copy.era)
         else:
-            self._ejection.release(turn.name, turn.era)
+            self._ejection.release(copy.name, copy.era)
 
     def _busy(self, name: str) -> int:
         return self._in_flight.get(name, 0)
 
-    def _end(self, turn: Turn) -> None:
-        self._in_flight[turn.name] -= 1
+    def _end(self, copy: CallCopy) -> None:
+        self._in_flight[copy.name] -= 1

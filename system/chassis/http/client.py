@@ -12,18 +12,18 @@ from typing import Any
 import aiohttp
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from chassis.edge_policies.protection import Protection
+from chassis.edge_policies.protection import EdgeProtection
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.http import context
 from chassis.http.auth import ServiceTokens
-from chassis.http.balancer import Balancer, Copies
+from chassis.http.balancer import Balancer, CallCopies
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailedError, label
 from chassis.resilience.policy import Call
 from chassis.resilience.timeout import Timeout
 from chassis.telemetry import signals
-from chassis.telemetry.metrics import kept_trace
+from chassis.telemetry.metrics import exemplar_trace_id
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # of one connect: a host that is gone is silent, and one that is there answers in a few milliseconds. Before the
@@ -95,10 +95,10 @@ class ServiceClient:
         callee: str,
         session: aiohttp.ClientSession,
         instances: Callable[[str], list[Instance]],
-        protection: Protection,
+        protection: EdgeProtection,
         tokens: ServiceTokens,
         injector: Injector,
-        disabled_by: Callable[[str], frozenset[str] | None],
+        kinds_off_by_header: Callable[[str], frozenset[str] | None],
         rng: Random | None = None,
     ) -> None:
         self.edge = f"{caller}->{callee}"
@@ -109,7 +109,7 @@ class ServiceClient:
         self._instances = instances
         self._tokens = tokens
         self._injector = injector
-        self._disabled_by = disabled_by
+        self._kinds_off_by_header = kinds_off_by_header
         self._balancer = Balancer(protection.ejection, rng or Random())
 
     async def get(self, path: str, **options: Any) -> Response:
@@ -156,7 +156,7 @@ class ServiceClient:
         disabled = None
         if request_context and request_context.lab:
             sent[context.LAB_HEADER] = request_context.lab
-            disabled = self._disabled_by(request_context.lab)
+            disabled = self._kinds_off_by_header(request_context.lab)
         if json is not None:
             content = _encode(json)
             sent["content-type"] = "application/json"
@@ -171,31 +171,31 @@ class ServiceClient:
             key=stale_key,
             disabled=disabled,
         )
-        sending = _Sending(method, path, params, content, sent, Copies())
+        request = _Request(method, path, params, content, sent, CallCopies())
         started = time.monotonic()
-        answer = await self.protection.run(partial(self._attempt, sending), call)
+        answer = await self.protection.run(partial(self._attempt, request), call)
         if answer.received_at < started:  # remembered from an earlier call
             age_s = started - answer.received_at
             return Response(answer.status, answer.content, answer.headers, stale_s=age_s)
         return answer
 
-    async def _attempt(self, sending: "_Sending", call: Call) -> Response:
+    async def _attempt(self, request: "_Request", call: Call) -> Response:
         """One copy of the call, at one instance, with a span of its own. Raises CallError."""
         alive = {instance.name: instance for instance in self._instances(self.callee)}
         if not alive:
             raise NoInstanceError(f"no live instance of {self.callee}")
         eject = self.protection.ejects(call)
-        turn = self._balancer.begin(list(alive), sending.copies, eject=eject)
+        turn = self._balancer.begin(list(alive), request.copies, eject=eject)
         started = time.perf_counter()
         status, error_type = 0, ""
         breaker = self.protection.breaker
         address = alive[turn.name].address
         host, _, port = address.rpartition(":")
         span = signals.tracer().start_span(
-            f"{sending.method} {call.operation}",
+            f"{request.method} {call.operation}",
             kind=SpanKind.CLIENT,
             attributes={
-                "http.request.method": sending.method, "url.template": call.operation,
+                "http.request.method": request.method, "url.template": call.operation,
                 "server.address": host, "server.port": int(port),
                 "peer.service": self.callee, "breakwater.peer.instance": turn.name,
                 "breakwater.attempt": call.attempt,
@@ -203,11 +203,11 @@ class ServiceClient:
             },
         )  # fmt: skip
         try:
-            with signals.Within(span):
-                signals.propagator.inject(sending.headers)
+            with signals.CurrentSpan(span):
+                signals.propagator.inject(request.headers)
                 if call.deadline is not None:
-                    sending.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
-                response = await self._send(sending, alive[turn.name])
+                    request.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
+                response = await self._send(request, alive[turn.name])
             status = response.status
             return response
         except BaseException as error:
@@ -222,14 +222,14 @@ class ServiceClient:
             span.end()
             seconds = time.perf_counter() - started
             if error_type == "CancelledError":
-                self._balancer.cancelled(turn, sending.copies)
+                self._balancer.cancelled(turn, request.copies)
             elif error_type:
                 self._balancer.failed(turn, seconds)
             else:
-                self._balancer.answered(turn, sending.copies, seconds)
+                self._balancer.answered(turn, request.copies, seconds)
             signals.CLIENT_SECONDS.labels(
-                self.edge, sending.method, call.operation, str(status or ""), error_type
-            ).observe(seconds, kept_trace(span))
+                self.edge, request.method, call.operation, str(status or ""), error_type
+            ).observe(seconds, exemplar_trace_id(span))
 
     def _error_type(self, error: BaseException, seconds: float) -> str:
         """The error's name; a cancellation by the edge's own timeout counts as TimedOut."""
@@ -238,15 +238,15 @@ class ServiceClient:
             return "TimedOut" if seconds >= timeout.seconds * 0.99 else "CancelledError"
         return label(error)
 
-    async def _send(self, sending: "_Sending", instance: Instance) -> Response:
-        url = f"http://{instance.address}{sending.path}"
+    async def _send(self, request: "_Request", instance: Instance) -> Response:
+        url = f"http://{instance.address}{request.path}"
 
         async def ask(headers: dict[str, str]) -> Response:
             async with self._session.request(
-                sending.method,
+                request.method,
                 url,
-                params=sending.params,
-                data=sending.content,
+                params=request.params,
+                data=request.content,
                 headers=headers,
                 allow_redirects=False,
             ) as answer:
@@ -254,9 +254,9 @@ class ServiceClient:
 
         try:
             if self._injector.active:
-                response = await self._disturbed(sending, ask)
+                response = await self._disturbed(request, ask)
             else:
-                response = await ask(sending.headers)
+                response = await ask(request.headers)
         except FaultAborted as abort:
             raise CallFailedError(
                 f"{self.callee}: injected {abort.status}",
@@ -274,19 +274,19 @@ class ServiceClient:
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
         if response.status >= 500 or response.status == 429:
-            raise _failure(self.callee, response, safe=sending.method == "GET")
+            raise _failure(self.callee, response, safe=request.method == "GET")
         return _readable(self.callee, response)
 
     async def _disturbed(
         self,
-        sending: "_Sending",
+        request: "_Request",
         ask: Callable[[dict[str, str]], Awaitable[Response]],
     ) -> Response:
         """The request with the lab's faults around it. Raises FaultAborted."""
         # a copy: what a fault does to the headers is over with this attempt
         exchange = Exchange(
-            "outbound", sending.method, sending.path, self._caller, self.callee,
-            headers=dict(sending.headers),
+            "outbound", request.method, request.path, self._caller, self.callee,
+            headers=dict(request.headers),
         )  # fmt: skip
 
         async def proceed(discard: bool) -> Response:
@@ -299,7 +299,7 @@ class ServiceClient:
 
 
 @dataclass(slots=True)
-class _Sending:
+class _Request:
     """One logical call's request, the same for all its copies."""
 
     method: str
@@ -307,7 +307,7 @@ class _Sending:
     params: Any
     content: bytes | None
     headers: dict[str, str]
-    copies: Copies
+    copies: CallCopies
 
 
 def _readable(callee: str, response: Response) -> Response:

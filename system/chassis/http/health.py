@@ -18,7 +18,7 @@ async def health() -> JSONResponse:
 @router.get("/ready")
 async def ready(request: Request) -> Response:
     """Every store answers, and the instance is not on its way out."""
-    missing = await request.app.state.service.missing()
+    missing = await request.app.state.service.readiness_problems()
     if missing:
         detail = ", ".join(f"{name}: {why}" for name, why in missing.items())
         return problem_response(

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis.edge_policies.events import tell
+from chassis.edge_policies import event_sink
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.faults.altering import altered
 from chassis.http import context
@@ -16,7 +16,7 @@ from chassis.resilience.deadline import BUDGET_HEADER, from_header
 from chassis.resilience.events import Event
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Series
-from chassis.telemetry.metrics import kept_trace
+from chassis.telemetry.metrics import exemplar_trace_id
 
 BODY_BYTES_MAX = 64 * 1024
 TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
@@ -25,7 +25,7 @@ UNOBSERVED = frozenset({"/health", "/ready", "/metrics"})
 LAB = "/_lab/"
 
 
-class Edge:
+class RequestMiddleware:
     """Pure ASGI: what `BaseHTTPMiddleware` would cost is paid per request, this is not."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -64,7 +64,7 @@ class Edge:
             await send(message)
 
         try:
-            with signals.Within(span):
+            with signals.CurrentSpan(span):
                 await self._guarded(
                     scope, receive, send_seen, headers, request_context, service.injector
                 )
@@ -73,7 +73,7 @@ class Edge:
             context.current.reset(token)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - started
-            self._series(method, route, status).observe(seconds, kept_trace(span))
+            self._series(method, route, status).observe(seconds, exemplar_trace_id(span))
             span.update_name(f"{method} {route}")
             span.set_attributes(
                 {
@@ -110,7 +110,9 @@ class Edge:
             # expired work is dropped before it starts: nobody waits for the answer any more. Whose it
             # was is in the span; a header that anybody may send labels no metric.
             edge = f"any->{scope['app'].state.service.settings.service}"
-            tell(Event(time.monotonic(), edge, "deadline", "rejection", reason="expired"))
+            event_sink.record(
+                Event(time.monotonic(), edge, "deadline", "rejection", reason="expired")
+            )
             response = problem_response(
                 Request(scope),
                 504,

@@ -10,7 +10,7 @@ from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import expose, gauge
 
-TURN_S = 1.0
+ROTATE_S = 1.0
 _SERVER = {"peer.service": "postgres", "db.system.name": "postgresql"}
 IN_USE = gauge("db_pool_in_use", "Connections of the pool that are lent out")
 SIZE = gauge("db_pool_size", "Connections of the pool")
@@ -60,14 +60,14 @@ class MeasuredPool(asyncpg.Pool):
             signals.end_span(span)
         await super().release(connection, timeout=timeout)
 
-    async def take_turns(self) -> None:
+    async def rotate_idle(self) -> None:
         """For ever: of as many idle connections as the pool keeps, lend the one that has rested longest.
 
         asyncpg lends the one that came back last. In calm times that is always the same, and the others meet a
         burst with every statement still to be prepared.
         """
         while True:
-            await asyncio.sleep(TURN_S)
+            await asyncio.sleep(ROTATE_S)
             size = self.get_min_size()
             if self.get_idle_size() >= size:
                 # all at once, and back in the order they came in: the last of them is on top then;

@@ -15,15 +15,15 @@ from .clock import SYSTEM_CLOCK, Clock
 from .consecutive import ConsecutiveBreaker
 from .events import Listener
 from .hedge import Hedge
-from .knobs import KNOBS, Knob
 from .limits import Aimd, Gradient2
 from .policy import Chain, Policy
 from .rate_limiter import RateLimiter
 from .retry import Retry
+from .settings import SETTINGS, Setting
 from .throttle import AdaptiveThrottle
 from .timeout import Timeout
 
-KINDS = tuple(KNOBS)  # outermost first, which is also how they compose
+KINDS = tuple(SETTINGS)  # outermost first, which is also how they compose
 
 PROFILES: dict[str, frozenset[str]] = {
     "none": frozenset(),
@@ -109,7 +109,7 @@ def build(
 ) -> EdgePolicies:
     """The policies of `edge` as `spec` says.
 
-    `spec` holds `profile` (default "full") and, by kind, a table of KNOBS, or true for the
+    `spec` holds `profile` (default "full") and, by kind, a table of SETTINGS, or true for the
     defaults, or false to leave the kind out. All kinds are built, so that any profile can be
     chosen later. Raises ProfileError.
     """
@@ -117,7 +117,7 @@ def build(
     for key, value in spec.items():
         if key == "profile":
             continue
-        if key not in KNOBS:
+        if key not in SETTINGS:
             raise ProfileError(f"{edge}: unknown key {key!r}; {_one_of(('profile', *KINDS), key)}")
         if value is False:
             tables.pop(key, None)
@@ -170,7 +170,7 @@ def _make(edge: str, kind: str, table: Mapping[str, Any], maker: Callable[..., A
 
 
 def _check(edge: str, kind: str, table: Mapping[str, Any]) -> None:
-    knobs = KNOBS[kind]
+    knobs = SETTINGS[kind]
     for key, value in table.items():
         knob = knobs.get(key)
         if knob is None:
@@ -181,7 +181,7 @@ def _check(edge: str, kind: str, table: Mapping[str, Any]) -> None:
             raise ProfileError(f"{edge}: {kind}.{key} is {value!r}; {_one_of(knob.choices)}")
 
 
-def _noun(knob: Knob) -> str:
+def _noun(knob: Setting) -> str:
     noun = {str: "a text", int: "a whole number"}.get(knob.types[0], "a number")
     return f"{'a number' if float in knob.types else noun} ({knob.meaning})"
 

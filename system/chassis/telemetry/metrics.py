@@ -61,7 +61,7 @@ def exposition(accept: str) -> tuple[bytes, str]:
     return page.removesuffix(end) + histograms + end, content_type
 
 
-def kept_trace(span: Span) -> int:
+def exemplar_trace_id(span: Span) -> int:
     """The trace id of `span` for an exemplar; 0 if nobody will find that trace."""
     context = span.get_span_context()
     return context.trace_id if context.trace_flags.sampled else 0

@@ -19,7 +19,7 @@ _HAS_REMOTE, _REMOTE = 0x100, 0x200
 Head = tuple[bytes, bytes]
 
 
-class SpanBytes:
+class SpanEncoder:
     """Encodes the spans of one process: one resource, and mostly one tracer."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from chassis.settings import Settings
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
-from chassis.telemetry.span_export import SpanExport
+from chassis.telemetry.span_export import SpanExporter
 
 SERVER_SECONDS = Histogram(
     "http_server_request_duration_seconds",
@@ -49,7 +49,7 @@ TARGET_INFO = gauge(
 class _ExportCounts(Collector):
     """What became of the spans, read when asked."""
 
-    export: SpanExport | None = None
+    export: SpanExporter | None = None
 
     def collect(self) -> Iterable[Metric]:
         if self.export is None:
@@ -124,7 +124,7 @@ def end_span(begun: StoreSpan | None, *, failed: bool = False) -> None:
     )
 
 
-class Within:
+class CurrentSpan:
     """The current span for the duration of a block; `trace.use_span` costs twice the time."""
 
     __slots__ = ("_span", "_token")
@@ -230,7 +230,7 @@ def start(settings: Settings) -> TracerProvider:
     expose(TARGET_INFO, SERVER_SECONDS, ACTIVE, CLIENT_SECONDS, POLICY_EVENTS, BREAKER_STATE)
     provider = TracerProvider(resource=Resource(resource), shutdown_on_exit=False)
     if settings.otlp_endpoint and not disabled:
-        export = SpanExport(f"{settings.otlp_endpoint}/v1/traces")
+        export = SpanExporter(f"{settings.otlp_endpoint}/v1/traces")
         provider.add_span_processor(export)
         _export_counts.export = export
         expose(_export_counts)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from chassis.telemetry.otlp_encoder import SpanBytes
+from chassis.telemetry.otlp_encoder import SpanEncoder
 
 QUEUE_MAX = 8192
 BATCH = 512
@@ -20,7 +20,7 @@ LAST_S = 2.5  # at the end, for what is still queued
 HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
-class SpanExport(SpanProcessor):
+class SpanExporter(SpanProcessor):
     """OTLP/HTTP protobuf to `endpoint`, e.g. `http://127.0.0.1:8176/v1/traces`.
 
     While the collector is away, batches wait; when `queue_max` spans wait, new ones are dropped. The
@@ -34,7 +34,7 @@ class SpanExport(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         # waiting as bytes: encoded once however often they are sent, and nothing for the garbage collector
         self._packed: deque[tuple[int, bytes]] = deque()
-        self._bytes = SpanBytes()
+        self._bytes = SpanEncoder()
         self._taken = self._gone = 0  # each written by one thread alone
         self._wake = threading.Event()
         self._stopping = False

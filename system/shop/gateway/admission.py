@@ -6,7 +6,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from chassis.clock import Clock
-from chassis.edge_policies.protection import SHED, disabled_by, left_out, make, table_of
+from chassis.edge_policies.configuration import (
+    SHED,
+    build_beside_chain,
+    kinds_off,
+    kinds_off_by_header,
+    policy_tables,
+)
 from chassis.http import context
 from chassis.resilience.profile import ProfileError
 from chassis.resilience.shed import LoadShedder
@@ -24,8 +30,8 @@ class AdmissionControl:
     """
 
     def __init__(self, profile: str, clock: Clock) -> None:
-        table = table_of(EDGE).get(SHED, {})
-        self.shedder = make(EDGE, SHED, partial(LoadShedder, EDGE), table)
+        table = policy_tables(EDGE).get(SHED, {})
+        self.shedder = build_beside_chain(EDGE, SHED, partial(LoadShedder, EDGE), table)
         self.shedder.enabled = table is not False
         self._clock = clock
         self.use(profile)
@@ -35,8 +41,8 @@ class AdmissionControl:
         off = self._off
         request = context.current.get()
         if request is not None and request.lab:
-            asked = disabled_by(context.lab_options(request.lab))
-            off = off if asked is None else asked
+            by_header = kinds_off_by_header(context.lab_options(request.lab))
+            off = off if by_header is None else by_header
         if SHED in off or not self.shedder.enabled:
             return await answer()
         self.shedder.admit(priority)
@@ -53,7 +59,7 @@ class AdmissionControl:
             self.shedder.observe_queue(max(0.0, self._clock.monotonic() - due))
 
     def use(self, profile: str) -> None:
-        self._off = left_out(profile)
+        self._off = kinds_off(profile)
         self._profile = profile
 
     def switch(self, kind: str, on: bool) -> None:

@@ -37,7 +37,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     admission = service.state.admission = AdmissionControl(
         service.settings.resilience, service.clock
     )
-    service.switchboards.add(EDGE, admission)
+    service.policy_switches.add(EDGE, admission)
     service.background("watch the queue", admission.watch_queue_delay)
     service.state.limits = ClientLimits(rate, burst, service.clock)
     service.state.forwarder = Forwarder(service, ROUTES)

@@ -12,9 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import REGISTRY
 
 from chassis.clock import SystemClock
-from chassis.edge_policies import events, protection
-from chassis.edge_policies.events import tell
-from chassis.edge_policies.protection import Protection
+from chassis.edge_policies import configuration, event_sink
+from chassis.edge_policies.protection import EdgeProtection
 from chassis.resilience.errors import CallFailedError
 from chassis.resilience.events import Event
 from chassis.resilience.policy import Call
@@ -30,8 +29,8 @@ SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}
 
 
 def test_every_edge_named_in_the_file_can_be_built() -> None:
-    for edge in set(protection.tables()) - {EDGE}:
-        protection.Protection(edge, "full")
+    for edge in set(configuration.read_tables()) - {EDGE}:
+        EdgeProtection(edge, "full")
     AdmissionControl("full", SystemClock())
 
 
@@ -39,7 +38,7 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path) -> None:
     bad = tmp_path / "resilience.toml"
     bad.write_text("[default]\ntimeout = oops")
     with pytest.raises(ProfileError, match=r"resilience\.toml: .*line 2"):
-        protection.tables(bad)
+        configuration.read_tables(bad)
 
 
 async def _put(echo: Echo, body: dict[str, Any]) -> tuple[int, Any]:
@@ -102,12 +101,12 @@ def _fails(times: int) -> Any:
 def stale_edge(monkeypatch: pytest.MonkeyPatch) -> str:
     quick = {"max_attempts": 3, "backoff_base_s": 0.0}
     table = {"a->b": {"fallback": {"age_s_max": 60.0}, "retry": quick, "breaker": False}}
-    monkeypatch.setattr(protection, "tables", lambda: table)
+    monkeypatch.setattr(configuration, "read_tables", lambda: table)
     return "a->b"
 
 
 async def test_a_failed_call_gets_the_last_good_answer_to_the_same_key(stale_edge: str) -> None:
-    edge = Protection(stale_edge, "full")
+    edge = EdgeProtection(stale_edge, "full")
     assert await edge.run(_fails(0), Call(stale_edge, idempotent=True, key="p1")) == 1
     assert await edge.run(_fails(99), Call(stale_edge, idempotent=True, key="p1")) == 1
     with pytest.raises(CallFailedError):
@@ -120,7 +119,7 @@ async def test_a_failed_call_gets_the_last_good_answer_to_the_same_key(stale_edg
 async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
     stale_edge: str, profile: str
 ) -> None:
-    edge = Protection(stale_edge, profile)
+    edge = EdgeProtection(stale_edge, profile)
     call = Call(stale_edge, idempotent=True, key="p1")
     await edge.run(_fails(0), call)
     with pytest.raises(CallFailedError):
@@ -132,7 +131,7 @@ async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
 
 async def test_retries_alone_have_no_budget_and_full_has_one(stale_edge: str) -> None:
     for profile, retried in (("retries", 40), ("full", 10)):
-        edge = Protection(stale_edge, profile)
+        edge = EdgeProtection(stale_edge, profile)
         for _ in range(20):
             with pytest.raises(CallFailedError):
                 await edge.run(_fails(99), Call(stale_edge, idempotent=True))
@@ -144,10 +143,10 @@ async def test_retries_alone_have_no_budget_and_full_has_one(stale_edge: str) ->
 def test_a_bad_table_beside_the_chain_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, table in (("fallback", {"age": 1}), ("outlier", {"share_max": 2.0})):
         monkeypatch.setattr(
-            protection, "tables", lambda kind=kind, table=table: {"a->b": {kind: table}}
+            configuration, "read_tables", lambda kind=kind, table=table: {"a->b": {kind: table}}
         )
         with pytest.raises(ProfileError, match=f"a->b: {kind}: "):
-            Protection("a->b", "full")
+            EdgeProtection("a->b", "full")
 
 
 def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
@@ -160,7 +159,7 @@ def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
         1.0, "payments->bank", "outlier", "ejection",
         reason="slow", n=2, failures=1, wait_s=5.0, host="bank-2",
     )  # fmt: skip
-    tell(event)
+    event_sink.record(event)
     assert REGISTRY.get_sample_value("resilience_events_total", labels) == before + 1
     table, row, _ = rows_of(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
     told = json.loads(row)
@@ -186,11 +185,11 @@ def told(text: str) -> list[tuple[str, list[int]]]:
 async def test_evaluations_are_gathered_into_one_line_of_no_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "GATHER_S", 0.05)
+    monkeypatch.setattr(event_sink, "EVALUATIONS_S_MAX", 0.05)
     signals.start(Settings.from_env(SETTINGS)).shutdown()
     with TracerProvider().get_tracer("test").start_as_current_span("GET /x"):
         for n in (1, 2, 3):
-            tell(evaluated(n))
+            event_sink.record(evaluated(n))
     assert capsys.readouterr().out == ""
     said = await wait_until_async(lambda: capsys.readouterr().out.splitlines(), "the line")
     assert told(said[0]) == [("evaluations", [1, 2, 3])]
@@ -210,12 +209,14 @@ async def test_what_led_to_a_decision_is_told_before_it_and_a_line_is_not_too_lo
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signals.start(Settings.from_env(SETTINGS)).shutdown()
-    for n in range(events.GATHERED_MAX + 2):
-        tell(evaluated(n))
-    tell(Event(1.0, "payments->bank", "breaker", "transition", state="open", previous="closed"))
+    for n in range(event_sink.EVALUATIONS_MAX + 2):
+        event_sink.record(evaluated(n))
+    event_sink.record(
+        Event(1.0, "payments->bank", "breaker", "transition", state="open", previous="closed")
+    )
     text = capsys.readouterr().out
     first, rest, transition = told(text)
-    most = events.GATHERED_MAX
+    most = event_sink.EVALUATIONS_MAX
     assert (first[1], rest[1]) == ([*range(most)], [most, most + 1])
     assert transition == ("breaker", [])
     assert max(map(len, text.splitlines())) < 16_000, "Docker would cut it"
@@ -226,8 +227,10 @@ def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> 
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
     with provider.get_tracer("test").start_as_current_span("GET /x"):
-        tell(Event(1.0, "a->b", "breaker", "evaluation", state="closed", n=3))
-        tell(Event(1.0, "a->b", "breaker", "rejection", state="open", reason="open", wait_s=2.0))
+        event_sink.record(Event(1.0, "a->b", "breaker", "evaluation", state="closed", n=3))
+        event_sink.record(
+            Event(1.0, "a->b", "breaker", "rejection", state="open", reason="open", wait_s=2.0)
+        )
     (span,) = seen.get_finished_spans()
     assert span.attributes == {"breakwater.breaker.rejection": "open"}
     (told,) = span.events

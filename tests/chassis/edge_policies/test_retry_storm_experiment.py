@@ -6,8 +6,8 @@ from statistics import fmean
 
 import pytest
 
-from chassis.edge_policies.protection import table_of
-from chassis.http.balancer import Balancer, Copies
+from chassis.edge_policies.configuration import policy_tables
+from chassis.http.balancer import Balancer, CallCopies
 from chassis.resilience import (
     Call,
     CallError,
@@ -38,7 +38,7 @@ class Storm:
         self.asked = 0
 
     def _gateway(self, profile: str) -> tuple[Balancer, StaleFallback, EdgePolicies]:
-        spec = table_of(EDGE)
+        spec = policy_tables(EDGE)
         ejection = OutlierEjection(EDGE, **spec.pop("outlier"), clock=self.clock)
         stale = StaleFallback(**spec.pop("fallback"), clock=self.clock)
         chain = build(EDGE, {**spec, "profile": profile}, clock=self.clock, rng=self.rng)
@@ -55,7 +55,7 @@ class Storm:
     async def shopper(self, at: float, sku: int) -> None:
         await self.clock.sleep(at)
         balancer, stale, chain = self.rng.choice(self.gateways)
-        copies = Copies()
+        copies = CallCopies()
 
         async def attempt(_: Call) -> float:
             turn = balancer.begin(PRODUCTS, copies)

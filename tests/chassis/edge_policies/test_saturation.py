@@ -5,9 +5,9 @@ import re
 import time
 
 from chassis.clock import SystemClock
-from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_the_loop
+from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_loop_lag
 from chassis.postgres.database import POOL_SIZE_MIN
-from chassis.postgres.pool import TURN_S
+from chassis.postgres.pool import ROTATE_S
 from tests.chassis.conftest import Echo
 
 
@@ -18,7 +18,7 @@ def ticks() -> tuple[int, float]:
 
 
 async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
-    watching = asyncio.create_task(watch_the_loop(SystemClock()))
+    watching = asyncio.create_task(watch_loop_lag(SystemClock()))
     await asyncio.sleep(0.05)
     count, total_s = ticks()
     time.sleep(1.0)  # noqa: ASYNC251 - to block the loop is the point
@@ -43,7 +43,7 @@ async def test_connections_are_open_before_the_first_request_wants_them(echo: Ec
 async def test_connections_take_turns_however_calm_it_is(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     used: set[int] = set()
-    give_up = time.monotonic() + 10 * POOL_SIZE_MIN * TURN_S
+    give_up = time.monotonic() + 10 * POOL_SIZE_MIN * ROTATE_S
     while len(used) < POOL_SIZE_MIN:
         assert time.monotonic() < give_up, f"only {len(used)} of {pool.get_size()} were used"
         used.add(await pool.fetchval("SELECT pg_backend_pid()"))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chassis.edge_policies.protection import table_of
-from chassis.http.balancer import Balancer, Copies, Turn
+from chassis.edge_policies.configuration import policy_tables
+from chassis.http.balancer import Balancer, CallCopies, CallCopy
 from chassis.resilience import Call, Event, FakeClock, OutlierEjection, build
 
 EDGE = "gateway->products"
@@ -26,21 +26,21 @@ def a_balancer(clock: FakeClock, seed: int = 1) -> tuple[Balancer, OutlierEjecti
 
 def test_the_less_busy_of_two_is_asked(clock: FakeClock) -> None:
     balancer, _ = a_balancer(clock)
-    turns = [balancer.begin(TWO, Copies()) for _ in range(40)]
-    assert [turn.name for turn in turns].count("products-1") == 20
-    for turn in turns:
-        if turn.name == "products-2":
-            balancer.answered(turn, Copies(), 0.01)
-    assert {balancer.begin(TWO, Copies()).name for _ in range(20)} == {"products-2"}
+    copies = [balancer.begin(TWO, CallCopies()) for _ in range(40)]
+    assert [copy.name for copy in copies].count("products-1") == 20
+    for copy in copies:
+        if copy.name == "products-2":
+            balancer.answered(copy, CallCopies(), 0.01)
+    assert {balancer.begin(TWO, CallCopies()).name for _ in range(20)} == {"products-2"}
 
 
 def test_a_second_copy_goes_to_another_instance_if_there_is_one(clock: FakeClock) -> None:
     balancer, _ = a_balancer(clock)
     for _ in range(50):
-        copies = Copies()
+        copies = CallCopies()
         asked = [balancer.begin(TWO, copies).name for _ in range(2)]
         assert sorted(asked) == TWO
-    copies = Copies()
+    copies = CallCopies()
     assert [balancer.begin(TWO[:1], copies).name for _ in range(2)] == ["products-1"] * 2
 
 
@@ -48,10 +48,10 @@ def test_what_is_left_out_is_not_asked_unless_ejection_is_off_for_the_call(
     clock: FakeClock,
 ) -> None:
     balancer, _ = a_balancer(clock)
-    bad = balancer.begin(TWO, Copies())
+    bad = balancer.begin(TWO, CallCopies())
     balancer.failed(bad, 0.01)
-    assert bad.name not in {balancer.begin(TWO, Copies()).name for _ in range(20)}
-    assert bad.name in {balancer.begin(TWO, Copies(), eject=False).name for _ in range(60)}
+    assert bad.name not in {balancer.begin(TWO, CallCopies()).name for _ in range(20)}
+    assert bad.name in {balancer.begin(TWO, CallCopies(), eject=False).name for _ in range(60)}
 
 
 def test_a_call_cut_short_counts_against_its_instance_only_if_a_copy_was_answered(
@@ -61,13 +61,13 @@ def test_a_call_cut_short_counts_against_its_instance_only_if_a_copy_was_answere
 
     def hedged(quick_answers: bool) -> None:
         """products-1 is slow: the copy that products-2 gets is the quicker one."""
-        copies = Copies()
-        turns = {turn.name: turn for turn in (balancer.begin(TWO, copies) for _ in range(2))}
+        copies = CallCopies()
+        by_name = {copy.name: copy for copy in (balancer.begin(TWO, copies) for _ in range(2))}
         if quick_answers:
-            balancer.answered(turns["products-2"], copies, 0.02)
+            balancer.answered(by_name["products-2"], copies, 0.02)
         else:
-            balancer.cancelled(turns["products-2"], copies)
-        balancer.cancelled(turns["products-1"], copies)
+            balancer.cancelled(by_name["products-2"], copies)
+        balancer.cancelled(by_name["products-1"], copies)
 
     for _ in range(10):
         hedged(quick_answers=False)
@@ -91,7 +91,7 @@ class Shop:
         self.heard: list[Event] = []
         self.usual_s, self.late_s = usual_s, late_s
         self.slow_from, self.slow_until = 10.0, 25.0
-        spec = table_of(EDGE)
+        spec = policy_tables(EDGE)
         knobs = spec.pop("outlier")
         spec.pop("fallback")
         self.ejection = OutlierEjection(EDGE, **knobs, clock=self.clock, listener=self.heard.append)
@@ -100,27 +100,27 @@ class Shop:
 
     async def read(self) -> float:
         """Seconds until a page is there."""
-        copies, started = Copies(), self.clock.monotonic()
+        copies, started = CallCopies(), self.clock.monotonic()
 
         async def attempt(_: Call) -> None:
-            turn = self.balancer.begin(TWO, copies)
+            copy = self.balancer.begin(TWO, copies)
             began = self.clock.monotonic()
             try:
-                await self.clock.sleep(self._answer_s(turn))
+                await self.clock.sleep(self._answer_s(copy))
             except asyncio.CancelledError:
                 if self.clock.monotonic() - began >= 1.0:
-                    self.balancer.failed(turn, 1.0)
+                    self.balancer.failed(copy, 1.0)
                 else:
-                    self.balancer.cancelled(turn, copies)
+                    self.balancer.cancelled(copy, copies)
                 raise
-            self.balancer.answered(turn, copies, self.clock.monotonic() - began)
+            self.balancer.answered(copy, copies, self.clock.monotonic() - began)
 
         await self.chain.run(attempt, Call(EDGE, idempotent=True))
         return self.clock.monotonic() - started
 
-    def _answer_s(self, turn: Turn) -> float:
+    def _answer_s(self, copy: CallCopy) -> float:
         on = self.slow_from <= self.clock.monotonic() < self.slow_until
-        late = self.late_s if on and turn.name == "products-2" else 0.0
+        late = self.late_s if on and copy.name == "products-2" else 0.0
         return late + self.rng.expovariate(1 / self.usual_s)
 
     def arrivals(self, rate_per_s: float, until_s: float) -> Iterator[float]:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY
 
-from chassis.edge_policies.protection import Protection
+from chassis.edge_policies.protection import EdgeProtection
 from chassis.http.client import CONNECT_S, ServiceClient
 from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
@@ -133,7 +133,7 @@ async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_says_i
     echo: Echo, spans: InMemorySpanExporter
 ) -> None:
     client = echo.service.clients["echo"]
-    client.protection = Protection("gateway->products", "full")
+    client.protection = EdgeProtection("gateway->products", "full")
     fault = {"kind": "latency", "attributes": {"latency_ms": 5000}, "point": "outbound"}
     await echo.service.injector.add({**fault, "scope": {"first_n": 1}, "ttl_s": 30})
     assert (await client.get("/health")).status == 200

@@ -16,8 +16,8 @@ from chassis.resilience import (
     build,
     off_for,
 )
-from chassis.resilience.knobs import KNOBS
 from chassis.resilience.profile import DEFAULTS, KINDS
+from chassis.resilience.settings import SETTINGS
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, failed, ok
 
 LADDER = ["none", "timeouts", "retries", "breaker", "full"]
@@ -149,12 +149,12 @@ def test_switching_what_is_not_there_says_what_is(clock: FakeClock) -> None:
 def test_every_knob_is_accepted_and_explained() -> None:
     samples = {"window": "TIME_BASED", "algorithm": "aimd", "quantile": 0.9, "deposit": 0.2}
     samples |= {"failure_rate_threshold": 0.5, "slow_call_rate_threshold": 0.5}
-    for kind, knobs in KNOBS.items():
+    for kind, knobs in SETTINGS.items():
         for name, knob in knobs.items():
             assert knob.meaning
             build(EDGE, {kind: {name: samples.get(name, 20)}})
     for kind, defaults in DEFAULTS.items():
-        assert set(defaults) <= set(KNOBS[kind])
+        assert set(defaults) <= set(SETTINGS[kind])
 
 
 def test_a_toml_table_is_enough(clock: FakeClock) -> None:

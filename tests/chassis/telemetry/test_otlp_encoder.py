@@ -21,7 +21,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from chassis.telemetry.otlp_encoder import SpanBytes
+from chassis.telemetry.otlp_encoder import SpanEncoder
 
 PROVIDER = TracerProvider(
     resource=Resource({"service.name": "orders", "breakwater.arm": "é"}), shutdown_on_exit=False
@@ -52,7 +52,7 @@ def spans_of(body: bytes) -> list[tuple[str, str, str]]:
 
 
 def assert_the_same(spans: list[ReadableSpan]) -> None:
-    ours, theirs = SpanBytes().encode(spans), encode_spans(spans).SerializeToString()
+    ours, theirs = SpanEncoder().encode(spans), encode_spans(spans).SerializeToString()
     assert spans_of(ours) == spans_of(theirs)
 
 
@@ -118,15 +118,15 @@ def test_spans_of_two_tracers_stay_apart() -> None:
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "1", -1, 2**63 - 1, -(2**63), "", "x" * 20_000])
 def test_equal_values_of_other_types_are_not_mixed_up(value: object) -> None:
-    encoder = SpanBytes()
+    encoder = SpanEncoder()
     spans = [made(attributes={"v": each}) for each in (1, value, True, 1.0, value)]
     assert spans_of(encoder.encode(spans)) == spans_of(encode_spans(spans).SerializeToString())
 
 
 def test_a_name_that_is_no_text_stops_nothing() -> None:
-    ((_, _, span),) = spans_of(SpanBytes().encode([made("\ud800")]))
+    ((_, _, span),) = spans_of(SpanEncoder().encode([made("\ud800")]))
     assert 'name: "?"' in span
 
 
 def test_nothing_is_an_empty_request() -> None:
-    assert SpanBytes().encode([]) == b""
+    assert SpanEncoder().encode([]) == b""

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Tracer
 
 import chassis.telemetry.span_export as export_module
-from chassis.telemetry.otlp_encoder import SpanBytes
-from chassis.telemetry.span_export import LAST_S, SpanExport
+from chassis.telemetry.otlp_encoder import SpanEncoder
+from chassis.telemetry.span_export import LAST_S, SpanExporter
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until
 
@@ -65,8 +65,8 @@ def names_in(body: bytes) -> list[str]:
 
 
 @contextmanager
-def exporting(port: int, queue_max: int = 8192) -> Iterator[tuple[SpanExport, Tracer]]:
-    export = SpanExport(f"http://127.0.0.1:{port}/v1/traces", queue_max=queue_max)
+def exporting(port: int, queue_max: int = 8192) -> Iterator[tuple[SpanExporter, Tracer]]:
+    export = SpanExporter(f"http://127.0.0.1:{port}/v1/traces", queue_max=queue_max)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(export)
     try:
@@ -118,18 +118,18 @@ def test_while_the_collector_is_dead_nothing_is_encoded_again(
 ) -> None:
     encoded: list[int] = []
     asked: list[int] = []
-    encode, post = SpanBytes.encode, SpanExport._post
+    encode, post = SpanEncoder.encode, SpanExporter._post
 
-    def counting(self: SpanBytes, spans: list[ReadableSpan]) -> bytes:
+    def counting(self: SpanEncoder, spans: list[ReadableSpan]) -> bytes:
         encoded.append(len(spans))
         return encode(self, spans)
 
-    def posting(self: SpanExport, body: bytes) -> int:
+    def posting(self: SpanExporter, body: bytes) -> int:
         asked.append(len(body))
         return post(self, body)
 
-    monkeypatch.setattr(SpanBytes, "encode", counting)
-    monkeypatch.setattr(SpanExport, "_post", posting)
+    monkeypatch.setattr(SpanEncoder, "encode", counting)
+    monkeypatch.setattr(SpanExporter, "_post", posting)
     monkeypatch.setattr(export_module, "RETRY_S", 0.05)
     with exporting(free_port()) as (_, tracer):
         end_spans(tracer, 10)

@@ -16,8 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from chassis.edge_policies import events
-from chassis.edge_policies.events import tell
+from chassis.edge_policies import event_sink
 from chassis.resilience import (
     Call,
     CallError,
@@ -54,7 +53,7 @@ class Scenes:
         bare = {"retry": False, "budget": False, "breaker": False, "bulkhead": False}
         chain = build(
             f"payments->{name}", {**bare, "timeout": {"seconds": LONGEST}, **spec},
-            clock=self.clock, rng=random.Random(1), listener=tell,
+            clock=self.clock, rng=random.Random(1), listener=event_sink.record,
         )  # fmt: skip
 
         async def run(*scripts: tuple[float, bool], **call: Any) -> None:
@@ -117,7 +116,7 @@ class Scenes:
             await asyncio.gather(*(run((0.3, False)) for _ in range(4)))
 
     async def fallback(self) -> None:
-        stale = StaleFallback(clock=self.clock, listener=tell)
+        stale = StaleFallback(clock=self.clock, listener=event_sink.record)
 
         async def good(_: Call) -> str:
             return "ok"
@@ -130,7 +129,11 @@ class Scenes:
 
     async def outlier(self) -> None:
         ejection = OutlierEjection(
-            "payments->outlier", consecutive=1, probes=1, clock=self.clock, listener=tell
+            "payments->outlier",
+            consecutive=1,
+            probes=1,
+            clock=self.clock,
+            listener=event_sink.record,
         )
         ejection.available(["bank-1", "bank-2"])
         ejection.record("bank-1", ejection.admit("bank-1"), False, 0.1)
@@ -138,7 +141,9 @@ class Scenes:
         ejection.record("bank-1", ejection.admit("bank-1"), True, 0.1)
 
     async def shed(self) -> None:
-        shedder = LoadShedder("payments->shed", capacity=1, clock=self.clock, listener=tell)
+        shedder = LoadShedder(
+            "payments->shed", capacity=1, clock=self.clock, listener=event_sink.record
+        )
         shedder.admit(2)
         with suppress(CallError):
             shedder.admit(0)
@@ -181,7 +186,7 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
         scene: Callable[[], Awaitable[None]] = getattr(Scenes(clock), name)
         with provider.get_tracer("test").start_as_current_span(name):
             clock.run(scene())
-    events.flush()
+    event_sink.flush()
     said = capsys.readouterr().out.encode()
     recorder.write("payments-1", said)
     decided = sum(len(json.loads(line).get("rows", "1")) for line in said.splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Knob(NamedTuple):
+class Setting(NamedTuple):
     """One setting: accepted types, and what to tell a person about it."""
 
     types: tuple[type, ...]
@@ -13,16 +13,16 @@ class Knob(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-def _seconds(meaning: str) -> Knob:
-    return Knob((int, float), f"seconds; {meaning}")
+def _seconds(meaning: str) -> Setting:
+    return Setting((int, float), f"seconds; {meaning}")
 
 
-def _number(meaning: str) -> Knob:
-    return Knob((int, float), meaning)
+def _number(meaning: str) -> Setting:
+    return Setting((int, float), meaning)
 
 
-def _count(meaning: str) -> Knob:
-    return Knob((int,), meaning)
+def _count(meaning: str) -> Setting:
+    return Setting((int,), meaning)
 
 
 _PROBING = {
@@ -31,7 +31,7 @@ _PROBING = {
     "half_open_s_max": _seconds("half-open longer than this opens again"),
 }
 
-KNOBS: dict[str, dict[str, Knob]] = {
+SETTINGS: dict[str, dict[str, Setting]] = {
     "retry": {
         "max_attempts": _count("attempts in all, the first included"),
         "backoff_base_s": _seconds("ceiling of the first random pause, doubled each time"),
@@ -47,7 +47,7 @@ KNOBS: dict[str, dict[str, Knob]] = {
         "window_s": _seconds("how far back requests and accepts count"),
     },
     "breaker": {
-        "window": Knob((str,), "what the window holds", ("COUNT_BASED", "TIME_BASED")),
+        "window": Setting((str,), "what the window holds", ("COUNT_BASED", "TIME_BASED")),
         "window_size": _count("calls or seconds"),
         "failure_rate_threshold": _number("share in (0, 1]"),
         "slow_call_rate_threshold": _number("share in (0, 1]"),
@@ -72,7 +72,7 @@ KNOBS: dict[str, dict[str, Knob]] = {
         "wait_s_max": _seconds("wait in the queue at most"),
     },
     "adaptive_limit": {
-        "algorithm": Knob((str,), "how the limit learns", ("gradient2", "aimd")),
+        "algorithm": Setting((str,), "how the limit learns", ("gradient2", "aimd")),
         "initial": _count("calls at once at first"),
         "least": _count("calls at once at least"),
         "most": _count("calls at once at most"),

@@ -1,4 +1,8 @@
-"""Where the decisions of resilience policies go: the log (and so a run's archive), metrics, spans."""
+"""Receives each event of a resilience policy and writes it to metrics, the current span and the log.
+
+The events themselves are defined in chassis/resilience/events.py. The log lines become rows of the
+run's archive.
+"""
 
 import asyncio
 import time
@@ -10,26 +14,26 @@ from opentelemetry import trace
 from chassis.resilience.events import Event
 from chassis.telemetry import signals
 
-_DETAILS = ("attempt", "priority", "duration_s", "wait_s", "limit", "host")  # if they say something
+_DETAILS = ("attempt", "priority", "duration_s", "wait_s", "limit", "host")  # written if not zero
 _STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 2}
-GATHER_S = 0.5  # what a kill -9 may cost of the evaluations
-GATHERED_MAX = 100  # Docker cuts lines at 16 KB
+EVALUATIONS_S_MAX = 0.5  # evaluations this old are written; a `kill -9` loses at most so many
+EVALUATIONS_MAX = 100  # Docker splits log lines at 16 KB
 _counters: dict[tuple[str, str, str, str], Any] = {}
-_gathered: list[tuple[float, str, str, str, int, int, int]] = []
+_evaluations: list[tuple[float, str, str, str, int, int, int]] = []
 
 
-def tell(event: Event) -> None:
-    """Count, log and trace one decision. Every label comes from a small fixed set."""
+def record(event: Event) -> None:
+    """Count, log and trace one decision. Every label has a small fixed set of values."""
     labels = (event.edge, event.policy, event.kind, event.reason)
     counter = _counters.get(labels)
     if counter is None:
         counter = _counters[labels] = signals.POLICY_EVENTS.labels(*labels)
     counter.inc()
     if event.kind == "evaluation":
-        _gather(event)
+        _collect(event)
         return
-    flush()  # what led to this decision stands before it
-    # always told, so that a row of the archive is whole
+    flush()  # the evaluations that led to this decision come before it
+    # these fields are always written, so that a row of the archive is complete
     fields: dict[str, Any] = {
         "edge": event.edge, "policy": event.policy, "kind": event.kind, "state": event.state,
         "previous": event.previous, "reason": event.reason, "n": event.n,
@@ -49,26 +53,29 @@ def tell(event: Event) -> None:
 
 
 def flush() -> None:
-    """Tell the evaluations gathered so far. They are of many requests, so the line is of no trace."""
-    if _gathered:
-        rows = _gathered.copy()
-        _gathered.clear()
+    """Write the collected evaluations as one line. They belong to many requests, so it has no trace id."""
+    if _evaluations:
+        rows = _evaluations.copy()
+        _evaluations.clear()
         Context().run(lambda: signals.record("evaluations", rows=rows))
 
 
-def _gather(event: Event) -> None:
-    """There is one a call: a line each was half of what the shop logs, and containers pay 2 ms for a line."""
+def _collect(event: Event) -> None:
+    """Keep an evaluation for the next line.
+
+    Each call has one. A line each was half of the shop's log, and 2 ms of latency in containers.
+    """
     now = time.time()
-    _gathered.append(
+    _evaluations.append(
         (now, event.edge, event.policy, event.state, event.n, event.failures, event.slow)
     )
     try:
         loop = asyncio.get_running_loop()
-    except RuntimeError:  # nobody would come back for it
+    except RuntimeError:  # no event loop, so no timer would write it
         flush()
         return
-    if len(_gathered) == 1:
-        loop.call_later(GATHER_S, flush)
-    # by age too: what an ended loop gathered has no timer any more
-    elif len(_gathered) == GATHERED_MAX or now - _gathered[0][0] > GATHER_S:
+    if len(_evaluations) == 1:
+        loop.call_later(EVALUATIONS_S_MAX, flush)
+    # the age is checked too: the timer of a loop that has ended does not fire
+    elif len(_evaluations) == EVALUATIONS_MAX or now - _evaluations[0][0] > EVALUATIONS_S_MAX:
         flush()
