@@ -1,16 +1,19 @@
-"""Load profiles as data: reads `loadtests/profiles.toml`, refuses what it does not understand."""
+"""Load profiles: the tables of `loadtests/profiles.toml`, checked, each error with its line."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from lab.nearest import did_you_mean
+from lab.strict_table import Expected, StrictTable, Where, first_error, invalid
 
-# What a shopper can come for, and the route of its (first) request. Done by loadtests/journeys.py.
+
+# What a shopper can do, and the route of its (first) request. loadtests/journeys.py does it.
 ACTIONS = {
     "list": "GET /api/products",
     "product": "GET /api/products/{id}",
@@ -20,35 +23,62 @@ ACTIONS = {
     "cancel": "POST /api/orders/{id}/cancel",
     "register": "POST /api/users",
 }
-ARRIVALS = ("poisson", "constant")
-KEYS = ("about", "arrivals", "sessions", "timeout_s", "rate_per_s", "surge")
-SURGE_KEYS = ("from_s", "to_s", "factor")
 
 
 class ProfileError(Exception):
     """A profile cannot be used; the text has file, line and what is expected."""
 
 
-@dataclass(frozen=True)
-class Surge:
+def _action(name: str) -> str:
+    if name not in ACTIONS:
+        raise invalid(f"unknown action; expected one of {', '.join(ACTIONS)}")
+    return name
+
+
+def _not_all_zero(rates: dict[str, float]) -> dict[str, float]:
+    if not any(rates.values()):
+        raise invalid("expected at least one rate above 0")
+    return rates
+
+
+def _in_order(surges: tuple[Surge, ...]) -> tuple[Surge, ...]:
+    times = [time_s for surge in surges for time_s in (surge.from_s, surge.to_s)]
+    if times != sorted(times) or any(surge.from_s == surge.to_s for surge in surges):
+        raise invalid("expected from_s < to_s, in order, not overlapping")
+    return surges
+
+
+Number = Annotated[StrictFloat, Field(ge=0, le=1_000_000), Expected("a number of 0 or more")]
+Action = Annotated[str, AfterValidator(_action)]
+
+
+class Surge(StrictTable):
     """From `from_s` to `to_s` after the start every rate is multiplied by `factor`."""
 
-    from_s: float
-    to_s: float
-    factor: float
+    from_s: Number
+    to_s: Number
+    factor: Number
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Arrivals per second by action; `sessions` shoppers share them; `timeout_s` is their patience."""
+class ProfileTable(StrictTable):
+    """Arrivals per second by action; `sessions` shoppers share them; a shopper waits `timeout_s`."""
+
+    about: StrictStr = ""
+    arrivals: Annotated[
+        Literal["poisson", "constant"], Expected("poisson or constant")
+    ] = "poisson"
+    sessions: Annotated[StrictInt, Field(ge=1, le=499), Expected("a whole number 1 to 499")] = 20
+    timeout_s: Annotated[
+        StrictFloat, Field(ge=0.1, le=1_000_000), Expected("a number of 0.1 or more")
+    ] = 8.0
+    rate_per_s: Annotated[dict[Action, Number], AfterValidator(_not_all_zero)]
+    surge: Annotated[tuple[Surge, ...], AfterValidator(_in_order)] = ()
+
+
+class Profile(ProfileTable):
+    """A profile and its name, the header of its table."""
 
     name: str
-    about: str
-    arrivals: str
-    sessions: int
-    timeout_s: float
-    rate_per_s: dict[str, float]
-    surges: tuple[Surge, ...] = ()
 
     @property
     def rate_per_s_by_route(self) -> dict[str, float]:
@@ -63,107 +93,48 @@ def load_profiles(path: Path) -> dict[str, Profile]:
     """All profiles of the file, by name. Raises ProfileError."""
     try:
         text = path.read_text()
+        tables = tomllib.loads(text)
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(_with_line(path, error)) from None
-    return {name: _profile(name, table, _Place(path, text)) for name, table in tables.items()}
+    return {name: _profile(path, text, name, table) for name, table in tables.items()}
 
 
 def find_profile(name: str, path: Path) -> Profile:
-    """The profile `name`; ProfileError names the nearest one and lists all."""
+    """The profile `name`. Raises ProfileError with the nearest name and all names."""
     profiles = load_profiles(path)
     if name in profiles:
         return profiles[name]
     hint = did_you_mean(name, profiles)
-    raise ProfileError(
-        f"there is no load profile {name!r} in {path}.{hint} Profiles: {', '.join(profiles)}"
-    )
+    raise ProfileError(f"no load profile {name!r} in {path}.{hint} Profiles: {', '.join(profiles)}")
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where in the file something is, found again in its text."""
-
-    path: Path
-    text: str
-
-    def error(self, profile: str, key: str, expected: str) -> ProfileError:
-        return ProfileError(f"{self.path}:{self._line(profile, key)}: {profile}.{key}: {expected}")
-
-    def _line(self, profile: str, key: str) -> int:
-        """The key's own line below the profile's header, else the header's, else 1."""
-        header_line = 1
-        inside = False
-        for number, line in enumerate(self.text.splitlines(), start=1):
-            header = re.match(r"\s*\[\[?\s*([\w.\-\"]+)\s*\]\]?", line)
-            if header:
-                inside = header[1].split(".")[0].strip('"') == profile
-                header_line = number if inside and header_line == 1 else header_line
-                if inside and header[1].endswith(f".{key}"):
-                    return number
-            elif inside and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
-                return number
-        return header_line
+def _profile(path: Path, text: str, name: str, table: Any) -> Profile:
+    try:
+        return Profile(name=name, **ProfileTable.model_validate(table).model_dump())
+    except ValidationError as error:
+        where, complaint = first_error(error)
+        key = ".".join([name, *(step for step in where if isinstance(step, str))])
+        raise ProfileError(f"{path}:{_line(text, name, where)}: {key}: {complaint}") from None
 
 
-def _profile(name: str, table: Any, place: _Place) -> Profile:
-    if not isinstance(table, dict):
-        raise place.error(name, name, "expected a table [name], not a value outside of any")
-    for key in table:
-        if key not in KEYS:
-            raise place.error(name, key, f"unknown; expected one of {', '.join(KEYS)}")
-    arrivals = table.get("arrivals", "poisson")
-    if arrivals not in ARRIVALS:
-        raise place.error(name, "arrivals", f"expected poisson or constant, got {arrivals!r}")
-    rates = table.get("rate_per_s")
-    if not isinstance(rates, dict) or not rates:
-        raise place.error(name, "rate_per_s", "expected a table of arrivals per second by action")
-    for action, rate in rates.items():
-        if action not in ACTIONS:
-            raise place.error(name, action, f"unknown action; expected one of {', '.join(ACTIONS)}")
-        _number(rate, name, action, place, least=0)
-    if not any(rates.values()):
-        raise place.error(name, "rate_per_s", "expected at least one rate above 0")
-    sessions = table.get("sessions", 20)
-    if isinstance(sessions, bool) or not isinstance(sessions, int) or not 1 <= sessions <= 499:
-        raise place.error(name, "sessions", f"expected a whole number 1 to 499, got {sessions!r}")
-    return Profile(
-        name=name,
-        about=str(table.get("about", "")),
-        arrivals=arrivals,
-        sessions=sessions,
-        timeout_s=_number(table.get("timeout_s", 8.0), name, "timeout_s", place, least=0.1),
-        rate_per_s={action: float(rate) for action, rate in rates.items()},
-        surges=_surges(table.get("surge", []), name, place),
-    )
-
-
-def _surges(rows: Any, name: str, place: _Place) -> tuple[Surge, ...]:
-    if not isinstance(rows, list):
-        raise place.error(name, "surge", f"expected [[{name}.surge]] tables")
-    surges: list[Surge] = []
-    for row in rows:
-        if not isinstance(row, dict) or set(row) != set(SURGE_KEYS):
-            raise place.error(name, "surge", f"expected exactly {', '.join(SURGE_KEYS)}")
-        surge = Surge(*(_number(row[key], name, key, place, least=0) for key in SURGE_KEYS))
-        if surge.to_s <= surge.from_s or (surges and surge.from_s < surges[-1].to_s):
-            raise place.error(name, "surge", "expected from_s < to_s, in order, not overlapping")
-        surges.append(surge)
-    return tuple(surges)
-
-
-def _number(value: Any, name: str, key: str, place: _Place, *, least: float) -> float:
-    # written so that nan is refused too
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (least <= value <= 1_000_000)
-    ):
-        raise place.error(name, key, f"expected a number of {least:g} or more, got {value!r}")
-    return float(value)
+def _line(text: str, profile: str, where: Where) -> int:
+    """The line of the last key of `where` that has one; else the line of the profile's header."""
+    lines: dict[str, int] = {}
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\[?\s*([\w.\-\"]+)\s*\]\]?", line):
+            names = header[1].replace('"', "").split(".")
+            inside = names[0] == profile
+            key = names[-1] if len(names) > 1 else ""
+        elif entry := re.match(r"\s*\"?([\w\-]+)\"?\s*=", line):
+            key = entry[1]
+        else:
+            continue
+        if inside:
+            lines.setdefault(key, number)
+    return next((lines[step] for step in reversed(where) if step in lines), lines.get("", 1))
 
 
 def _with_line(path: Path, error: tomllib.TOMLDecodeError) -> str:

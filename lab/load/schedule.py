@@ -83,7 +83,7 @@ def _segments(
 ) -> Iterator[tuple[float, float, float]]:
     """(start, end, rate) pieces that cover the duration, the surges among them."""
     at_s = 0.0
-    for surge in profile.surges:
+    for surge in profile.surge:
         if surge.from_s >= duration_s:
             break
         if surge.from_s > at_s:

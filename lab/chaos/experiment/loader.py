@@ -54,9 +54,10 @@ def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:
     files = {file.stem: file for file in experiment_files(folder)}
     if name in files:
         return files[name]
-    hint = did_you_mean(given.stem, files)
     names = ", ".join(sorted(files)) or "none"
-    raise UnknownExperimentError(f"there is no experiment {name!r}.{hint} Experiments: {names}")
+    raise UnknownExperimentError(
+        f"no experiment {name!r}.{did_you_mean(given.stem, files)} Experiments: {names}"
+    )
 
 
 def experiment_files(folder: Path = EXPERIMENTS) -> list[Path]:

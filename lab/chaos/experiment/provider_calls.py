@@ -6,8 +6,9 @@ import importlib
 import inspect
 from typing import Any
 
-from lab.chaos.experiment.yaml_lines import Document, Where
-from lab.nearest import closest
+from lab.chaos.experiment.yaml_lines import Document
+from lab.nearest import did_you_mean
+from lab.strict_table import Where
 
 INJECTED = ("configuration", "secrets")  # Chaos Toolkit fills these in itself
 
@@ -26,10 +27,9 @@ def check_call(document: Document, where: Where, provider: dict[str, Any]) -> No
             for name, thing in inspect.getmembers(imported, inspect.isfunction)
             if thing.__module__ == module and not name.startswith("_")
         ]
-        near = closest(func, names)
-        hint = f" did you mean {near}?" if near else ""
-        expected = f"expected one of {', '.join(names)}"
-        raise document.error(f"{module} has no {func!r};{hint} {expected}", *where, "func")
+        hint = did_you_mean(func, names)
+        complaint = f"{module} has no {func!r}.{hint} Expected one of {', '.join(names)}"
+        raise document.error(complaint, *where, "func")
     arguments = provider.get("arguments") or {}
     if not isinstance(arguments, dict):
         raise document.error("expected arguments by name", *where, "arguments")

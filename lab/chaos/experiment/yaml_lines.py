@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-Where = tuple[str | int, ...]
+from lab.strict_table import Where
 
 
 class MalformedFileError(Exception):

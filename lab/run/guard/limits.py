@@ -1,4 +1,4 @@
-"""What a guard looks at: the load's own requests as they are answered, or a probe of its own."""
+"""What a guard measures: the load's own requests as they are answered, or a probe."""
 
 from __future__ import annotations
 
@@ -6,47 +6,27 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.recorder.intake.tail import TailedFile
 
-REQUESTS_MIN = 5  # fewer in the time looked at say nothing
-SILENCE_EXPECTED_MIN = 10.0  # so many should have come: that none did cannot be chance (e^-10)
+REQUESTS_MIN = 5  # a ratio or percentile of fewer requests is not judged
+SILENCE_EXPECTED_MIN = 10.0  # with so many planned arrivals, no answer is not chance (e^-10)
 PROBE_INTERVAL_S = 0.5
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A row of the experiment's `guard`. With `probe` its tolerance is the limit."""
-
-    name: str
-    for_s: float
-    route: str = ""
-    measure: str = "error_ratio"
-    limit: float = 0.0
-    probe: dict[str, Any] | None = None
-    tolerance: Any = None
-
-
-def limit_of(row: dict[str, Any]) -> Limit:
-    """Of a row that lab.chaos.experiment.plan has checked."""
-    known = {**row, "probe": row.get("provider")}
-    known.pop("provider", None)
-    return Limit(**known)
-
-
 class Watch(Protocol):
-    """Looks whether a limit is passed."""
+    """Measures against one limit."""
 
     def look(self, now_s: float) -> str | None:
-        """The sentence that says how it is passed, else None. May take as long as a request."""
+        """How the limit is passed, else None. May take as long as a request."""
         ...
 
 
 class RequestRows:
-    """The rows of requests.ndjson from now on; each watch has its own place in it."""
+    """The rows that requests.ndjson gets from now on; each watch reads at its own position."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,12 +39,8 @@ class RequestRows:
         for line in self._file.lines() if self._file else ():
             try:
                 yield json.loads(line)
-            except ValueError:  # torn: the next is whole again
+            except ValueError:  # a torn line: the next one is whole
                 continue
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
 
     def _open(self, *, from_end: bool) -> None:
         try:
@@ -74,14 +50,14 @@ class RequestRows:
 
 
 class RequestWatch:
-    """A measure of one route (all if it is empty) over the last `for_s` seconds.
+    """A measure of one route (all routes if it is empty) over the last `for_s` seconds.
 
-    `expected_per_s`: the arrivals that the load plans. Where it goes on and nobody is answered, that is
-    no silence but the worst of answers.
+    `expected_per_s`: the arrivals that the load plans. No answer at all while many are planned is a
+    violation too.
     """
 
     def __init__(
-        self, limit: Limit, rows: RequestRows, expected_per_s: float, now_s: float
+        self, limit: RequestLimit, rows: RequestRows, expected_per_s: float, now_s: float
     ) -> None:
         self._limit = limit
         self._rows = rows
@@ -101,7 +77,7 @@ class RequestWatch:
         if now_s - self._since_s < limit.for_s:
             return None
         if not self._seen and self._expected >= SILENCE_EXPECTED_MIN:
-            return f"nobody was answered for {limit.for_s:g} s"
+            return f"no request was answered for {limit.for_s:g} s"
         if len(self._seen) < REQUESTS_MIN:
             return None
         value = self._value()
@@ -119,37 +95,36 @@ class RequestWatch:
 
 
 class ProbeWatch:
-    """A Chaos Toolkit probe that has not been within its tolerance for `for_s` seconds."""
+    """A Chaos Toolkit probe that has been outside its tolerance for `for_s` seconds."""
 
-    def __init__(self, limit: Limit, port_base: int) -> None:
-        assert limit.probe is not None
+    def __init__(self, limit: ProbeLimit, port_base: int) -> None:
         self._limit = limit
         self._port_base = port_base
-        self._asked_s = 0.0
+        self._started_s = 0.0
         self._bad_since_s: float | None = None
-        module = importlib.import_module(limit.probe["module"])
-        self._ask: Callable[..., Any] = getattr(module, limit.probe["func"])
+        module = importlib.import_module(limit.provider["module"])
+        self._probe: Callable[..., Any] = getattr(module, limit.provider["func"])
 
     def look(self, now_s: float) -> str | None:
-        if now_s - self._asked_s < PROBE_INTERVAL_S:
+        if now_s - self._started_s < PROBE_INTERVAL_S:
             return None
-        self._asked_s = now_s
-        reason = self._complaint()
-        if reason is None:
+        self._started_s = now_s
+        problem = self._problem()
+        if problem is None:
             self._bad_since_s = None
             return None
-        # it has been so since it was asked, however long the answer took
+        # bad since the start of the call, however long the answer took
         self._bad_since_s = now_s if self._bad_since_s is None else self._bad_since_s
         bad_s = time.time() - self._bad_since_s
-        return f"{reason}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
+        return f"{problem}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
 
-    def _complaint(self) -> str | None:
+    def _problem(self) -> str | None:
         from chaoslib.hypothesis import within_tolerance
 
-        arguments = dict((self._limit.probe or {}).get("arguments") or {})
+        arguments = self._limit.provider.get("arguments") or {}
         try:
-            value = self._ask(**arguments, configuration={"port_base": self._port_base})
-        except Exception as error:  # a probe that cannot measure is never a good sign
+            value = self._probe(**arguments, configuration={"port_base": self._port_base})
+        except Exception as error:  # a probe that cannot measure counts as bad
             return f"{type(error).__name__}: {error}"
         good = within_tolerance(self._limit.tolerance, value, {}, {})
         return None if good else f"{value!r} is not within {self._limit.tolerance!r}"

@@ -37,13 +37,13 @@ def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
     [
         ("[a\n", ":1: column 3: "),
         ("[a]\nrate_per_s = { order = 1 }\n[b]\nrate_per_s = {}\n", ":4: b.rate_per_s: expected"),
-        ("[a]\nabout = 'x'\n", ":1: a.rate_per_s: expected a table"),
+        ("[a]\nabout = 'x'\n", ":1: a: lacks rate_per_s; expected a table of about"),
         (
             "[a]\n[a.rate_per_s]\norder = -1\n",
-            ":3: a.order: expected a number of 0 or more, got -1",
+            ":3: a.rate_per_s.order: expected a number of 0 or more, got -1",
         ),
-        ("[a]\n[a.rate_per_s]\norder = nan\n", ":3: a.order: expected a number"),
-        ("[a]\n[a.rate_per_s]\nbuy = 1\n", ":3: a.buy: unknown action; expected one of list"),
+        ("[a]\n[a.rate_per_s]\norder = nan\n", ":3: a.rate_per_s.order: expected a number"),
+        ("[a]\n[a.rate_per_s]\nbuy = 1\n", ":3: a.rate_per_s.buy: unknown action; expected one of list"),
         ("[a]\nrate_per_s = { order = 0 }\n", ":2: a.rate_per_s: expected at least one rate above"),
         ("[a]\nspeed = 3\n", ":2: a.speed: unknown; expected one of about"),
         ("[a]\narrivals = 'bursty'\n", ":2: a.arrivals: expected poisson or constant"),
@@ -54,7 +54,7 @@ def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
         ),
         (
             "[a]\nrate_per_s = { order = 1 }\n[[a.surge]]\nfrom_s = 5\n",
-            ":3: a.surge: expected exactly",
+            ":3: a.surge: lacks to_s; expected a table of from_s, to_s, factor",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import itertools
 import statistics
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,14 @@ from lab.load.schedule import make_schedule
 SEED = 20261121
 
 
-def profile(arrivals: str = "poisson", surges: tuple[Surge, ...] = (), **rates: float) -> Profile:
-    return Profile("p", "", arrivals, 5, 8.0, rates, surges)
+def profile(
+    arrivals: Any = "poisson", surges: tuple[Surge, ...] = (), **rates: float
+) -> Profile:
+    return Profile(name="p", arrivals=arrivals, sessions=5, rate_per_s=rates, surge=surges)
+
+
+def surge(from_s: float, to_s: float, factor: float) -> Surge:
+    return Surge(from_s=from_s, to_s=to_s, factor=factor)
 
 
 def gaps(times: list[float]) -> list[float]:
@@ -66,14 +73,14 @@ def test_constant_arrivals_come_at_equal_gaps():
 
 
 def test_a_surge_multiplies_the_rate_only_while_it_lasts():
-    surged = profile("constant", (Surge(10, 20, 4.0),), order=10)
+    surged = profile("constant", (surge(10, 20, 4.0),), order=10)
     times = [arrival.at_s for arrival in make_schedule(surged, SEED, 30).arrivals]
     counts = [sum(at <= t < at + 10 for t in times) for at in (0, 10, 20)]
     assert counts == pytest.approx([100, 400, 100], abs=1)
 
 
 def test_a_surge_to_zero_is_a_pause():
-    paused = profile(surges=(Surge(2, 4, 0.0),), order=50)
+    paused = profile(surges=(surge(2, 4, 0.0),), order=50)
     times = [arrival.at_s for arrival in make_schedule(paused, SEED, 6).arrivals]
     assert not [t for t in times if 2 < t < 4]
     assert [t for t in times if t > 4]
@@ -83,7 +90,7 @@ def test_a_surge_that_outlasts_the_load_is_cut_at_its_end():
     times = [
         arrival.at_s
         for arrival in make_schedule(
-            profile(surges=(Surge(1, 99, 2.0),), order=50), SEED, 3
+            profile(surges=(surge(1, 99, 2.0),), order=50), SEED, 3
         ).arrivals
     ]
     assert times[-1] < 3

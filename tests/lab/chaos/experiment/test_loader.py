@@ -53,7 +53,7 @@ def test_a_shipped_experiment_states_all_that_a_run_needs(name: str):
     assert experiment.hypothesis
     assert experiment.plan.claim
     assert experiment.plan.slis
-    assert find_profile(experiment.plan.profile, ROOT / "loadtests/profiles.toml")
+    assert find_profile(experiment.plan.load, ROOT / "loadtests/profiles.toml")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -102,7 +102,7 @@ def line_of(text: str, part: str) -> int:
     ("old", "new", "at", "complaint"),
     [
         ("title: A slow", "name: A slow", "name: A slow", "expected a title"),
-        ("func: add_fault", "func: add_fold", "func: add_fold", "did you mean add_fault?"),
+        ("func: add_fault", "func: add_fold", "func: add_fold", "Did you mean add_fault?"),
         (
             "lab.chaos.actions",
             "lab.chaos.acts",
@@ -149,7 +149,7 @@ def line_of(text: str, part: str) -> int:
             "load: checkout",
             "guard: [{name: x, tolerance: 1, for_s: 1, provider: {module: lab.chaos.probes, func: brows}}]",
             "guard: [",
-            "did you mean browse?",
+            "Did you mean browse?",
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
     path.write_text(GOOD.replace("load: checkout\n", rows, 1))
     plan = load_experiment(str(path), FOLDER).plan
     assert plan.proxied
-    assert [row["name"] for row in plan.guard] == ["orders fail", "a page opens"]
+    assert [limit.name for limit in plan.guard] == ["orders fail", "a page opens"]
     assert not load_experiment("payments_slow", FOLDER).plan.proxied
 
 

@@ -1,4 +1,4 @@
-"""What a guard looks at: shares and percentiles of the last seconds, silence, probes; and what it does then."""
+"""Limits of a guard: ratios and percentiles of the last seconds, silence, probes; and how the guard acts."""
 
 import json
 import threading
@@ -10,10 +10,19 @@ import pytest
 
 from lab.chaos.faults.clear_all import Disarmed
 from lab.run.guard.guard import Guard
-from lab.run.guard.limits import Limit, ProbeWatch, RequestRows, RequestWatch, limit_of
+from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
+from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch
 
 ROUTE = "POST /api/orders"
-ERRORS = Limit("orders fail", for_s=3.0, route=ROUTE, limit=0.5)
+
+
+def limit(
+    name: str, limit: float = 0.5, route: str = "", measure: str = "error_ratio"
+) -> RequestLimit:
+    return RequestLimit(name=name, route=route, measure=measure, limit=limit, for_s=3.0)
+
+
+ERRORS = limit("orders fail", route=ROUTE)
 
 
 class Requests:
@@ -36,19 +45,19 @@ def requests(tmp_path: Path) -> Requests:
     return Requests(tmp_path / "requests.ndjson")
 
 
-def watch(requests: Requests, limit: Limit = ERRORS, expected_per_s: float = 0.0) -> RequestWatch:
+def watch(requests: Requests, limit: RequestLimit = ERRORS, expected_per_s: float = 0.0) -> RequestWatch:
     return RequestWatch(limit, RequestRows(requests.path), expected_per_s, now_s=100.0)
 
 
-def test_a_share_above_the_limit_over_its_seconds_is_a_violation(requests: Requests) -> None:
+def test_an_error_ratio_above_the_limit_is_a_violation(requests: Requests) -> None:
     looking = watch(requests)
     for n in range(10):
         requests.add(100.5 + n / 4, "fail" if n < 6 else "ok")
-    assert looking.look(102.9) is None, "not yet looked at for so long"
+    assert looking.look(102.9) is None, "less than for_s since the start"
     assert looking.look(103.1) == "error_ratio 0.6 over 3 s, the limit is 0.5"
 
 
-def test_just_the_limit_is_none_and_old_requests_are_forgotten(requests: Requests) -> None:
+def test_a_value_at_the_limit_is_no_violation_and_old_requests_do_not_count(requests: Requests) -> None:
     looking = watch(requests)
     for n in range(10):
         requests.add(101 + n / 10, "fail")
@@ -56,30 +65,30 @@ def test_just_the_limit_is_none_and_old_requests_are_forgotten(requests: Request
     assert looking.look(106.0) is None
 
 
-def test_other_routes_do_not_count_unless_none_is_named(requests: Requests) -> None:
-    one, every = watch(requests), watch(requests, Limit("all", for_s=3.0, limit=0.5))
+def test_other_routes_count_only_for_a_limit_without_a_route(requests: Requests) -> None:
+    one, every = watch(requests), watch(requests, limit("all"))
     for _ in range(10):
         requests.add(102, "unknown", route="GET /api/products")
     assert one.look(103.5) is None
     assert every.look(103.5) == "error_ratio 1 over 3 s, the limit is 0.5"
 
 
-def test_a_few_requests_say_nothing_but_silence_under_load_does(requests: Requests) -> None:
+def test_a_few_requests_are_not_judged_but_silence_under_load_is_a_violation(requests: Requests) -> None:
     for _ in range(4):
         requests.add(101, "fail")
     idle, busy = watch(requests), watch(requests, expected_per_s=5.0)
     assert idle.look(103.5) is None
-    assert busy.look(110.0) == "nobody was answered for 3 s"
+    assert busy.look(110.0) == "no request was answered for 3 s"
 
 
-def test_a_percentile_of_response_times_is_a_limit_too(requests: Requests) -> None:
-    looking = watch(requests, Limit("slow", for_s=3.0, route=ROUTE, measure="p95_ms", limit=1000))
+def test_a_limit_can_be_on_a_percentile_of_response_times(requests: Requests) -> None:
+    looking = watch(requests, limit("slow", 1000, ROUTE, "p95_ms"))
     for n in range(20):
         requests.add(102, took_s=2.0 if n > 17 else 0.1)
     assert looking.look(103.5) == "p95_ms 2000 over 3 s, the limit is 1000"
 
 
-def test_a_torn_line_does_not_blind_it(requests: Requests) -> None:
+def test_a_torn_line_is_skipped(requests: Requests) -> None:
     looking = watch(requests)
     with requests.path.open("a") as file:
         file.write('{"route": "POST\n')
@@ -89,18 +98,18 @@ def test_a_torn_line_does_not_blind_it(requests: Requests) -> None:
 
 
 def probe(value: Any, configuration: dict[str, Any]) -> Any:
-    """Stands for one of lab.chaos.probes."""
+    """A substitute for a probe of lab.chaos.probes."""
     assert configuration == {"port_base": 21080}
     if value == "raise":
-        raise RuntimeError("nobody there")
+        raise RuntimeError("no lab")
     return value
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: nobody there")],
+    [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: no lab")],
 )
-def test_a_probe_out_of_its_tolerance_for_so_long_is_a_violation(
+def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
     value: object, reason: str | None
 ) -> None:
     row = {
@@ -109,17 +118,17 @@ def test_a_probe_out_of_its_tolerance_for_so_long_is_a_violation(
         "tolerance": [0, 3],
         "for_s": 1.0,
     }
-    looking = ProbeWatch(limit_of(row), 21080)
+    looking = ProbeWatch(ProbeLimit.model_validate(row), 21080)
     now_s = time.time()
-    assert looking.look(now_s - 1.2) is None or value != 0.4, "asked first then"
-    told = looking.look(now_s)
-    assert told is None if reason is None else told is not None and reason in told
+    assert looking.look(now_s - 1.2) is None or value != 0.4, "the first call"
+    found = looking.look(now_s)
+    assert found is None if reason is None else found is not None and reason in found
 
 
-def test_a_probe_is_bad_only_if_it_is_so_for_the_whole_time() -> None:
+def test_a_probe_outside_its_tolerance_for_a_shorter_time_is_no_violation() -> None:
     row = {"name": "x", "provider": {"module": __name__, "func": "probe"}, "tolerance": [0, 3]}
     row["provider"] |= {"arguments": {"value": 5}}
-    looking = ProbeWatch(limit_of(row | {"for_s": 30.0}), 21080)
+    looking = ProbeWatch(ProbeLimit.model_validate(row | {"for_s": 30.0}), 21080)
     assert looking.look(time.time()) is None
 
 
@@ -128,7 +137,7 @@ class Always:
         return "always too much"
 
 
-def test_a_guard_acts_once_and_goes_on_taking_off_what_is_armed_meanwhile() -> None:
+def test_a_guard_aborts_the_method_once_and_goes_on_removing_new_faults() -> None:
     done: list[str] = []
     again = threading.Event()
 
