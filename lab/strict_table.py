@@ -1,4 +1,4 @@
-"""pydantic models of tables that people write by hand: an unknown key is an error, and each error has its place."""
+"""Strict pydantic models for tables that people write: an unknown key is an error, each error has a place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Where = tuple[str | int, ...]
-KINDS = {"dict_type": "expected a table", "tuple_type": "expected a list"}
+PLAIN = {
+    "dict_type": "expected a table",
+    "tuple_type": "expected a list",
+    "string_type": "expected a text",
+}
 
 
 def invalid(text: str, key: str | None = None) -> PydanticCustomError:
@@ -30,7 +34,9 @@ class Expected:
 
     text: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
             try:
                 return inner(value)
@@ -48,15 +54,12 @@ class StrictTable(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, table: Any) -> Any:
-        fields, keys = cls.model_fields, ", ".join(cls.model_fields)
+        keys = ", ".join(cls.model_fields)
         if not isinstance(table, dict):
             raise invalid(f"expected a table of {keys}, got {table!r}")
         for key in table:
-            if key not in fields:
+            if key not in cls.model_fields:
                 raise invalid(f"unknown; expected one of {keys}", str(key))
-        for key, field in fields.items():
-            if field.is_required() and key not in table:
-                raise invalid(f"lacks {key}; expected a table of {keys}")
         return table
 
 
@@ -65,5 +68,7 @@ def first_error(error: ValidationError) -> tuple[Where, str]:
     first = error.errors(include_url=False)[0]
     # pydantic adds the tag of a union's member and "[key]" to the place
     where = [step for step in first["loc"] if not str(step).startswith(("<", "["))]
+    if first["type"] == "missing":
+        return tuple(where[:-1]), f"lacks {where[-1]}"
     key = first.get("ctx", {}).get("key")
-    return tuple([*where, key] if key else where), KINDS.get(first["type"], first["msg"])
+    return tuple([*where, key] if key else where), PLAIN.get(first["type"], first["msg"])

@@ -21,10 +21,10 @@ from gevent.event import Event
 from journeys import JOURNEYS
 from locust import FastHttpUser, events, task
 
+from lab.files import write_json
 from lab.load.dispatcher import dispatch
 from lab.load.profiles import ACTIONS, ProfileError, find_profile
 from lab.load.request_log import RequestLog, now_s
-from lab.load.row_file import write_json
 from lab.load.schedule import Arrival, make_schedule
 from lab.load.shopper import NotLoggedInError, make_shoppers
 from lab.load.shopper_task import ShopperTask, longest_s

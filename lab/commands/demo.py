@@ -1,14 +1,15 @@
-"""`lab demo`: one experiment from nothing to its report, in two minutes."""
+"""`lab demo`: one experiment, from no lab to the report, in two minutes."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from lab.commands.run import PortBase, check_and_run
+from lab.commands.run import KeepUp, Seed
+from lab.options import PortBase
 from lab.run.exit_codes import clear_exits
-from lab.run.summary import summary_lines
+from lab.run.progress import progress_reporter
+from lab.run.runner import RunRequest, run_experiment
+from lab.run.summary import print_summary
 from lab.state import chosen_port_base
 
 EXPERIMENT = "payments_slow"
@@ -16,20 +17,17 @@ EXPERIMENT = "payments_slow"
 
 def register(app: typer.Typer) -> None:
     @app.command("demo")
-    def demo(
-        port_base: PortBase = None,
-        seed: Annotated[int, typer.Option(help="of the load")] = 1,
-        keep_up: Annotated[bool, typer.Option(help="leave the lab running")] = False,
-    ) -> None:
-        """Start the shop, slow its bank down under load, and say what happened."""
-        with clear_exits():
+    def demo(port_base: PortBase = None, seed: Seed = 1, keep_up: KeepUp = False) -> None:
+        """Start the shop, make its bank slow under load, and print the verdict."""
+        with clear_exits(), progress_reporter() as reporter:
             base = chosen_port_base(port_base)
-            played = check_and_run(EXPERIMENT, seed, "", base, keep_up, quiet=False)
-        typer.echo("\n".join(summary_lines(played)))
-        typer.echo(f"\nLook further: open {played.path / 'report.html'} in a browser")
+            request = RunRequest(seed=seed, port_base=base, keep_up=keep_up)
+            result = run_experiment(EXPERIMENT, request, reporter)
+        print_summary(result)
+        typer.echo(f"\nNext: open {result.path / 'report.html'} in a browser")
         if keep_up:
-            typer.echo(f"The shop is still up at http://127.0.0.1:{base}; `lab down` ends it")
+            typer.echo(f"The shop is still up at http://127.0.0.1:{base}; `lab down` stops it")
         else:
             typer.echo("`lab up` starts the shop again; `lab run orders_crash` kills an instance")
-        # a shop that deviates is a finding, and the demo has shown it; a run that proves nothing has failed
-        raise typer.Exit(0 if played.exit_code == 1 else played.exit_code)
+        # a shop that deviates is a result the demo has shown; an invalid run is a failed demo
+        raise typer.Exit(0 if result.exit_code == 1 else result.exit_code)

@@ -11,7 +11,7 @@ import typer
 from lab.chaos.faults.client import FaultClient, Placed
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.running_lab import find_lab
-from lab.commands.run import PortBase
+from lab.options import PortBase
 from lab.run.exit_codes import FAILED, clear_exits
 
 Target = Annotated[

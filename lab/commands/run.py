@@ -1,72 +1,43 @@
-"""`lab run EXPERIMENT`: load, disturb, record, audit, judge, report."""
+"""`lab run EXPERIMENT`: load, faults, recording, audit, verdict, report."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from lab.chaos.experiment.loader import EXPERIMENTS, load_experiment
-from lab.load.profiles import find_profile
-from lab.options import RuntimeName, checked_runtime
-from lab.run.children.load_process import PROFILES
+from lab.options import AsJson, PortBase, RuntimeName, checked_runtime
 from lab.run.exit_codes import clear_exits
-from lab.run.progress import make_reporter
-from lab.run.runner import RunResult, run_experiment
-from lab.run.summary import summary_lines, summary_of
+from lab.run.progress import progress_reporter
+from lab.run.runner import RunRequest, run_experiment
+from lab.run.summary import print_summary
 
-PortBase = Annotated[int | None, typer.Option(help="the lab's port base (default: the newest lab)")]
-Seed = Annotated[int, typer.Option(help="same seed, same arrivals and choices")]
+Seed = Annotated[
+    int, typer.Option(help="The seed of the load: the same seed gives the same arrivals.")
+]
+KeepUp = Annotated[
+    bool, typer.Option("--keep-up", help="Keep the lab running if this command started it.")
+]
 
 
 def register(app: typer.Typer) -> None:
     @app.command("run")
     def run(
-        experiment: Annotated[str, typer.Argument(help="a name in experiments/, or a file")],
+        experiment: Annotated[
+            str, typer.Argument(help="The name of a file in experiments/, or a path.")
+        ],
         seed: Seed = 1,
-        profile: Annotated[str, typer.Option(help="a load profile instead of its own")] = "",
+        profile: Annotated[
+            str, typer.Option(help="A load profile. Default: the experiment's own.")
+        ] = "",
         port_base: PortBase = None,
-        keep_up: Annotated[bool, typer.Option(help="leave a lab it started running")] = False,
+        keep_up: KeepUp = False,
         runtime: RuntimeName = "",
-        as_json: Annotated[bool, typer.Option("--json", help="the result as JSON")] = False,
+        as_json: AsJson = False,
     ) -> None:
-        """Run an experiment. Exit: 0 held, 1 deviated, 2 usage, 3 invalid or interrupted."""
-        with clear_exits():
-            played = check_and_run(
-                experiment, seed, profile, port_base, keep_up, quiet=as_json, runtime=runtime
-            )
-        if as_json:
-            typer.echo(json.dumps(summary_of(played)))
-        else:
-            typer.echo("\n".join(summary_lines(played)))
-        raise typer.Exit(played.exit_code)
-
-
-def check_and_run(
-    name: str,
-    seed: int,
-    profile: str,
-    port_base: int | None,
-    keep_up: bool,
-    *,
-    quiet: bool,
-    runtime: str = "",
-) -> RunResult:
-    """Everything is checked before anything is started. Raises what lab.run.exit_codes knows."""
-    chosen = checked_runtime(runtime)
-    experiment = load_experiment(name, EXPERIMENTS)
-    wanted = find_profile(profile or experiment.plan.profile, PROFILES)
-    reporter = make_reporter(quiet)
-    try:
-        return run_experiment(
-            experiment,
-            wanted,
-            seed=seed,
-            port_base=port_base,
-            keep_up=keep_up,
-            reporter=reporter,
-            runtime=chosen,
-        )
-    finally:
-        reporter.close()
+        """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted."""
+        with clear_exits(), progress_reporter(quiet=as_json) as reporter:
+            request = RunRequest(profile, seed, port_base, keep_up, checked_runtime(runtime))
+            result = run_experiment(experiment, request, reporter)
+        print_summary(result, as_json)
+        raise typer.Exit(result.exit_code)

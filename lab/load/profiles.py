@@ -12,7 +12,6 @@ from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, V
 from lab.nearest import did_you_mean
 from lab.strict_table import Expected, StrictTable, Where, first_error, invalid
 
-
 # What a shopper can do, and the route of its (first) request. loadtests/journeys.py does it.
 ACTIONS = {
     "list": "GET /api/products",
@@ -64,9 +63,7 @@ class ProfileTable(StrictTable):
     """Arrivals per second by action; `sessions` shoppers share them; a shopper waits `timeout_s`."""
 
     about: StrictStr = ""
-    arrivals: Annotated[
-        Literal["poisson", "constant"], Expected("poisson or constant")
-    ] = "poisson"
+    arrivals: Annotated[Literal["poisson", "constant"], Expected("poisson or constant")] = "poisson"
     sessions: Annotated[StrictInt, Field(ge=1, le=499), Expected("a whole number 1 to 499")] = 20
     timeout_s: Annotated[
         StrictFloat, Field(ge=0.1, le=1_000_000), Expected("a number of 0.1 or more")
@@ -121,19 +118,22 @@ def _profile(path: Path, text: str, name: str, table: Any) -> Profile:
 
 def _line(text: str, profile: str, where: Where) -> int:
     """The line of the last key of `where` that has one; else the line of the profile's header."""
+    index = next((step for step in where if isinstance(step, int)), 0)
     lines: dict[str, int] = {}
+    headers: list[str] = []
     inside = False
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\[?\s*([\w.\-\"]+)\s*\]\]?", line):
-            names = header[1].replace('"', "").split(".")
-            inside = names[0] == profile
-            key = names[-1] if len(names) > 1 else ""
+            first, _, key = header[1].replace('"', "").partition(".")
+            headers.append(header[1])
+            # of several [[profile.surge]], those after the one with the error do not count
+            inside = first == profile and headers.count(header[1]) <= index + 1
         elif entry := re.match(r"\s*\"?([\w\-]+)\"?\s*=", line):
             key = entry[1]
         else:
             continue
         if inside:
-            lines.setdefault(key, number)
+            lines[key] = number
     return next((lines[step] for step in reversed(where) if step in lines), lines.get("", 1))
 
 

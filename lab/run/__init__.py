@@ -1,1 +1,1 @@
-"""One run: load, disturb, record, settle, audit, judge, report; everything ends up in one directory."""
+"""One run: load, faults, recording, quiescence, audit, verdict, report, in one directory."""

@@ -1,4 +1,4 @@
-"""How the commands of runs end when they cannot do what was asked: one clear message, the right exit code."""
+"""Exit codes of the commands about runs: an expected error becomes one message on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -18,30 +18,27 @@ from lab.run.evidence.recorder_client import RecorderRefusedError
 FAILED = 1
 USAGE = 2
 INVALID = 3
-ASKED_WRONGLY = (
+WRONG_USAGE = (
     UnknownExperimentError,
     MalformedFileError,
     ProfileError,
     UnknownTarget,
     FaultRefused,
 )
-CANNOT = (StateError, RecorderRefusedError, LoadFailedError)
+NOT_POSSIBLE = (StateError, RecorderRefusedError, LoadFailedError)
 
 
 @contextmanager
 def clear_exits(cannot: int = INVALID) -> Iterator[None]:
-    """2: what was asked makes no sense. `cannot`: it does, but it cannot be done.
-
-    Interrupted is 3, as for a run: whatever came out, nothing can be concluded from it.
-    """
+    """Exit 2 for wrong usage, `cannot` for what is not possible now, 3 (invalid) after Ctrl-C."""
     try:
         yield
-    except ASKED_WRONGLY as error:
+    except WRONG_USAGE as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
-    except CANNOT as error:
+    except NOT_POSSIBLE as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(cannot) from None
     except KeyboardInterrupt:
-        typer.echo("stopped; faults that are still armed end at their TTL", err=True)
+        typer.echo("stopped; armed faults end at their TTL", err=True)
         raise typer.Exit(INVALID) from None

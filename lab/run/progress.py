@@ -1,8 +1,10 @@
-"""Tells a person how a run goes: a moving bar on a terminal, plain lines anywhere else."""
+"""Reports a run's progress on stderr: a moving bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -10,33 +12,43 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class ProgressReporter(Protocol):
-    """`phase` begins a stretch of (about) `seconds`, `message` adds a line, `tick` keeps it moving."""
+    """`phase` starts a phase of about `seconds`, `message` adds a line, `tick` moves the bar."""
 
     def phase(self, name: str, seconds: float | None = None) -> None: ...
     def message(self, text: str) -> None: ...
     def tick(self) -> None: ...
-    def close(self) -> None: ...
 
 
-def make_reporter(quiet: bool = False) -> ProgressReporter:
-    """What fits the output: nothing if `quiet`, bars on a terminal, else lines. Writes to stderr."""
-    if quiet:
-        return SilentReporter()
+@contextmanager
+def progress_reporter(quiet: bool = False) -> Iterator[ProgressReporter]:
+    """The reporter for this output: silent if `quiet`, a bar on a terminal, else lines."""
     console = Console(stderr=True, highlight=False)
-    return BarReporter(console) if console.is_terminal else LineReporter(console)
+    if quiet:
+        yield SilentReporter()
+    elif not console.is_terminal:
+        yield LineReporter(console)
+    else:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.fields[passed]}"),
+            console=console,
+            transient=True,
+        ) as progress:
+            yield BarReporter(console, progress)
 
 
 class SilentReporter:
-    """For `--json`: the result alone."""
+    """For `--json`: no progress."""
 
     def phase(self, name: str, seconds: float | None = None) -> None: ...
     def message(self, text: str) -> None: ...
     def tick(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class LineReporter(SilentReporter):
-    """One line a happening, with the seconds since the start."""
+    """One line for each phase and message, with the seconds since the start."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -50,20 +62,12 @@ class LineReporter(SilentReporter):
         self._console.print(f"[{passed_s:6.1f} s] {text}", markup=False, soft_wrap=True)
 
 
-class BarReporter(SilentReporter):
-    """One bar for the phase that goes on; what was said stays above it."""
+class BarReporter(LineReporter):
+    """The same lines, and below them a bar for the current phase."""
 
-    def __init__(self, console: Console) -> None:
-        self._lines = LineReporter(console)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            TextColumn("{task.fields[passed]}"),
-            console=console,
-            transient=True,
-        )
-        self._progress.start()
+    def __init__(self, console: Console, progress: Progress) -> None:
+        super().__init__(console)
+        self._progress = progress
         self._task: TaskID | None = None
         self._seconds: float | None = None
         self._since = time.monotonic()
@@ -71,18 +75,12 @@ class BarReporter(SilentReporter):
     def phase(self, name: str, seconds: float | None = None) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._lines.phase(name, seconds)
+        super().phase(name, seconds)
         self._seconds, self._since = seconds, time.monotonic()
         self._task = self._progress.add_task(name, total=seconds, passed="")
-
-    def message(self, text: str) -> None:
-        self._lines.message(text)
 
     def tick(self) -> None:
         if self._task is not None:
             passed_s = time.monotonic() - self._since
             of = f" of {self._seconds:.0f} s" if self._seconds else " s"
             self._progress.update(self._task, completed=passed_s, passed=f"{passed_s:.0f}{of}")
-
-    def close(self) -> None:
-        self._progress.stop()

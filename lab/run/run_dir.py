@@ -1,4 +1,4 @@
-"""A run's directory and its run.json, kept current from the first second: a kill leaves a true one."""
+"""A run's directory and its run.json, which is correct on disk at any moment, even after a kill."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.files import write_json
 from lab.runtimes.posix import pids
 from lab.state import labs_folder
 
-RUNNER = "runner.json"  # the process that plays the run, while it does
+RUNNER = "runner.json"  # the process that makes the run, while it does
 
 
 def runs_folder() -> Path:
@@ -23,16 +23,16 @@ def runs_folder() -> Path:
 
 
 def is_running(path: Path) -> bool:
-    """Whether the process that made this run is still at it."""
+    """Whether the process that makes this run is alive."""
     try:
-        player = json.loads((path / RUNNER).read_bytes())
+        runner = json.loads((path / RUNNER).read_bytes())
     except (OSError, ValueError):
         return False
-    return pids.same(player["pid"], player["identity"])
+    return pids.same(runner["pid"], runner["identity"])
 
 
 class RunDir:
-    """`info` is what run.json holds; every change is on disk when the call returns."""
+    """`info`: the content of run.json. Every method writes it to disk before it returns."""
 
     def __init__(self, path: Path, info: dict[str, Any], clock: Callable[[], float]) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class RunDir:
         root: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> RunDir:
-        """A new `<utc>-<stem>-<seed>`; the experiment's file is copied into it as it is run."""
+        """A new `<utc>-<stem>-<seed>` with a copy of the experiment's file."""
         started_s = clock()
         utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(started_s))
         folder = root or runs_folder()
@@ -79,25 +79,25 @@ class RunDir:
         self._save()
 
     def close(self) -> None:
-        """The run is over: nobody plays it any more."""
+        """The run is over; `is_running` is false from now on."""
         if self.path.is_dir():
             (self.path / RUNNER).unlink(missing_ok=True)
 
     def begin(self, phase: str, at_s: float | None = None) -> None:
-        """The phase begins and with it the one before ends."""
+        """Starts the phase and ends the one before."""
         at_s = self._clock() if at_s is None else at_s
         self._close(at_s)
         self.info["phases"].append({"name": phase, "start_s": at_s, "end_s": None})
         self._save()
 
     def end(self, at_s: float | None = None) -> None:
-        """The last phase ends."""
+        """Ends the last phase."""
         self._close(self._clock() if at_s is None else at_s)
         self._save()
 
     @property
     def phase(self) -> str | None:
-        """The phase that has not ended yet."""
+        """The current phase; None if the last one has ended."""
         phases = self.info["phases"]
         return phases[-1]["name"] if phases and phases[-1]["end_s"] is None else None
 
@@ -111,7 +111,7 @@ class RunDir:
 
 
 def _fresh(folder: Path, name: str) -> Path:
-    """A directory that was not there: two runs may start within one second."""
+    """A new directory; runs that start within one second get a number."""
     for number in range(1, 100):
         path = folder / (name if number == 1 else f"{name}-{number}")
         try:

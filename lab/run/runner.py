@@ -1,4 +1,4 @@
-"""Plays a whole run: finds or starts the lab, makes the directory, tells the story, leaves it clean."""
+"""Runs an experiment or a load from start to end: lab, run directory, sequence, clean-up."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from lab.chaos.experiment.loader import Experiment
-from lab.chaos.experiment.plan import ExperimentPlan
+from lab.chaos.experiment.loader import Experiment, load_experiment
 from lab.chaos.running_lab import NoLabError, find_lab
-from lab.load.profiles import Profile
-from lab.run.evidence.metadata import facts
+from lab.load.profiles import Profile, find_profile
+from lab.run.children.load_process import PROFILES
+from lab.run.evidence.metadata import run_metadata
 from lab.run.evidence.recorder_client import RecorderRefusedError
-from lab.run.guard.limits import limit_of
 from lab.run.progress import ProgressReporter
 from lab.run.run_dir import RunDir
 from lab.run.sequence import RunScript, RunSequence
@@ -26,30 +25,93 @@ from lab.state import StateError, chosen_port_base
 
 
 @dataclass(frozen=True)
+class RunRequest:
+    """The options of `lab run` and `lab load`.
+
+    `profile` "": the experiment's own. `port_base` None: LAB_PORT_BASE, else the newest lab.
+    `keep_up`: a lab that the run starts keeps running. `runtime` "": the default.
+    """
+
+    profile: str = ""
+    seed: int = 1
+    port_base: int | None = None
+    keep_up: bool = False
+    runtime: str = ""
+
+
+@dataclass(frozen=True)
 class RunResult:
-    """The run's directory, and the exit code it deserves: 0 held, 1 deviated, 3 invalid."""
+    """The run's directory, its exit code (0 held, 1 deviated, 3 invalid) and its problems."""
 
     path: Path
     exit_code: int
     problems: list[str]
 
 
+def run_experiment(name: str, request: RunRequest, reporter: ProgressReporter) -> RunResult:
+    """`lab run`: on the running lab, else on a new one. Everything is checked before the start.
+
+    Raises the errors that lab.run.exit_codes lists.
+    """
+    experiment = load_experiment(name)
+    plan = experiment.plan
+    profile = find_profile(request.profile or plan.load, PROFILES)
+    script = RunScript(plan.phases.model_dump(), plan.load_s, True, plan.recovery_from)
+    return _run(experiment.stem, script, profile, request, reporter, experiment)
+
+
+def run_load(duration_s: float, request: RunRequest, reporter: ProgressReporter) -> RunResult:
+    """`lab load`: a run without an experiment, on the running lab. Raises as `run_experiment`."""
+    profile = find_profile(request.profile, PROFILES)
+    find_lab(request.port_base)
+    script = RunScript({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
+    return _run(f"load-{profile.name}", script, profile, request, reporter)
+
+
+def _run(
+    stem: str,
+    script: RunScript,
+    profile: Profile,
+    request: RunRequest,
+    reporter: ProgressReporter,
+    experiment: Experiment | None = None,
+) -> RunResult:
+    plan = experiment.plan if experiment else None
+    with (
+        stoppable(),
+        lab_for_run(request, reporter, proxied=plan is not None and plan.proxied) as port_base,
+    ):
+        if "recorder" not in find_lab(port_base).state.addresses:
+            raise RecorderRefusedError(
+                "this lab has no recorder (profile small): `lab down`, then `lab up --runtime compose`"
+            )
+        run = RunDir.make(stem, request.seed, experiment=experiment.path if experiment else None)
+        reporter.message(f"run {run.path}")
+        run.update(profile=profile.name, **run_metadata(find_lab(port_base)))
+        steps = LabSteps(run, port_base, profile, request.seed, plan.guard if plan else ())
+        sequence = RunSequence(script, run, steps, reporter)
+        try:
+            exit_code = sequence.execute()
+        except RecorderRefusedError:
+            shutil.rmtree(run.path)
+            raise
+        finally:
+            run.close()
+        return RunResult(run.path, exit_code, sequence.problems)
+
+
 @contextmanager
 def lab_for_run(
-    port_base: int,
-    reporter: ProgressReporter,
-    *,
-    keep_up: bool = False,
-    proxied: bool = False,
-    runtime: str = "",
-) -> Iterator[None]:
-    """The running lab, else one of our own, which is taken down at the end unless `keep_up`.
+    request: RunRequest, reporter: ProgressReporter, *, proxied: bool = False
+) -> Iterator[int]:
+    """The port base of the running lab, else of a new one, which is stopped at the end unless `keep_up`.
 
-    Raises StateError if the edges must be `proxied` and those of the running one are not.
+    Raises StateError if the edges must be `proxied` and those of the running lab are not.
     """
-    chosen = runtime_of(port_base, runtime)
+    port_base = chosen_port_base(request.port_base)
+    runtime = runtime_of(port_base, request.runtime)
     try:
-        mine = False
+        started = False
         if proxied and not find_lab(port_base).state.proxied:
             raise StateError(
                 "this experiment breaks edges, and the running lab has no fault proxy on them:"
@@ -57,98 +119,22 @@ def lab_for_run(
             )
         find_lab(port_base)
     except NoLabError:
-        mine = True
-    if mine:
+        started = True
+    if started:
         reporter.phase("starting the lab")
-        up = chosen.up(proxied=proxied)
+        up = runtime.up(proxied=proxied)
         reporter.message(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
     try:
-        yield
+        yield port_base
     finally:
-        if mine and not keep_up:
-            reporter.phase("taking the lab down")
-            chosen.down()
-
-
-def run_experiment(
-    experiment: Experiment,
-    profile: Profile,
-    *,
-    seed: int,
-    port_base: int | None,
-    keep_up: bool,
-    reporter: ProgressReporter,
-    runtime: str = "",
-) -> RunResult:
-    """`lab run`, on the lab that is up, else on one of `runtime`. Raises StateError, RecorderRefusedError."""
-    plan = experiment.plan
-    script = RunScript(plan.phases, plan.load_s, True, plan.recovery_from)
-    return _play(
-        experiment.stem,
-        experiment.path,
-        script,
-        profile,
-        seed,
-        port_base,
-        keep_up,
-        reporter,
-        plan,
-        runtime,
-    )
-
-
-def run_load(
-    profile: Profile,
-    *,
-    seed: int,
-    duration_s: float,
-    port_base: int | None,
-    keep_up: bool,
-    reporter: ProgressReporter,
-) -> RunResult:
-    """`lab load`: the load alone, recorded and audited like a run. Raises StateError, RecorderRefusedError."""
-    script = RunScript({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
-    return _play(f"load-{profile.name}", None, script, profile, seed, port_base, keep_up, reporter)
-
-
-def _play(
-    stem: str,
-    experiment: Path | None,
-    script: RunScript,
-    profile: Profile,
-    seed: int,
-    chosen: int | None,
-    keep_up: bool,
-    reporter: ProgressReporter,
-    plan: ExperimentPlan | None = None,
-    runtime: str = "",
-) -> RunResult:
-    port_base = chosen_port_base(chosen)
-    proxied = plan is not None and plan.proxied
-    limits = [limit_of(row) for row in plan.guard] if plan else []
-    own = lab_for_run(port_base, reporter, keep_up=keep_up, proxied=proxied, runtime=runtime)
-    with stoppable(), own:
-        if "recorder" not in find_lab(port_base).state.addresses:
-            raise RecorderRefusedError(
-                "this lab has no recorder (profile small): `lab down`, then `lab up --runtime compose`"
-            )
-        run = RunDir.make(stem, seed, experiment=experiment)
-        reporter.message(f"run {run.path}")
-        run.update(profile=profile.name, **facts(find_lab(port_base)))
-        story = RunSequence(script, run, LabSteps(run, port_base, profile, seed, limits), reporter)
-        try:
-            exit_code = story.play()
-        except RecorderRefusedError:
-            shutil.rmtree(run.path)
-            raise
-        finally:
-            run.close()
-        return RunResult(run.path, exit_code, story.problems)
+        if started and not request.keep_up:
+            reporter.phase("stopping the lab")
+            runtime.down()
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM means the same as Ctrl-C: wind up, leave nothing behind."""
+    """SIGTERM has the effect of Ctrl-C: rollbacks, then the archive."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

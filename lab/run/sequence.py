@@ -1,4 +1,4 @@
-"""The run as a story: record, load, disturb, recover, settle, audit, judge, report; read it top down."""
+"""The sequence of a run: record, load, method, recovery, quiescence, audit, verdict, report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INVALID = 3
 
 
 class Load(Protocol):
-    """The load under way (lab.run.children.load_process)."""
+    """The running load (lab.run.children.load_process)."""
 
     def started_s(self) -> float | None: ...
     def check(self) -> None: ...
@@ -28,17 +28,17 @@ class Load(Protocol):
 
 
 class Method(Protocol):
-    """The experiment under way (lab.run.children.chaos_process)."""
+    """The running experiment (lab.run.children.chaos_process)."""
 
     def events(self) -> list[dict[str, Any]]: ...
     def ended(self) -> bool: ...
     def last_output(self) -> str: ...
-    def call_off(self) -> None: ...
+    def stop(self) -> None: ...
     def kill(self) -> None: ...
 
 
 class Guard(Protocol):
-    """Watches over the method (lab.run.guard.guard); it has called it off once there is a violation."""
+    """Watches the running method (lab.run.guard.guard) and has stopped it if there is a violation."""
 
     @property
     def violation(self) -> Violation | None: ...
@@ -46,7 +46,7 @@ class Guard(Protocol):
 
 
 class Steps(Protocol):
-    """What a run needs of the lab (lab.run.steps has the real ones)."""
+    """The steps of a run that need the lab (lab.run.steps has the real ones)."""
 
     def start_recording(self) -> None: ...
     def stop_recording(self) -> None: ...
@@ -54,9 +54,9 @@ class Steps(Protocol):
     def start_method(self) -> Method: ...
     def start_guard(self, method: Any) -> Guard: ...
     def drain(self, tick: Callable[[], None]) -> Quiescence: ...
-    def left_behind(self) -> list[str]: ...
+    def find_residue(self) -> list[str]: ...
     def clear_faults(self) -> None: ...
-    def keep_fault_rows(self) -> None: ...
+    def write_fault_rows(self) -> None: ...
     def audit(self) -> None: ...
     def seal(self) -> None: ...
     def judge(self) -> int: ...
@@ -65,7 +65,7 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class RunScript:
-    """What is to be played: `phases` in seconds; without a method it is the load alone."""
+    """The plan of a sequence: `phases` in seconds; without a method it is the load alone."""
 
     phases: dict[str, float]
     load_s: float
@@ -75,11 +75,11 @@ class RunScript:
 
 @dataclass
 class RunSequence:
-    """One run from the first request to the report. `play` answers with the exit code."""
+    """One run, from the first request to the report."""
 
     script: RunScript
     run: RunDir
-    engines: Steps
+    steps: Steps
     reporter: ProgressReporter
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -89,24 +89,25 @@ class RunSequence:
     _guard: Guard | None = None
     _recording: bool = False
 
-    def play(self) -> int:
-        """0 held, 1 deviated, 3 invalid or interrupted. A second Ctrl-C ends it where it is.
+    def execute(self) -> int:
+        """The exit code: 0 held, 1 deviated, 3 invalid or interrupted.
 
-        Raises RecorderRefusedError if the recorder refuses: then nothing was begun.
+        A second Ctrl-C stops at once, without rollbacks and archive. Raises RecorderRefusedError if
+        the recorder refuses; nothing has started then.
         """
         interrupted = False
         try:
             try:
-                self._perform()
+                self._run_phases()
             except LoadFailedError as error:
                 self._problem(str(error))
             except KeyboardInterrupt:
                 interrupted = True
                 self.run.update(interrupted=True)
                 self.reporter.message(
-                    "stopping: rollbacks, then the archive (Ctrl-C again: at once)"
+                    "stopping: rollbacks, then the archive (a second Ctrl-C stops at once)"
                 )
-            return self._wind_up(interrupted)
+            return self._finish(interrupted)
         except BaseException:
             self.run.update(interrupted=True)
             raise
@@ -116,28 +117,28 @@ class RunSequence:
                     child.kill()
             self._stop_recording()
 
-    # -- the performance --------------------------------------------------------------------
+    # -- phases -------------------------------------------------------------------------------
 
-    def _perform(self) -> None:
+    def _run_phases(self) -> None:
         phases = self.script.phases
-        self.engines.start_recording()
+        self.steps.start_recording()
         self._recording = True
         self.reporter.phase("logging in")
-        self._load = self.engines.start_load(self.script.load_s)
+        self._load = self.steps.start_load(self.script.load_s)
         self._begin("warmup", self._load_started())
-        self._pass(phases["warmup_s"])
+        self._wait_in_phase(phases["warmup_s"])
         self._begin("before")
-        self._pass(phases["before_s"])
+        self._wait_in_phase(phases["before_s"])
         if self.script.has_method:
-            self._method = self.engines.start_method()
+            self._method = self.steps.start_method()
             try:
-                self._follow(self._method)
+                self._follow_method(self._method)
             finally:
                 if self._guard is not None:
                     self._guard.stop()
-                    self._heed(self._method)
+                    self._check_guard(self._method)
             if self.run.phase == "after":
-                self._pass(phases["after_s"])
+                self._wait_in_phase(phases["after_s"])
         self.run.end()
 
     def _load_started(self) -> float:
@@ -149,55 +150,57 @@ class RunSequence:
             self._tick()
         return started_s
 
-    def _pass(self, seconds: float) -> None:
-        """Until `seconds` after the phase's start; it may have begun a while ago."""
+    def _wait_in_phase(self, seconds: float) -> None:
+        """Waits until the phase has lasted `seconds`; it may have started a while ago."""
         until_s = self.run.info["phases"][-1]["start_s"] + seconds
         while self.clock() < until_s:
             self._tick()
 
-    def _follow(self, method: Method) -> None:
-        """Until the toolkit has ended, rollbacks included; its steps begin and end phases."""
+    def _follow_method(self, method: Method) -> None:
+        """Waits until the toolkit has ended, rollbacks included; its events start and end phases."""
         give_up = self.run.info["phases"][0]["start_s"] + self.script.load_s
         while not method.ended():
-            self._hear(method)
-            self._heed(method)
+            self._read_events(method)
+            self._check_guard(method)
             if self.clock() > give_up:
-                self._problem("the method took longer than the load lasts: it was called off")
-                method.call_off()
+                self._problem("the method took longer than the load lasts and was stopped")
+                method.stop()
             self._tick()
-        self._hear(method)
+        self._read_events(method)
         if self.run.phase == "before":
-            self.reporter.message("the method never began:\n" + method.last_output())
+            self.reporter.message("the method did not start:\n" + method.last_output())
 
-    def _heed(self, method: Method) -> None:
-        """The guard has called the method off and every fault is off: the run goes on to its end."""
+    def _check_guard(self, method: Method) -> None:
+        """After a violation every fault is off: stops the method, and the run continues."""
         violation = self._guard.violation if self._guard else None
         if violation is None or "guard" in self.run.info:
             return
         self.run.update(guard=violation.as_dict())
-        self.reporter.message(f"the guard {violation.name!r} called it off: {violation.reason}")
+        self.reporter.message(
+            f"the guard {violation.name!r} stopped the method: {violation.reason}"
+        )
         if not method.ended():
-            method.call_off()
+            method.stop()
 
-    def _hear(self, method: Method) -> None:
+    def _read_events(self, method: Method) -> None:
         for event in method.events():
             step = (event["what"], event["edge"])
             if step == ("method", "begin"):
                 self._begin("method", event["time_s"])
-                self._guard = self.engines.start_guard(method)
+                self._guard = self.steps.start_guard(method)
             elif step == ("method", "end"):
                 if self.run.phase == "method":
                     self._begin("recovery", event["time_s"])
                 self._begin("after", event["time_s"])
                 if self._guard is not None:
-                    self._guard.stop()  # from here on the rollbacks are at it
+                    self._guard.stop()  # the rollbacks follow
             elif step == ("activity", "begin") and event["name"] == self.script.recovery_from:
                 self._begin("recovery", event["time_s"])
             if step == ("activity", "end") and self.run.phase in ("method", "recovery"):
-                self._say_activity(event)
+                self._report_activity(event)
 
-    def _say_activity(self, event: dict[str, Any]) -> None:
-        if event.get("tolerance") is None:  # the hypothesis' own probes come each second
+    def _report_activity(self, event: dict[str, Any]) -> None:
+        if event.get("tolerance") is None:  # the hypothesis' probes run each second
             failed = "" if event.get("status") == "succeeded" else f": {event.get('status')}"
             self.reporter.message(f"  {event.get('type')}: {event['name']}{failed}")
 
@@ -211,32 +214,32 @@ class RunSequence:
         self.reporter.tick()
         self.sleep(LOOK_INTERVAL_S)
 
-    # -- winding up: each part is done whatever became of the others ---------------------------
+    # -- after the phases: each step runs even if another one failed ----------------------------
 
-    def _wind_up(self, interrupted: bool) -> int:
+    def _finish(self, interrupted: bool) -> int:
         if self._method is not None and not self._method.ended():
-            self._method.call_off()
-        self._attempt("end the load", self._finish_load)
-        self._attempt("look for faults that were left behind", self._sweep)
-        whole = not interrupted and not self.problems
-        if whole:
-            self._attempt("wait until the shop rests", self._drain)
+            self._method.stop()
+        self._try("end the load", self._finish_load)
+        self._try("look for residue of faults", self._clear_residue)
+        complete = not interrupted and not self.problems
+        if complete:
+            self._try("wait for quiescence", self._drain)
         self.run.end()
-        self._attempt("keep the faults", self.engines.keep_fault_rows)
+        self._try("write the faults", self.steps.write_fault_rows)
         self._stop_recording()
-        if whole:
+        if complete:
             self.reporter.phase("audit")
-            self._attempt("audit", self.engines.audit)
+            self._try("audit", self.steps.audit)
         self.run.update(ended_s=self.clock(), problems=self.problems)
         self.reporter.phase("sealing the archive")
-        self._attempt("seal the archive", self.engines.seal)
+        self._try("seal the archive", self.steps.seal)
         if interrupted:
             return INVALID
         if not self.script.has_method:
-            return INVALID if self.problems else 0  # a load alone claims nothing
+            return INVALID if self.problems else 0  # a load alone has no claim
         self.reporter.phase("verdict")
-        exit_code = self._attempt("judge", self.engines.judge)
-        self._attempt("report", self.engines.report)
+        exit_code = self._try("judge", self.steps.judge)
+        self._try("report", self.steps.report)
         return INVALID if exit_code is None or self.problems else int(exit_code)
 
     def _finish_load(self) -> None:
@@ -244,31 +247,31 @@ class RunSequence:
             self.reporter.phase("waiting for the last answers")
             self.run.update(load=self._load.finish())
 
-    def _sweep(self) -> None:
-        left = self.engines.left_behind()
-        self.run.update(residue=left)
-        if left:
-            self.reporter.message(f"left behind, removed now: {', '.join(left)}")
-        self.engines.clear_faults()
+    def _clear_residue(self) -> None:
+        residue = self.steps.find_residue()
+        self.run.update(residue=residue)
+        if residue:
+            self.reporter.message(f"residue of faults, removed now: {', '.join(residue)}")
+        self.steps.clear_faults()
 
     def _stop_recording(self) -> None:
         if self._recording:
             self._recording = False
-            self._attempt("stop recording", self.engines.stop_recording)
+            self._try("stop recording", self.steps.stop_recording)
 
     def _drain(self) -> None:
         self.run.begin("drain")
-        self.reporter.phase("waiting until the shop rests")
-        quiescence = self.engines.drain(self.reporter.tick)
+        self.reporter.phase("waiting for quiescence")
+        quiescence = self.steps.drain(self.reporter.tick)
         self.run.end()
         self.run.update(quiescence=quiescence.as_dict())
         if not quiescence.reached:
-            self.reporter.message(f"the shop did not come to rest: {quiescence.left}")
+            self.reporter.message(f"quiescence not reached: {quiescence.left}")
 
-    def _attempt(self, what: str, do: Callable[[], Any]) -> Any:
+    def _try(self, what: str, do: Callable[[], Any]) -> Any:
         try:
             return do()
-        except Exception as error:  # whatever it is, the archive must still be sealed
+        except Exception as error:  # any error: the archive must still be sealed
             self._problem(f"could not {what}: {error or type(error).__name__}")
             return None
 

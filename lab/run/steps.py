@@ -1,4 +1,4 @@
-"""The real engines of a run: each step of the story on the running lab."""
+"""The steps of a run, on the running lab."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import archive
+from lab.chaos.experiment.plan import Limit, ProbeLimit
 from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab, find_lab
@@ -18,12 +19,12 @@ from lab.run.evidence.database_audit import audit
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.evidence.recorder_client import RecorderClient
 from lab.run.guard.guard import Guard
-from lab.run.guard.limits import Limit, ProbeWatch, RequestRows, RequestWatch, Watch
+from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch, Watch
 from lab.run.run_dir import RunDir
 
 
 class LabSteps:
-    """On the lab of `port_base`; its file is read anew where instances may have changed."""
+    """On the lab of `port_base`. Each step reads lab.json again: instances may have changed."""
 
     def __init__(
         self,
@@ -54,10 +55,10 @@ class LabSteps:
 
     def start_guard(self, method: ChaosProcess) -> Guard:
         watches = [(limit.name, self._watch(limit)) for limit in self._limits]
-        return Guard(watches, method.stop_soon, lambda: disarm(self._lab))
+        return Guard(watches, method.request_stop, lambda: disarm(self._lab))
 
     def _watch(self, limit: Limit) -> Watch:
-        if limit.probe is not None:
+        if isinstance(limit, ProbeLimit):
             return ProbeWatch(limit, self._port_base)
         rates = self._profile.rate_per_s_by_route
         expected_per_s = rates.get(limit.route, 0.0) if limit.route else sum(rates.values())
@@ -65,15 +66,15 @@ class LabSteps:
         return RequestWatch(limit, rows, expected_per_s, time.time())
 
     def drain(self, tick: Callable[[], None]) -> Quiescence:
-        return quiescence.drain(lambda: quiescence.under_way(self._control), tick=tick)
+        return quiescence.drain(lambda: quiescence.pending_work(self._control), tick=tick)
 
-    def left_behind(self) -> list[str]:
+    def find_residue(self) -> list[str]:
         return fault_rows.left_behind(lambda: self._control)
 
     def clear_faults(self) -> None:
         self._control.clear()
 
-    def keep_fault_rows(self) -> None:
+    def write_fault_rows(self) -> None:
         journal, since_s = self._run.path / "journal.json", self._run.info["started_s"]
         rows = fault_rows.fault_rows(self._control, journal, since_s)
         fault_rows.write_fault_rows(self._run.path, rows)
@@ -87,7 +88,7 @@ class LabSteps:
         archive.seal(self._run.path)
 
     def judge(self) -> int:
-        from lab.analysis.verdict.verdict import write_verdict  # numpy and pandas: only when needed
+        from lab.analysis.verdict.verdict import write_verdict  # slow to import: numpy, pandas
 
         return int(write_verdict(self._run.path)["exit_code"])
 

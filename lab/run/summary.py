@@ -1,8 +1,11 @@
-"""A run in ten lines: what was asked, what came out, where to look; read from the archive alone."""
+"""The summary of a run in ten lines: verdict, load, SLIs, invariants, paths; from the archive alone."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import typer
 
 from lab.archive import ArchiveError, Run
 from lab.run.runner import RunResult
@@ -17,16 +20,22 @@ ROUTES = """
 """
 
 
-def summary_of(played: RunResult) -> dict[str, Any]:
-    """verdict (None for a load alone or a run cut short), reasons, load, routes, paths."""
-    run = Run(played.path)
+def print_summary(result: RunResult, as_json: bool = False) -> None:
+    """On stdout, for a terminal or as one line of JSON."""
+    text = json.dumps(summary_of(result)) if as_json else "\n".join(summary_lines(result))
+    typer.echo(text)
+
+
+def summary_of(result: RunResult) -> dict[str, Any]:
+    """verdict (None for a load alone or an interrupted run), reasons, load, routes, paths."""
+    run = Run(result.path)
     verdict = run.verdict or {}
-    report = played.path / "report.html"
+    report = result.path / "report.html"
     return {
-        "run": str(played.path),
+        "run": str(result.path),
         "verdict": verdict.get("verdict"),
-        "exit_code": played.exit_code,
-        "reasons": [*played.problems, *verdict.get("reasons", [])],
+        "exit_code": result.exit_code,
+        "reasons": [*result.problems, *verdict.get("reasons", [])],
         "claim": verdict.get("claim"),
         "hypothesis": (verdict.get("hypothesis") or {}).get("title"),
         "interrupted": run.info.get("interrupted", False),
@@ -38,32 +47,32 @@ def summary_of(played: RunResult) -> dict[str, Any]:
     }
 
 
-def summary_lines(played: RunResult) -> list[str]:
-    """For a terminal: about ten lines."""
+def summary_lines(result: RunResult) -> list[str]:
+    """The summary for a terminal."""
     try:
-        told = summary_of(played)
+        summary = summary_of(result)
     except ArchiveError as error:
-        return [f"run       {played.path}", f"          {error}"]
+        return [f"run       {result.path}", f"          {error}"]
     lines = []
-    if told["verdict"]:
-        lines.append(f"verdict   {told['verdict'].upper()}: {told['claim']}")
-    elif told["interrupted"]:
+    if summary["verdict"]:
+        lines.append(f"verdict   {summary['verdict'].upper()}: {summary['claim']}")
+    elif summary["interrupted"]:
         lines.append("verdict   none: interrupted")
-    lines += [f"          {reason}" for reason in told["reasons"][:4]]
-    if load := told["load"]:
+    lines += [f"          {reason}" for reason in summary["reasons"][:4]]
+    if load := summary["load"]:
         lines.append(
             f"load      {load['sent']:,} of {load['planned']:,} arrivals sent, {load['dropped']} dropped"
         )
-    lines += [_route_line(route) for route in told["routes"][:3]]
-    if slis := told["sli"]:
+    lines += [_route_line(route) for route in summary["routes"][:3]]
+    if slis := summary["sli"]:
         kept = sum(bool(each["ok"]) for each in slis)
-        lines.append(f"SLIs      {kept} of {len(slis)} kept")
-    if invariants := told["invariants"]:
+        lines.append(f"SLIs      {kept} of {len(slis)} within their limits")
+    if invariants := summary["invariants"]:
         states = ", ".join(f"{each['id']} {each['status']}" for each in invariants)
         lines.append(f"invariants {states}")
-    if told["report"]:
-        lines.append(f"report    {told['report']}")
-    lines.append(f"archive   {told['run']}")
+    if summary["report"]:
+        lines.append(f"report    {summary['report']}")
+    lines.append(f"archive   {summary['run']}")
     return lines
 
 

@@ -11,7 +11,7 @@ from lab.chaos.faults.client import FaultClient, FaultRefused
 from lab.chaos.running_lab import find_lab
 from lab.run.evidence.fault_rows import left_behind
 from lab.run.progress import SilentReporter
-from lab.run.runner import lab_for_run
+from lab.run.runner import RunRequest, lab_for_run
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
 from tests.fixtures.waiting import wait_until
@@ -76,7 +76,8 @@ def test_a_fault_on_a_service_that_is_down_says_so(lab: ProcessesRuntime) -> Non
 def test_an_experiment_on_edges_needs_a_proxied_lab_and_says_how_to_get_one(
     lab: ProcessesRuntime,
 ) -> None:
+    request = RunRequest(port_base=lab.port_base)
     unproxied = pytest.raises(StateError, match="lab up --proxied")
-    with unproxied, lab_for_run(lab.port_base, SilentReporter(), proxied=True):
+    with unproxied, lab_for_run(request, SilentReporter(), proxied=True):
         pass
     assert lab.status()["ready"], "it was not touched"

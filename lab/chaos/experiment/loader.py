@@ -10,8 +10,9 @@ from typing import Any
 
 from lab.chaos.experiment.plan import ExperimentPlan, read_plan
 from lab.chaos.experiment.provider_calls import check_call
-from lab.chaos.experiment.yaml_lines import Document, MalformedFileError, Where
+from lab.chaos.experiment.yaml_lines import Document, MalformedFileError
 from lab.nearest import did_you_mean
+from lab.strict_table import Where
 from lab.topology import PROJECT
 
 EXPERIMENTS = PROJECT / "experiments"

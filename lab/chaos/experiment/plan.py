@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, Tag
-from pydantic import ValidationError
+from pydantic import (
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    ValidationError,
+)
 
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
@@ -13,9 +21,7 @@ from lab.strict_table import Expected, StrictTable, first_error
 
 EXTENSION = "breakwater"
 
-Number = Annotated[
-    StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")
-]
+Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]
 Sentence = Annotated[StrictStr, Field(min_length=1), Expected("a sentence")]
 Name = Annotated[StrictStr, Field(min_length=1), Expected("a name")]
 Route = Annotated[StrictStr, Expected("a method and a path, e.g. POST /api/orders")]
@@ -46,6 +52,10 @@ class Phases(StrictTable):
     method_s: Number
     recovery_s: Number
     after_s: Number
+
+    @property
+    def total_s(self) -> float:
+        return self.warmup_s + self.before_s + self.method_s + self.recovery_s + self.after_s
 
 
 class Sli(StrictTable):
@@ -126,7 +136,7 @@ class ExperimentPlan(StrictTable):
     @property
     def load_s(self) -> float:
         """Seconds of load that cover everything, hypothesis probes and a slow machine included."""
-        return 1.5 * sum(self.phases.model_dump().values()) + 30
+        return 1.5 * self.phases.total_s + 30
 
 
 def read_plan(document: Document) -> ExperimentPlan:

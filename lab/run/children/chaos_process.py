@@ -1,4 +1,4 @@
-"""The experiment of a run: unmodified Chaos Toolkit in a process of its own, heard step by step."""
+"""The experiment of a run: unmodified Chaos Toolkit in a child process, with its steps as events."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ChaosProcess:
         self.journal_path = run_dir / "journal.json"
         self._events = run_dir / "chaos.ndjson"
         self._read = 0
-        self._called_off = False
-        # no version check: a run must not depend on, nor tell, the outside world
+        self._stop_requested = False
+        # the version check would call a server outside
         self._child = ChildProcess(
             "chaos",
             [
@@ -35,7 +35,7 @@ class ChaosProcess:
         )
 
     def events(self) -> list[dict[str, Any]]:
-        """The steps since the last call, as lab.chaos.controls tells them."""
+        """The steps since the last call; lab.chaos.controls writes them."""
         try:
             with self._events.open("rb") as file:
                 file.seek(self._read)
@@ -49,26 +49,22 @@ class ChaosProcess:
     def ended(self) -> bool:
         return self._child.exit_code is not None
 
-    @property
-    def exit_code(self) -> int | None:
-        return self._child.exit_code
-
     def last_output(self) -> str:
         return self._child.last_output()
 
-    def stop_soon(self) -> None:
-        """Tell the toolkit to stop the method and play the rollbacks; returns at once. Once is enough.
+    def request_stop(self) -> None:
+        """Makes the toolkit stop the method and run the rollbacks; returns at once.
 
-        SIGUSR1 and not SIGINT: it is handled also where SIGINT is ignored (a shell's `&`), and
-        unlike SIGTERM it cannot be mistaken for an activity's failure by older toolkits.
+        SIGUSR1 and not SIGINT: it also works where SIGINT is ignored (a shell's `&`), and unlike
+        SIGTERM it cannot be mistaken for an activity's failure by older toolkits.
         """
-        if not self._called_off:
-            self._called_off = True
+        if not self._stop_requested:
+            self._stop_requested = True
             self._child.send(signal.SIGUSR1)
 
-    def call_off(self) -> None:
-        """`stop_soon`, and wait until the rollbacks have been played; then it is ended."""
-        self.stop_soon()
+    def stop(self) -> None:
+        """`request_stop`, then waits until the rollbacks are done and the toolkit has ended."""
+        self.request_stop()
         if not self._child.wait(ROLLBACKS_S):
             self._child.kill()
 

@@ -1,4 +1,4 @@
-"""A tool as a child process of the run: it cannot outlive us, and Ctrl-C reaches it only through us."""
+"""A tool as a child process of the run. It ends with the run, and only the run sends it signals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SOURCE_ROOTS = (PROJECT / "system", PROJECT)
 
 
 def child_environment() -> dict[str, str]:
-    """Ours, with the source roots: a checkout works without being installed."""
+    """This process's environment plus the source roots: a checkout works without installation."""
     paths = [*map(str, SOURCE_ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class ChildProcess:
-    """`log` takes both of its streams."""
+    """Its stdout and stderr go to `log`."""
 
     def __init__(
         self, name: str, command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None
@@ -41,7 +41,7 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal if one ended it."""
+        """None while it runs; minus the signal's number if a signal ended it."""
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
@@ -49,7 +49,7 @@ class ChildProcess:
             self._process.send_signal(number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it ended in time."""
+        """Waits until it ends; False if it still runs after `timeout_s`."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -57,7 +57,7 @@ class ChildProcess:
         return True
 
     def kill(self) -> None:
-        """End it and what it started, now."""
+        """Kills it and the processes that it started."""
         if self.exit_code is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -65,5 +65,5 @@ class ChildProcess:
     def last_output(self, lines: int = 5) -> str:
         """The last lines of its log, for an error message."""
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
-        text = COLOUR.sub("", text)  # not everybody heeds NO_COLOR
+        text = COLOUR.sub("", text)  # some tools ignore NO_COLOR
         return "\n".join(line for line in text.splitlines()[-lines:] if line.strip())

@@ -1,4 +1,4 @@
-"""The load of a run: Locust in a process of its own, following a schedule that outlasts the run."""
+"""The load of a run: Locust in a child process, with a schedule that is longer than the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lab.load.profiles import Profile
-from lab.load.schedule import make_schedule
 from lab.load.shopper_task import longest_s
 from lab.run.children.child_process import ChildProcess
 from lab.topology import PROJECT
@@ -19,11 +18,11 @@ PROFILES = PROJECT / "loadtests/profiles.toml"
 
 
 class LoadFailedError(Exception):
-    """The load did not start or broke off; the text has what Locust said."""
+    """The load did not start or ended early; the text has Locust's last output."""
 
 
 class LoadProcess:
-    """`duration_s` is the schedule's length; `finish` ends the arrivals when the run is over."""
+    """`duration_s`: the length of the schedule; `finish` ends the arrivals earlier."""
 
     def __init__(
         self,
@@ -35,7 +34,7 @@ class LoadProcess:
         profiles: Path = PROFILES,
     ) -> None:
         self._run_dir = run_dir
-        self._profile, self._seed, self._duration_s = profile, seed, duration_s
+        self._profile, self._duration_s = profile, duration_s
         self._child = ChildProcess(
             "load",
             [
@@ -48,27 +47,27 @@ class LoadProcess:
         )
 
     def started_s(self) -> float | None:
-        """When the schedule's time zero is (epoch s); None while shoppers log in. Raises LoadFailedError."""
+        """The start of the schedule (epoch s); None while shoppers log in. Raises LoadFailedError."""
         started: float | None = self._status().get("started_s")
         if started is None:
             self.check()
         return started
 
     def ended(self) -> bool:
-        """Whether the schedule was walked to its end. Raises LoadFailedError."""
+        """Whether the whole schedule was sent. Raises LoadFailedError."""
         self.check()
         return self._child.exit_code == 0
 
     def check(self) -> None:
-        """Raises LoadFailedError if it broke off."""
+        """Raises LoadFailedError if it ended early."""
         if self._child.exit_code not in (None, 0):
             raise LoadFailedError(
-                f"the load broke off (exit {self._child.exit_code}, {self._child.log}):"
+                f"the load ended early (exit {self._child.exit_code}, {self._child.log}):"
                 f"\n{self._child.last_output()}"
             )
 
     def finish(self) -> dict[str, Any]:
-        """End the arrivals, wait for the answers; run.json's `load`. Raises LoadFailedError."""
+        """Ends the arrivals, waits for the answers; returns run.json's `load`. Raises LoadFailedError."""
         self._child.send(signal.SIGUSR1)
         if not self._child.wait(longest_s(self._profile.timeout_s) + 10):
             self._child.kill()
@@ -87,10 +86,6 @@ class LoadProcess:
 
     def kill(self) -> None:
         self._child.kill()
-
-    def expected_hash(self) -> str:
-        """What `schedule_hash` must be: the schedule is made from profile, seed and length alone."""
-        return make_schedule(self._profile, self._seed, self._duration_s).hash
 
     def _status(self) -> dict[str, Any]:
         try:

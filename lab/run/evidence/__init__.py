@@ -1,1 +1,1 @@
-"""What a run gathers beside the recorder's tables: metadata, faults, quiescence, databases."""
+"""The evidence of a run besides the recorder's tables: metadata, faults, quiescence, databases."""

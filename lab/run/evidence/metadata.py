@@ -1,10 +1,11 @@
-"""What a run was made with: versions, host, topology and switches, for run.json."""
+"""The metadata of a run for run.json: versions, host, topology, switches and resilience policies."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,28 @@ from typing import Any
 import psutil
 
 from lab import __version__
-from lab.chaos.resilience import PolicyClient
+from lab.chaos.resilience import PolicyClient, PolicyState
 from lab.chaos.running_lab import RunningLab
-from lab.run.evidence.protections import profile_of, protections
 from lab.runtimes.servers.binaries import SERVERS, ServerMissingError, resolve
 
 OBSERVERS = ("grafana", "prometheus", "jaeger")
 SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
 DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
 TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust"}
+MIXED = "mixed"
 
 
-def facts(running: RunningLab) -> dict[str, Any]:
-    """topology_hash, observers, config, versions, host; resilience and breakers as the instances hold them."""
+def run_metadata(running: RunningLab) -> dict[str, Any]:
+    """topology_hash, observers, config, versions, host; resilience and breakers as the instances have them."""
     lab = running.state
-    held, _ = PolicyClient(running).read()
-    found = protections(held)
+    states, _ = PolicyClient(running).read()
+    policies = policies_in_force(states)
     config = {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES}
-    if found:  # a profile can have been moved since the lab began
-        config["resilience"] = profile_of(found["resilience"])
+    if policies:  # `lab resilience set` may have changed the profile since the lab's start
+        profiles = {edge["profile"] for edge in policies["resilience"].values()}
+        config["resilience"] = profiles.pop() if len(profiles) == 1 else MIXED
     return {
-        **found,
+        **policies,
         "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
         "port_base": lab.port_base,
         "runtime": lab.runtime,
@@ -48,10 +50,30 @@ def facts(running: RunningLab) -> dict[str, Any]:
             "os": platform.platform(),
             "cpus": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            # who else was at work: figures of a busy machine are a busy machine's figures
+            # a busy machine makes the run slower: a reader of its figures must see that
             "load_average_before": os.getloadavg(),
         },
     }
+
+
+def policies_in_force(states: Iterable[PolicyState]) -> dict[str, Any]:
+    """`resilience` {edge: {profile, switched_off}}, `breakers` {edge: settings} of those in force.
+
+    A profile that differs between the instances of an edge is "mixed". A policy that is off at one
+    instance counts as off. Empty if no instance answered.
+    """
+    edges: dict[str, dict[str, Any]] = {}
+    breakers: dict[str, dict[str, Any]] = {}
+    for state in states:
+        profile = state.view["profile"]
+        edge = edges.setdefault(state.edge, {"profile": profile, "switched_off": []})
+        if edge["profile"] != profile:
+            edge["profile"] = MIXED
+        edge["switched_off"] = sorted({*edge["switched_off"], *state.switched_off})
+        breaker = state.policy("breaker")
+        if breaker and breaker["enabled"] and "breaker" not in state.view["off"]:
+            breakers[state.edge] = dict(breaker["settings"])
+    return {"resilience": edges, "breakers": breakers} if edges else {}
 
 
 def _server(server: str) -> str | None:
@@ -65,4 +87,4 @@ def _package(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None  # run from a checkout that is not installed
+        return None

@@ -1,4 +1,4 @@
-"""Waits until the shop has finished what it began: sagas ended, events published and handled, mails sent."""
+"""Waits for quiescence: all sagas ended, all events published and handled, all mails sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 from lab.chaos.faults.client import FaultClient
 
-# Work that is under way, by the service that tells it. A service that does not tell a gauge at all is
-# not at rest: what is not known must not pass for zero.
+# Gauges of pending work, by service. A missing gauge counts as pending work: no data is not zero.
 GAUGES = {
     "orders": ("saga_pending", "saga_active", "outbox_pending"),
     "users": ("outbox_pending",),
@@ -18,12 +17,12 @@ GAUGES = {
 }
 DEADLINE_S = 30.0
 LOOK_INTERVAL_S = 0.5
-STILL_S = 2.0  # the gauges are themselves up to a second old
+STILL_S = 2.0  # the gauges are up to a second old
 
 
 @dataclass
 class Quiescence:
-    """`left`: what was still under way at the end, as "instance gauge" -> value (None: not told)."""
+    """`left`: pending work at the end, as "instance gauge" -> value (None: no data)."""
 
     reached: bool
     waited_s: float
@@ -33,8 +32,8 @@ class Quiescence:
         return asdict(self)
 
 
-def under_way(control: FaultClient) -> dict[str, float | None]:
-    """What is not at rest now."""
+def pending_work(control: FaultClient) -> dict[str, float | None]:
+    """The pending work now, as `Quiescence.left`."""
     busy: dict[str, float | None] = {}
     for instance in control.lab.instances:
         for gauge in GAUGES.get(instance.service, ()):
@@ -52,7 +51,7 @@ def drain(
     sleep: Callable[[float], None] = time.sleep,
     tick: Callable[[], None] = lambda: None,
 ) -> Quiescence:
-    """Look until nothing has been under way for STILL_S, or `deadline_s` is over."""
+    """Waits until no work has been pending for STILL_S, at most `deadline_s`."""
     started = clock()
     still_since: float | None = None
     while True:

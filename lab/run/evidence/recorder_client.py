@@ -1,4 +1,4 @@
-"""Starts and stops the recorder's recording of a run."""
+"""Starts and stops the recording of a run, through the recorder's HTTP API."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lab.chaos.running_lab import RunningLab
 from lab.http_client import NoReplyError, exchange
 from lab.run.run_dir import is_running
 
-STOP_S = 30.0  # it reads the logs to their end first
+STOP_S = 30.0  # the recorder first reads the logs to their end
 
 
 class RecorderRefusedError(Exception):
-    """The recorder did not do what it was asked; the text has its reason."""
+    """The recorder refused or did not answer; the text has the reason."""
 
 
 class RecorderClient:
@@ -24,17 +24,17 @@ class RecorderClient:
         self._token = lab.token
 
     def start(self, run_dir: Path) -> None:
-        """Raises RecorderRefusedError, also while another run is recorded: two would share their load."""
-        status = self._ask("GET", None, 5.0)
+        """Raises RecorderRefusedError, also while another run is recorded: both would contain both loads."""
+        status = self._call("GET", None, 5.0)
         if status["recording"] and not is_running(Path(status["run_dir"])):
-            self.stop()  # its run was killed before it could
-        self._ask("POST", {"run_dir": str(run_dir.absolute())}, 5.0)
+            self.stop()  # the process of that run was killed
+        self._call("POST", {"run_dir": str(run_dir.absolute())}, 5.0)
 
     def stop(self) -> dict[str, Any]:
-        """Everything written; rows by table, shed rows, failed scrapes. Raises RecorderRefusedError."""
-        return self._ask("DELETE", None, STOP_S)
+        """Stops once all is written; rows by table, shed rows, failed scrapes. Raises RecorderRefusedError."""
+        return self._call("DELETE", None, STOP_S)
 
-    def _ask(self, method: str, body: Any, timeout_s: float) -> dict[str, Any]:
+    def _call(self, method: str, body: Any, timeout_s: float) -> dict[str, Any]:
         try:
             reply = exchange(method, self._url, body=body, token=self._token, timeout_s=timeout_s)
         except NoReplyError as error:

@@ -1,1 +1,1 @@
-"""The guard of a run: its limits, and what happens when one is passed."""
+"""The guard of a run: its limits, and the reaction when one is passed."""

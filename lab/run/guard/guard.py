@@ -1,7 +1,7 @@
-"""The guard of a run: when a limit is passed, the method is called off and every fault is off within a second.
+"""The guard of a run: when a limit is passed, it stops the method and removes every fault within a second.
 
-It lives in the run's own process, not in the toolkit's, each of its watches in a thread of its own, so that none
-waits for another or for the story. Should this process die too, the faults' own TTL ends them.
+It runs in the process of `lab run`, not in the toolkit's. Each watch has a thread, so that none waits for another
+one or for the sequence. If this process dies too, each fault ends at its TTL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AGAIN_S = 0.5
 
 @dataclass(frozen=True)
 class Violation:
-    """Which limit was passed, how and when; `faults_off_s` when everything was off (epoch s)."""
+    """Which limit was passed, how and when; `faults_off_s`: when all faults were off (epoch s)."""
 
     name: str
     reason: str
@@ -33,17 +33,17 @@ class Violation:
 
 
 class Guard:
-    """`call_off` tells the method to end, at once; `disarm` takes every fault off."""
+    """`stop_method` must return at once; `disarm` removes every fault."""
 
     def __init__(
         self,
         watches: Sequence[tuple[str, Watch]],
-        call_off: Callable[[], None],
+        stop_method: Callable[[], None],
         disarm: Callable[[], Disarmed],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.violation: Violation | None = None
-        self._call_off, self._disarm, self._clock = call_off, disarm, clock
+        self._stop_method, self._disarm, self._clock = stop_method, disarm, clock
         self._stop = threading.Event()
         self._acting = threading.Lock()
         self._threads = [
@@ -54,10 +54,10 @@ class Guard:
             thread.start()
 
     def stop(self) -> None:
-        """No more looking; what is being done is done to its end."""
+        """Stops watching; a reaction to a violation that has started is completed."""
         self._stop.set()
         for thread in self._threads:
-            # a probe may wait for its answer: it is a daemon and nobody waits for it
+            # a probe may still wait for its answer; the thread is a daemon
             thread.join(timeout=1.0)
         with self._acting:
             return
@@ -73,10 +73,12 @@ class Guard:
             if self.violation is not None or self._stop.is_set():
                 return
             violation = Violation(name, reason, self._clock())
-            self._call_off()
+            self._stop_method()
             done = self._disarm()
             self.violation = Violation(
                 name, reason, violation.violated_s, self._clock(), done.problems
             )
-        while not self._stop.wait(AGAIN_S):  # an action that was under way may have armed one more
+        while not self._stop.wait(
+            AGAIN_S
+        ):  # an action that was still running may have armed one more
             self._disarm()

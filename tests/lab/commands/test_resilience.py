@@ -13,7 +13,7 @@ from lab.chaos.resilience import PolicyChange, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.commands.resilience import parse
 from lab.resilience_overrides import overrides_file
-from lab.run.evidence.metadata import facts
+from lab.run.evidence.metadata import run_metadata
 from lab.state import Entry, Lab
 from lab.topology import DEFAULT_PATH
 from tests.fixtures.running import Running, RunningService
@@ -175,7 +175,7 @@ async def test_a_run_tells_the_policies_as_they_are_and_not_as_the_lab_was_set(
     running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     announce(await running("gateway"), await running("payments"))
-    told = facts(find_lab(PORT_BASE))
+    told = run_metadata(find_lab(PORT_BASE))
     assert told["config"]["resilience"] == "full"
     assert told["versions"]["breakwater"] == __version__
     bank = {"window": "COUNT_BASED", "window_size": 20, "minimum_calls": 10,
@@ -185,7 +185,7 @@ async def test_a_run_tells_the_policies_as_they_are_and_not_as_the_lab_was_set(
     run(capsys, "set", "profile=breaker")
     run(capsys, "set", "payments->bank", "breaker=off", "profile=retries")
     run(capsys, "set", "gateway->users", "profile=none")
-    told = facts(find_lab(PORT_BASE))
+    told = run_metadata(find_lab(PORT_BASE))
     assert told["config"]["resilience"] == "mixed"
     assert told["resilience"]["payments->bank"] == {
         "profile": "retries",

@@ -37,13 +37,16 @@ def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
     [
         ("[a\n", ":1: column 3: "),
         ("[a]\nrate_per_s = { order = 1 }\n[b]\nrate_per_s = {}\n", ":4: b.rate_per_s: expected"),
-        ("[a]\nabout = 'x'\n", ":1: a: lacks rate_per_s; expected a table of about"),
+        ("[a]\nabout = 'x'\n", ":1: a: lacks rate_per_s"),
         (
             "[a]\n[a.rate_per_s]\norder = -1\n",
             ":3: a.rate_per_s.order: expected a number of 0 or more, got -1",
         ),
         ("[a]\n[a.rate_per_s]\norder = nan\n", ":3: a.rate_per_s.order: expected a number"),
-        ("[a]\n[a.rate_per_s]\nbuy = 1\n", ":3: a.rate_per_s.buy: unknown action; expected one of list"),
+        (
+            "[a]\n[a.rate_per_s]\nbuy = 1\n",
+            ":3: a.rate_per_s.buy: unknown action; expected one of list",
+        ),
         ("[a]\nrate_per_s = { order = 0 }\n", ":2: a.rate_per_s: expected at least one rate above"),
         ("[a]\nspeed = 3\n", ":2: a.speed: unknown; expected one of about"),
         ("[a]\narrivals = 'bursty'\n", ":2: a.arrivals: expected poisson or constant"),
@@ -54,8 +57,15 @@ def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
         ),
         (
             "[a]\nrate_per_s = { order = 1 }\n[[a.surge]]\nfrom_s = 5\n",
-            ":3: a.surge: lacks to_s; expected a table of from_s, to_s, factor",
+            ":3: a.surge: lacks to_s",
         ),
+        (
+            "[a]\nrate_per_s = { order = 1 }\n"
+            "[[a.surge]]\nfrom_s = 0\nto_s = 1\nfactor = 1\n"
+            "[[a.surge]]\nfrom_s = 2\nto_s = 3\nfactor = -1\n",
+            ":10: a.surge.factor: expected a number of 0 or more, got -1",
+        ),
+        ("[a]\nname = 'b'\nrate_per_s = { order = 1 }\n", ":2: a.name: unknown; expected one of"),
     ],
 )
 def test_a_malformed_file_is_refused_with_line_and_expectation(

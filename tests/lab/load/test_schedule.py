@@ -12,9 +12,7 @@ from lab.load.schedule import make_schedule
 SEED = 20261121
 
 
-def profile(
-    arrivals: Any = "poisson", surges: tuple[Surge, ...] = (), **rates: float
-) -> Profile:
+def profile(arrivals: Any = "poisson", surges: tuple[Surge, ...] = (), **rates: float) -> Profile:
     return Profile(name="p", arrivals=arrivals, sessions=5, rate_per_s=rates, surge=surges)
 
 

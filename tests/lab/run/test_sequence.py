@@ -1,4 +1,4 @@
-"""The run's story with stub engines: phases, exit codes, interruption, and an archive in every case."""
+"""The run's story with stub steps: phases, exit codes, interruption, and an archive in every case."""
 
 import json
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class StubMethod:
             }
             for at, what, edge, name in events
         ]
-        self.called_off = False
+        self.stopped = False
 
     def events(self) -> list[dict]:
         told = [event for event in self.coming if event["time_s"] <= self.clock()]
@@ -80,13 +80,13 @@ class StubMethod:
         return told
 
     def ended(self) -> bool:
-        return self.called_off or not self.coming
+        return self.stopped or not self.coming
 
     def last_output(self) -> str:
         return "what the toolkit said"
 
-    def call_off(self) -> None:
-        self.called_off = True
+    def stop(self) -> None:
+        self.stopped = True
 
     def kill(self) -> None: ...
 
@@ -117,7 +117,7 @@ class StubGuard:
         self.stopped = True
 
 
-class StubEngines:
+class StubSteps:
     def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]] = EVENTS) -> None:
         self.clock, self.plot, self.verdict = clock, events, 0
         self.calls: list[str] = []
@@ -157,15 +157,15 @@ class StubEngines:
         self._do("drain")
         return Quiescence(self.rests, 1.0)
 
-    def left_behind(self) -> list[str]:
-        self._do("left_behind")
+    def find_residue(self) -> list[str]:
+        self._do("find_residue")
         return self.left
 
     def clear_faults(self) -> None:
         self._do("clear_faults")
 
-    def keep_fault_rows(self) -> None:
-        self._do("keep_fault_rows")
+    def write_fault_rows(self) -> None:
+        self._do("write_fault_rows")
 
     def audit(self) -> None:
         self._do("audit")
@@ -187,8 +187,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def engines(clock: Clock) -> StubEngines:
-    return StubEngines(clock)
+def steps(clock: Clock) -> StubSteps:
+    return StubSteps(clock)
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def run(tmp_path: Path, clock: Clock) -> RunDir:
     return RunDir.make("payments_slow", 7, root=tmp_path, clock=clock)
 
 
-def story(run: RunDir, engines: StubEngines, clock: Clock, **script: object) -> RunSequence:
+def sequence(run: RunDir, steps: StubSteps, clock: Clock, **script: object) -> RunSequence:
     told = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
-    return RunSequence(RunScript(**told), run, engines, SilentReporter(), clock, clock.sleep)
+    return RunSequence(RunScript(**told), run, steps, SilentReporter(), clock, clock.sleep)
 
 
 def written(run: RunDir) -> dict:
@@ -209,48 +209,48 @@ def lengths(run: RunDir) -> dict[str, float]:
     return {p["name"]: round(p["end_s"] - p["start_s"], 1) for p in written(run)["phases"]}
 
 
-def test_the_phases_follow_the_load_and_what_the_toolkit_tells(run, engines, clock):
-    assert story(run, engines, clock).play() == 0
+def test_the_phases_follow_the_load_and_what_the_toolkit_tells(run, steps, clock):
+    assert sequence(run, steps, clock).execute() == 0
     assert lengths(run) == {
         **{"warmup": 2.0, "before": 6.5, "method": 8.0, "recovery": 2.5, "after": 4.0},
         "drain": 0.0,
     }
     starts = [phase["start_s"] for phase in written(run)["phases"]]
     assert starts == sorted(starts)
-    assert starts[0] == engines.load.start_s
+    assert starts[0] == steps.load.start_s
 
 
-def test_everything_is_done_in_order(run, engines, clock):
-    story(run, engines, clock).play()
-    assert engines.calls == [
-        *("start_recording", "start_load", "start_method", "left_behind", "clear_faults", "drain"),
-        *("keep_fault_rows", "stop_recording", "audit", "seal", "judge", "report"),
+def test_everything_is_done_in_order(run, steps, clock):
+    sequence(run, steps, clock).execute()
+    assert steps.calls == [
+        *("start_recording", "start_load", "start_method", "find_residue", "clear_faults", "drain"),
+        *("write_fault_rows", "stop_recording", "audit", "seal", "judge", "report"),
     ]
     assert written(run)["load"] == {"planned": 10, "sent": 10, "dropped": 0}
     assert written(run)["quiescence"]["reached"] is True
 
 
-def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(run, engines, clock):
-    story(run, engines, clock, recovery_from=None).play()
+def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(run, steps, clock):
+    sequence(run, steps, clock, recovery_from=None).execute()
     assert lengths(run)["method"] == 10.5
     assert lengths(run)["recovery"] == 0.0
 
 
 @pytest.mark.parametrize("verdict", [0, 1, 3])
-def test_the_exit_code_is_the_verdicts(run, engines, clock, verdict):
-    engines.verdict = verdict
-    assert story(run, engines, clock).play() == verdict
+def test_the_exit_code_is_the_verdicts(run, steps, clock, verdict):
+    steps.verdict = verdict
+    assert sequence(run, steps, clock).execute() == verdict
 
 
-def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, engines, clock):
+def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, steps, clock):
     def ctrl_c() -> None:
         raise KeyboardInterrupt
 
     clock.at(1000 + 12, ctrl_c)
-    assert story(run, engines, clock).play() == 3
-    assert engines.method.called_off
-    assert engines.calls[-5:] == [
-        *("left_behind", "clear_faults", "keep_fault_rows", "stop_recording", "seal"),
+    assert sequence(run, steps, clock).execute() == 3
+    assert steps.method.stopped
+    assert steps.calls[-5:] == [
+        *("find_residue", "clear_faults", "write_fault_rows", "stop_recording", "seal"),
     ]
     assert written(run)["interrupted"] is True
     assert written(run)["load"]["sent"] == 10
@@ -258,73 +258,73 @@ def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, e
 
 
 def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stopped(
-    run, engines, clock
+    run, steps, clock
 ):
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
     clock.at(1000 + 12, ctrl_c)
-    engines.left_behind = ctrl_c
+    steps.find_residue = ctrl_c
     with pytest.raises(KeyboardInterrupt):
-        story(run, engines, clock).play()
-    assert engines.load.killed
-    assert engines.calls[-1] == "stop_recording"
+        sequence(run, steps, clock).execute()
+    assert steps.load.killed
+    assert steps.calls[-1] == "stop_recording"
     assert written(run)["interrupted"] is True
 
 
-def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, engines, clock):
+def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, steps, clock):
     def break_load() -> None:
-        engines.load.error = "the load broke off"
+        steps.load.error = "the load broke off"
 
     clock.at(1000 + 4, break_load)
-    assert story(run, engines, clock).play() == 3
-    assert "start_method" not in engines.calls
-    assert "seal" in engines.calls
-    assert "audit" not in engines.calls
+    assert sequence(run, steps, clock).execute() == 3
+    assert "start_method" not in steps.calls
+    assert "seal" in steps.calls
+    assert "audit" not in steps.calls
     assert "the load broke off" in written(run)["problems"][0]
 
 
-def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, engines, clock):
-    engines.failing = {"start_recording"}
+def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, steps, clock):
+    steps.failing = {"start_recording"}
     with pytest.raises(RecorderRefusedError, match="another run"):
-        story(run, engines, clock).play()
-    assert engines.calls == []
+        sequence(run, steps, clock).execute()
+    assert steps.calls == []
 
 
-@pytest.mark.parametrize("part", ["audit", "drain", "keep_fault_rows", "stop_recording", "report"])
+@pytest.mark.parametrize("part", ["audit", "drain", "write_fault_rows", "stop_recording", "report"])
 def test_a_part_that_fails_makes_the_run_invalid_and_the_archive_is_sealed_all_the_same(
-    run, engines, clock, part
+    run, steps, clock, part
 ):
-    engines.failing = {part}
-    assert story(run, engines, clock).play() == 3
-    assert engines.calls.count("seal") == 1
+    steps.failing = {part}
+    assert sequence(run, steps, clock).execute() == 3
+    assert steps.calls.count("seal") == 1
 
 
-def test_faults_left_behind_are_kept_in_the_run_and_removed(run, engines, clock):
-    engines.left = ["latency-1 on bank-1"]
-    story(run, engines, clock).play()
+def test_faults_find_residue_are_kept_in_the_run_and_removed(run, steps, clock):
+    steps.left = ["latency-1 on bank-1"]
+    sequence(run, steps, clock).execute()
     assert written(run)["residue"] == ["latency-1 on bank-1"]
-    assert "clear_faults" in engines.calls
+    assert "clear_faults" in steps.calls
 
 
-def test_a_method_that_outlasts_the_load_is_called_off(run, engines, clock):
-    engines.plot = [*EVENTS[:-2], (500.0, "method", "end", "title")]
-    assert story(run, engines, clock).play() == 3
-    assert engines.method.called_off
+def test_a_method_that_outlasts_the_load_is_stopped(run, steps, clock):
+    steps.plot = [*EVENTS[:-2], (500.0, "method", "end", "title")]
+    assert sequence(run, steps, clock).execute() == 3
+    assert steps.method.stopped
 
 
-def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(run, engines, clock):
-    engines.plot = EVENTS[:1]
-    engines.verdict = 3
-    assert story(run, engines, clock).play() == 3
+def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(run, steps, clock):
+    steps.plot = EVENTS[:1]
+    steps.verdict = 3
+    assert sequence(run, steps, clock).execute() == 3
     assert "method" not in lengths(run)
 
 
-def test_a_load_without_an_experiment_has_no_method(run, engines, clock):
-    story(run, engines, clock, has_method=False).play()
+def test_a_load_without_an_experiment_has_no_method(run, steps, clock):
+    sequence(run, steps, clock, has_method=False).execute()
     assert list(lengths(run)) == ["warmup", "before", "drain"]
-    assert "start_method" not in engines.calls
-    assert "judge" not in engines.calls
+    assert "start_method" not in steps.calls
+    assert "judge" not in steps.calls
 
 
 def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock):
@@ -357,21 +357,19 @@ def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock):
     assert rest.left == untold
 
 
-def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
-    run, engines, clock
-):
-    engines.violated_at_s, engines.verdict = 1000 + 14, 1
-    assert story(run, engines, clock).play() == 1
-    assert engines.method.called_off
-    assert engines.guard.stopped
+def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(run, steps, clock):
+    steps.violated_at_s, steps.verdict = 1000 + 14, 1
+    assert sequence(run, steps, clock).execute() == 1
+    assert steps.method.stopped
+    assert steps.guard.stopped
     guard = written(run)["guard"]
     assert (guard["name"], guard["reason"]) == ("orders fail", "error_ratio 0.7")
     assert guard["faults_off_s"] - guard["violated_s"] == pytest.approx(0.2)
     assert written(run)["interrupted"] is False
-    assert {"drain", "audit", "judge", "report"} <= set(engines.calls)
+    assert {"drain", "audit", "judge", "report"} <= set(steps.calls)
 
 
-def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(run, engines, clock):
-    story(run, engines, clock).play()
-    assert engines.guard.stopped
+def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(run, steps, clock):
+    sequence(run, steps, clock).execute()
+    assert steps.guard.stopped
     assert "guard" not in written(run)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.chaos.faults.clear_all import Disarmed
 from lab.run.guard.guard import Guard
-from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch
 
 ROUTE = "POST /api/orders"
@@ -45,7 +45,9 @@ def requests(tmp_path: Path) -> Requests:
     return Requests(tmp_path / "requests.ndjson")
 
 
-def watch(requests: Requests, limit: RequestLimit = ERRORS, expected_per_s: float = 0.0) -> RequestWatch:
+def watch(
+    requests: Requests, limit: RequestLimit = ERRORS, expected_per_s: float = 0.0
+) -> RequestWatch:
     return RequestWatch(limit, RequestRows(requests.path), expected_per_s, now_s=100.0)
 
 
@@ -57,7 +59,9 @@ def test_an_error_ratio_above_the_limit_is_a_violation(requests: Requests) -> No
     assert looking.look(103.1) == "error_ratio 0.6 over 3 s, the limit is 0.5"
 
 
-def test_a_value_at_the_limit_is_no_violation_and_old_requests_do_not_count(requests: Requests) -> None:
+def test_a_value_at_the_limit_is_no_violation_and_old_requests_do_not_count(
+    requests: Requests,
+) -> None:
     looking = watch(requests)
     for n in range(10):
         requests.add(101 + n / 10, "fail")
@@ -73,7 +77,9 @@ def test_other_routes_count_only_for_a_limit_without_a_route(requests: Requests)
     assert every.look(103.5) == "error_ratio 1 over 3 s, the limit is 0.5"
 
 
-def test_a_few_requests_are_not_judged_but_silence_under_load_is_a_violation(requests: Requests) -> None:
+def test_a_few_requests_are_not_judged_but_silence_under_load_is_a_violation(
+    requests: Requests,
+) -> None:
     for _ in range(4):
         requests.add(101, "fail")
     idle, busy = watch(requests), watch(requests, expected_per_s=5.0)
