@@ -17,14 +17,12 @@ from nats.aio.client import Client as NatsClient
 from chassis import clock, faults, lab_routes
 from chassis.clock import SystemClock
 from chassis.edge_policies import event_sink, saturation
-from chassis.edge_policies.configuration import kinds_off_by_header
 from chassis.edge_policies.protection import EdgeProtection
 from chassis.edge_policies.switches import PolicySwitches
 from chassis.faults.residue import Baseline
 from chassis.http import health, idempotency
 from chassis.http.auth import Authenticator, ServiceTokens, UserTokens
 from chassis.http.client import ServiceClient, open_session
-from chassis.http.context import lab_options
 from chassis.http.middleware import RequestMiddleware
 from chassis.http.problems import RESPONSES
 from chassis.http.problems import install as install_problems
@@ -129,7 +127,6 @@ class Service:
                 protection,
                 self._tokens,
                 self.injector,
-                lambda header: kinds_off_by_header(lab_options(header)),
             )
         return self.clients[callee]
 

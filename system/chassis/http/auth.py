@@ -1,4 +1,4 @@
-"""Who is asking: users by Ed25519 tokens checked offline against JWKS, services by short HMAC tokens."""
+"""Authentication: users by Ed25519 tokens checked offline against JWKS, services by short HMAC tokens."""
 
 import asyncio
 import math
@@ -17,32 +17,32 @@ from chassis.http.problems import ProblemError
 ISSUER = "breakwater"
 USER_AUDIENCE = "shop"
 Now = Callable[[], float]  # seconds since the epoch, by the service's own clock
-# Renewed after five minutes, good for fifteen: so the clocks of two services may be ten minutes apart.
+# Renewed after 5 minutes, valid for 15: the clocks of two services may differ by 10 minutes.
 SERVICE_TOKEN_S = 900
 SERVICE_TOKEN_RENEWED_S = 300
 KNOWN_TOKENS_MAX = 10_000
 JWKS_RETRY_S = 1.0
-# PyJWT reads the machine's clock; expiry is checked by `_expiry` on the service's own. `iat` is no reason to
-# refuse (RFC 7519): a user's fresh token would be "not yet valid" wherever the clock is a second behind.
+# PyJWT uses the machine's clock, so `_expiry` checks the expiry by the service's own clock. `iat` is not checked
+# (RFC 7519 does not require it): a new token would be "not yet valid" on a machine whose clock is behind.
 _UNTIMED: Options = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False}
 
 
 class UnauthenticatedError(ProblemError):
-    """No token, or one that does not hold."""
+    """The token is missing or invalid."""
 
     status = 401
     headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
 class ForbiddenError(ProblemError):
-    """A good token of the wrong kind."""
+    """The token is valid, but of the wrong kind."""
 
     status = 403
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A verified user; `token` is the raw bearer token, to pass on."""
+    """A verified user. `token` is the raw bearer token, to be passed on."""
 
     id: str
     email: str
@@ -51,23 +51,23 @@ class User:
 
 
 class ServiceTokens:
-    """Mints and checks the tokens that services show each other."""
+    """Issues and checks the tokens that services send to each other."""
 
     def __init__(self, service: str, secret: str, now: Now = time.time) -> None:
         self.service = service
         self._secret = secret
         self._now = now
-        self._minted: dict[str, tuple[float, str]] = {}
+        self._issued: dict[str, tuple[float, str]] = {}
 
     def mint(self, callee: str) -> str:
-        """A token for `callee`, reused for five minutes, and not if our clock was set back since."""
+        """A token for `callee`, reused for five minutes unless the clock was set back."""
         now = self._now()
-        minted, token = self._minted.get(callee, (-math.inf, ""))
-        if not 0 <= now - minted < SERVICE_TOKEN_RENEWED_S:
+        issued_at, token = self._issued.get(callee, (-math.inf, ""))
+        if not 0 <= now - issued_at < SERVICE_TOKEN_RENEWED_S:
             expires = int(now + SERVICE_TOKEN_S)
             claims = {"iss": ISSUER, "sub": self.service, "aud": callee, "exp": expires}
             token = jwt.encode(claims, self._secret, algorithm="HS256")
-            self._minted[callee] = (now, token)
+            self._issued[callee] = (now, token)
         return token
 
     def check(self, token: str) -> tuple[str, float]:
@@ -83,7 +83,7 @@ class ServiceTokens:
 
 
 class UserTokens:
-    """Checks user tokens against the public keys of users, fetched once and again for a new key id."""
+    """Checks user tokens against the public keys of the users service. An unknown key id fetches them again."""
 
     def __init__(
         self, fetch: Callable[[], Awaitable[dict[str, Any]]], now: Now = time.time
@@ -95,7 +95,7 @@ class UserTokens:
         self._fetched_at = -JWKS_RETRY_S
 
     def trust(self, jwks: dict[str, Any]) -> None:
-        """Take these keys as the current ones."""
+        """Replace the known keys by these."""
         self._keys = {
             key.key_id: key.key for key in jwt.PyJWKSet.from_dict(jwks).keys if key.key_id
         }
@@ -127,7 +127,7 @@ class UserTokens:
 
     async def _refresh(self, key_id: str) -> None:
         async with self._lock:
-            # forged key ids must not become requests to users: at most one look-up a second
+            # at most one request to users per second, or forged key ids would become a flood of requests
             if key_id in self._keys or time.monotonic() - self._fetched_at < JWKS_RETRY_S:
                 return
             self._fetched_at = time.monotonic()
@@ -139,7 +139,7 @@ class UserTokens:
 
 
 class Authenticator:
-    """Both kinds of token, with a bounded memory of those already verified."""
+    """Checks both kinds of token. Verified tokens are cached, up to a maximum number."""
 
     def __init__(self, services: ServiceTokens, users: UserTokens, now: Now = time.time) -> None:
         self.services = services
@@ -148,10 +148,10 @@ class Authenticator:
         self._known: dict[str, tuple[User | str, float]] = {}
 
     async def authenticate(self, authorization: str) -> User | str:
-        """A User, or the name of a calling service, from an Authorization header."""
+        """A User, or the name of a calling service, from an Authorization header. Raises UnauthenticatedError."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise UnauthenticatedError("this needs an Authorization header with a Bearer token")
+            raise UnauthenticatedError("an Authorization header with a Bearer token is required")
         known = self._known.get(token)
         if known is not None:
             principal, expires = known
@@ -188,7 +188,7 @@ def _algorithm(token: str) -> str:
         raise UnauthenticatedError(f"token: {error}") from None
 
 
-# for the OpenAPI document; who is asking is found out below
+# for the OpenAPI document only; `_caller` checks the token
 _BEARER = HTTPBearer(
     auto_error=False, bearerFormat="JWT", description="a user's or a service's token"
 )
@@ -201,13 +201,13 @@ async def _caller(request: Request, _: Annotated[Any, Security(_BEARER)]) -> Use
 
 async def _user(caller: Annotated[User | str, Depends(_caller)]) -> User:
     if not isinstance(caller, User):
-        raise ForbiddenError("this is for users; a service's token was given")
+        raise ForbiddenError("this route requires a user's token, got a service's token")
     return caller
 
 
 async def _service(caller: Annotated[User | str, Depends(_caller)]) -> str:
     if isinstance(caller, User):
-        raise ForbiddenError("this is for services; a user's token was given")
+        raise ForbiddenError("this route requires a service's token, got a user's token")
     return caller
 
 

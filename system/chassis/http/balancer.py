@@ -1,4 +1,4 @@
-"""Which instance of a service gets the next call: the less busy of two, none that is left out."""
+"""Chooses the instance for each call: of two chosen at random, the one with fewer calls in flight."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chassis.resilience.outlier import OutlierEjection
 
 @dataclass(slots=True)
 class CallCopies:
-    """The copies of one logical call (its retries and hedges): who was asked, whether one answered."""
+    """The copies of one logical call (its retries and hedges): the instances tried, whether one answered."""
 
     tried: list[str] = field(default_factory=list)
     answered: bool = False
@@ -19,16 +19,19 @@ class CallCopies:
 
 @dataclass(slots=True)
 class CallCopy:
-    """One copy of a call at the instance `name`; ended by exactly one of the balancer's verbs."""
+    """One copy of a call, at the instance `name`.
+
+    It ends with exactly one of `answered`, `failed` and `cancelled`.
+    """
 
     name: str
     era: int
 
 
 class Balancer:
-    """Two choices by chance, the less busy of them; outcomes are told to the ejection.
+    """Chooses instances and reports every outcome to the outlier ejection.
 
-    An instance that this logical call has tried already is only asked again if there is no other.
+    An instance that this logical call has already tried is used again only if there is no other.
     """
 
     def __init__(self, ejection: OutlierEjection, rng: Random) -> None:
@@ -37,8 +40,10 @@ class Balancer:
         self._in_flight: dict[str, int] = {}
 
     def begin(self, names: Sequence[str], copies: CallCopies, *, eject: bool = True) -> CallCopy:
-        """A copy of the call goes out to one of `names` (at least one); with `eject` none that is
-        left out just now, unless there is no other."""
+        """Start a copy of the call at one of `names` (at least one).
+
+        With `eject`, an ejected instance is used only if there is no other.
+        """
         usable = self._ejection.available(names) if eject else names
         fresh = [name for name in usable if name not in copies.tried] or usable
         name = fresh[0] if len(fresh) == 1 else min(self._rng.sample(fresh, 2), key=self._busy)
@@ -47,19 +52,22 @@ class Balancer:
         return CallCopy(name, self._ejection.admit(name))
 
     def answered(self, copy: CallCopy, copies: CallCopies, seconds: float) -> None:
-        """It answered well after `seconds`."""
+        """The instance answered without an error after `seconds`."""
         copies.answered = True
         self._end(copy)
         self._ejection.record(copy.name, copy.era, True, seconds)
 
     def failed(self, copy: CallCopy, seconds: float) -> None:
-        """It failed, or took longer than it may."""
+        """The copy failed or timed out."""
         self._end(copy)
         self._ejection.record(copy.name, copy.era, False, seconds)
 
     def cancelled(self, copy: CallCopy, copies: CallCopies) -> None:
-        """It was cut short. That says nothing of the instance, unless another copy was faster: then
-        it says "slow", or hedging would hide a slow instance from the ejection for ever."""
+        """The copy was cancelled, for example because another copy was faster.
+
+        If another copy answered, the instance counts as overtaken. Without that, hedging would hide
+        a slow instance from the ejection. Otherwise the outcome is not counted.
+        """
         self._end(copy)
         if copies.answered:
             self._ejection.overtaken(copy.name, copy.era)

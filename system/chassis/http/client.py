@@ -1,4 +1,4 @@
-"""Calls to other services: found in the registry, balanced, protected, traced, with the deadline passed on."""
+"""Calls to other services: discovery, load balancing, resilience policies, tracing, deadline propagation."""
 
 import asyncio
 import json
@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import aiohttp
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from chassis.edge_policies.configuration import kinds_off_by_header
 from chassis.edge_policies.protection import EdgeProtection
 from chassis.faults import Exchange, FaultAborted, Injector
 from chassis.http import context
 from chassis.http.auth import ServiceTokens
 from chassis.http.balancer import Balancer, CallCopies
+from chassis.http.response import Response, checked
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
 from chassis.resilience.errors import CallFailedError, label
@@ -26,56 +28,44 @@ from chassis.telemetry import signals
 from chassis.telemetry.metrics import exemplar_trace_id
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# of one connect: a host that is gone is silent, and one that is there answers in a few milliseconds. Before the
-# timeout of the attempt, so that it is known that nothing was sent, and there is time to ask another instance.
+# Of one connect. A live host answers within milliseconds, a dead one not at all. It is shorter than the attempt's
+# timeout: the client then knows that nothing was sent, and has time to call another instance.
 CONNECT_S = 0.25
 CONNECTIONS_PER_HOST = 100
-# asked-for work is bounded by the policies; this only ends what a policy-free profile would hang on
+# the policies bound each call; this is the limit for the profile `none`
 TOTAL_S = 30.0
 
 
-class Response:
-    """An answer below 500; `body` is the parsed JSON.
-
-    `stale_s` is None, or the age of an answer that a fallback gave in place of a fresh one.
-    """
-
-    __slots__ = ("_body", "content", "headers", "received_at", "stale_s", "status")
-
-    def __init__(
-        self,
-        status: int,
-        content: bytes,
-        headers: Mapping[str, str],
-        stale_s: float | None = None,
-    ) -> None:
-        self.status = status
-        self.content = content
-        self.headers = headers
-        self.stale_s = stale_s
-        self.received_at = time.monotonic()
-        self._body: Any = None
-
-    def parse(self) -> None:
-        """Read the content as JSON. Raises ValueError."""
-        self._body = json.loads(self.content)
-
-    @property
-    def body(self) -> Any:
-        if self._body is None and self.content:
-            self.parse()
-        return self._body
-
-
 class NoInstanceError(CallFailedError):
-    """The registry knows no live instance of the service."""
+    """The registry has no live instance of the service."""
 
     definite = True
     retryable = True
 
 
+class RequestOptions(TypedDict, total=False):
+    """The keyword arguments of a request.
+
+    `key` is the Idempotency-Key. `route` is the path template, for labels. `timeout_s` shortens the
+    deadline. `stale_key` identifies the resource and all parameters: if the edge has a fallback, the
+    last good answer with this key replaces a failed call. `idempotent` defaults to: a safe method,
+    or a request with a key. `token` is a user's bearer token, in place of the service's own.
+    """
+
+    params: Any
+    json: Any
+    content: bytes | None
+    headers: Mapping[str, str]
+    key: str | None
+    token: str | None
+    route: str
+    timeout_s: float | None
+    idempotent: bool | None
+    stale_key: str
+
+
 def open_session() -> aiohttp.ClientSession:
-    """One connection pool a process; addresses come from the registry, and in containers they are names."""
+    """The connection pool, one per process."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, limit_per_host=CONNECTIONS_PER_HOST, keepalive_timeout=30
@@ -98,7 +88,6 @@ class ServiceClient:
         protection: EdgeProtection,
         tokens: ServiceTokens,
         injector: Injector,
-        kinds_off_by_header: Callable[[str], frozenset[str] | None],
         rng: Random | None = None,
     ) -> None:
         self.edge = f"{caller}->{callee}"
@@ -109,87 +98,69 @@ class ServiceClient:
         self._instances = instances
         self._tokens = tokens
         self._injector = injector
-        self._kinds_off_by_header = kinds_off_by_header
         self._balancer = Balancer(protection.ejection, rng or Random())
 
-    async def get(self, path: str, **options: Any) -> Response:
+    async def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with GET."""
         return await self.request("GET", path, **options)
 
-    async def post(self, path: str, **options: Any) -> Response:
+    async def post(self, path: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with POST."""
         return await self.request("POST", path, **options)
 
-    async def put(self, path: str, **options: Any) -> Response:
-        return await self.request("PUT", path, **options)
+    async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Response:
+        """Make one logical call, with its retries and hedges.
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Any = None,
-        json: Any = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        token: str | None = None,
-        route: str = "",
-        timeout_s: float | None = None,
-        idempotent: bool | None = None,
-        priority: int = 0,
-        stale_key: str = "",
-    ) -> Response:
-        """One logical call. `route` is the low-cardinality name; `timeout_s` tightens the deadline.
-
-        `stale_key` names what is asked for, all parameters included: where the edge has a fallback,
-        the last good answer to it stands in for a failed call. Returns answers below 500 other than
-        429; raises CallError for the rest.
+        Returns answers below 500 except 429. Raises CallError for all others.
         """
-        sent = dict(headers or {})
-        sent["authorization"] = f"Bearer {token or self._tokens.mint(self.callee)}"
+        key, idempotent = options.get("key"), options.get("idempotent")
+        sent = dict(options.get("headers") or {})
+        token = options.get("token") or self._tokens.mint(self.callee)
+        sent["authorization"] = f"Bearer {token}"
         sent[context.CALLER_HEADER] = self._caller
         if key is not None:
             sent["idempotency-key"] = key
         request_context = context.current.get()
         deadline = request_context.deadline if request_context else None
-        if timeout_s is not None:
+        if (timeout_s := options.get("timeout_s")) is not None:
             deadline = sooner(deadline, time.monotonic() + timeout_s)
         disabled = None
         if request_context and request_context.lab:
             sent[context.LAB_HEADER] = request_context.lab
-            disabled = self._kinds_off_by_header(request_context.lab)
-        if json is not None:
-            content = _encode(json)
+            disabled = kinds_off_by_header(context.lab_options(request_context.lab))
+        content = options.get("content")
+        if (body := options.get("json")) is not None:
+            content = _encode(body)
             sent["content-type"] = "application/json"
         call = Call(
             edge=self.edge,
-            operation=route or path,
+            operation=options.get("route") or path,
             idempotent=idempotent
             if idempotent is not None
             else method in SAFE_METHODS or key is not None,
             deadline=deadline,
-            priority=priority,
-            key=stale_key,
+            key=options.get("stale_key", ""),
             disabled=disabled,
         )
-        request = _Request(method, path, params, content, sent, CallCopies())
+        request = _Request(method, path, options.get("params"), content, sent, CallCopies())
         started = time.monotonic()
         answer = await self.protection.run(partial(self._attempt, request), call)
-        if answer.received_at < started:  # remembered from an earlier call
+        if answer.received_at < started:  # the fallback's copy of an earlier answer
             age_s = started - answer.received_at
             return Response(answer.status, answer.content, answer.headers, stale_s=age_s)
         return answer
 
     async def _attempt(self, request: "_Request", call: Call) -> Response:
-        """One copy of the call, at one instance, with a span of its own. Raises CallError."""
+        """Send one copy of the call to one instance, in its own span. Raises CallError."""
         alive = {instance.name: instance for instance in self._instances(self.callee)}
         if not alive:
             raise NoInstanceError(f"no live instance of {self.callee}")
         eject = self.protection.ejects(call)
-        turn = self._balancer.begin(list(alive), request.copies, eject=eject)
+        copy = self._balancer.begin(list(alive), request.copies, eject=eject)
         started = time.perf_counter()
         status, error_type = 0, ""
         breaker = self.protection.breaker
-        address = alive[turn.name].address
+        address = alive[copy.name].address
         host, _, port = address.rpartition(":")
         span = signals.tracer().start_span(
             f"{request.method} {call.operation}",
@@ -197,7 +168,7 @@ class ServiceClient:
             attributes={
                 "http.request.method": request.method, "url.template": call.operation,
                 "server.address": host, "server.port": int(port),
-                "peer.service": self.callee, "breakwater.peer.instance": turn.name,
+                "peer.service": self.callee, "breakwater.peer.instance": copy.name,
                 "breakwater.attempt": call.attempt,
                 "breakwater.breaker.state": breaker.state.value if breaker else "none",
             },
@@ -207,7 +178,7 @@ class ServiceClient:
                 signals.propagator.inject(request.headers)
                 if call.deadline is not None:
                     request.headers[BUDGET_HEADER] = to_header(call.deadline, time.monotonic())
-                response = await self._send(request, alive[turn.name])
+                response = await self._send(request, alive[copy.name])
             status = response.status
             return response
         except BaseException as error:
@@ -222,11 +193,11 @@ class ServiceClient:
             span.end()
             seconds = time.perf_counter() - started
             if error_type == "CancelledError":
-                self._balancer.cancelled(turn, request.copies)
+                self._balancer.cancelled(copy, request.copies)
             elif error_type:
-                self._balancer.failed(turn, seconds)
+                self._balancer.failed(copy, seconds)
             else:
-                self._balancer.answered(turn, request.copies, seconds)
+                self._balancer.answered(copy, request.copies, seconds)
             signals.CLIENT_SECONDS.labels(
                 self.edge, request.method, call.operation, str(status or ""), error_type
             ).observe(seconds, exemplar_trace_id(span))
@@ -241,7 +212,7 @@ class ServiceClient:
     async def _send(self, request: "_Request", instance: Instance) -> Response:
         url = f"http://{instance.address}{request.path}"
 
-        async def ask(headers: dict[str, str]) -> Response:
+        async def send(headers: dict[str, str]) -> Response:
             async with self._session.request(
                 request.method,
                 url,
@@ -254,9 +225,9 @@ class ServiceClient:
 
         try:
             if self._injector.active:
-                response = await self._disturbed(request, ask)
+                response = await self._with_faults(request, send)
             else:
-                response = await ask(request.headers)
+                response = await send(request.headers)
         except FaultAborted as abort:
             raise CallFailedError(
                 f"{self.callee}: injected {abort.status}",
@@ -265,7 +236,7 @@ class ServiceClient:
                 retryable=True,
             ) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            # never connected: the work did not happen
+            # not connected: the work did not happen
             raise CallFailedError(
                 f"{self.callee}: {error}", definite=True, retryable=True
             ) from error
@@ -273,24 +244,22 @@ class ServiceClient:
             raise CallFailedError(
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
-        if response.status >= 500 or response.status == 429:
-            raise _failure(self.callee, response, safe=request.method == "GET")
-        return _readable(self.callee, response)
+        return checked(self.callee, response, safe=request.method == "GET")
 
-    async def _disturbed(
+    async def _with_faults(
         self,
         request: "_Request",
-        ask: Callable[[dict[str, str]], Awaitable[Response]],
+        send: Callable[[dict[str, str]], Awaitable[Response]],
     ) -> Response:
-        """The request with the lab's faults around it. Raises FaultAborted."""
-        # a copy: what a fault does to the headers is over with this attempt
+        """Send the request with the lab's faults. Raises FaultAborted."""
+        # a copy of the headers: a fault must not change those of the next attempt
         exchange = Exchange(
             "outbound", request.method, request.path, self._caller, self.callee,
             headers=dict(request.headers),
         )  # fmt: skip
 
         async def proceed(discard: bool) -> Response:
-            answer = await ask(exchange.headers)
+            answer = await send(exchange.headers)
             answer.content = exchange.changed(answer.content)
             return answer
 
@@ -300,7 +269,7 @@ class ServiceClient:
 
 @dataclass(slots=True)
 class _Request:
-    """One logical call's request, the same for all its copies."""
+    """The HTTP request of one logical call, shared by all its copies."""
 
     method: str
     path: str
@@ -308,40 +277,6 @@ class _Request:
     content: bytes | None
     headers: dict[str, str]
     copies: CallCopies
-
-
-def _readable(callee: str, response: Response) -> Response:
-    """The answer, if what it says is JSON can be read. Raises CallFailedError, indefinite: the work was
-    done, or was refused, but what came of it was damaged on its way; asking again may tell."""
-    if "json" in response.headers.get("Content-Type", ""):
-        try:
-            response.parse()
-        except ValueError as error:
-            raise CallFailedError(
-                f"{callee} answered {response.status} with a damaged body: {error}",
-                definite=False,
-                retryable=True,
-            ) from None
-    return response
-
-
-def _failure(callee: str, response: Response, *, safe: bool) -> CallFailedError:
-    """What an error answer means: 502, 503, 504 and 429 may be tried again, and where asking changes
-    nothing (`safe`) a 500 too: it may be one instance's alone. The work may have happened unless the
-    answer says `definite`."""
-    try:
-        problem = response.body
-    except ValueError:
-        problem = None
-    problem = problem if isinstance(problem, dict) else {}
-    retry_after = response.headers.get("Retry-After", "")
-    return CallFailedError(
-        f"{callee} answered {response.status}: {problem.get('detail', '')}",
-        status=response.status,
-        definite=response.status == 429 or problem.get("definite") is True,
-        retryable=response.status in (429, 502, 503, 504) or (safe and response.status == 500),
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
-    )
 
 
 def _encode(value: Any) -> bytes:

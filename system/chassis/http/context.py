@@ -1,4 +1,4 @@
-"""What travels with a request from service to service, held in one context variable."""
+"""The data that travels with a request from service to service, in one context variable."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ LAB_HEADER = "breakwater-lab"
 
 @dataclass(slots=True)
 class RequestContext:
-    """`deadline` is on the monotonic clock (seconds); `lab` is the raw lab header, empty outside."""
+    """`deadline` is on the monotonic clock (seconds); `lab` is the raw lab header, empty outside a lab."""
 
     deadline: float | None = None
     caller: str = ""
@@ -26,6 +26,6 @@ def deadline() -> float | None:
 
 
 def lab_options(header: str) -> dict[str, str]:
-    """`resilience=none; x=y` -> dict. Malformed parts are left out."""
+    """`resilience=none; x=y` -> dict. Malformed parts are ignored."""
     pairs = (part.partition("=") for part in header.split(";"))
     return {key.strip(): value.strip() for key, sep, value in pairs if sep}

@@ -1,4 +1,4 @@
-"""Idempotency keys: one effect and one answer per key, kept in the transaction of the effect itself."""
+"""Idempotency keys: one effect and one answer per key, stored in the transaction of the effect."""
 
 import hashlib
 import json
@@ -28,11 +28,11 @@ enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 
 
 class KeyMissingError(ProblemError):
-    """A POST with an effect came without its Idempotency-Key."""
+    """The request has no valid Idempotency-Key."""
 
 
 class KeyReusedError(ProblemError):
-    """The same key came with another body."""
+    """The same key was used before with another body."""
 
     status = 422
 
@@ -40,7 +40,7 @@ class KeyReusedError(ProblemError):
 async def _key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
     if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
         raise KeyMissingError(
-            "this request needs an Idempotency-Key header: 1 to 255 visible ASCII characters"
+            "an Idempotency-Key header of 1 to 255 visible ASCII characters is required"
         )
     return idempotency_key
 
@@ -50,7 +50,7 @@ IdempotencyKey = Annotated[str, Depends(_key)]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An answer as it is kept with its key."""
+    """An answer stored with its key."""
 
     status: int
     body: Any
@@ -63,12 +63,13 @@ class Stored:
 
 @dataclass(slots=True)
 class Once:
-    """One use of a key: `stored` is the earlier answer, if there was one."""
+    """One use of a key: `stored` is the earlier answer, if there is one."""
 
     stored: Stored | None = None
     recorded: Stored | None = None
 
     def record(self, status: int, body: BaseModel | dict[str, Any]) -> Stored:
+        """Set the answer to be stored with the key."""
         plain = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
         self.recorded = Stored(status, plain)
         return self.recorded
@@ -84,16 +85,16 @@ def fingerprint(body: BaseModel | dict[str, Any] | None) -> str:
 async def once(
     conn: Conn, *, scope: str, key: str, body: BaseModel | dict[str, Any] | None
 ) -> AsyncIterator[Once]:
-    """Inside the caller's transaction: a second use of the key waits for the first one's commit.
+    """Use a key inside the caller's transaction. A second use waits until the first one commits.
 
-    Raises KeyReusedError if the key came with another body. With IDEMPOTENCY=off nothing is remembered.
+    Raises KeyReusedError if the key was used with another body. With IDEMPOTENCY=off nothing is stored.
     """
     attempt = Once()
     if not enabled:
         yield attempt
         return
     digest = fingerprint(body)
-    # the insert takes the key's row lock: a concurrent twin blocks here until we commit or roll back
+    # the insert locks the key's row: a concurrent request with the key waits here until we commit or roll back
     fresh = await conn.fetchval(
         "INSERT INTO idempotency (scope, key, fingerprint) VALUES ($1, $2, $3) "
         "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
@@ -106,9 +107,7 @@ async def once(
             key,
         )
         if row is None:
-            raise KeyMissingError(
-                "this Idempotency-Key is being used by another request; try again"
-            )
+            raise KeyMissingError("another request is using this Idempotency-Key; try again")
         if row["fingerprint"] != digest:
             MISMATCH.inc()
             raise KeyReusedError("this Idempotency-Key was used with another body")
@@ -127,7 +126,7 @@ async def once(
 async def recall(
     conn: Conn, *, scope: str, key: str, body: BaseModel | dict[str, Any] | None
 ) -> Stored | None:
-    """The answer kept with this key, for work that is idempotent by its own state. Raises KeyReusedError."""
+    """The answer stored with this key, for work that is idempotent by its own state. Raises KeyReusedError."""
     if not enabled:
         return None
     row = await conn.fetchrow(
@@ -153,15 +152,18 @@ async def keep(
     status: int,
     answer: BaseModel,
 ) -> Stored:
-    """Keep this answer with its key; if a twin was faster, its answer is the one. Raises KeyReusedError."""
+    """Store this answer with its key. Raises KeyReusedError.
+
+    If a concurrent request stored one first, that answer is returned.
+    """
     stored = Stored(status, answer.model_dump(mode="json"))
     if not enabled:
         return stored
-    kept = await conn.fetchval(
+    inserted = await conn.fetchval(
         "INSERT INTO idempotency (scope, key, fingerprint, status, body) VALUES ($1, $2, $3, $4, $5) "
         "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
         scope, key, fingerprint(body), status, json.dumps(stored.body),
     )  # fmt: skip
-    if kept:
+    if inserted:
         FRESH.inc()
-    return stored if kept else await recall(conn, scope=scope, key=key, body=body) or stored
+    return stored if inserted else await recall(conn, scope=scope, key=key, body=body) or stored

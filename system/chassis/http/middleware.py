@@ -26,11 +26,14 @@ LAB = "/_lab/"
 
 
 class RequestMiddleware:
-    """Pure ASGI: what `BaseHTTPMiddleware` would cost is paid per request, this is not."""
+    """Handles each HTTP request around the app.
+
+    Pure ASGI: Starlette's `BaseHTTPMiddleware` costs more time per request.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._known: dict[tuple[str, str, int], Series] = {}
+        self._series_by_key: dict[tuple[str, str, int], Series] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -57,7 +60,7 @@ class RequestMiddleware:
         )
         signals.ACTIVE.inc()
 
-        async def send_seen(message: Message) -> None:
+        async def send_and_see_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -65,8 +68,8 @@ class RequestMiddleware:
 
         try:
             with signals.CurrentSpan(span):
-                await self._guarded(
-                    scope, receive, send_seen, headers, request_context, service.injector
+                await self._handle(
+                    scope, receive, send_and_see_status, headers, request_context, service.injector
                 )
         finally:
             signals.ACTIVE.dec()
@@ -87,7 +90,7 @@ class RequestMiddleware:
                 span.set_status(Status(StatusCode.ERROR))
             span.end()
 
-    async def _guarded(
+    async def _handle(
         self,
         scope: Scope,
         receive: Receive,
@@ -96,10 +99,10 @@ class RequestMiddleware:
         request_context: context.RequestContext,
         injector: Injector,
     ) -> None:
-        """Refuse what is too late or too large, then let the faults and the app have it."""
+        """Reject a request that is too late or too large, then run the app with the lab's faults."""
         length = headers.get("content-length")
         if length is None:
-            receive = _limited(receive)
+            receive = _with_limit(receive)
         elif not length.isdigit() or int(length) > BODY_BYTES_MAX:
             response = problem_response(
                 Request(scope), 413, "body-too-large", "Body too large", TOO_LARGE
@@ -107,8 +110,8 @@ class RequestMiddleware:
             await response(scope, receive, send)
             return
         if request_context.deadline is not None and request_context.deadline <= time.monotonic():
-            # expired work is dropped before it starts: nobody waits for the answer any more. Whose it
-            # was is in the span; a header that anybody may send labels no metric.
+            # the caller no longer waits for the answer. The caller is in the span only: any client
+            # can set that header, so it must not label a metric
             edge = f"any->{scope['app'].state.service.settings.service}"
             event_sink.record(
                 Event(time.monotonic(), edge, "deadline", "rejection", reason="expired")
@@ -118,7 +121,7 @@ class RequestMiddleware:
                 504,
                 "deadline-exceeded",
                 "Deadline exceeded",
-                "the caller's time was up before the work began",
+                "the deadline passed before the work began",
                 extra={"definite": True},
             )
             await response(scope, receive, send)
@@ -136,7 +139,7 @@ class RequestMiddleware:
         )
 
         async def proceed(discard: bool) -> None:
-            await self.app(scope, receive, _nowhere if discard else altered(send, exchange))
+            await self.app(scope, receive, _discard if discard else altered(send, exchange))
 
         try:
             await injector.run(exchange, proceed)
@@ -152,14 +155,16 @@ class RequestMiddleware:
 
     def _series(self, method: str, route: str, status: int) -> Series:
         key = (method, route, status)
-        series = self._known.get(key)
+        series = self._series_by_key.get(key)
         if series is None:
-            series = self._known[key] = signals.SERVER_SECONDS.labels(method, route, str(status))
+            series = self._series_by_key[key] = signals.SERVER_SECONDS.labels(
+                method, route, str(status)
+            )
         return series
 
 
-def _limited(receive: Receive) -> Receive:
-    """Count a body whose length was not announced."""
+def _with_limit(receive: Receive) -> Receive:
+    """Limit a body without a Content-Length header."""
     seen = 0
 
     async def counted() -> Message:
@@ -173,12 +178,12 @@ def _limited(receive: Receive) -> Receive:
     return counted
 
 
-async def _nowhere(_: Message) -> None:
-    """Where the answer of an aborted request goes."""
+async def _discard(_: Message) -> None:
+    """Discard the answer of an aborted request."""
 
 
 def _deadline(budget_ms: str) -> float | None:
-    """The deadline that came with the request; a header that is garbage is none."""
+    """The deadline that came with the request, or None for a missing or malformed header."""
     try:
         return from_header(budget_ms, time.monotonic())
     except ValueError:

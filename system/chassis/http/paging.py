@@ -1,4 +1,4 @@
-"""Keyset pagination: a limit, and a cursor that says where the last page ended."""
+"""Keyset pagination: a limit, and a cursor that holds the position of the last row."""
 
 import base64
 import json
@@ -13,15 +13,19 @@ LIMIT_DEFAULT = 20
 
 
 class BadCursorError(ProblemError):
-    """A cursor that none of our pages gave out."""
+    """The cursor was not issued by this list."""
 
 
 def encode_cursor(*values: str | int | float) -> str:
+    """The cursor for these sort values of the last row."""
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, *types: type) -> list[Any] | None:
-    """The values of `encode_cursor`, or None for the first page; checked against `types` if given."""
+    """The values given to `encode_cursor`, or None for the first page. Raises BadCursorError.
+
+    With `types`, each value must have exactly that type.
+    """
     if not cursor:
         return None
     try:
@@ -32,7 +36,5 @@ def decode_cursor(cursor: str | None, *types: type) -> list[Any] | None:
         not types or [type(value) for value in values] == list(types)
     )
     if not good:
-        raise BadCursorError(
-            "the cursor is not one that a page of this list gave out; start without it"
-        )
+        raise BadCursorError("the cursor was not issued by this list; start without a cursor")
     return list(values)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: domain errors by name, the rest by kind, none with a stack trace."""
+"""Errors as RFC 9457 problem details. A domain error is named after its class. No stack traces."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class ProblemError(Exception):
-    """An error of the edge itself that has its status with it."""
+    """An error that carries its own HTTP status."""
 
     status = 400
     extra: Mapping[str, Any] = MappingProxyType({})
@@ -29,7 +29,7 @@ class ProblemError(Exception):
 
 
 class ProblemDetails(BaseModel):
-    """What every error answer looks like (RFC 9457); some kinds add fields."""
+    """The body of every error answer (RFC 9457). Some kinds add fields."""
 
     type: str
     title: str
@@ -39,7 +39,7 @@ class ProblemDetails(BaseModel):
     trace_id: str = ""
 
 
-# for the OpenAPI document: every route may answer with a problem
+# for the OpenAPI document: every route can answer with a problem
 RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {
         "description": "Problem",
@@ -60,6 +60,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     retry_after_s: float | None = None,
 ) -> JSONResponse:
+    """An error answer with the trace id of the current span."""
     body: dict[str, Any] = {
         "type": f"urn:breakwater:problem:{kind}",
         "title": title,
@@ -83,7 +84,7 @@ def words(error: type[BaseException]) -> list[str]:
     return [parts[0], *(part.lower() for part in parts[1:])]
 
 
-def _answer(request: Request, error: Exception, status: int, **extra: Any) -> JSONResponse:
+def _error_response(request: Request, error: Exception, status: int, **extra: Any) -> JSONResponse:
     name = words(type(error))
     return problem_response(
         request,
@@ -102,7 +103,7 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
 
     def domain_handler(status: int) -> Any:
         async def handle(request: Request, error: Exception) -> JSONResponse:
-            return _answer(request, error, status)
+            return _error_response(request, error, status)
 
         return handle
 
@@ -111,18 +112,18 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
 
     async def edge_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
-        return _answer(request, error, error.status)
+        return _error_response(request, error, error.status)
 
     async def call_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CallError)
         status = 504 if isinstance(error, TimedOutError | DeadlineExceededError) else 503
         if error.retry_after_s is None:
             error.retry_after_s = 1.0
-        return _answer(request, error, status, definite=error.definite)
+        return _error_response(request, error, status, definite=error.definite)
 
     async def store_down(request: Request, error: Exception) -> JSONResponse:
         log.warning("store unavailable: %s", error or type(error).__name__)
-        # indefinite: a commit may have gone through before the connection broke
+        # indefinite: a commit may have succeeded before the connection broke
         return problem_response(
             request,
             503,
@@ -165,14 +166,14 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
             headers=error.headers,
         )
 
-    async def bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled %s", type(error).__name__, exc_info=error)
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled exception %s", type(error).__name__, exc_info=error)
         return problem_response(
             request,
             500,
             "internal-error",
             "Internal error",
-            "a bug in the service; the trace id finds it in the logs",
+            "a bug in the service; search the logs for the trace id",
         )
 
     app.add_exception_handler(ProblemError, edge_problem)
@@ -190,4 +191,4 @@ def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
         app.add_exception_handler(unavailable, store_down)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, bug)
+    app.add_exception_handler(Exception, internal_error)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import Request, Response
 
-from chassis.http import client, context
+from chassis.http import context, response
 from chassis.http.problems import ProblemError
 from chassis.service import Service
 from shop.gateway.admission import AdmissionControl
@@ -47,7 +47,7 @@ def set_deadline(seconds: float) -> None:
     current.deadline = own if current.deadline is None else min(current.deadline, own)
 
 
-def passed_back(answer: client.Response) -> Response:
+def passed_back(answer: response.Response) -> Response:
     """The inner answer as the public one."""
     headers = {name: answer.headers[name] for name in ANSWER_HEADERS if name in answer.headers}
     if answer.stale_s is not None:

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from chassis.http.client import Response as Answer
 from chassis.http.client import ServiceClient
+from chassis.http.response import Response as Answer
 from chassis.resilience.errors import CallError
 from shop.gateway.forward import passed_back
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from chassis.http.client import Response, ServiceClient
+from chassis.http.client import ServiceClient
+from chassis.http.response import Response
 from chassis.resilience.errors import CallFailedError
 from shop.orders.domain import Order
 from shop.orders.saga import StepRefusedError

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.http.client import Response, ServiceClient
+from chassis.http.client import ServiceClient
+from chassis.http.response import Response
 from chassis.resilience.errors import CallError
 from shop.payments.domain import Authorization, BankRefusedError, NoBankAnswerError, Purchase
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from chassis.http.client import Response
+from chassis.http.response import Response
 from chassis.settings import Settings
 from shop.gateway.forward import Forwarder, NothingHereError
 from shop.gateway.routes import ROUTES, Route
