@@ -1,1 +1,1 @@
-"""Pure functions of a run's archive: what happened to latency, breakers, orders and invariants."""
+"""Pure functions of a run's archive: latency, breakers, orders, traces, invariants, the verdict."""

@@ -1,4 +1,4 @@
-"""What was done in a run and when: its phases, the method's activities, the faults."""
+"""The phases of a run and the activities of its method, with their times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.archive import Run
 
 @dataclass(frozen=True)
 class Activity:
-    """One step of the method: `at_s` since the load began; `status` succeeded, failed, ..."""
+    """One activity of the method. `at_s`: seconds since the load began. `status`: succeeded, failed, ..."""
 
     number: int
     name: str
@@ -22,7 +22,7 @@ class Activity:
 
 
 def phases(run: Run) -> list[Band]:
-    """The phases of the run that have both ends, in order."""
+    """The phases of the run that have a start and an end, in order."""
     return [
         Band(str(each["name"]), float(each["start_s"]), float(each["end_s"]))
         for each in run.info.get("phases", [])
@@ -31,7 +31,7 @@ def phases(run: Run) -> list[Band]:
 
 
 def activities(run: Run) -> list[Activity]:
-    """The method's activities and the rollbacks as Chaos Toolkit's journal tells them."""
+    """The method's activities and the rollbacks, from Chaos Toolkit's journal."""
     journal = run.journal or {}
     start_s, _ = load_span(run)
     steps = [*journal.get("run", []), *journal.get("rollbacks", [])]
@@ -57,7 +57,7 @@ def activities(run: Run) -> list[Activity]:
 
 
 def _epoch_s(text: object) -> float | None:
-    """The toolkit writes UTC without saying so."""
+    """Epoch seconds of a time in the journal. Chaos Toolkit writes UTC without a time zone."""
     if not isinstance(text, str):
         return None
     try:

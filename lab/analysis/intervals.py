@@ -1,4 +1,4 @@
-"""Uncertainty of a quantile or a share: order-statistic ranks, stationary bootstrap, Wilson."""
+"""Intervals for a quantile or a share: order statistics, stationary bootstrap, Wilson."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its interval; an end that the data cannot support is None, with the reason."""
+    """A value and its interval. An end is None if there are too few data; `note` has the reason."""
 
     value: float
     low: float | None
@@ -36,7 +36,7 @@ def binomial_cdf(n: int, p: float) -> Values:
 def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int]:
     """Ranks (1-based) of the order statistics around the q-quantile of n independent values.
 
-    l = BinomInv(a/2; n, q), u = BinomInv(1 - a/2; n, q) + 1. A rank of 0 or n + 1 says that no
+    l = BinomInv(a/2; n, q), u = BinomInv(1 - a/2; n, q) + 1. A rank of 0 or n + 1 means that no
     observation bounds the quantile on that side.
     """
     alpha = 1.0 - confidence
@@ -47,16 +47,17 @@ def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int
 
 
 def coverage(n: int, q: float, ranks: tuple[int, int]) -> float:
-    """The chance that the order statistics of these ranks enclose the q-quantile."""
+    """The probability that the order statistics of these ranks enclose the q-quantile."""
     cdf = binomial_cdf(n, q)
     low, high = ranks
     return float(cdf[min(high - 1, n)] - (cdf[low - 1] if low > 0 else 0.0))
 
 
 def smallest_n_for_upper_bound(q: float, confidence: float = 0.95) -> int:
-    """Below this many values not even the largest bounds the q-quantile from above.
+    """The smallest number of values whose maximum bounds the q-quantile from above.
 
-    The largest of n exceeds it with chance 1 - q^n: 299 for p99, 2,995 for p99.9.
+    The maximum of n values exceeds the quantile with probability 1 - q^n: 299 values for p99,
+    2,995 for p99.9.
     """
     return math.ceil(math.log(1.0 - confidence) / math.log(q))
 
@@ -64,8 +65,8 @@ def smallest_n_for_upper_bound(q: float, confidence: float = 0.95) -> int:
 def rank_interval(values: Values, q: float, confidence: float = 0.95) -> Interval:
     """The q-quantile of independent values with its order-statistic interval.
 
-    Between the smallest n for an upper bound and the n that a two-sided one needs (299 to 367
-    for p99) the largest value serves, with its one-sided confidence.
+    A one-sided upper bound needs fewer values than a two-sided interval (for p99: 299 and 367).
+    Between the two, the upper end is the maximum, with one-sided confidence.
     """
     ordered = np.sort(values)
     n = len(ordered)
@@ -92,8 +93,9 @@ def bootstrap_interval(
 ) -> Interval:
     """The q-quantile of `values` *in time order* with a stationary-bootstrap percentile interval.
 
-    For dependent data (Politis and Romano 1994): blocks of geometric length keep the dependence
-    that one slow second puts between neighbours. Refuses an upper bound as `rank_interval` does.
+    For dependent data (Politis and Romano 1994): one slow second affects neighbouring requests, and
+    blocks of geometric length keep that dependence. Like `rank_interval`, it gives no upper bound
+    for too few values.
     """
     n = len(values)
     if n == 0:
@@ -103,19 +105,19 @@ def bootstrap_interval(
     drawn = np.empty(resamples)
     rank = min(n - 1, math.ceil(q * n) - 1) if n > 1 else 0
     for number in range(resamples):
-        # One order statistic: many times faster than an interpolated quantile, and as good here.
+        # One order statistic is much faster than an interpolated quantile, and accurate enough.
         drawn[number] = np.partition(values[stationary_indices(n, mean_block, rng)], rank)[rank]
     alpha = 1.0 - confidence
     low, high = np.quantile(drawn, [alpha / 2, 1.0 - alpha / 2])
     needed = smallest_n_for_upper_bound(q, confidence)
-    refused = f"no upper bound: {n} values, {needed} needed" if n < needed else ""
+    too_few = f"no upper bound: {n} values, {needed} needed" if n < needed else ""
     return Interval(
-        float(np.quantile(values, q)), float(low), None if refused else float(high), refused
+        float(np.quantile(values, q)), float(low), None if too_few else float(high), too_few
     )
 
 
 def stationary_indices(n: int, mean_block: float, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of one stationary-bootstrap resample: blocks that start anywhere and wrap around."""
+    """Indices of one stationary-bootstrap resample: blocks with random starts that wrap around."""
     restarts = rng.random(n) < 1.0 / max(mean_block, 1.0)
     restarts[0] = True
     block = np.cumsum(restarts) - 1
@@ -125,7 +127,7 @@ def stationary_indices(n: int, mean_block: float, rng: np.random.Generator) -> N
 
 
 def optimal_mean_block(values: Values) -> float:
-    """The mean block length that suits the series' own autocorrelation, 1 for independent data.
+    """The optimal mean block length for the series' autocorrelation; 1 for independent data.
 
     Politis and White (2004), with Patton's correction (2009), for the stationary bootstrap.
     """
@@ -157,7 +159,7 @@ def optimal_mean_block(values: Values) -> float:
 
 
 def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> Interval:
-    """A share of independent trials with Wilson's interval: 0 of n does not claim to be exactly 0."""
+    """A share of independent trials with Wilson's interval, whose upper end is above 0 for 0 of n."""
     if n == 0:
         return Interval(math.nan, None, None, "no data")
     z = {0.9: 1.6449, 0.95: 1.96, 0.99: 2.5758}[confidence]

@@ -1,4 +1,4 @@
-"""Latency and errors by route and time, from the intended start, with honest percentiles."""
+"""Latency and errors by route and time. Latency counts from the intended start."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ _MAKE = """
 
 
 def shopper_requests(run: Run) -> duckdb.DuckDBPyRelation:
-    """One row a logical request: logical_id, route, arm, session, attempts, intended_start_s,
-    actual_start_s, end_s, status, outcome, error, dropped, and in seconds
+    """One row for each logical request, whatever its number of attempts.
 
-    response_s  end - *intended* start: what a shopper who came at that time waited
-    naive_s     end - actual start: what a load tester that was held up would report
-    lag_s       actual - intended start: how late the sender was
+    Columns: logical_id, route, arm, session, attempts, intended_start_s, actual_start_s, end_s,
+    status, outcome, error, dropped, and in seconds
 
-    A request that was never sent (dropped) has no times but its intended start, and counts as an
-    error. Outcome and status are the last attempt's. Also a table of that name in `run.sql`,
-    made at the first call: a run still being recorded is seen as it was then.
+    response_s  end - *intended* start: how long a shopper who came at that time waited
+    naive_s     end - actual start: the value of a closed-loop load generator
+    lag_s       actual - intended start: how late the request was sent
+
+    A dropped request was never sent: it has only an intended start and counts as an error. Outcome
+    and status are those of the last attempt. `run.sql` can query the table by this name. It is
+    created at the first call and is not updated while the run is still recorded.
     """
     run.execute(_MAKE)
     return run.sql("SELECT * FROM shopper_requests")
@@ -51,22 +53,22 @@ def shopper_requests(run: Run) -> duckdb.DuckDBPyRelation:
 def response_times(run: Run, route: str | None = None, over: str = "all") -> Values:
     """Response times in seconds from the intended start, in order of arrival.
 
-    Of every request that was sent, failed ones too: leaving out those that timed out would hide
-    exactly the slow ones. What was answered wrongly but fast shows in the error ratio instead.
+    Failed requests are included: without those that timed out, the slowest requests would be
+    missing. Fast errors show in the error ratio.
     """
     return _column(run, "response_s", route, over)
 
 
 def failures(run: Run, route: str | None = None, over: str = "all") -> Values:
-    """1.0 for each logical request that got no proper answer (dropped ones too), else 0.0."""
+    """1.0 for each logical request that failed, had an unknown outcome or was dropped, else 0.0."""
     return _column(run, "CASE WHEN outcome = 'ok' THEN 0.0 ELSE 1.0 END", route, over)
 
 
 def by_route(run: Run, over: str = "all", *, intervals: bool = True, seed: int = 0) -> pd.DataFrame:
-    """One row a route: requests, attempts, errors, error_ratio, p50_ms, p95_ms, p99_ms.
+    """One row for each route: requests, attempts, errors, error_ratio, p50_ms, p95_ms, p99_ms.
 
-    With `intervals` also the ends of p95's and p99's (stationary block bootstrap; NaN where the
-    data refuse one).
+    With `intervals` also the interval ends of p95 and p99 (stationary bootstrap; NaN if there are
+    too few requests).
     """
     shopper_requests(run)
     start, end = window(run, over)
@@ -96,10 +98,10 @@ def by_route(run: Run, over: str = "all", *, intervals: bool = True, seed: int =
 
 
 def over_time(run: Run, route: str | None = None, width_s: float = 1.0) -> pd.DataFrame:
-    """One row a route and stretch of `width_s`: start_s, requests, errors, p50_ms, p95_ms, p99_ms.
+    """One row for each route and interval of `width_s`: start_s, requests, errors, p50_ms, p95_ms, p99_ms.
 
-    A request belongs to the stretch its shopper came in; percentiles are of that stretch's rows,
-    never averaged.
+    A request belongs to the interval of its intended start. Percentiles are computed from the
+    requests of the interval, never averaged.
     """
     shopper_requests(run)
     frame: pd.DataFrame = run.sql(
@@ -122,16 +124,16 @@ def spectra(
 ) -> pd.DataFrame:
     """The percentile spectrum two ways, in ms: quantile, naive_ms, intended_ms.
 
-    naive counts from the actual send, as a tester that was held up does; intended counts from when
-    the shopper came. The gap is coordinated omission: none if requests left when they were due.
-    Quantiles rarer than one request of this many are left out.
+    naive_ms counts from the actual send, as a closed-loop load generator does. intended_ms counts
+    from the intended start. The gap is coordinated omission; it is zero if requests were sent when
+    they were due. Quantiles beyond the number of requests are left out.
     """
     columns = {
         "naive_ms": _column(run, "naive_s", route, over),
         "intended_ms": response_times(run, route, over),
     }
-    told = len(columns["intended_ms"])
-    at = [q for q in at if told * (1.0 - q) >= 1.0 - 1e-9]
+    count = len(columns["intended_ms"])
+    at = [q for q in at if count * (1.0 - q) >= 1.0 - 1e-9]
     return pd.DataFrame(
         {"quantile": at}
         | {name: 1000 * np.quantile(values, at) if at else [] for name, values in columns.items()}
@@ -139,10 +141,10 @@ def spectra(
 
 
 def corrected(naive_s: Values, expected_interval_s: float) -> Values:
-    """Repair closed-loop data afterwards: for a value v add v-i, v-2i, ... down to the interval i.
+    """Correct closed-loop data: for each value v add v-i, v-2i, ... down to the interval i.
 
-    HdrHistogram's rule: those are the waits of the requests that one waiting client did not send
-    meanwhile. For data of other tools; an open-loop run has its intended starts and needs none.
+    This is HdrHistogram's rule. The added values are the waits of the requests that a blocked
+    client did not send. Use it for data of other tools; an open-loop run has intended starts.
     """
     if expected_interval_s <= 0:
         return naive_s
@@ -154,7 +156,7 @@ def corrected(naive_s: Values, expected_interval_s: float) -> Values:
 
 
 def send_lag(run: Run) -> dict[str, float]:
-    """How late requests left, in ms: p50, p99, max, and how many; empty if nothing was sent."""
+    """How late requests were sent: p50, p99 and max in ms, and `requests`; empty if none was sent."""
     lag = _column(run, "lag_s", None, "all") * 1000
     if not len(lag):
         return {}
@@ -165,11 +167,11 @@ def send_lag(run: Run) -> dict[str, float]:
 def quantile_of(run: Run, q: float, route: str | None, over: str, seed: int = 0) -> Interval:
     """A latency quantile in ms with its interval."""
     found = bootstrap_interval(response_times(run, route, over), q, np.random.default_rng(seed))
-    return Interval(1000 * found.value, _opt_ms(found.low), _opt_ms(found.high), found.note)
+    return Interval(1000 * found.value, _ms_or_none(found.low), _ms_or_none(found.high), found.note)
 
 
 def _column(run: Run, expression: str, route: str | None, over: str) -> Values:
-    """An expression over the logical requests of a route and window, in order of arrival."""
+    """The values of an SQL expression for the logical requests of a route and window, by arrival."""
     rows = shopper_requests(run).filter(f"({expression}) IS NOT NULL")
     rows = rows.order("intended_start_s").project(
         f"{expression} AS v, intended_start_s AS t, route"
@@ -189,5 +191,5 @@ def _ms(seconds: float | None) -> float:
     return float("nan") if seconds is None else 1000 * seconds
 
 
-def _opt_ms(seconds: float | None) -> float | None:
+def _ms_or_none(seconds: float | None) -> float | None:
     return None if seconds is None else 1000 * seconds

@@ -12,20 +12,20 @@ COLUMNS = ["time_s", "placed", "confirmed", "cancelled", "ended"]
 
 
 def over_time(run: Run, width_s: float = 1.0) -> pd.DataFrame:
-    """time_s (start of each stretch), placed, confirmed, cancelled, ended: orders in that stretch.
+    """Orders in each interval: time_s (its start), placed, confirmed, cancelled, ended.
 
-    From the audit of the orders database (an order is placed at created_at and reached its last state
-    at updated_at), which sees also what no shopper was told; without an audit from the answers.
-    `ended` is when it was confirmed or cancelled first, by its first event: one that is confirmed and
-    cancelled a minute later did not wait for a minute. Orders of earlier runs on the same lab are left out.
+    The source is the audit of the orders database: an order is placed at created_at and reaches its
+    last state at updated_at. Without an audit the source is the shoppers' answers, which miss
+    orders without an answer. `ended` counts an order when it is first confirmed or cancelled, by its
+    first event. Orders of earlier runs on the same lab are left out.
     """
     start_s, end_s = run_span(run)
     events = _from_audit(run) if "orders.orders" in run.states else _from_answers(run)
     events = events[(events["time_s"] >= start_s) & (events["time_s"] <= end_s)]
     if events.empty:
         return pd.DataFrame(columns=COLUMNS)
-    stretch = (events["time_s"] // width_s * width_s).rename("time_s")
-    counts = events.groupby([stretch, "what"]).size().unstack(fill_value=0)
+    interval = (events["time_s"] // width_s * width_s).rename("time_s")
+    counts = events.groupby([interval, "what"]).size().unstack(fill_value=0)
     every = [counts.index[0] + i * width_s for i in range(_steps(counts.index, width_s))]
     counts = counts.reindex(pd.Index(every, name="time_s"), fill_value=0)
     return counts.reindex(columns=COLUMNS[1:], fill_value=0).reset_index()
@@ -38,7 +38,7 @@ def totals(run: Run) -> dict[str, int]:
 
 
 def epoch_s(relation: duckdb.DuckDBPyRelation, column: str) -> str:
-    """An SQL expression for `column` in epoch seconds, whether it is a timestamp, text or number."""
+    """An SQL expression for a timestamp, text or number column in epoch seconds."""
     kind = str(relation.types[relation.columns.index(column)])
     if kind in ("DOUBLE", "FLOAT", "BIGINT", "INTEGER"):
         return f'"{column}"::DOUBLE'
@@ -52,9 +52,9 @@ def _from_audit(run: Run) -> pd.DataFrame:
     ended = rows.filter("status IN ('confirmed', 'cancelled')")
     what = placed.union(ended.project(f"{updated} AS time_s, status AS what"))
     if "orders.outbox" in run.states:
-        told = run.state("orders.outbox").filter("type IN ('OrderConfirmed', 'OrderCancelled')")
-        at = epoch_s(told, "created_at")
-        first = told.aggregate(f"aggregate_id, min({at}) AS time_s")
+        events = run.state("orders.outbox").filter("type IN ('OrderConfirmed', 'OrderCancelled')")
+        at = epoch_s(events, "created_at")
+        first = events.aggregate(f"aggregate_id, min({at}) AS time_s")
         what = what.union(first.project("time_s, 'ended' AS what"))
     else:
         what = what.union(ended.project(f"{updated} AS time_s, 'ended' AS what"))

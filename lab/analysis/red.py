@@ -1,4 +1,4 @@
-"""Rate, errors, duration and gauges from the metrics table, whoever scraped it: the recorder or a Prometheus."""
+"""Rate, errors, duration and gauges from a metrics table of the recorder or a Prometheus."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lab.archive import Run
 
 SERVER = "http_server_request_duration_seconds"
 
-# What each counter grew by since its instance was last scraped with success (`since_s`). A value below the last
-# one is a restart, which counts from zero, and so does a series that came after its instance's first scrape.
+# The growth of a counter since the last successful scrape of its instance (`since_s`). A value below the last
+# one is a restart, which counts from zero. A series that appears after its instance's first scrape does too.
 _GROWTH = """
     WITH scrapes AS (
         SELECT instance, time_s, lag(time_s) OVER (PARTITION BY instance ORDER BY time_s) AS since_s
@@ -29,13 +29,13 @@ _GROWTH = """
                 WHEN value < before THEN value ELSE value - before END AS growth
     FROM samples JOIN scrapes USING (instance, time_s)
 """
-GAP_STEPS = 2.0  # what grew while nobody looked for longer belongs to no step of a plot
+GAP_STEPS = 2.0  # growth over a longer gap between scrapes belongs to no step
 
 
 def growth(run: Run, counter: str, *labels: str) -> pd.DataFrame:
-    """time_s, since_s, service, instance, growth, and a column ("" where absent) for each label.
+    """time_s, since_s, service, instance, growth, and a column for each label of the counter.
 
-    Its own labels and the wanted `labels`.
+    `labels` are columns in any case. A missing label is "".
     """
     return _with_labels(run.sql(_GROWTH, [counter]).df(), labels)
 
@@ -51,9 +51,9 @@ def gauge(run: Run, name: str, *labels: str) -> pd.DataFrame:
 
 
 def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
-    """service, route, requests, errors (5xx), and their quantile: q_s between q_low_s and q_high_s.
+    """service, route, requests, errors (5xx), and the quantile q_s between q_low_s and q_high_s.
 
-    The bounds are those of the histogram's bucket: the quantile of the requests lies between them.
+    The bounds are those of the histogram bucket that contains the quantile.
     """
     counts, buckets = _counts(run), _buckets(run)
     rows = []
@@ -65,9 +65,13 @@ def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
             failed = group["http_response_status_code"].str.startswith("5")
             rows.append(
                 {
-                    **{"service": service, "route": route, "requests": requests},
-                    **{"errors": int(group.loc[failed, "growth"].sum())},
-                    **{"q_low_s": low_s, "q_high_s": high_s, "q_s": q_s},
+                    "service": service,
+                    "route": route,
+                    "requests": requests,
+                    "errors": int(group.loc[failed, "growth"].sum()),
+                    "q_low_s": low_s,
+                    "q_high_s": high_s,
+                    "q_s": q_s,
                 }
             )
     columns = ["service", "route", "requests", "errors", "q_low_s", "q_high_s", "q_s"]
@@ -77,7 +81,7 @@ def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
 def over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> pd.DataFrame:
     """time_s (the middle of each step), requests_per_s, errors_per_s, q_ms of a service.
 
-    A step in which the service did not answer its scrape is missing: nobody knows.
+    A step without a successful scrape of the service is missing.
     """
     counts, buckets = _counts(run), _buckets(run)
     counts = _stepped(counts[counts["service"] == service], step_s)
@@ -98,7 +102,7 @@ def over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> p
 
 
 def spans_over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> pd.DataFrame:
-    """The columns of `over_time` from the archive's server spans: every request, nothing sampled."""
+    """The columns of `over_time`, from the archive's server spans, which are not sampled."""
     frame: pd.DataFrame = run.sql(
         "SELECT (floor(end_ns / 1e9 / $step) + 0.5) * $step AS time_s,"
         " count(*) / $step AS requests_per_s,"
@@ -111,9 +115,10 @@ def spans_over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95
 
 
 def quantile(buckets: pd.DataFrame, q: float) -> tuple[float, float, float]:
-    """(lower, upper bound of the bucket it lies in, estimate) of grown buckets; NaN without any.
+    """(lower bound, upper bound, estimate) of the quantile from bucket growth; NaN without growth.
 
-    The estimate takes a bucket's requests as evenly spread, as PromQL's histogram_quantile does.
+    Bounds are those of the quantile's bucket. The estimate assumes that the bucket's requests are
+    evenly spread, as PromQL's histogram_quantile does.
     """
     if buckets.empty or not buckets["growth"].sum():
         return (float("nan"),) * 3
@@ -126,7 +131,7 @@ def quantile(buckets: pd.DataFrame, q: float) -> tuple[float, float, float]:
                 return low_s, bound_s, low_s
             return low_s, bound_s, low_s + (bound_s - low_s) * (rank - below) / (count - below)
         low_s, below = bound_s, float(count)
-    raise AssertionError("the last bucket holds all")  # le="+Inf", else this is no histogram
+    raise AssertionError("the last bucket contains all")  # le="+Inf", or it is not a histogram
 
 
 def _counts(run: Run) -> pd.DataFrame:

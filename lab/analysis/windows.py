@@ -1,4 +1,4 @@
-"""When things happened: the fault's band and the windows that SLIs and plots speak of."""
+"""The time windows of a run: the bands of its faults, and the windows of SLIs and plots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOWS = ("before", "during", "after", "all")
 
 @dataclass(frozen=True)
 class Band:
-    """A stretch of the run in epoch seconds."""
+    """A named part of the run, in epoch seconds."""
 
     name: str
     start_s: float
@@ -24,16 +24,16 @@ class Band:
 
 
 def run_span(run: Run) -> tuple[float, float]:
-    """(start, end) of the run in epoch seconds: run.json's, else of its requests.
+    """(start, end) of the run in epoch seconds, from run.json or else from its requests.
 
-    Raises ValueError when nothing says when the run was.
+    Raises ValueError if the archive has neither.
     """
     started, ended = run.info.get("started_s"), run.info.get("ended_s")
     first, last = _one(run, "SELECT min(intended_start_s), max(end_s) FROM requests")
     start = started if started is not None else first
     end = ended if ended is not None else last
     if start is None or end is None:
-        raise ValueError(f"{run.path} does not say when it was: no started_s, no requests")
+        raise ValueError(f"{run.path} has no time: neither started_s nor requests")
     return float(start), float(end)
 
 
@@ -46,14 +46,14 @@ def load_span(run: Run) -> tuple[float, float]:
 
 
 def fault_bands(run: Run) -> list[Band]:
-    """One band a fault, from its effective start (else its command) to its removal."""
+    """One band for each fault, from its effective start (or else its command) to its removal."""
     rows: list[tuple[str, float, float | None]] = run.sql(
         "SELECT kind || ' on ' || target, coalesce(effective_s, commanded_s), removed_s"
         " FROM faults WHERE coalesce(effective_s, commanded_s) IS NOT NULL ORDER BY 2"
     ).fetchall()
     method = run.phase("method")
     end = method[1] if method else run_span(run)[1] if rows else 0.0
-    # A crash has no removal: what it lasted is what the method gave it.
+    # A crash has no removal: it lasts until the method ends.
     return [
         Band(name, start, max(start, end if gone is None else gone)) for name, start, gone in rows
     ]
@@ -62,8 +62,8 @@ def fault_bands(run: Run) -> list[Band]:
 def window(run: Run, name: str) -> tuple[float, float]:
     """(start, end) in epoch seconds of `before`, `during`, `after` or `all`.
 
-    during: from the first fault's effective start to the last one's removal, else phase `method`.
-    before, after: the phase of that name, else what the load did before and after the fault.
+    during: from the first fault's effective start to the last one's removal, or else the phase
+    `method`. before, after: the phase of that name, or else the load before and after the fault.
     Raises ValueError for another name.
     """
     if name not in WINDOWS:

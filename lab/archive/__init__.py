@@ -1,4 +1,4 @@
-"""A run's directory as typed tables: write it once (`seal`), read it anywhere (`Run`)."""
+"""A run's directory as typed tables: `seal` writes them once, `Run` reads them anywhere."""
 
 from lab.archive.errors import ArchiveError
 from lab.archive.folder import find_run, latest_run, list_runs, runs_folder

@@ -1,4 +1,4 @@
-"""Where runs are kept, and how one of them is found."""
+"""Finds runs: the folder of all runs, one run by name, the newest run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.state import labs_folder
 
 
 def runs_folder() -> Path:
-    """Where runs are kept: `runs` in the labs' folder, `.lab` of the checkout or `LAB_DIR`."""
+    """The folder of all runs: `runs` in `.lab` of the checkout, or in `LAB_DIR`."""
     return labs_folder() / "runs"
 
 
@@ -23,22 +23,22 @@ def list_runs(root: Path | str | None = None) -> list[Path]:
 
 
 def find_run(name: str | None = None) -> Path:
-    """A run's directory by its path, its name or the start of it; None: the newest.
+    """The directory of a run, by path, name or part of the name; None means the newest run.
 
-    Raises ArchiveError when none fits, or several do.
+    Raises ArchiveError if no run matches or several do.
     """
     if name is None:
         return latest_run()
     path = Path(name)
     if path.exists():
         return path
-    fitting = [each for each in list_runs() if each.name.startswith(name) or name in each.name]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        names = ", ".join(each.name for each in fitting[-5:])
-        raise ArchiveError(f"{len(fitting)} runs are called like {name!r}: say more ({names})")
-    raise ArchiveError(f"there is no run {name!r}: `lab runs` lists those there are")
+    matching = [each for each in list_runs() if each.name.startswith(name) or name in each.name]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = ", ".join(each.name for each in matching[-5:])
+        raise ArchiveError(f"{len(matching)} runs match {name!r}: use a longer name ({names})")
+    raise ArchiveError(f"there is no run {name!r}: `lab runs` lists all runs")
 
 
 def latest_run(root: Path | str | None = None) -> Path:
@@ -46,6 +46,6 @@ def latest_run(root: Path | str | None = None) -> Path:
     runs = list_runs(root)
     if not runs:
         raise ArchiveError(
-            f"no run below {root or runs_folder()}: make one with `lab run payments_slow`"
+            f"there is no run in {root or runs_folder()}: record one with `lab run payments_slow`"
         )
     return runs[-1]

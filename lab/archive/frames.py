@@ -1,4 +1,4 @@
-"""A relation as a pandas frame with the types that its columns have."""
+"""Converts a DuckDB relation to a pandas frame and keeps the column types."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import duckdb
 if TYPE_CHECKING:
     import pandas as pd
 
-# DuckDB's type: pandas' one that can miss values. By itself a column with a null would become floats or objects.
+# DuckDB type -> pandas type that allows nulls. Without it a column with a null becomes floats or objects.
 NULLABLE = {"INTEGER": "Int32", "BIGINT": "Int64", "BOOLEAN": "boolean"}
 
 
 def frame_of(relation: duckdb.DuckDBPyRelation) -> pd.DataFrame:
-    """All rows; text is text, DOUBLE float64, a null NaN or NA."""
+    """All rows: text stays text, DOUBLE becomes float64, null becomes NaN or NA."""
     import pandas as pd
 
     frame: pd.DataFrame = relation.df()
@@ -24,7 +24,7 @@ def frame_of(relation: duckdb.DuckDBPyRelation) -> pd.DataFrame:
         if str(kind) in NULLABLE and frame[name].isna().any()
     }
     if wide := [name for name, kind in types.items() if kind == "BIGINT"]:
-        # again, these as text: as floats they have lost what is beyond 2^53
+        # Read these columns again as text: floats lose digits beyond 2^53.
         columns = (
             f'CAST("{name}" AS VARCHAR) AS "{name}"' if name in wide else f'"{name}"'
             for name in relation.columns

@@ -1,4 +1,4 @@
-"""The spans table as a Jaeger has it, read through its API v3, whose answers are OTLP."""
+"""Reads spans from a Jaeger through its API v3, which answers in OTLP, as rows of the spans table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lab.otlp.spans import lines_from_json
 from lab.otlp.values import OtlpError
 
 TRACES_A_PAGE = 1000
-PAGE_S_MIN = 0.001  # more traces than fit a page, in one millisecond: take what the page holds
+PAGE_S_MIN = 0.001  # a shorter window is not halved: only the traces of its one page are read
 TIMEOUT_S = 30.0
-REMARK = "@jaeger@"
-IDS = 80  # a line begins with its trace's and its own id, which take this many bytes
+JAEGER_PREFIX = "@jaeger@"
+ID_BYTES = 80  # each line starts with the trace id and the span id, in this many bytes
 
 
 def span_lines(
@@ -26,34 +26,34 @@ def span_lines(
 ) -> Iterator[bytes]:
     """Rows of the spans table as JSON lines, each span once. Raises ArchiveError.
 
-    A trace is had whole if one of the services took part in it within the window.
+    A trace is complete if one of the services took part in it within the window.
     """
     seen: set[bytes] = set()
     for service in services if services is not None else _services(url):
         for page in _pages(url, service, start_s, end_s):
             for line in _lines(url, page):
-                if line[:IDS] not in seen:
-                    seen.add(line[:IDS])
+                if line[:ID_BYTES] not in seen:
+                    seen.add(line[:ID_BYTES])
                     yield line
 
 
 def _lines(url: str, page: dict[str, Any]) -> list[bytes]:
     try:
-        body = json.dumps(_without_remarks(page)).encode()
+        body = json.dumps(_without_jaeger_attributes(page)).encode()
         return lines_from_json(body)[0].splitlines(keepends=True)
     except OtlpError as error:
-        raise ArchiveError(f"Jaeger at {url} answered what is no OTLP: {error}") from None
+        raise ArchiveError(f"Jaeger at {url} sent an answer that is not OTLP: {error}") from None
 
 
 def _pages(url: str, service: str, start_s: float, end_s: float) -> Iterator[dict[str, Any]]:
-    """The window's traces; a window with more than one answer holds is asked for in halves."""
+    """The traces of a window. A window with more traces than one page is read in halves."""
     query = {
         "query.service_name": service,
         "query.start_time_min": _rfc3339(start_s),
         "query.start_time_max": _rfc3339(end_s),
         "query.num_traces": str(TRACES_A_PAGE),
     }
-    page = _ask(f"{url}/api/v3/traces?{urllib.parse.urlencode(query)}").get("result", {})
+    page = _get(f"{url}/api/v3/traces?{urllib.parse.urlencode(query)}").get("result", {})
     if _traces(page) >= TRACES_A_PAGE and end_s - start_s > PAGE_S_MIN:
         middle_s = (start_s + end_s) / 2
         yield from _pages(url, service, start_s, middle_s)
@@ -63,7 +63,7 @@ def _pages(url: str, service: str, start_s: float, end_s: float) -> Iterator[dic
 
 
 def _services(url: str) -> list[str]:
-    return sorted(_ask(f"{url}/api/v3/services").get("services", []))
+    return sorted(_get(f"{url}/api/v3/services").get("services", []))
 
 
 def _traces(page: dict[str, Any]) -> int:
@@ -76,15 +76,15 @@ def _spans(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from scope.get("spans", [])
 
 
-def _without_remarks(page: dict[str, Any]) -> dict[str, Any]:
-    """Jaeger adds attributes of its own, e.g. that it would have adjusted a clock."""
+def _without_jaeger_attributes(page: dict[str, Any]) -> dict[str, Any]:
+    """Removes the attributes that Jaeger adds, e.g. its warning about a clock difference."""
     for span in _spans(page):
         pairs = span.get("attributes", [])
-        span["attributes"] = [pair for pair in pairs if not pair["key"].startswith(REMARK)]
+        span["attributes"] = [pair for pair in pairs if not pair["key"].startswith(JAEGER_PREFIX)]
     return page
 
 
-def _ask(url: str) -> dict[str, Any]:
+def _get(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             content = json.loads(answer.read())
@@ -92,12 +92,12 @@ def _ask(url: str) -> dict[str, Any]:
         if b"No traces found" in error.read():
             return {}
         raise ArchiveError(
-            f"Jaeger refused {url} ({error.code}): Jaeger 2 or newer is needed, for its API v3"
+            f"Jaeger refused {url} ({error.code}): API v3 requires Jaeger 2 or newer"
         ) from None
     except (OSError, ValueError) as error:
         raise ArchiveError(f"no Jaeger answers at {url} ({error}): see `lab status`") from None
     if not isinstance(content, dict):
-        raise ArchiveError(f"{url} is no Jaeger: its answer is no JSON object")
+        raise ArchiveError(f"{url} is not a Jaeger: its answer is not a JSON object")
     return content
 
 

@@ -1,4 +1,4 @@
-"""The metrics table as a Prometheus has it: its raw samples, in the archive's columns."""
+"""Reads raw samples from a Prometheus as rows of the metrics table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from lab.archive.errors import ArchiveError
 
 CHUNK_S = 60
-# What was scraped from the shop: no recording rules, alerts, or Prometheus' own word on a scrape,
-# and no `_created`, which the recorder leaves out too.
+# The samples scraped from the shop. Left out: recording rules, alerts, Prometheus' own `scrape_*`
+# series, and `_created`, which the recorder leaves out too.
 SCRAPED = '{service!="",__name__!~".*:.*|ALERTS.*|scrape_.*|.*_created"}'
-# The target's labels: columns of the table, or not the series' own.
+# Labels of the target: they are columns of the table, or do not belong to the series.
 TARGET_LABELS = frozenset({"__name__", "service", "instance", "job", "arm", "version"})
 
 
@@ -25,20 +25,22 @@ def metrics_lines(url: str, start_s: float, end_s: float, matching: str) -> Iter
     from prometheus_api_client.exceptions import PrometheusApiClientException
     from urllib3.util import Retry
 
-    last_s: dict[str, float] = {}  # where chunks meet, older Prometheuses give a sample twice
+    last_s: dict[str, float] = {}  # an older Prometheus returns a sample at a chunk's edge twice
     begin, end = datetime.fromtimestamp(math.floor(start_s), UTC), math.ceil(end_s)
     with PrometheusConnect(url, retry=Retry(0), timeout=30) as prometheus:
         while begin.timestamp() < end:
             until = min(begin + timedelta(seconds=CHUNK_S), datetime.fromtimestamp(end, UTC))
             try:
-                found = prometheus.get_metric_range_data(matching, start_time=begin, end_time=until)
+                series_list = prometheus.get_metric_range_data(
+                    matching, start_time=begin, end_time=until
+                )
             except requests.RequestException as error:
                 raise ArchiveError(
                     f"no Prometheus answers at {url} ({type(error).__name__}): see `lab status`"
                 ) from None
             except PrometheusApiClientException as error:
                 raise ArchiveError(f"Prometheus at {url} refused {matching}: {error}") from None
-            for series in found:
+            for series in series_list:
                 yield from _lines(series, start_s, end_s, last_s)
             begin = until
 

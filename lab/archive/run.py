@@ -1,4 +1,4 @@
-"""One run's archive, opened for reading: its tables as lazy DuckDB relations, its JSON files."""
+"""Reads the archive of one run: its tables as lazy DuckDB relations, and its JSON files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """An archive at `path`, sealed (Parquet) or still raw (NDJSON) alike.
+    """The archive at `path`, sealed (Parquet) or raw (NDJSON).
 
     `run.requests`, `.spans`, `.logs`, `.metrics`, `.breakers`, `.faults`, `.history` and
-    `.state("orders.orders")` are DuckDB relations: nothing is read before it is asked for.
+    `.state("orders.orders")` are lazy DuckDB relations: rows are read when a query needs them.
     `run.sql(...)` queries them by those names. `run.frame("requests")` is a pandas frame.
-    A run may be used by one thread at a time; it holds no file open between queries.
-    Raises ArchiveError for a directory that is missing, no archive, or damaged.
+    Use a run from one thread at a time. It holds no file open between queries.
+    Raises ArchiveError if the directory is missing, damaged or not an archive.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -38,7 +38,7 @@ class Run:
         if version not in range(1, ARCHIVE_VERSION + 1):
             raise ArchiveError(
                 f"{self.path} is an archive of version {version}, this Breakwater reads up to"
-                f" version {ARCHIVE_VERSION}: use the Breakwater that made it"
+                f" version {ARCHIVE_VERSION}: use the Breakwater that wrote it"
             )
         self._connection = connect(threads=2)
         for table in TABLES:
@@ -54,12 +54,13 @@ class Run:
         into: Path | str | None = None,
         matching: str | None = None,
     ) -> Run:
-        """The raw samples that a Prometheus has of a window, as a run with a metrics table.
+        """The raw samples of a Prometheus in a window, as a run with a metrics table.
 
-        `start`, `end`: seconds since the epoch, or datetimes with a zone. `matching`: a PromQL
-        selector, by default all that was scraped from the shop. Kept in the directory `into`
-        (which may be an archive without metrics), else only as long as the run is used.
-        Raises ArchiveError: no Prometheus there, a bad selector, an empty window.
+        `start`, `end`: seconds since the epoch, or datetimes with a time zone. `matching`: a
+        PromQL selector; the default matches everything scraped from the shop. `into`: the
+        directory to write to, which may be an archive without metrics; without it the files are
+        deleted together with the run object.
+        Raises ArchiveError: no Prometheus at the address, a bad selector, an empty window.
         """
         from lab.archive import fetched, prometheus
 
@@ -78,9 +79,10 @@ class Run:
         into: Path | str | None = None,
         services: Sequence[str] | None = None,
     ) -> Run:
-        """The traces that a Jaeger (2 or newer) has of a window, as a run with a spans table.
+        """The traces of a Jaeger (2 or newer) in a window, as a run with a spans table.
 
-        `services`: whose traces, by default everyone's. Else as `from_prometheus`.
+        `services`: only traces with these services; the default is all. For the rest see
+        `from_prometheus`.
         """
         from lab.archive import fetched, jaeger
 
@@ -108,22 +110,22 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's directory name, its id."""
+        """The name of the run's directory, which is the run's id."""
         return self.path.resolve().name
 
     @property
     def verdict(self) -> dict[str, Any] | None:
-        """verdict.json, None while the run is not judged."""
+        """verdict.json; None until the run is judged."""
         return _read_json(self.path / "verdict.json")
 
     @property
     def journal(self) -> dict[str, Any] | None:
-        """Chaos Toolkit's journal, None if the run had no experiment."""
+        """Chaos Toolkit's journal; None if the run had no experiment."""
         return _read_json(self.path / "journal.json")
 
     @property
     def recorder(self) -> dict[str, Any] | None:
-        """What the recorder counted (rows, shed, scrape_failures), None if it did not finish."""
+        """The recorder's counts (rows, shed, scrape_failures); None if the recorder did not finish."""
         return _read_json(self.path / "recorder.json")
 
     @property
@@ -156,11 +158,11 @@ class Run:
 
     @property
     def states(self) -> list[str]:
-        """Names of the audit tables that were taken, e.g. `orders.orders`."""
+        """Names of the audit tables in the archive, e.g. `orders.orders`."""
         return sorted(file.stem for file in (self.path / "state").glob("*.parquet"))
 
     def state(self, name: str) -> duckdb.DuckDBPyRelation:
-        """The audit table `<service>.<query>`. Raises ArchiveError if it was not taken."""
+        """The audit table `<service>.<query>`. Raises ArchiveError if the archive does not have it."""
         file = self.path / "state" / f"{name}.parquet"
         if not file.is_file():
             have = ", ".join(self.states) or "none"
@@ -168,7 +170,7 @@ class Run:
         return self._parquet(file)
 
     def table(self, name: str) -> duckdb.DuckDBPyRelation:
-        """A table of docs/archive.md by its name; empty, but typed, if nothing was recorded."""
+        """A table of docs/archive.md by name. Without recorded rows it is empty but has its columns."""
         if name not in TABLES:
             raise ArchiveError(f"there is no table {name!r}: the tables are {', '.join(TABLES)}")
         try:
@@ -182,16 +184,16 @@ class Run:
     def sql(
         self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> duckdb.DuckDBPyRelation:
-        """A query over the tables by name, with `?` parameters, or `$name` ones of a mapping."""
+        """A query over the tables. `parameters`: a sequence for `?`, a mapping for `$name`."""
         named = isinstance(parameters, Mapping)
         return self._connection.sql(query, params=parameters if named else list(parameters))
 
     def execute(self, statement: str) -> None:
-        """A statement that makes something in the run's private memory, e.g. a view."""
+        """Execute a statement in the run's private database in memory, e.g. CREATE VIEW."""
         self._connection.execute(statement)
 
     def with_state(self, *names: str) -> Run:
-        """Make audit tables visible to `sql` as e.g. `orders_orders`; returns itself."""
+        """Make audit tables visible to `sql`, e.g. as `orders_orders`. Returns the run."""
         for name in names:
             self.state(name).create_view(name.replace(".", "_"), replace=True)
         return self
@@ -199,12 +201,12 @@ class Run:
     def frame(self, name: str) -> pd.DataFrame:
         """A table, or an audit table by its dotted name, as a pandas frame.
 
-        Whole numbers and flags stay what they are beside missing ones (Int64, Int32, boolean).
+        Integer and boolean columns with nulls keep their type (Int64, Int32, boolean).
         """
         return frame_of(self.state(name) if "." in name else self.table(name))
 
     def phase(self, name: str) -> tuple[float, float] | None:
-        """(start, end) in epoch seconds of a phase of the run, None if it had none."""
+        """(start, end) of a phase in epoch seconds; None if the run had no such phase."""
         for phase in self.info.get("phases", []):
             if phase["name"] == name:
                 start_s, end_s = phase["start_s"], phase["end_s"] or self.info.get("ended_s")
@@ -221,24 +223,24 @@ class Run:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the directory holds a run, or at least a table of one."""
+    """Whether the directory contains run.json or at least one table."""
     return (path / "run.json").is_file() or any(parts(path, table) for table in TABLES)
 
 
 def _check(path: Path) -> None:
     if not path.exists():
-        raise ArchiveError(f"there is no run {path}: `lab runs` lists those there are")
+        raise ArchiveError(f"there is no run {path}: `lab runs` lists all runs")
     if not path.is_dir():
-        raise ArchiveError(f"{path} is a file: give the run's directory")
+        raise ArchiveError(f"{path} is a file: use the run's directory")
     if not is_archive(path):
         raise ArchiveError(
-            f"{path} is no run archive (neither run.json nor a table is in it):"
-            " `lab runs` lists those there are"
+            f"{path} is not a run archive (it contains neither run.json nor a table):"
+            " `lab runs` lists all runs"
         )
     for raw in path.glob("*.ndjson"):
         if table_of(raw) in TABLES and not _starts_with_json(raw):
             raise ArchiveError(
-                f"{raw} is damaged (its first line is no JSON object):"
+                f"{raw} is damaged (its first line is not a JSON object):"
                 " run the experiment again or remove that file"
             )
 
@@ -247,7 +249,7 @@ def _starts_with_json(raw: Path) -> bool:
     with raw.open("rb") as file:
         first = next((line for line in file if line.strip()), b"")
     if not first.endswith(b"\n"):
-        return first[:1] in (b"", b"{")  # nothing yet, or the one line was cut off
+        return first[:1] in (b"", b"{")  # the file is empty, or its only line is incomplete
     try:
         return isinstance(json.loads(first), dict)
     except ValueError:
@@ -262,7 +264,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise ArchiveError(f"{path} is damaged: {error}") from None
     if not isinstance(content, dict):
-        raise ArchiveError(f"{path} is damaged: it holds no JSON object")
+        raise ArchiveError(f"{path} is damaged: it does not contain a JSON object")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Turns the raw NDJSON tables of a finished run into typed Parquet."""
+"""Converts the NDJSON tables of a finished run to typed Parquet."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from lab.archive.tables import (
     whole_lines,
 )
 
-ROW_GROUP_ROWS = 20_480  # of columns that are held in memory until they are written
+ROW_GROUP_ROWS = 20_480  # a row group is held in memory until it is written
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """Rows by table, and damaged lines by table (only tables that had any)."""
+    """Rows of each table, and damaged lines of each table that had any."""
 
     rows: dict[str, int]
     damaged: dict[str, int]
 
 
 def seal(run_dir: Path | str) -> Sealed:
-    """Write every table as Parquet, then remove its NDJSON; may be repeated at any time.
+    """Write each table as Parquet, then remove its NDJSON.
 
-    A table nobody wrote becomes an empty typed Parquet. Each file appears whole or not at all: cut
-    short, it is simply done again. Raises ArchiveError if the directory is missing or the disk
-    refuses.
+    A table without a file becomes an empty Parquet with the table's columns. Files are written
+    atomically, so an interrupted call can be repeated. Raises ArchiveError if the directory is
+    missing or a file cannot be written.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
-        raise ArchiveError(f"there is no run {run_dir}: `lab runs` lists those there are")
+        raise ArchiveError(f"there is no run {run_dir}: `lab runs` lists all runs")
     rows: dict[str, int] = {}
     damaged: dict[str, int] = {}
-    for left_over in run_dir.glob("*.[0-9]*.tmp"):
-        left_over.unlink()
+    for unfinished in run_dir.glob("*.[0-9]*.tmp"):
+        unfinished.unlink()
     with connect(threads=2) as connection:
         for table in TABLES:
             try:
                 for part in parts(run_dir, table):
-                    if part.suffix == ".ndjson" and (torn := seal_part(connection, part)):
-                        damaged[table] = damaged.get(table, 0) + torn
+                    if part.suffix == ".ndjson" and (lines := seal_part(connection, part)):
+                        damaged[table] = damaged.get(table, 0) + lines
                 if not (run_dir / f"{table}.parquet").is_file():
                     _write(empty_table(connection, table), run_dir / f"{table}.parquet")
                 rows[table] = len(read_table(connection, run_dir, table))
@@ -62,9 +62,10 @@ def seal(run_dir: Path | str) -> Sealed:
 
 
 def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
-    """One NDJSON file to the Parquet of the same stem, then removed; the number of damaged lines.
+    """Convert one NDJSON file to a Parquet of the same stem and remove it.
 
-    Raises OSError or duckdb.Error, and then the NDJSON is as it was.
+    Returns the number of damaged lines. If it raises OSError or duckdb.Error, the NDJSON is
+    unchanged.
     """
     table = table_of(part)
     rows = whole_lines(connection, [part], table)
@@ -74,7 +75,7 @@ def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
         _write(merged_faults(rows), sealed)
     else:
         _write(rows, sealed)
-        whole = len(connection.read_parquet(str(sealed)))  # its footer says so
+        whole = len(connection.read_parquet(str(sealed)))  # read from the file's footer
     damaged = _lines(part) - whole
     part.unlink()
     return damaged
@@ -98,9 +99,11 @@ def replace_table(run_dir: Path | str, table: str, rows: Sequence[dict[str, Any]
 
 
 def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
-    half = path.with_suffix(f".{os.getpid()}.tmp")  # a killed recorder's last compaction may go on
+    unfinished = path.with_suffix(
+        f".{os.getpid()}.tmp"
+    )  # a compaction of a killed recorder may still run
     try:
-        rows.write_parquet(str(half), compression="zstd", row_group_size=ROW_GROUP_ROWS)
-        os.replace(half, path)
+        rows.write_parquet(str(unfinished), compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        os.replace(unfinished, path)
     finally:
-        half.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The columns of an archive's tables (docs/archive.md in code) and how a table is read."""
+"""The columns of an archive's tables, as in docs/archive.md, and functions to read a table."""
 
 from __future__ import annotations
 
@@ -7,59 +7,68 @@ from pathlib import Path
 
 import duckdb
 
-# 2: spans have `events`; a table may lie in numbered parts. Version 1 is read as well.
+# Version 2: spans have `events`, and a table may have numbered parts. Version 1 can be read too.
 ARCHIVE_VERSION = 2
 
-TEXT, REAL, WHOLE, SMALL, FLAG = "VARCHAR", "DOUBLE", "BIGINT", "INTEGER", "BOOLEAN"
+
+def _columns(definition: str) -> dict[str, str]:
+    """Name and DuckDB type of each column of a comma-separated list."""
+    return dict((name, kind) for name, kind in map(str.split, definition.split(",")))
+
 
 TABLES: dict[str, dict[str, str]] = {
-    "requests": {
-        **{"seq": WHOLE, "arm": TEXT, "session": TEXT, "route": TEXT, "method": TEXT},
-        **{"logical_id": TEXT, "attempt_no": SMALL},
-        **{"intended_start_s": REAL, "actual_start_s": REAL, "end_s": REAL},
-        **{"status": SMALL, "outcome": TEXT, "error": TEXT, "request_id": TEXT},
-        **{"idempotency_key": TEXT, "order_id": TEXT},
-        **{"bytes": WHOLE, "version": WHOLE, "dropped": FLAG},
-    },
-    "spans": {
-        **{"trace_id": TEXT, "span_id": TEXT, "parent_span_id": TEXT},
-        **{"service": TEXT, "instance": TEXT, "arm": TEXT, "name": TEXT, "kind": TEXT},
-        **{"start_ns": WHOLE, "end_ns": WHOLE, "status": TEXT},
-        **{"http_method": TEXT, "http_route": TEXT, "http_status": SMALL},
-        **{"peer": TEXT, "attempt": SMALL, "attributes": TEXT, "events": TEXT},
-    },
-    "logs": {
-        **{"time_s": REAL, "level": TEXT, "service": TEXT, "instance": TEXT, "message": TEXT},
-        **{"trace_id": TEXT, "span_id": TEXT, "attributes": TEXT},
-    },
-    "metrics": {
-        **{"time_s": REAL, "service": TEXT, "instance": TEXT},
-        **{"name": TEXT, "labels": TEXT, "value": REAL},
-    },
-    "breakers": {
-        **{"time_s": REAL, "service": TEXT, "instance": TEXT, "edge": TEXT, "policy": TEXT},
-        **{"kind": TEXT, "state": TEXT, "previous": TEXT, "reason": TEXT},
-        **{"n": WHOLE, "failures": WHOLE, "slow": WHOLE, "details": TEXT},
-    },
-    "faults": {
-        **{"fault_id": TEXT, "kind": TEXT, "target": TEXT, "point": TEXT, "scope": TEXT},
-        **{"attributes": TEXT, "seed": WHOLE, "ttl_s": REAL},
-        **{"commanded_s": REAL, "effective_s": REAL, "removed_s": REAL},
-        **{"hits": WHOLE, "status": TEXT, "evidence": TEXT},
-    },
-    "history": {
-        **{"process": TEXT, "type": TEXT, "f": TEXT, "key": TEXT, "value": TEXT},
-        **{"time_s": REAL, "error": TEXT},
-    },
+    "requests": _columns("""
+        seq BIGINT, arm VARCHAR, session VARCHAR, route VARCHAR, method VARCHAR,
+        logical_id VARCHAR, attempt_no INTEGER,
+        intended_start_s DOUBLE, actual_start_s DOUBLE, end_s DOUBLE,
+        status INTEGER, outcome VARCHAR, error VARCHAR, request_id VARCHAR,
+        idempotency_key VARCHAR, order_id VARCHAR,
+        bytes BIGINT, version BIGINT, dropped BOOLEAN
+    """),
+    "spans": _columns("""
+        trace_id VARCHAR, span_id VARCHAR, parent_span_id VARCHAR,
+        service VARCHAR, instance VARCHAR, arm VARCHAR, name VARCHAR, kind VARCHAR,
+        start_ns BIGINT, end_ns BIGINT, status VARCHAR,
+        http_method VARCHAR, http_route VARCHAR, http_status INTEGER,
+        peer VARCHAR, attempt INTEGER, attributes VARCHAR, events VARCHAR
+    """),
+    "logs": _columns("""
+        time_s DOUBLE, level VARCHAR, service VARCHAR, instance VARCHAR, message VARCHAR,
+        trace_id VARCHAR, span_id VARCHAR, attributes VARCHAR
+    """),
+    "metrics": _columns("""
+        time_s DOUBLE, service VARCHAR, instance VARCHAR,
+        name VARCHAR, labels VARCHAR, value DOUBLE
+    """),
+    "breakers": _columns("""
+        time_s DOUBLE, service VARCHAR, instance VARCHAR, edge VARCHAR, policy VARCHAR,
+        kind VARCHAR, state VARCHAR, previous VARCHAR, reason VARCHAR,
+        n BIGINT, failures BIGINT, slow BIGINT, details VARCHAR
+    """),
+    "faults": _columns("""
+        fault_id VARCHAR, kind VARCHAR, target VARCHAR, point VARCHAR, scope VARCHAR,
+        attributes VARCHAR, seed BIGINT, ttl_s DOUBLE,
+        commanded_s DOUBLE, effective_s DOUBLE, removed_s DOUBLE,
+        hits BIGINT, status VARCHAR, evidence VARCHAR
+    """),
+    "history": _columns("""
+        process VARCHAR, type VARCHAR, f VARCHAR, key VARCHAR, value VARCHAR,
+        time_s DOUBLE, error VARCHAR
+    """),
 }
 
-# Never null in a whole row: a torn or damaged line reads as a row of nulls and is left out by it.
-ANCHOR = {
-    **{"requests": "route", "spans": "trace_id", "logs": "time_s", "metrics": "name"},
-    **{"breakers": "time_s", "faults": "fault_id", "history": "f"},
+# A column that is never null in a valid row. DuckDB reads a damaged line as a row of nulls; this finds it.
+NOT_NULL = {
+    "requests": "route",
+    "spans": "trace_id",
+    "logs": "time_s",
+    "metrics": "name",
+    "breakers": "time_s",
+    "faults": "fault_id",
+    "history": "f",
 }
 
-# A fault is told in parts (commanded, effective, removed), one line each: the parts make its row.
+# A fault is written in parts, one line each (commanded, effective, removed). This merges them to one row.
 _MERGE_FAULTS = """
     fault_id, any_value(kind) AS kind, string_agg(DISTINCT target, ', ') AS target,
     any_value(point) AS point, any_value(scope) AS scope, any_value(attributes) AS attributes,
@@ -70,7 +79,7 @@ _MERGE_FAULTS = """
 
 
 def connect(**config: str | int) -> duckdb.DuckDBPyConnection:
-    """A private database in memory; what it does shows no progress bar on other people's screens."""
+    """A private database in memory. It prints no progress bar."""
     connection = duckdb.connect(config=dict(config))
     connection.execute("SET enable_progress_bar = false")
     return connection
@@ -82,11 +91,11 @@ def table_of(part: Path) -> str:
 
 
 def parts(run_dir: Path, table: str) -> list[Path]:
-    """The table's files in the order they were written, NDJSON or Parquet.
+    """The table's files, NDJSON or Parquet, in the order they were written.
 
-    `spans.000001.parquet`, `spans.000002.ndjson`, `spans.ndjson`: numbered are the segments that a
-    long recording put aside. Of one part in both forms the NDJSON counts: the Parquet is only ever
-    made from the whole of it, so both together mean that sealing was cut short.
+    E.g. `spans.000001.parquet`, `spans.000002.ndjson`, `spans.ndjson`: the numbered files are the
+    full segments of a long recording. If a part exists in both forms, sealing was interrupted and
+    the NDJSON is used.
     """
     named = re.compile(rf"{table}(\.\d+)?\.(ndjson|parquet)")
     found: dict[str, Path] = {}
@@ -100,9 +109,9 @@ def parts(run_dir: Path, table: str) -> list[Path]:
 def read_table(
     connection: duckdb.DuckDBPyConnection, run_dir: Path, table: str
 ) -> duckdb.DuckDBPyRelation:
-    """The table as a lazy relation with its documented columns; empty if no file is there.
+    """The table as a lazy relation with its documented columns; empty if it has no file.
 
-    Raises duckdb.Error on garbage.
+    Raises duckdb.Error if a file is damaged.
     """
     files = parts(run_dir, table)
     raw = [file for file in files if file.suffix == ".ndjson"]
@@ -121,7 +130,7 @@ def read_table(
 
 
 def merged_faults(parts_of_rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """One row a fault_id."""
+    """One row for each fault_id."""
     return parts_of_rows.aggregate(_MERGE_FAULTS, "fault_id")
 
 
@@ -129,23 +138,17 @@ def whole_lines(
     connection: duckdb.DuckDBPyConnection, raw: list[Path], table: str
 ) -> duckdb.DuckDBPyRelation:
     """The undamaged lines of NDJSON files."""
-    return read_raw(connection, raw, table).filter(f"{ANCHOR[table]} IS NOT NULL")
-
-
-def read_raw(
-    connection: duckdb.DuckDBPyConnection, raw: list[Path], table: str
-) -> duckdb.DuckDBPyRelation:
-    """Every line of NDJSON files; a damaged line is a row of nulls."""
-    return connection.read_json(
-        [str(file) for file in raw],  # type: ignore[arg-type] # it takes a list; its stub does not
+    rows = connection.read_json(
+        [str(file) for file in raw],  # type: ignore[arg-type] # a list is allowed, the stub is wrong
         format="newline_delimited",
         columns=TABLES[table],
         ignore_errors=True,
     )
+    return rows.filter(f"{NOT_NULL[table]} IS NOT NULL")
 
 
 def empty_table(connection: duckdb.DuckDBPyConnection, table: str) -> duckdb.DuckDBPyRelation:
-    """No rows, but the table's columns and types."""
+    """A relation without rows that has the table's columns and types."""
     columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in TABLES[table].items())
     return connection.sql("SELECT 1").project(columns).filter("false")
 
@@ -153,12 +156,12 @@ def empty_table(connection: duckdb.DuckDBPyConnection, table: str) -> duckdb.Duc
 def _sealed(
     connection: duckdb.DuckDBPyConnection, sealed: list[Path], table: str
 ) -> duckdb.DuckDBPyRelation:
-    """An archive of another version may lack a column (it reads as null) or have one more."""
+    """The Parquet files as a relation. A column that they lack is null; an additional one is kept."""
     files = [str(file) for file in sealed]
     rows = connection.read_parquet(files, union_by_name=True)
-    lacking = [
+    missing = [
         f'NULL::{kind} AS "{name}"'
         for name, kind in TABLES[table].items()
         if name not in rows.columns
     ]
-    return rows.project(", ".join(["*", *lacking]))
+    return rows.project(", ".join(["*", *missing]))

@@ -1,1 +1,1 @@
-"""Circuit breakers: what they did, and what they must do by arithmetic."""
+"""Circuit breakers: measured state changes, and closed forms to compare them with."""

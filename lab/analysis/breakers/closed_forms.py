@@ -1,4 +1,4 @@
-"""What a circuit breaker must do by arithmetic alone: closed forms to hold measurements against.
+"""Closed forms for a circuit breaker, to compare measurements with.
 
 N window, f failure-rate threshold, m minimum calls, h permitted half-open calls, W wait in open (s),
 r call rate (1/s), p error probability of a call. Independent errors; METHODS section 2.
@@ -14,7 +14,7 @@ from lab.analysis.intervals import binomial_cdf
 
 @dataclass(frozen=True)
 class Settings:
-    """What a breaker was set to; times in seconds, the threshold a share."""
+    """The settings of a breaker. Times are in seconds, the threshold is a share."""
 
     window_size: int = 20
     failure_rate_threshold: float = 0.5
@@ -42,7 +42,7 @@ def calls_to_trip(window: int, threshold: float, p: float) -> float:
 
 
 def calls_to_trip_from_empty(settings: Settings, p: float) -> float:
-    """E[T] in calls after the breaker closed anew: no verdict before the minimum number of calls."""
+    """E[T] in calls after the breaker closed: it cannot open before the minimum number of calls."""
     k = trip_failures(settings.minimum_calls, settings.failure_rate_threshold)
     return max(float(settings.minimum_calls), k / p)
 
@@ -52,23 +52,23 @@ def consecutive_calls_to_trip(k: int, p: float) -> float:
     return (p**-k - 1.0) / (1.0 - p)
 
 
-def probes_pass(h: int, threshold: float, p: float) -> float:
-    """q: the chance that a half-open round closes the breaker, P(Bin(h, p) < ceil(f h))."""
+def half_open_passes(h: int, threshold: float, p: float) -> float:
+    """q: the probability that a half-open round closes the breaker, P(Bin(h, p) < ceil(f h))."""
     return float(binomial_cdf(h, p)[trip_failures(h, threshold) - 1])
 
 
 def open_fraction(settings: Settings, rate_per_s: float, p: float) -> float:
-    """The share of time spent open under lasting errors: (W/q) / (E[Tc] + (W + h/r)/q)."""
+    """The share of time spent open while errors last: (W/q) / (E[Tc] + (W + h/r)/q)."""
     h, wait_s = settings.permitted_half_open, settings.wait_open_s
-    q = probes_pass(h, settings.failure_rate_threshold, p)
+    q = half_open_passes(h, settings.failure_rate_threshold, p)
     if q == 0.0:
-        return wait_s / (wait_s + h / rate_per_s)  # it never closes: open and half-open take turns
+        return wait_s / (wait_s + h / rate_per_s)  # it never closes: open and half-open alternate
     closed_s = calls_to_trip_from_empty(settings, p) / rate_per_s
     return (wait_s / q) / (closed_s + (wait_s + h / rate_per_s) / q)
 
 
 def recovery_s(wait_open_s: float, h: int, rate_per_s: float) -> float:
-    """Expected seconds from the fault's end to closed: W/2 (it ends anywhere in the wait) + h/r."""
+    """Expected seconds from the fault's end to closed: W/2 (the end falls anywhere in the wait) + h/r."""
     return wait_open_s / 2.0 + h / rate_per_s
 
 
@@ -81,8 +81,11 @@ def detection_s(settings: Settings, rate_per_s: float, p: float, call_s: float) 
 def detection_interval_s(
     settings: Settings, rate_per_s: float, p: float, call_s: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Where one run's detection falls with `confidence`: failures arrive as a Poisson stream of rate
-    r p, so the k-th of them comes after a Gamma(k, r p) time, plus a call."""
+    """The interval that contains one run's detection time with probability `confidence`.
+
+    Failures arrive as a Poisson process of rate r p, so the k-th arrives after a Gamma(k, r p)
+    time. One call time is added.
+    """
     k = trip_failures(settings.window_size, settings.failure_rate_threshold)
     tail = (1.0 - confidence) / 2.0
     low, high = (_kth_arrival_s(k, rate_per_s * p, q) for q in (tail, 1.0 - tail))
@@ -92,17 +95,19 @@ def detection_interval_s(
 def recovery_interval_s(
     wait_open_s: float, h: int, rate_per_s: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Where one run's recovery falls with at least `confidence`: the fault ends anywhere in the wait,
-    then h probes arrive."""
-    tail = (1.0 - confidence) / 4.0  # shared between the wait and the probes
-    probes = [_kth_arrival_s(h, rate_per_s, q) for q in (tail, 1.0 - tail)]
-    return tail * wait_open_s + probes[0], (1.0 - tail) * wait_open_s + probes[1]
+    """The interval that contains one run's recovery time with probability `confidence` or more.
+
+    The fault ends at a uniform time within the wait, then h trial calls arrive.
+    """
+    tail = (1.0 - confidence) / 4.0  # half for the wait, half for the trial calls
+    low_s, high_s = (_kth_arrival_s(h, rate_per_s, q) for q in (tail, 1.0 - tail))
+    return tail * wait_open_s + low_s, (1.0 - tail) * wait_open_s + high_s
 
 
 def _kth_arrival_s(k: int, rate_per_s: float, q: float) -> float:
     """The q-quantile of Gamma(k, rate): P(t) = 1 - P(Poisson(rate t) < k), by bisection."""
 
-    def chance(expected: float) -> float:
+    def probability(expected: float) -> float:
         term = total = math.exp(-expected)
         for count in range(1, k):
             term *= expected / count
@@ -110,9 +115,9 @@ def _kth_arrival_s(k: int, rate_per_s: float, q: float) -> float:
         return 1.0 - total
 
     low, high = 0.0, float(k)
-    while chance(high) < q:
+    while probability(high) < q:
         high *= 2.0
     for _ in range(60):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if chance(middle) < q else (low, middle)
+        low, high = (middle, high) if probability(middle) < q else (low, middle)
     return high / rate_per_s

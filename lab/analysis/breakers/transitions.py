@@ -1,4 +1,4 @@
-"""What the circuit breakers did: their states over time, how fast, and against the closed forms."""
+"""The states of the circuit breakers over time, their reaction times, and a comparison with closed forms."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lab.analysis.breakers.closed_forms import Settings
 from lab.analysis.windows import during, fault_bands, run_span
 from lab.archive import Run
 
-BEFORE_S = 10.0  # how far back the usual call rate is measured
+BEFORE_S = 10.0  # the usual call rate is measured over this time before the fault
 COMPARED = ["quantity", "predicted", "low", "high", "measured", "unit"]
 BAND_COLUMNS = ["edge", "instance", "state", "start_s", "end_s"]
 
 
 def transitions(run: Run) -> pd.DataFrame:
-    """time_s, edge, instance, previous, state, reason, n, failures, slow of every change of state."""
+    """All state changes: time_s, edge, instance, previous, state, reason, n, failures, slow."""
     frame: pd.DataFrame = run.sql(
         "SELECT time_s, edge, instance, previous, state, reason, n, failures, slow FROM breakers"
         " WHERE policy = 'breaker' AND kind = 'transition' ORDER BY edge, instance, time_s"
@@ -27,10 +27,9 @@ def transitions(run: Run) -> pd.DataFrame:
 
 
 def state_bands(run: Run) -> pd.DataFrame:
-    """Which state each breaker was in and when, without gaps from the run's start to its end.
+    """The state of each breaker over time, without gaps from the run's start to its end.
 
-    A breaker that only ever spoke of calls (no transition) was closed throughout. A restarted
-    instance starts closed again, which its next transition's `previous` tells.
+    A breaker without a transition was closed the whole time. A restarted instance starts closed.
     """
     start_s, end_s = run_span(run)
     known = run.sql(
@@ -51,11 +50,11 @@ def state_bands(run: Run) -> pd.DataFrame:
 
 
 def measures(run: Run) -> pd.DataFrame:
-    """One row a breaker (edge and instance):
+    """One row for each breaker (edge and instance):
 
-    opened, flaps (openings after the first), false_opens (outside every fault, with its aftermath
-    until closed), open_s, half_open_s, rejections, calls, detection_s (effective fault to first
-    open; NaN if never), recovery_s (fault removed to closed for good; NaN if it never was open
+    opened, flaps (openings after the first), false_opens (from closed, outside every fault),
+    open_s, half_open_s, rejections, calls, detection_s (fault effective to first open; NaN if it
+    never opened), recovery_s (fault removed to closed until the run's end; NaN if it was not open
     then or never closed).
     """
     bands = state_bands(run)
@@ -97,23 +96,26 @@ MEASURES = [
 
 
 def settings_of(run: Run, edge: str) -> tuple[Settings, str]:
-    """The breaker's settings and where they are from: `run.json` (`breakers: {edge: {...}}`), else
-    read off its own events (the largest window seen, the rate it tripped at, the wait it kept)."""
+    """The breaker's settings, and their source.
+
+    The source is `run.json` (`breakers: {edge: {...}}`) or else the breaker's own events: the
+    largest window, the failure rate at which it opened, the time it stayed open.
+    """
     stored = run.info.get("breakers", {}).get(edge)
     if stored:
         known = {name: stored[name] for name in Settings.__dataclass_fields__ if name in stored}
         return Settings(**known), "run.json"
-    return _inferred(run, edge), "read off the events"
+    return _inferred(run, edge), "inferred from its events"
 
 
 def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
-    """quantity, predicted, low, high, measured, unit: the closed forms against this run, for one edge.
+    """Closed forms against this run, for one edge: quantity, predicted, low, high, measured, unit.
 
-    One run is one draw: `low` to `high` is where 95% of such runs fall (NaN: no closed form).
+    `low` to `high` contains 95% of such runs (NaN: no closed form).
 
-    Call rates and the error share are measured: the rate before the fault for how fast it opens, the
-    rate offered in the fault (rejected calls too) for the rest. The instance that opened first is
-    the one compared. Empty if the edge never opened in a fault.
+    Call rates and the error share are measured. The time to open uses the call rate before the
+    fault. The other quantities use the rate during the fault, with rejected calls. The row is for
+    the instance that opened first. Empty if the edge did not open in a fault.
     """
     own = measures(run)
     opened = own[(own["edge"] == edge) & own["detection_s"].notna()]
@@ -130,7 +132,7 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
     lasted = max(fault_end - first_open, 1e-9)
     rate = max(len(before) / BEFORE_S, 0.1)
     rate_in_fault = max(len(offered) / lasted, 0.1)
-    # `failures` is the window's count: it rose from 0 by as many as failed on the way to open.
+    # `failures` counts the window: it rises from 0 by one for each failed call until the breaker opens.
     rose = float(failing["failures"].max()) if len(failing) else 0.0
     p = min(1.0, max(rose / max(len(failing), 1), settings.failure_rate_threshold))
     call_s = float(failing["time_s"].min()) - fault_start if len(failing) else 0.0
@@ -140,7 +142,7 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
         start_s=mine["start_s"].clip(first_open, fault_end),
         end_s=mine["end_s"].clip(first_open, fault_end),
     )
-    wait_s, probes = settings.wait_open_s, settings.permitted_half_open
+    wait_s, trial_calls = settings.wait_open_s, settings.permitted_half_open
     rows = [
         (
             "fault effective to open",
@@ -158,8 +160,8 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
         ),
         (
             "fault removed to closed",
-            theory.recovery_s(wait_s, probes, rate_in_fault),
-            *theory.recovery_interval_s(wait_s, probes, rate_in_fault),
+            theory.recovery_s(wait_s, trial_calls, rate_in_fault),
+            *theory.recovery_interval_s(wait_s, trial_calls, rate_in_fault),
             float(seen["recovery_s"]),
             "s",
         ),
@@ -168,7 +170,7 @@ def predicted_and_measured(run: Run, edge: str) -> pd.DataFrame:
 
 
 def _calls(run: Run, edge: str, instance: str) -> pd.DataFrame:
-    """time_s and the window's failures at each call that came to the breaker, let in or not."""
+    """time_s and the window's failures at each call to the breaker, admitted or rejected."""
     frame: pd.DataFrame = run.sql(
         "SELECT time_s, failures FROM breakers WHERE policy = 'breaker'"
         " AND kind IN ('evaluation', 'rejection') AND edge = ? AND instance = ? ORDER BY time_s",
@@ -186,7 +188,7 @@ def _inferred(run: Run, edge: str) -> Settings:
         [edge],
     ).fetchall()[0]
     bands = state_bands(run)
-    # The last open band may be cut off by the run's end: it says nothing of the wait.
+    # The run's end may cut the last open band: it is no measure of the wait.
     waits = bands[(bands["edge"] == edge) & (bands["state"] == "open")].iloc[:-1]
     wait = float((waits["end_s"] - waits["start_s"]).min()) if len(waits) else default.wait_open_s
     return Settings(
@@ -199,7 +201,7 @@ def _inferred(run: Run, edge: str) -> Settings:
 
 
 def _closed_for_good(own: pd.DataFrame, fault_end: float) -> float:
-    """When the breaker closed to stay, after a fault that left it open or half open."""
+    """When the breaker closed until the run's end; NaN if it was closed at the fault's end."""
     if own.empty or own["state"].iloc[-1] != "closed":
         return math.nan
     last = own.iloc[-1]
@@ -207,7 +209,7 @@ def _closed_for_good(own: pd.DataFrame, fault_end: float) -> float:
 
 
 def _false_opens(own: pd.DataFrame, start_s: float, end_s: float, faulted: bool) -> int:
-    """Openings from closed while no fault was there; reopening after a probe is not one."""
+    """Openings from closed outside the fault. A reopening after trial calls does not count."""
     count = 0
     previous = "closed"
     for state, since in zip(own["state"], own["start_s"], strict=True):

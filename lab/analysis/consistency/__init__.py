@@ -1,4 +1,4 @@
-"""Checks the shop's invariants on what its services' own databases say after a run."""
+"""Checks the shop's invariants on the databases of its services after a run."""
 
 from lab.analysis.consistency.checks import INVARIANTS, Result, check, check_all
 

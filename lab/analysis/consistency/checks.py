@@ -1,9 +1,9 @@
-"""The list of invariants, and what a check of one of them reports."""
+"""The list of invariants, and the functions that check them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -24,11 +24,12 @@ from lab.analysis.consistency.stock import stock_adds_up
 from lab.archive import Run
 
 EXAMPLES_MAX = 5
+ALWAYS, AT_QUIESCENCE = "always", "at quiescence"
 
 
 @dataclass(frozen=True)
 class Invariant:
-    """One sentence that must be true, when, and the audit tables it is checked on."""
+    """A sentence that must be true, when it must be true, and the audit tables of its check."""
 
     id: int
     name: str
@@ -39,15 +40,15 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Result:
-    """status: ok, violated, or no_data (nothing to check is never a pass)."""
+    """The result of one check. `status`: ok, violated or no_data (no_data is never a pass)."""
 
     id: int
     name: str
     when: str
-    checked: int
-    violations: int
-    possible: int
-    status: str
+    checked: int = 0
+    violations: int = 0
+    possible: int = 0
+    status: str = "no_data"
     detail: str = ""
     examples: Rows = field(default_factory=list)
 
@@ -55,77 +56,101 @@ class Result:
         return asdict(self)
 
 
-ALWAYS, IN_THE_END = "always", "at quiescence"
-
+# docs/invariants.md explains each of them.
 INVARIANTS = {
     each.id: each
     for each in (
         Invariant(
-            *(1, "an order is captured at most once", ALWAYS),
-            *(("bank.ledger",), captures_once),
+            id=1,
+            name="an order is captured at most once",
+            when=ALWAYS,
+            needs=("bank.ledger",),
+            find=captures_once,
         ),
         Invariant(
-            *(2, "confirmed means paid in full, cancelled means nothing kept", IN_THE_END),
-            *(("orders.orders", "bank.ledger"), money_matches),
+            id=2,
+            name="confirmed means paid in full, cancelled means nothing kept",
+            when=AT_QUIESCENCE,
+            needs=("orders.orders", "bank.ledger"),
+            find=money_matches,
         ),
         Invariant(
-            *(3, "initial stock = on hand + reserved + shipped, never negative", ALWAYS),
-            *(("inventory.stock",), stock_adds_up),
+            id=3,
+            name="initial stock = on hand + reserved + shipped, never negative",
+            when=ALWAYS,
+            needs=("inventory.stock",),
+            find=stock_adds_up,
         ),
         Invariant(
-            *(4, "one idempotency key, one effect, one answer", ALWAYS),
-            *(("orders.orders",), one_effect_per_key),
+            id=4,
+            name="one idempotency key, one effect, one answer",
+            when=ALWAYS,
+            needs=("orders.orders",),
+            find=one_effect_per_key,
         ),
         Invariant(
-            *(5, "a committed event is published and takes effect once, in order", IN_THE_END),
-            *(("orders.outbox",), events_take_effect_once),
+            id=5,
+            name="a committed event is published and takes effect once, in order",
+            when=AT_QUIESCENCE,
+            needs=("orders.outbox",),
+            find=events_take_effect_once,
         ),
         Invariant(
-            *(6, "no acknowledged order is lost, no rejected one confirmed", IN_THE_END),
-            *(("orders.orders",), acknowledged_orders_exist),
+            id=6,
+            name="no acknowledged order is lost, no rejected one confirmed",
+            when=AT_QUIESCENCE,
+            needs=("orders.orders",),
+            find=acknowledged_orders_exist,
         ),
         Invariant(
-            *(7, "a compensation follows its step, once", ALWAYS),
-            *(("orders.saga_log", "orders.sagas"), compensations_follow_their_steps),
+            id=7,
+            name="a compensation follows its step, once",
+            when=ALWAYS,
+            needs=("orders.saga_log", "orders.sagas"),
+            find=compensations_follow_their_steps,
         ),
         Invariant(
-            *(8, "every saga has ended", IN_THE_END),
-            *(("orders.orders", "orders.sagas"), sagas_have_ended),
+            id=8,
+            name="every saga has ended",
+            when=AT_QUIESCENCE,
+            needs=("orders.orders", "orders.sagas"),
+            find=sagas_have_ended,
         ),
         Invariant(
-            *(9, "every confirmed order is notified, once", IN_THE_END),
-            *(("orders.orders", "notifications.mails"), confirmed_orders_are_notified),
+            id=9,
+            name="every confirmed order is notified, once",
+            when=AT_QUIESCENCE,
+            needs=("orders.orders", "notifications.mails"),
+            find=confirmed_orders_are_notified,
         ),
     )
 }
 
 
 def check_all(run: Run, ids: Iterable[int] = INVARIANTS) -> list[Result]:
-    """Check these invariants, all of them by default. Raises KeyError for an unknown id."""
+    """Check the invariants with these ids, by default all. Raises KeyError for an unknown id."""
     prepare(run)
     return [check(run, INVARIANTS[number]) for number in ids]
 
 
 def check(run: Run, invariant: Invariant) -> Result:
     """Check one invariant on a run whose views are prepared."""
-    head = (invariant.id, invariant.name, invariant.when)
+    result = Result(invariant.id, invariant.name, invariant.when)
     if lacking := missing(run, invariant.needs):
-        detail = f"the audit table {', '.join(lacking)} was not taken"
-        return Result(*head, 0, 0, 0, "no_data", detail)
+        return replace(result, detail=f"the archive has no audit table {', '.join(lacking)}")
     try:
-        found = invariant.find(run)
+        finding = invariant.find(run)
     except duckdb.BinderException as error:
-        # An audit query of another version: what cannot be asked is not answered.
-        detail = f"an audit table has not the columns it should: {str(error).splitlines()[0]}"
-        return Result(*head, 0, 0, 0, "no_data", detail)
-    status = "violated" if found.violations else "ok" if found.checked else "no_data"
-    detail = found.detail if found.checked else found.detail or "there was nothing to check"
-    return Result(
-        *head,
-        found.checked,
-        len(found.violations),
-        len(found.possible),
-        status,
-        detail,
-        (found.violations or found.possible)[:EXAMPLES_MAX],
+        # The audit query of another version has other columns: the invariant cannot be checked.
+        reason = str(error).splitlines()[0]
+        return replace(result, detail=f"an audit table has unexpected columns: {reason}")
+    status = "violated" if finding.violations else "ok" if finding.checked else "no_data"
+    return replace(
+        result,
+        checked=finding.checked,
+        violations=len(finding.violations),
+        possible=len(finding.possible),
+        status=status,
+        detail=finding.detail or ("" if finding.checked else "there was nothing to check"),
+        examples=(finding.violations or finding.possible)[:EXAMPLES_MAX],
     )

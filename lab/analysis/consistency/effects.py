@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.analysis.consistency.finding import Finding, count, rows
 from lab.archive import Run
 
-# Who must act on an event (system/topology.toml: consumes). Others may be published for nobody yet.
+# Events that have a consumer (system/topology.toml: consumes). Other events need no effect.
 CONSUMED = ("UserRegistered", "OrderConfirmed", "OrderCancelled")
 
 _EVENTS = "SELECT event_id, type, aggregate_id, created_at, published_at FROM orders_outbox"
@@ -13,9 +13,9 @@ _USERS_EVENTS = "SELECT event_id, type, aggregate_id, created_at, published_at F
 
 
 def one_effect_per_key(run: Run) -> Finding:
-    """4: one effect, and the same answer, for each Idempotency-Key.
+    """4: each Idempotency-Key has one effect and one answer.
 
-    A 202 may become any definite answer later; two different definite answers are a violation.
+    A 202 may be followed by any definite answer. Two different definite answers are a violation.
     """
     doubled = rows(
         run.sql(
@@ -56,16 +56,16 @@ def one_effect_per_key(run: Run) -> Finding:
         "SELECT count(DISTINCT idempotency_key) FROM orders_orders"
         " WHERE order_id IN (FROM this_run)",
     )
-    again = count(
+    resent = count(
         run,
         "SELECT count(*) FROM (SELECT idempotency_key FROM requests"
         " WHERE idempotency_key IS NOT NULL GROUP BY 1 HAVING count(*) > 1)",
     )
-    return Finding(keys, violations, detail=f"{again} keys were sent more than once")
+    return Finding(keys, violations, detail=f"{resent} keys were sent more than once")
 
 
 def events_take_effect_once(run: Run) -> Finding:
-    """5: a committed outbox row is published and has exactly one effect, in order per aggregate."""
+    """5: each committed outbox row is published and has exactly one effect, in order per aggregate."""
     _create_events(run)
     violations = rows(
         run.sql(
@@ -118,15 +118,16 @@ def events_take_effect_once(run: Run) -> Finding:
                 """
             )
         )
-    return _open_if_not_quiet(
+    return _possible_without_quiescence(
         run, count(run, "SELECT count(*) FROM outbox_events"), violations, detail
     )
 
 
 def confirmed_orders_are_notified(run: Run) -> Finding:
-    """9: every confirmed order is notified in the end, once (of its one event; see 5).
+    """9: each confirmed order has exactly one delivered mail.
 
-    Sent mails are looked up among the messages that the mail server really received.
+    An order whose event was lost is left out: invariant 5 reports it. A mail counts as delivered
+    if the mail server received it.
     """
     lost = "SELECT NULL WHERE false"
     if "orders.outbox" in run.states:
@@ -134,8 +135,8 @@ def confirmed_orders_are_notified(run: Run) -> Finding:
         never = "published_at IS NULL"
         if "notifications.inbox" in run.states:
             never += " OR event_id NOT IN (SELECT event_id FROM notifications_inbox)"
-        told = "SELECT aggregate_id FROM outbox_events WHERE type = 'OrderConfirmed'"
-        lost = f"{told} AND ({never})"
+        confirmed = "SELECT aggregate_id FROM outbox_events WHERE type = 'OrderConfirmed'"
+        lost = f"{confirmed} AND ({never})"
     run.execute(f"CREATE OR REPLACE TEMP VIEW lost_events(order_id) AS {lost}")
     received = "mail.messages" in run.states
     arrived = "SELECT message_id, count(*) AS copies FROM mail_messages GROUP BY 1"
@@ -168,22 +169,22 @@ def confirmed_orders_are_notified(run: Run) -> Finding:
         "SELECT count(*) FROM orders_orders"
         " WHERE status = 'confirmed' AND order_id IN (FROM this_run)",
     )
-    detail = "" if received else "the mail server's own messages were not audited"
-    return _open_if_not_quiet(run, checked, violations, detail)
+    detail = "" if received else "the messages of the mail server were not audited"
+    return _possible_without_quiescence(run, checked, violations, detail)
 
 
 def _create_events(run: Run) -> None:
-    """The view `outbox_events`: this run's events of every service that was audited."""
+    """Create the view `outbox_events`: this run's events of all audited services."""
     query = _EVENTS
     if "users.outbox" in run.states:
         query += " UNION ALL " + _USERS_EVENTS
     run.execute(f"CREATE OR REPLACE TEMP VIEW outbox_events AS {query}")
 
 
-def _open_if_not_quiet(
+def _possible_without_quiescence(
     run: Run, checked: int, violations: list[dict[str, object]], detail: str
 ) -> Finding:
-    """What was to happen "in the end" is no definite violation if the end was not waited for."""
+    """Without quiescence a violation is only possible, because the shop was still working."""
     if run.info.get("quiescence", {}).get("reached") is False:
-        return Finding(checked, [], violations, detail or "the run ended before the shop was quiet")
+        return Finding(checked, [], violations, detail or "the run ended before quiescence")
     return Finding(checked, violations, [], detail)

@@ -1,4 +1,4 @@
-"""What a check of one invariant finds, and the views over the audit tables that checks share."""
+"""The result of one invariant's check, and the views over audit tables that the checks share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Finding:
-    """`checked` things were looked at; `violations` are definite, `possible` depend on unknowns."""
+    """`checked`: number of items. `violations` are definite, `possible` ones depend on an open outcome."""
 
     checked: int
     violations: Rows = field(default_factory=list)
@@ -31,16 +31,16 @@ def rows(relation: duckdb.DuckDBPyRelation) -> Rows:
 
 
 def count(run: Run, query: str) -> int:
-    """The one number that a query gives."""
+    """The single number that a query returns."""
     number: int = run.sql(query).fetchall()[0][0]
     return number
 
 
 def prepare(run: Run) -> None:
-    """Make every audit table a view (`bank.ledger` as `bank_ledger`), and `this_run` of order ids.
+    """Create a view of each audit table (`bank.ledger` as `bank_ledger`) and `this_run` of order ids.
 
-    The databases outlive a run. Orders are this run's if they changed, or their money moved, since
-    it began: what an earlier run broke is that run's finding. Stock counts as a whole.
+    The databases outlive a run. An order belongs to this run if it changed, or its money moved,
+    since the run began. Violations of earlier runs are not reported again. Stock counts as a whole.
     """
     run.with_state(*run.states)
     since = float(run.info.get("started_s", 0.0))
@@ -63,5 +63,5 @@ def prepare(run: Run) -> None:
 
 
 def missing(run: Run, tables: Sequence[str]) -> list[str]:
-    """Which of these audit tables the archive lacks."""
+    """The given audit tables that the archive does not have."""
     return [table for table in tables if table not in run.states]

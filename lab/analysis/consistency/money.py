@@ -1,4 +1,4 @@
-"""Invariants of money, with the bank's own ledger as the witness."""
+"""Invariants of money, checked on the bank's ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NET = """
 
 
 def captures_once(run: Run) -> Finding:
-    """1: the bank captured at most once for each order."""
+    """1: the bank captured the money of each order at most once."""
     return Finding(
         count(
             run,
@@ -38,10 +38,10 @@ def captures_once(run: Run) -> Finding:
 
 
 def money_matches(run: Run) -> Finding:
-    """2: confirmed <=> captured - refunded = total; cancelled => nothing kept.
+    """2: confirmed <=> captured - refunded = total; cancelled => captured - refunded = 0.
 
-    An order captured twice is invariant 1's finding and left out here. Money kept for an order
-    that does not exist breaks the "only if"; one that a shopper was told of is invariant 6's.
+    Orders captured twice are left out: invariant 1 reports them. Money kept for an order that does
+    not exist is a violation. If a shopper had received that order's id, invariant 6 reports it.
     """
     run.execute(_TWICE)
     run.execute(_NET)

@@ -1,4 +1,4 @@
-"""One order's whole way through the shop, put together from everybody's own records."""
+"""The timeline of one order, from the shopper's answers and the records of all services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from lab.analysis.orders import epoch_s
 from lab.archive import Run
 
-# audit table, the column that names the order, the time of the record, what it says
+# audit table, column of the order id, column of the time, SQL text of the entry
 SOURCES = (
     ("orders.saga_log", "order_id", "at", "step || ' ' || phase"),
     ("bank.ledger", "reference", "at", "kind || ' ' || amount_cents || ' cents'"),
@@ -24,30 +24,29 @@ SOURCES = (
 
 
 def order_timeline(run: Run, order_id: str) -> pd.DataFrame:
-    """after_s (seconds since the shopper came), who, what: in order of time.
+    """The entries of one order by time: after_s (seconds since the first entry), who, what.
 
-    From the answers the shopper got and every audit table that was taken. Empty if nobody knows
-    the order.
+    Sources are the shopper's answers and all audit tables. Empty if the order is unknown.
     """
     answers = run.sql(
         "SELECT intended_start_s, end_s, status, outcome FROM requests"
         " WHERE route = 'POST /api/orders' AND order_id = ? ORDER BY intended_start_s",
         [order_id],
     ).fetchall()
-    told: list[tuple[float, str, str]] = []
+    entries: list[tuple[float, str, str]] = []
     for came_s, end_s, status, outcome in answers:
-        told.append((came_s, "shopper", "asks for it"))
+        entries.append((came_s, "shopper", "places the order"))
         if end_s is not None:
-            told.append((end_s, "shopper", f"is answered {status} ({outcome})"))
+            entries.append((end_s, "shopper", f"receives {status} ({outcome})"))
     for table, key, when, what in SOURCES:
         if table in run.states:
             rows = run.state(table)
             own = rows.filter(f"{key} = '{order_id.replace(chr(39), chr(39) * 2)}'")
             found = own.filter(f'"{when}" IS NOT NULL').project(f"{epoch_s(rows, when)}, {what}")
-            told += [(at, table.split(".")[0], str(text)) for at, text in found.fetchall()]
-    told.sort(key=lambda each: each[0])
-    began = told[0][0] if told else 0.0
+            entries += [(at, table.split(".")[0], str(text)) for at, text in found.fetchall()]
+    entries.sort(key=lambda each: each[0])
+    began = entries[0][0] if entries else 0.0
     return pd.DataFrame(
-        [(round(at - began, 3), who, what) for at, who, what in told],
+        [(round(at - began, 3), who, what) for at, who, what in entries],
         columns=["after_s", "who", "what"],
     )

@@ -1,4 +1,4 @@
-"""Invariants of promises kept: acknowledged orders, compensations, sagas that end."""
+"""Invariants of sagas: acknowledged orders exist, compensations follow their steps, sagas end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from lab.archive import Run
 
 
 def acknowledged_orders_exist(run: Run) -> Finding:
-    """6: no acknowledged order is lost or undone, none confirmed after a definite rejection."""
+    """6: no acknowledged order is lost or undone; no order is confirmed after a definite rejection."""
     run.execute(
         """
         CREATE OR REPLACE TEMP VIEW answers AS
         SELECT order_id, bool_or(status IN (201, 202)) AS acknowledged,
-               bool_or(status = 201) AS told_confirmed,
-               bool_or(status IN (402, 409, 422) AND outcome <> 'unknown') AS told_rejected
+               bool_or(status = 201) AS answered_confirmed,
+               bool_or(status IN (402, 409, 422) AND outcome <> 'unknown') AS answered_rejected
         FROM requests WHERE route = 'POST /api/orders' AND order_id IS NOT NULL GROUP BY order_id
         """
     )
@@ -21,14 +21,14 @@ def acknowledged_orders_exist(run: Run) -> Finding:
         run.sql(
             """
             SELECT a.order_id, o.status,
-                   CASE WHEN o.order_id IS NULL THEN 'acknowledged, then lost'
-                        WHEN a.told_rejected THEN 'rejected, yet confirmed'
-                        ELSE 'told confirmed, is not' END AS problem
+                   CASE WHEN o.order_id IS NULL THEN 'acknowledged, but does not exist'
+                        WHEN a.answered_rejected THEN 'answered as rejected, but is confirmed'
+                        ELSE 'answered as confirmed, but is not' END AS problem
             FROM answers a LEFT JOIN orders_orders o USING (order_id)
             WHERE (a.acknowledged AND o.order_id IS NULL)
-               OR (a.told_rejected AND o.status = 'confirmed')
-               OR (a.told_confirmed AND o.status = 'pending')
-               OR (a.told_confirmed AND o.status = 'cancelled' AND a.order_id NOT IN (
+               OR (a.answered_rejected AND o.status = 'confirmed')
+               OR (a.answered_confirmed AND o.status = 'pending')
+               OR (a.answered_confirmed AND o.status = 'cancelled' AND a.order_id NOT IN (
                        SELECT order_id FROM requests WHERE order_id IS NOT NULL
                        AND route = 'POST /api/orders/{id}/cancel'))
             ORDER BY 1
@@ -40,17 +40,17 @@ def acknowledged_orders_exist(run: Run) -> Finding:
         "SELECT count(DISTINCT coalesce(logical_id, 'seq ' || seq)) FROM requests"
         " WHERE route = 'POST /api/orders' AND outcome = 'unknown'",
     )
-    checked = count(run, "SELECT count(*) FROM answers WHERE acknowledged OR told_rejected")
-    return Finding(checked, violations, detail=f"{unknown} orders had an answer of unknown outcome")
+    checked = count(run, "SELECT count(*) FROM answers WHERE acknowledged OR answered_rejected")
+    return Finding(checked, violations, detail=f"{unknown} orders ended with an unknown outcome")
 
 
 def compensations_follow_their_steps(run: Run) -> Finding:
-    """7: each compensation follows its forward step, once; a saga turned back undid what it did."""
-    # A customer's cancellation is a saga of its own, forward all the way: it undoes nothing of its own.
-    turned_back = run.state("orders.sagas").filter("state = 'compensated'")
-    if "kind" in turned_back.columns:
-        turned_back = turned_back.filter("kind = 'checkout'")
-    turned_back.project("order_id").create_view("turned_back", replace=True)
+    """7: each compensation follows its step, once; a compensated saga has undone each step it did."""
+    # A customer's cancellation is a separate saga that only goes forward: it has no compensations.
+    compensated_sagas = run.state("orders.sagas").filter("state = 'compensated'")
+    if "kind" in compensated_sagas.columns:
+        compensated_sagas = compensated_sagas.filter("kind = 'checkout'")
+    compensated_sagas.project("order_id").create_view("compensated_sagas", replace=True)
     violations = rows(
         run.sql(
             """
@@ -63,11 +63,11 @@ def compensations_follow_their_steps(run: Run) -> Finding:
             )
             SELECT order_id, step,
                    CASE WHEN times > 1 THEN 'compensated ' || times || ' times'
-                        WHEN times = 1 THEN 'compensated before it was made'
-                        ELSE 'done and never compensated' END AS problem
+                        WHEN times = 1 THEN 'compensated before it was done'
+                        ELSE 'done but not compensated' END AS problem
             FROM steps
             WHERE times > 1 OR (times = 1 AND (forward IS NULL OR back < forward))
-               OR (times = 0 AND was_done AND order_id IN (FROM turned_back))
+               OR (times = 0 AND was_done AND order_id IN (FROM compensated_sagas))
             ORDER BY 1, 2
             """
         )
@@ -81,14 +81,14 @@ def compensations_follow_their_steps(run: Run) -> Finding:
 
 
 def sagas_have_ended(run: Run) -> Finding:
-    """8: every saga is terminal by the drain's end, and its order with it."""
+    """8: each saga has ended by the end of the drain, and so has its order."""
     violations = rows(
         run.sql(
             """
             SELECT o.order_id, o.status, s.state AS saga, s.step, s.attempts,
                    CASE WHEN s.order_id IS NULL THEN 'pending without a saga'
                         WHEN s.state = 'running' THEN 'still running'
-                        ELSE 'saga ended, order pending' END AS problem
+                        ELSE 'saga ended, but the order is pending' END AS problem
             FROM orders_orders o LEFT JOIN orders_sagas s USING (order_id)
             WHERE o.order_id IN (FROM this_run)
               AND (s.state = 'running' OR o.status = 'pending')

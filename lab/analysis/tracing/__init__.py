@@ -1,1 +1,1 @@
-"""Where the time of requests went, from their spans."""
+"""Traces: critical paths, and time by service and edge."""

@@ -1,4 +1,4 @@
-"""The critical path of a request: which span its caller was waiting for, at every moment."""
+"""The critical path of a request: at each moment, the span that the request waited for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-ASYNCHRONOUS = ("producer", "consumer")  # nobody waits for an event
-NOT_WAITED_FOR = (
-    "CancelledError"  # the error.type of a call that its caller gave up, e.g. a lost hedge
+ASYNCHRONOUS = ("producer", "consumer")  # no caller waits for an event
+CANCELLED = (
+    "CancelledError"  # the error.type of a call that its caller cancelled, e.g. a lost hedge
 )
 
 Offsets = Mapping[tuple[str, str], int]
@@ -17,7 +17,7 @@ Offsets = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span; times in ns of the clock of `instance`."""
+    """One span. Times are in ns, on the clock of `instance`."""
 
     id: str
     parent: str
@@ -33,7 +33,7 @@ class Span:
 
     @property
     def hop(self) -> str:
-        """Whose time its self time is: the service's, or for a call the edge's (`orders->payments`)."""
+        """The owner of the span's self time: the service, or for a call the edge (`orders->payments`)."""
         if self.kind != "client":
             return self.service
         return self.peer if "->" in self.peer else f"{self.service}->{self.peer or '?'}"
@@ -41,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of the root's time (ns, on its clock) in which `span` itself was what took the time."""
+    """A part of the root's time (ns, on the root's clock) that was spent in `span` itself."""
 
     span: Span
     start_ns: int
@@ -54,12 +54,14 @@ class Piece:
 
 @dataclass
 class Trace:
-    """The spans of one trace as a tree. `lost` have a parent that is not in the trace."""
+    """The spans of one trace as a tree. The parent of a `lost` span is not in the trace."""
 
     root: Span
     children: dict[str, list[Span]] = field(default_factory=dict)
     lost: list[Span] = field(default_factory=list)
-    shift_ns: dict[str, int] = field(default_factory=dict)  # by span, onto the root's clock
+    shift_ns: dict[str, int] = field(
+        default_factory=dict
+    )  # by span: the shift onto the root's clock
 
     def times(self, span: Span) -> tuple[int, int]:
         """(start, end) of a span on the root's clock."""
@@ -67,7 +69,7 @@ class Trace:
         return span.start_ns + shift, span.end_ns + shift
 
     def depth_first(self) -> Iterable[tuple[int, Span]]:
-        """(depth, span) from the root down, siblings by start: the order of a waterfall."""
+        """(depth, span) in the order of a waterfall: depth first from the root, siblings by start."""
         stack = [(0, self.root)]
         while stack:
             depth, span = stack.pop()
@@ -77,10 +79,10 @@ class Trace:
 
 
 def trace_of(spans: Sequence[Span], offsets: Offsets | None = None) -> Trace | None:
-    """The tree of one trace's spans; None without a server span to begin with.
+    """The tree of one trace's spans; None if no server span can be its root.
 
-    The root is the earliest server span whose parent is not among them; further ones without a parent are
-    `lost`, and so is what hangs below them.
+    The root is the earliest server span whose parent is not in the trace. Other spans without a
+    parent are `lost`, with all spans below them.
     """
     known = {span.id: span for span in spans}
     tops = [span for span in known.values() if span.parent not in known or span.parent == span.id]
@@ -99,12 +101,12 @@ def trace_of(spans: Sequence[Span], offsets: Offsets | None = None) -> Trace | N
 
 
 def critical_path(trace: Trace) -> list[Piece]:
-    """The pieces of the root's time in order; their durations sum to the root's exactly.
+    """The pieces of the root's time in order. Their durations sum to the root's duration exactly.
 
-    Backwards from the root's end: the child that finished last is what was waited for, before it
-    the one that finished before it started, and so on; what no child covers is the span's own. A
-    child counts only while its parent runs (a caller that gave up waited until then, no longer);
-    events are nobody's wait; a hedge that lost counts until the winner set out.
+    The algorithm goes backwards from the root's end. The span waited for the child that finished
+    last; before that, for the child that finished before that one started, and so on. Time without
+    a child is the span's own time. A child counts only while its parent runs: a caller that gave up
+    waited until then. Events do not count. A lost hedge counts until the winning call started.
     """
     pieces: list[Piece] = []
     todo = [(trace.root, *trace.times(trace.root))]
@@ -124,11 +126,11 @@ def critical_path(trace: Trace) -> list[Piece]:
 def clock_offsets(
     pairs: Iterable[tuple[str, str, int, int, int, int]],
 ) -> dict[tuple[str, str], int]:
-    """How far the callee's clock is behind its caller's, in ns, where the spans prove a difference.
+    """How far the callee's clock is behind its caller's, in ns, if the spans prove a difference.
 
-    pairs: (caller, callee) instances with start and end of the call and of its handling. As in NTP
-    the handling is taken to lie in the middle of the call. Where it lies inside anyhow, on the
-    median, the clocks are taken to agree: a late start is a queue, not skew.
+    pairs: (caller, callee) instances, start and end of the call, start and end of its handling. As
+    in NTP, the handling is assumed to be in the middle of the call. If the handling is inside the
+    call on the median, the clocks are assumed to agree: a late start is a queue, not clock skew.
     """
     by_pair: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for caller, callee, call_start, call_end, start, end in pairs:
@@ -143,7 +145,7 @@ def clock_offsets(
 
 
 def _waited_for(trace: Trace, span: Span, start: int, end: int) -> Iterable[tuple[Span, int, int]]:
-    """The children on the path with the stretch they were waited for, the last one first."""
+    """The children on the critical path with the time that the span waited for them, last first."""
     candidates = []
     for child in trace.children.get(span.id, []):
         if child.kind in ASYNCHRONOUS and span.kind not in ASYNCHRONOUS:
@@ -152,20 +154,18 @@ def _waited_for(trace: Trace, span: Span, start: int, end: int) -> Iterable[tupl
         if max(low, start) < min(high, end):
             candidates.append((child, max(low, start), min(high, end)))
     candidates = [
-        (child, low, _until_beaten(child, low, high, candidates)) for child, low, high in candidates
+        (child, low, _wait_end(child, low, high, candidates)) for child, low, high in candidates
     ]
     until = end
-    # latest end first; of two that end together the one that began first explains more
+    # Latest end first. Of two with the same end, the one that began first covers more time.
     for child, low, high in sorted(candidates, key=lambda each: (-each[2], each[1])):
         if low < high <= until:
             yield child, low, high
             until = low
 
 
-def _until_beaten(
-    child: Span, low: int, high: int, siblings: Sequence[tuple[Span, int, int]]
-) -> int:
-    """When an abandoned call ceased to matter: as the sibling that won set out."""
+def _wait_end(child: Span, low: int, high: int, siblings: Sequence[tuple[Span, int, int]]) -> int:
+    """The end of the wait for an abandoned call: the start of the sibling that won."""
     if not child.abandoned:
         return high
     winners = [

@@ -1,4 +1,4 @@
-"""Where the time of requests went: each trace's critical path, summed by service and edge."""
+"""Time of requests by service and edge, summed over the critical paths of their traces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lab.analysis.tracing.critical_path import (
-    NOT_WAITED_FOR,
+    CANCELLED,
     Span,
     Trace,
     clock_offsets,
@@ -23,21 +23,21 @@ from lab.archive import ArchiveError, Run
 
 TRACES_MAX = 20_000
 NS_A_MS = 1e6
-INGRESS = "nginx"  # its span is made of its log, in ms: too coarse for a path in ns, which begins behind it
+INGRESS = "nginx"  # left out: its span comes from its log in ms, too coarse for a path in ns
 
 _COLUMNS = f"""
     s.span_id, coalesce(s.parent_span_id, ''), s.service, s.instance, s.kind, s.name,
     s.start_ns, s.end_ns, coalesce(s.peer, ''),
     coalesce(s.status = 'error' OR s.http_status >= 500, false),
-    coalesce(json_extract_string(s.attributes, '$."error.type"') = '{NOT_WAITED_FOR}', false)
+    coalesce(json_extract_string(s.attributes, '$."error.type"') = '{CANCELLED}', false)
 """
 
 
 class Traces:
-    """The traces of a run and what their time went into.
+    """The traces of a run, with the time on their critical paths.
 
-    Read once, at the first question. Of a run with more than `traces_max` traces that many are
-    looked at, picked by the hash of their ids: the same ones each time, whatever their duration.
+    They are read once, at the first access. If a run has more than `traces_max` traces, a sample of
+    that size is read. It is chosen by the hash of the trace ids, so it is the same each time.
     """
 
     def __init__(self, run: Run, traces_max: int = TRACES_MAX) -> None:
@@ -46,30 +46,30 @@ class Traces:
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
-        """One row a trace that began with a request: trace_id, route (the root's name), start_s,
-        duration_ms, hop (where most of its time went), hop_ms, spans, errors, lost (spans whose
-        parent is missing), shopper_ms (what the shopper waited, NaN if nobody recorded it)."""
+        """One row for each trace of a request: trace_id, route (the root's name), start_s,
+        duration_ms, hop (the hop with most of its time), hop_ms, spans, errors, lost (spans whose
+        parent is missing), shopper_ms (the shopper's waiting time, NaN if it was not recorded)."""
         return self._read[0]
 
     @functools.cached_property
     def pieces(self) -> pd.DataFrame:
-        """One row a trace and hop: trace_id, hop, kind (`own` time of a service, `call` on an edge),
-        ms. A trace's rows sum to its duration."""
+        """One row for each trace and hop: trace_id, hop, kind (`own` time of a service, `call` on an
+        edge), ms. The rows of a trace sum to its duration."""
         return self._read[1]
 
     def routes(self) -> list[str]:
-        """The roots' names, the most frequent first."""
+        """The names of the roots, the most frequent first."""
         return [str(name) for name in self.table["route"].value_counts().index]
 
     def of(self, over: str = "all", route: str | None = None) -> pd.DataFrame:
-        """The rows of `table` that began in a window, of one route or of all."""
+        """The rows of `table` that began in a window, for one route or all."""
         start_s, end_s = window(self._run, over)
         chosen = self.table[self.table["start_s"].between(start_s, end_s)]
         return chosen if route is None else chosen[chosen["route"] == route]
 
     def hops(self, over: str = "all", route: str | None = None) -> pd.DataFrame:
-        """One row a hop, the largest first: kind, ms (mean a request, 0 where a request did not
-        come by), share of the mean duration, seen (share of requests that waited there)."""
+        """One row for each hop, the largest first: kind, ms (mean of all requests, 0 for those that
+        did not wait there), share of the mean duration, seen (share of requests that waited there)."""
         chosen = self.of(over, route)
         found = self.pieces[self.pieces["trace_id"].isin(chosen["trace_id"])]
         count = max(len(chosen), 1)
@@ -79,9 +79,11 @@ class Traces:
         return table.reset_index("kind").sort_values("ms", ascending=False)
 
     def change(self, route: str | None = None, over: str = "during") -> pd.DataFrame:
-        """What each hop adds to a request's mean time in a window, against `before`: before_ms,
-        during_ms (or the window's name), added_ms, the largest first. added_ms sums to the
-        difference of the mean durations exactly. Empty without requests on both sides."""
+        """The time that each hop adds to a request's mean in a window, compared with `before`.
+
+        Columns: before_ms, during_ms (or the window's name), added_ms; the largest first. added_ms
+        sums to the difference of the mean durations exactly. Empty if one window has no requests.
+        """
         if self.of("before", route).empty or self.of(over, route).empty:
             return pd.DataFrame(columns=["before_ms", f"{over}_ms", "added_ms"], dtype=float)
         both = pd.DataFrame(
@@ -91,10 +93,11 @@ class Traces:
         return both.sort_values("added_ms", ascending=False)
 
     def tail(self, route: str | None = None, over: str = "all", q: float = 0.99) -> pd.DataFrame:
-        """What makes the slow ones slow: median_ms, slow_ms, added_ms by hop, the largest first.
+        """Slow requests compared with median ones, by hop: median_ms, slow_ms, added_ms.
 
-        slow: the mean of the traces at or above quantile q; median: of those between the 45th and
-        the 55th percentile. added_ms sums to the gap of the two exactly. Empty below 20 traces.
+        slow_ms: the mean of the traces at or above quantile q. median_ms: the mean of those between
+        the 45th and the 55th percentile. added_ms sums to the gap of the two exactly; the largest
+        is first. Empty below 20 traces.
         """
         chosen = self.of(over, route)
         if len(chosen) < 20:
@@ -114,7 +117,7 @@ class Traces:
         return table.sort_values("added_ms", ascending=False)
 
     def over_time(self, route: str | None = None, width_s: float = 1.0) -> pd.DataFrame:
-        """Mean ms a request by hop (columns) and stretch of `width_s` (index start_s, epoch)."""
+        """Mean ms of a request by hop (columns) and interval of `width_s` (index start_s, epoch)."""
         chosen = self.of("all", route)
         found = self.pieces.merge(chosen[["trace_id", "start_s"]], on="trace_id")
         at = (found["start_s"] // width_s) * width_s
@@ -123,17 +126,17 @@ class Traces:
         return sums.div(counts, axis=0)
 
     def slowest(self, count: int = 10, over: str = "all", route: str | None = None) -> pd.DataFrame:
-        """The slowest traces of a window: the rows of `table`, the slowest first."""
+        """The slowest traces of a window, as rows of `table`, the slowest first."""
         return self.of(over, route).nlargest(count, "duration_ms").reset_index(drop=True)
 
     def completeness(self) -> dict[str, float]:
-        """Can these traces be believed? Figures to judge by:
+        """How complete the traces are:
 
-        requests       the shoppers' requests that were answered (any status)
+        requests       requests of shoppers that had an answer (any status)
         traced         share of those whose trace is in the archive
-        lost_spans     spans in these traces whose parent is missing, so that their place is unknown
-        rootless       traces without a request at their top: background work, or a lost root
-        looked_at      share of the traces that this analysis read
+        lost_spans     spans in these traces whose parent is missing
+        rootless       traces without a request at the top: background work, or a lost root
+        analysed       share of the traces that this analysis read
         """
         answered, traced = self._run.sql(
             "SELECT count(*), count(*) FILTER (request_id IN (SELECT trace_id FROM spans WHERE service != ?))"
@@ -148,11 +151,11 @@ class Traces:
             "traced": traced / answered if answered else float("nan"),
             "lost_spans": float(self.table["lost"].sum()),
             "rootless": float(self._read[2]),
-            "looked_at": read / total if total else float("nan"),
+            "analysed": read / total if total else float("nan"),
         }
 
     def trace(self, trace_id: str) -> Trace:
-        """One trace as a tree, on its root's clock. Raises ArchiveError if it is not there."""
+        """One trace as a tree, on its root's clock. Raises ArchiveError if the run does not have it."""
         rows = self._run.sql(
             f"SELECT s.trace_id, {_COLUMNS} FROM spans s WHERE s.trace_id = ? AND s.service != ?",  # noqa: S608
             [trace_id, INGRESS],
@@ -179,9 +182,9 @@ class Traces:
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame, int]:
         rows = self._run.sql(
             f"""
-            WITH told AS (SELECT * FROM spans WHERE service != ?),
-                 chosen AS (SELECT DISTINCT trace_id FROM told ORDER BY hash(trace_id), trace_id LIMIT ?)
-            SELECT s.trace_id, {_COLUMNS} FROM told s JOIN chosen USING (trace_id)
+            WITH shop AS (SELECT * FROM spans WHERE service != ?),
+                 chosen AS (SELECT DISTINCT trace_id FROM shop ORDER BY hash(trace_id), trace_id LIMIT ?)
+            SELECT s.trace_id, {_COLUMNS} FROM shop s JOIN chosen USING (trace_id)
             ORDER BY s.trace_id
             """,  # noqa: S608
             [INGRESS, self._traces_max],
@@ -212,9 +215,9 @@ class Traces:
 
 
 def by_service(run: Run) -> pd.DataFrame:
-    """One row a service: calls and p95_ms of its server spans before, during and after the fault.
+    """One row for each service: calls and p95_ms of its server spans before, during and after the fault.
 
-    Columns are `<window>_calls` and `<window>_p95_ms`; a service nobody called then has NaN.
+    Columns are `<window>_calls` and `<window>_p95_ms`; NaN if the service had no calls.
     """
     columns: dict[str, pd.Series] = {}
     for over in ("before", "during", "after"):

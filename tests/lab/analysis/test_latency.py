@@ -18,8 +18,10 @@ from tests.lab.analysis.conftest import request
 Tiny = Callable[..., Run]
 
 
-def test_a_freeze_shows_from_the_intended_start_and_not_in_the_naive_figures(tiny: Tiny) -> None:
-    """100/s for 100 s, 1 ms of service, the server freezes 1 s in each 10 s; one connection."""
+def test_latency_from_the_intended_start_shows_a_freeze_that_naive_latency_hides(
+    tiny: Tiny,
+) -> None:
+    """100 requests/s for 100 s on one connection, 1 ms each; the server freezes for 1 s in each 10 s."""
     rows, free = [], 0.0
     for number in range(10_000):
         intended = number / 100
@@ -34,13 +36,13 @@ def test_a_freeze_shows_from_the_intended_start_and_not_in_the_naive_figures(tin
     assert spectrum["naive_ms"].iloc[0] == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_closed_loop_can_be_repaired_afterwards() -> None:
-    # The same freeze, met by one client that waits for each answer: 10 stalls of a second.
+def test_closed_loop_data_can_be_corrected() -> None:
+    # The same freeze for one client that waits for each answer: 10 stalls of one second.
     naive = np.concatenate([np.full(9_000, 0.001), np.full(10, 1.001)])
-    repaired = latency.corrected(naive, expected_interval_s=0.01)
-    assert len(repaired) == 9_010 + 10 * 99
+    fixed = latency.corrected(naive, expected_interval_s=0.01)
+    assert len(fixed) == 9_010 + 10 * 99
     assert np.quantile(naive, 0.99) == pytest.approx(0.001)
-    assert np.quantile(repaired, 0.99) == pytest.approx(0.91, abs=0.02)
+    assert np.quantile(fixed, 0.99) == pytest.approx(0.91, abs=0.02)
 
 
 def test_mm1_at_80_percent_has_its_known_p99(tiny: Tiny) -> None:
@@ -79,7 +81,7 @@ def test_a_dropped_arrival_is_an_error_without_a_latency(tiny: Tiny) -> None:
     assert len(latency.response_times(run)) == 3
 
 
-def test_routes_and_windows_are_kept_apart(clean: Run) -> None:
+def test_routes_and_windows_are_separate(clean: Run) -> None:
     before = latency.by_route(clean, "before").set_index("route")
     inside = latency.by_route(clean, "during").set_index("route")
     orders, browsing = "POST /api/orders", "GET /api/products/{id}"
@@ -90,7 +92,7 @@ def test_routes_and_windows_are_kept_apart(clean: Run) -> None:
     assert end - start == pytest.approx(15.0)
 
 
-def test_the_fault_shows_in_the_seconds_it_was_there(clean: Run) -> None:
+def test_latency_over_time_rises_only_while_the_fault_lasts(clean: Run) -> None:
     table = latency.over_time(clean, "POST /api/orders")
     [band] = fault_bands(clean)
     slow = table[table["p95_ms"] > 1000]["start_s"]
@@ -99,7 +101,7 @@ def test_the_fault_shows_in_the_seconds_it_was_there(clean: Run) -> None:
     assert table["requests"].sum() == len(clean.requests.filter("route = 'POST /api/orders'"))
 
 
-def test_the_send_lag_is_known(tiny: Tiny) -> None:
+def test_send_lag_is_measured(tiny: Tiny) -> None:
     rows = [request(n, float(n), n + 1.0, actual=n + 0.02) for n in range(100)]
     lag = latency.send_lag(tiny(requests=rows))
     assert lag["p50"] == pytest.approx(20.0)
@@ -107,7 +109,7 @@ def test_the_send_lag_is_known(tiny: Tiny) -> None:
     assert latency.send_lag(tiny(requests=[])) == {}
 
 
-def test_windows_fall_back_on_the_load_where_no_phase_is_told(tiny: Tiny) -> None:
+def test_windows_come_from_the_load_if_the_run_has_no_phases(tiny: Tiny) -> None:
     rows = [request(n, 100.0 + n, 100.5 + n) for n in range(10)]
     fault = {"fault_id": "f", "kind": "k", "target": "t", "effective_s": 103.0, "removed_s": 106.0}
     run = tiny(requests=rows, faults=[fault])
@@ -119,9 +121,9 @@ def test_windows_fall_back_on_the_load_where_no_phase_is_told(tiny: Tiny) -> Non
         window(run, "sometimes")
 
 
-def test_a_run_without_a_fault_or_anything_else(tiny: Tiny) -> None:
+def test_a_run_without_faults_and_phases_has_one_window(tiny: Tiny) -> None:
     run = tiny(requests=[request(0, 5.0, 6.0)])
     assert fault_bands(run) == []
     assert during(run) == (5.0, 6.0)
-    with pytest.raises(ValueError, match="does not say when it was"):
+    with pytest.raises(ValueError, match="has no time"):
         run_span(tiny(requests=[]))

@@ -35,7 +35,7 @@ def everything(run: Run) -> dict[str, list[tuple[object, ...]]]:
     return {table: run.table(table).order("ALL").fetchall() for table in TABLES}
 
 
-def test_a_sealed_archive_reads_as_the_raw_one_did(run_dir: Path) -> None:
+def test_a_sealed_archive_has_the_same_rows_as_the_raw_one(run_dir: Path) -> None:
     raw = everything(Run(run_dir))
     assert seal(run_dir).rows == dict.fromkeys(TABLES, 0) | {"requests": 2, "faults": 1}
     assert not list(run_dir.glob("*.ndjson"))
@@ -44,7 +44,7 @@ def test_a_sealed_archive_reads_as_the_raw_one_did(run_dir: Path) -> None:
     assert everything(Run(run_dir)) == raw
 
 
-def test_every_table_has_its_documented_columns_and_types_even_when_empty(run_dir: Path) -> None:
+def test_each_table_has_its_documented_columns_and_types_even_when_empty(run_dir: Path) -> None:
     for when in ("raw", "sealed"):
         run = Run(run_dir)
         for table, columns in TABLES.items():
@@ -56,7 +56,7 @@ def test_every_table_has_its_documented_columns_and_types_even_when_empty(run_di
         seal(run_dir)
 
 
-def test_frames_keep_whole_numbers_and_flags_beside_missing_ones(run_dir: Path) -> None:
+def test_frames_keep_integer_and_boolean_types_beside_nulls(run_dir: Path) -> None:
     rows = [
         {"route": "a", "seq": 2**62 + 1, "dropped": True, "status": 200, "end_s": 1.5},
         {"route": "b"},
@@ -73,14 +73,14 @@ def test_frames_keep_whole_numbers_and_flags_beside_missing_ones(run_dir: Path) 
     assert [str(frame[name].dtype) for name in columns[:4]] == ["int64", "bool", "int32", "float64"]
 
 
-def test_the_parts_of_a_fault_make_one_row(run_dir: Path) -> None:
+def test_the_parts_of_a_fault_are_merged_to_one_row(run_dir: Path) -> None:
     fault = Run(run_dir).frame("faults").iloc[0]
     assert (fault.kind, fault.target, fault.hits) == ("latency", "bank-1", 5)
     assert (fault.commanded_s, fault.effective_s, fault.removed_s) == (1.0, 1.2, 9.0)
     assert json.loads(fault.attributes) == {"delay_ms": 2000}
 
 
-def test_a_torn_last_line_is_left_out_and_counted(run_dir: Path) -> None:
+def test_an_incomplete_last_line_is_skipped_and_counted(run_dir: Path) -> None:
     with (run_dir / "requests.ndjson").open("a") as file:
         file.write('{"seq": 3, "route": "GET /api/pro')
     assert len(Run(run_dir).requests) == 2
@@ -88,7 +88,7 @@ def test_a_torn_last_line_is_left_out_and_counted(run_dir: Path) -> None:
     assert (sealed.rows["requests"], sealed.damaged) == (2, {"requests": 1})
 
 
-def test_sealing_cut_short_is_done_again(run_dir: Path) -> None:
+def test_interrupted_sealing_can_be_repeated(run_dir: Path) -> None:
     (run_dir / "requests.1234.tmp").write_bytes(b"half a file")
     (run_dir / "requests.parquet").write_bytes(b"PAR1 stale")
     assert len(Run(run_dir).requests) == 2
@@ -96,7 +96,7 @@ def test_sealing_cut_short_is_done_again(run_dir: Path) -> None:
     assert not list(run_dir.glob("*.tmp"))
 
 
-def test_an_archive_of_version_1_is_read_and_its_spans_have_no_events(run_dir: Path) -> None:
+def test_an_archive_of_version_1_can_be_read_and_its_spans_have_no_events(run_dir: Path) -> None:
     seal(run_dir)
     path = str(run_dir / "spans.parquet")
     duckdb.sql("SELECT 'ab' AS trace_id, 'GET /' AS name").write_parquet(path)
@@ -104,7 +104,7 @@ def test_an_archive_of_version_1_is_read_and_its_spans_have_no_events(run_dir: P
     assert Run(run_dir).spans.project("trace_id, events").fetchall() == [("ab", None)]
 
 
-def test_a_table_may_lie_in_parts_sealed_and_raw(run_dir: Path) -> None:
+def test_a_table_may_have_sealed_and_raw_parts(run_dir: Path) -> None:
     for number, name in enumerate(["logs.000001", "logs.000002", "logs"]):
         row = {"time_s": number, "message": name}
         (run_dir / f"{name}.ndjson").write_text(json.dumps(row) + "\n")
@@ -120,7 +120,7 @@ def test_a_table_may_lie_in_parts_sealed_and_raw(run_dir: Path) -> None:
     assert Run(run_dir).logs.project("message").fetchall() == expected
 
 
-def test_an_older_archive_without_a_column_reads_it_as_null(run_dir: Path) -> None:
+def test_a_column_that_an_older_archive_lacks_is_null(run_dir: Path) -> None:
     seal(run_dir)
     path = str(run_dir / "breakers.parquet")
     duckdb.sql("SELECT 1.0::DOUBLE AS time_s, 'x' AS edge, 9 AS later").write_parquet(path)
@@ -153,28 +153,28 @@ def test_replacing_a_table_keeps_its_types(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
-        ("requests.ndjson", b"garbage\n", "requests.ndjson is damaged .* no JSON object"),
+        ("requests.ndjson", b"garbage\n", "requests.ndjson is damaged .* not a JSON object"),
         ("requests.ndjson", bytes(range(256)) * 9, "requests.ndjson is damaged"),
         ("spans.parquet", b"garbage", "spans cannot be read"),
         ("run.json", b"{", "run.json is damaged"),
         ("run.json", b'{"archive_version": 3}', "version 3, this Breakwater reads up to version 2"),
     ],
 )
-def test_a_damaged_archive_says_what_is_wrong(
-    run_dir: Path, name: str, content: bytes, says: str
+def test_the_error_of_a_damaged_archive_names_the_file(
+    run_dir: Path, name: str, content: bytes, message: str
 ) -> None:
     (run_dir / name).write_bytes(content)
-    with pytest.raises(ArchiveError, match=says):
+    with pytest.raises(ArchiveError, match=message):
         Run(run_dir)
 
 
-def test_what_is_no_archive_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_archive_gives_the_remedy(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(ArchiveError, match="`lab runs` lists"):
             Run(path)
-    with pytest.raises(ArchiveError, match="give the run's directory"):
+    with pytest.raises(ArchiveError, match="use the run's directory"):
         Run(Path(__file__))
     with pytest.raises(ArchiveError, match="lab run payments_slow"):
         latest_run(tmp_path)

@@ -1,4 +1,4 @@
-"""Runs read from a Jaeger and a Prometheus: replies of real ones, played back by a real HTTP server."""
+"""Runs fetched from Jaeger and Prometheus. A local HTTP server replays recorded replies."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ NOTHING = b'{"error":{"httpCode":404,"message":"No traces found"}}'
 
 
 class Server:
-    """Answers each path with what `replies` has for it, and keeps what it was asked."""
+    """Answers each path with its reply in `replies` and records the requests."""
 
     def __init__(self) -> None:
         self.replies: dict[str, tuple[int, bytes]] = {}
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(url.query).items()}
-                server.asked.append((url.path, query))
+                server.requests.append((url.path, query))
                 status, body = server.reply(url.path, query)
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
@@ -71,7 +71,7 @@ def jaeger_server(server: Server) -> Server:
 
 
 def by_span(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By span id; Jaeger sorts attributes by name, so that JSON is compared as what it says."""
+    """Rows by span id, with JSON parsed: Jaeger sorts attributes by name."""
     for row in rows:
         row["attributes"] = json.loads(row["attributes"])
         row["events"] = json.loads(row["events"] or "null")
@@ -83,19 +83,21 @@ def rows_of(run: Run, table: str) -> list[dict[str, Any]]:
     return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
 
 
-def test_jaegers_spans_are_those_that_the_recorder_took(jaeger_server: Server) -> None:
+def test_spans_from_jaeger_equal_the_recorded_spans(jaeger_server: Server) -> None:
     run = Run.from_jaeger(jaeger_server.url, 1.0, 2.0)
     recorded = [json.loads(line) for line in (RECORDED / "spans.ndjson").open()]
     assert len(recorded) == 34
     assert any(row["events"] for row in recorded)
     assert by_span(rows_of(run, "spans")) == by_span(recorded)
     services = json.loads((RECORDED / "jaeger_services.json").read_text())["services"]
-    asked = [query["query.service_name"] for path, query in jaeger_server.asked[1:]]
-    assert asked == sorted(services)
-    assert jaeger_server.asked[1][1]["query.start_time_min"] == "1970-01-01T00:00:01.000000+00:00"
+    services_queried = [query["query.service_name"] for path, query in jaeger_server.requests[1:]]
+    assert services_queried == sorted(services)
+    assert (
+        jaeger_server.requests[1][1]["query.start_time_min"] == "1970-01-01T00:00:01.000000+00:00"
+    )
 
 
-def test_more_traces_than_a_page_holds_are_asked_for_in_halves(
+def test_a_window_with_more_traces_than_a_page_is_read_in_halves(
     jaeger_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jaeger, "TRACES_A_PAGE", 2)  # as many as the recorded page has
@@ -110,7 +112,7 @@ def test_more_traces_than_a_page_holds_are_asked_for_in_halves(
     run = Run.from_jaeger(jaeger_server.url, 1.0, 1.004, services=["orders"])
     windows = [
         (query["query.start_time_min"][-15:-6], query["query.start_time_max"][-15:-6])
-        for path, query in jaeger_server.asked
+        for path, query in jaeger_server.requests
     ]
     assert windows == [
         ("01.000000", "01.004000"),
@@ -140,12 +142,12 @@ def test_prometheus_samples_have_the_columns_of_metrics(server: Server) -> None:
     assert set(frame.service) == {"orders"}
     labels = json.loads(frame[frame.name.str.endswith("_count")].iloc[0].labels)
     assert set(labels) == {"http_request_method", "http_response_status_code", "http_route"}
-    [(_, query)] = server.asked
+    [(_, query)] = server.requests
     assert query["query"].endswith("[3s]")
     assert query["time"] == "1795273178"
 
 
-def test_a_sample_that_two_chunks_share_is_taken_once(server: Server) -> None:
+def test_a_sample_at_the_edge_of_two_chunks_is_read_once(server: Server) -> None:
     series = {
         "metric": {"__name__": "up", "service": "orders", "instance": "orders-1"},
         "values": [[60, "1"]],
@@ -153,13 +155,11 @@ def test_a_sample_that_two_chunks_share_is_taken_once(server: Server) -> None:
     answer = {"status": "success", "data": {"result": [series]}}
     server.replies["/api/v1/query"] = (200, json.dumps(answer).encode())
     run = Run.from_prometheus(server.url, 0, 120)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     assert len(run.metrics) == 1
 
 
-def test_both_can_share_a_directory_which_then_is_an_archive(
-    jaeger_server: Server, tmp_path: Path
-) -> None:
+def test_spans_and_metrics_can_share_a_directory(jaeger_server: Server, tmp_path: Path) -> None:
     url = jaeger_server.url
     jaeger_server.replies["/api/v1/query"] = (
         *(200, (RECORDED / "prometheus_range.json").read_bytes()),
@@ -174,7 +174,7 @@ def test_both_can_share_a_directory_which_then_is_an_archive(
         Run.from_jaeger(url, 1.0, 2.0, into=tmp_path)
 
 
-def test_a_run_that_was_not_to_be_kept_is_gone_with_its_last_user(jaeger_server: Server) -> None:
+def test_a_temporary_run_is_deleted_with_its_object(jaeger_server: Server) -> None:
     run = Run.from_jaeger(jaeger_server.url, 1.0, 2.0)
     path = run.path
     assert path.is_dir()
@@ -183,10 +183,10 @@ def test_a_run_that_was_not_to_be_kept_is_gone_with_its_last_user(jaeger_server:
     assert not path.exists()
 
 
-def test_what_cannot_be_fetched_says_why(server: Server, tmp_path: Path) -> None:
+def test_the_error_of_a_failed_fetch_names_the_reason(server: Server, tmp_path: Path) -> None:
     readers = (Run.from_jaeger, Run.from_prometheus)
-    for reader, says in zip(readers, ("Jaeger 2 or newer", "refused"), strict=True):
-        with pytest.raises(ArchiveError, match=says):
+    for reader, message in zip(readers, ("Jaeger 2 or newer", "refused"), strict=True):
+        with pytest.raises(ArchiveError, match=message):
             reader(server.url, 1.0, 2.0, into=tmp_path / "run")
         with pytest.raises(ArchiveError, match=r"answers at .*lab status"):
             reader("http://127.0.0.1:9", 1.0, 2.0, into=tmp_path / "run")

@@ -20,7 +20,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def test_check_judges_and_its_exit_code_says_how(
+def test_check_judges_a_run_and_its_exit_code_is_the_verdicts(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab(["check", "20260101T000000Z-payments_slow-1"]) == 0
@@ -34,17 +34,17 @@ def test_check_judges_and_its_exit_code_says_how(
     assert json.loads(capsys.readouterr().out)["verdict"] == "invalid"
 
 
-def test_runs_lists_them_oldest_first_and_a_damaged_one_too(
+def test_runs_are_listed_oldest_first_with_damaged_ones(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = runs / "20260103T000000Z-broken-3"
     broken.mkdir()
     (broken / "run.json").write_text("{")
     assert lab(["runs", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [each["run"] for each in told] == sorted(path.name for path in runs.iterdir())
-    assert told[0]["requests"] == 1645
-    assert "damaged" in told[2]["problem"]
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["run"] for each in listed] == sorted(path.name for path in runs.iterdir())
+    assert listed[0]["requests"] == 1645
+    assert "damaged" in listed[2]["problem"]
     assert lab(["runs"]) == 0
     assert "not judged" in capsys.readouterr().out
 
@@ -53,32 +53,32 @@ def test_report_writes_the_page_of_the_newest_run(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab(["report", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["run"].endswith("20260102T000000Z-payments_slow-2")
-    assert Path(told["report"]).is_file()
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["run"].endswith("20260102T000000Z-payments_slow-2")
+    assert Path(listed["report"]).is_file()
 
 
 @pytest.mark.parametrize(
-    ("argv", "says"),
+    ("argv", "message"),
     [
-        (["check", "nope"], "there is no run 'nope': `lab runs` lists those there are"),
-        (["report", "payments_slow"], "2 runs are called like 'payments_slow': say more"),
+        (["check", "nope"], "there is no run 'nope': `lab runs` lists all runs"),
+        (["report", "payments_slow"], "2 runs match 'payments_slow': use a longer name"),
         (["notebook", "latensy"], "no notebook 'latensy'; did you mean 'latency'?"),
         (["notebook", "latency", "--run", "nope"], "there is no run 'nope'"),
     ],
 )
-def test_what_is_not_there_is_a_usage_error(
-    runs: Path, capsys: pytest.CaptureFixture[str], argv: list[str], says: str
+def test_a_name_that_does_not_exist_is_a_usage_error(
+    runs: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
     assert lab(argv) == 2
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_no_run_at_all_says_how_to_make_one(
+def test_without_any_run_the_message_names_the_command_that_records_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
     assert lab(["check"]) == 2
-    assert "make one with `lab run payments_slow`" in capsys.readouterr().err
+    assert "record one with `lab run payments_slow`" in capsys.readouterr().err
     assert lab(["runs"]) == 0
     assert "make one with" in capsys.readouterr().out

@@ -71,7 +71,7 @@ def test_the_settings_are_read_off_the_events_where_no_one_wrote_them(
     tiny: Callable[..., Run],
 ) -> None:
     settings, source = transitions.settings_of(tiny(info=INFO, breakers=STORY), "p->b")
-    assert source == "read off the events"
+    assert source == "inferred from its events"
     assert settings.failure_rate_threshold == 0.5
     assert settings.wait_open_s == pytest.approx(5.0)
 

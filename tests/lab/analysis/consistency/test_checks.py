@@ -1,4 +1,4 @@
-"""Each planted bug is exactly one named violation, a clean run none (ground truth 20)."""
+"""Each planted bug is exactly one named violation; a clean run has none (ground truth 20)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.lab.analysis.archives import MUTANTS, write_archive
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_clean_run_violates_nothing_and_every_invariant_saw_data(
+def test_a_clean_run_has_no_violation_and_each_invariant_has_data(
     tmp_path: Path, seed: int
 ) -> None:
     results = check_all(Run(write_archive(tmp_path / "run", seed=seed)))
@@ -36,11 +36,11 @@ def test_a_planted_bug_is_exactly_one_named_violation(
     assert all(result.status == "ok" for result in results if result.id != expected)
 
 
-def test_no_audit_is_no_data_and_never_ok(tmp_path: Path) -> None:
+def test_without_audit_tables_the_result_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     results = check_all(Run(tmp_path))
     assert {result.status for result in results} == {"no_data"}
-    assert results[0].detail == "the audit table bank.ledger was not taken"
+    assert results[0].detail == "the archive has no audit table bank.ledger"
 
 
 def test_empty_audit_tables_are_no_data(archive: Callable[..., Path]) -> None:
@@ -52,15 +52,15 @@ def test_empty_audit_tables_are_no_data(archive: Callable[..., Path]) -> None:
     assert {result.status for result in check_all(Run(path))} == {"no_data"}
 
 
-def test_an_audit_table_of_another_shape_is_no_data(archive: Callable[..., Path]) -> None:
+def test_an_audit_table_with_other_columns_is_no_data(archive: Callable[..., Path]) -> None:
     path = archive()
     duckdb.sql("SELECT 1 AS x").write_parquet(str(path / "state/inventory.stock.parquet"))
     [stock] = check_all(Run(path), [3])
     assert stock.status == "no_data"
-    assert "has not the columns" in stock.detail
+    assert "has unexpected columns" in stock.detail
 
 
-def test_what_an_earlier_run_broke_is_not_this_runs_finding(archive: Callable[..., Path]) -> None:
+def test_a_violation_of_an_earlier_run_is_not_reported(archive: Callable[..., Path]) -> None:
     path = archive("double_capture")
     info = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps(info | {"started_s": info["started_s"] + 50.0}))
@@ -69,7 +69,7 @@ def test_what_an_earlier_run_broke_is_not_this_runs_finding(archive: Callable[..
     assert once.checked > 0
 
 
-def test_without_quiescence_what_was_to_come_is_only_possibly_a_violation(
+def test_without_quiescence_a_violation_is_only_possible(
     archive: Callable[..., Path],
 ) -> None:
     path = archive("lost_outbox_row")
@@ -80,7 +80,7 @@ def test_without_quiescence_what_was_to_come_is_only_possibly_a_violation(
     assert (events.violations, events.possible, events.status) == (0, 1, "ok")
 
 
-def test_examples_say_what_is_wrong(archive: Callable[..., Path]) -> None:
+def test_an_example_names_the_problem_and_the_order(archive: Callable[..., Path]) -> None:
     [result] = check_all(Run(archive("lost_order")), [6])
-    assert result.examples[0]["problem"] == "acknowledged, then lost"
+    assert result.examples[0]["problem"] == "acknowledged, but does not exist"
     assert result.examples[0]["order_id"].startswith("order-")

@@ -325,7 +325,7 @@ def test_completeness_tells_what_is_missing(slow_bank: Run) -> None:
     assert told["requests"] == 81
     assert told["traced"] == pytest.approx(80 / 81)
     assert told["lost_spans"] == 0
-    assert told["looked_at"] == 1.0
+    assert told["analysed"] == 1.0
 
 
 def test_spans_with_a_lost_parent_are_counted(tiny: Tiny) -> None:
@@ -339,7 +339,7 @@ def test_a_sample_is_the_same_each_time_and_said_so(slow_bank: Run) -> None:
     first, again = Traces(slow_bank, traces_max=20), Traces(slow_bank, traces_max=20)
     assert list(first.table["trace_id"]) == list(again.table["trace_id"])
     assert len(first.table) == 20
-    assert first.completeness()["looked_at"] == pytest.approx(20 / 80)
+    assert first.completeness()["analysed"] == pytest.approx(20 / 80)
 
 
 def test_the_slowest_come_first_with_what_their_shopper_waited(slow_bank: Run) -> None:
