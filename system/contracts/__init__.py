@@ -1,1 +1,1 @@
-"""The published language: what services tell each other."""
+"""The published language: the events that services exchange."""

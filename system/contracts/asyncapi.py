@@ -7,13 +7,13 @@ from contracts.events import EVENTS
 
 
 def document() -> dict[str, Any]:
-    """One channel and one message an event; who publishes and consumes it is in topology.toml."""
+    """One channel and one message per event. topology.toml lists publishers and consumers."""
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Breakwater shop events",
             "version": "1",
-            "description": "JetStream stream EVENTS; at least once, in order per aggregate.",
+            "description": "The JetStream stream EVENTS delivers at least once, in order per aggregate.",
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -40,8 +40,11 @@ def _message(event: type[Event]) -> dict[str, Any]:
         "headers": {
             "type": "object",
             "properties": {
-                "Nats-Msg-Id": {"type": "string", "description": "the event's id"},
-                "traceparent": {"type": "string", "description": "W3C trace context of the cause"},
+                "Nats-Msg-Id": {"type": "string", "description": "The event's id."},
+                "traceparent": {
+                    "type": "string",
+                    "description": "The W3C trace context of the request that caused the event.",
+                },
             },
         },
         "payload": event.model_json_schema(mode="serialization"),

@@ -1,4 +1,4 @@
-"""Every event of the shop, each defined once; `aggregate_id` is the order's or the user's id."""
+"""Every event of the shop, defined once. `aggregate_id` is the id of the order or the user."""
 
 from chassis.messaging.event import Event
 

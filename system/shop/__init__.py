@@ -1,1 +1,1 @@
-"""The reference shop: one folder a service, the same file names in each."""
+"""The reference shop: one folder per service, the same file names in each."""

@@ -1,4 +1,4 @@
-"""gateway: owns nothing; the one entry from outside, with the public API of docs/architecture.md.
+"""gateway: the only public entry, with the API of docs/architecture.md. Owns no data.
 
 Calls users, products, orders, payments and notifications. Publishes and consumes nothing.
 """

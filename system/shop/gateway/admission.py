@@ -1,4 +1,4 @@
-"""Who is let in when not all can be: orders and logins before accounts, accounts before browsing."""
+"""Admission control: under overload, checkout comes before accounts, and accounts before browsing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,14 +19,14 @@ from chassis.resilience.shed import LoadShedder
 
 T = TypeVar("T")
 EDGE = "ingress->gateway"
-BROWSE, ACCOUNT, CHECKOUT = range(3)  # what is shed first; health and metrics never come this way
-LOOK_S = 0.02
+BROWSE, ACCOUNT, CHECKOUT = range(3)  # lowest is shed first; health and metrics are never shed
+SAMPLE_S = 0.02
 
 
 class AdmissionControl:
-    """Load shedding in front of the public API, with the switches of any other edge.
+    """Sheds load in front of the public API. It has the switches of every other edge.
 
-    Works in profile `full`. Raises ProfileError for a bad `shed` table in resilience.toml.
+    Active in profile `full`. Raises ProfileError for a bad `shed` table in resilience.toml.
     """
 
     def __init__(self, profile: str, clock: Clock) -> None:
@@ -37,12 +37,12 @@ class AdmissionControl:
         self.use(profile)
 
     async def admit(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
-        """The answer, made if there is room for its class. Raises ShedError: definite, with Retry-After."""
+        """Await `answer` if its priority has room. Raises ShedError: definite, with Retry-After."""
         off = self._off
         request = context.current.get()
         if request is not None and request.lab:
-            by_header = kinds_off_by_header(context.lab_options(request.lab))
-            off = off if by_header is None else by_header
+            requested = kinds_off_by_header(context.lab_options(request.lab))
+            off = off if requested is None else requested
         if SHED in off or not self.shedder.enabled:
             return await answer()
         self.shedder.admit(priority)
@@ -52,10 +52,10 @@ class AdmissionControl:
             self.shedder.release()
 
     async def watch_queue_delay(self) -> None:
-        """For ever: how late the event loop comes to its work is how long work waits for it."""
+        """Sample the event loop's delay until cancelled: it is how long work waits in the queue."""
         while True:
-            due = self._clock.monotonic() + LOOK_S
-            await asyncio.sleep(LOOK_S)
+            due = self._clock.monotonic() + SAMPLE_S
+            await asyncio.sleep(SAMPLE_S)
             self.shedder.observe_queue(max(0.0, self._clock.monotonic() - due))
 
     def use(self, profile: str) -> None:
@@ -64,7 +64,7 @@ class AdmissionControl:
 
     def switch(self, kind: str, on: bool) -> None:
         if kind != SHED:
-            raise ProfileError(f"{EDGE}: no policy {kind!r} here; expected {SHED}")
+            raise ProfileError(f"{EDGE}: no policy {kind!r}; expected {SHED}")
         self.shedder.enabled = on
 
     def kinds(self) -> tuple[str, ...]:

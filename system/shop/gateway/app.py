@@ -1,4 +1,4 @@
-"""HTTP edge of the shop: admits, limits and routes what comes from outside. Bodies pass unread."""
+"""HTTP edge of the shop: authenticates, limits, admits and forwards requests. It does not parse bodies."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -22,11 +22,10 @@ from shop.gateway.order_details import OrderDetails
 from shop.gateway.rate_limit import ClientLimits
 from shop.gateway.routes import ROUTES, Route
 
-RATE_LIMIT_PER_S = (
-    2000.0  # of one client at one gateway; behind nginx a whole class may be one client
-)
+# per client and gateway; behind one proxy, a whole classroom can be one client
+RATE_LIMIT_PER_S = 2000.0
 DETAILS_DEADLINE_S = 2.0
-DETAILS_PATIENCE_S = 1.0
+DETAILS_PART_TIMEOUT_S = 1.0
 
 
 @asynccontextmanager
@@ -38,7 +37,7 @@ async def start(service: Service) -> AsyncIterator[None]:
         service.settings.resilience, service.clock
     )
     service.policy_switches.add(EDGE, admission)
-    service.background("watch the queue", admission.watch_queue_delay)
+    service.background("watch queue delay", admission.watch_queue_delay)
     service.state.limits = ClientLimits(rate, burst, service.clock)
     service.state.forwarder = Forwarder(service, ROUTES)
     service.state.details_deadline_s = number("DEADLINE_GET_ORDER_S", DETAILS_DEADLINE_S)
@@ -46,7 +45,7 @@ async def start(service: Service) -> AsyncIterator[None]:
         service.client("orders"),
         service.client("payments"),
         service.client("notifications"),
-        patience_s=number("DETAILS_PATIENCE_S", DETAILS_PATIENCE_S),
+        part_timeout_s=number("DETAILS_PART_TIMEOUT_S", DETAILS_PART_TIMEOUT_S),
     )
     yield
 
@@ -54,49 +53,54 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app("gateway", start=start)
 
 
-async def admit_anyone(request: Request) -> None:
+async def limit_by_address(request: Request) -> None:
     limits: ClientLimits = request.app.state.limits
     limits.take(request.client.host if request.client else "unknown")
 
 
-async def admit_user(request: Request, user: CurrentUser) -> None:
+async def limit_by_user(request: Request, user: CurrentUser) -> None:
     limits: ClientLimits = request.app.state.limits
     limits.take(user.id)
     request.state.token = user.token
 
 
-async def need_key(key: IdempotencyKey) -> None:
-    """The header is checked here and documented by its dependency; the forwarder sends it on."""
+async def require_key(key: IdempotencyKey) -> None:
+    """Checks and documents the header. The forwarder sends it on."""
 
 
-class OpenRoute(APIRoute):
-    """A route that needs nobody's token and no key: it has nothing for FastAPI to solve."""
+class PublicRoute(APIRoute):
+    """A route without token and key. It skips FastAPI's dependencies, which costs less per request."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer: Endpoint = self.endpoint
+        forward: Endpoint = self.endpoint
 
         async def handle(request: Request) -> Response:
-            await admit_anyone(request)
-            return await answer(request)
+            await limit_by_address(request)
+            return await forward(request)
 
         return handle
 
 
 PATH_NAME = re.compile(r"{(\w+)}")
-USER = [Depends(HTTPBearer(auto_error=False)), Depends(admit_user)]
-REFUSALS = {401: "no valid token", 429: "too many requests", 503: "try again", 504: "took too long"}
+USER = [Depends(HTTPBearer(auto_error=False)), Depends(limit_by_user)]
+REFUSALS = {
+    401: "The token is missing or not valid.",
+    429: "The client sends too many requests.",
+    503: "A service is not available; try again.",
+    504: "The request took too long.",
+}
 
 
-def _responses(answer: type, status: int, refusals: dict[int, str]) -> dict[int | str, Any]:
+def _responses(answer: type, status: int, others: dict[int, str]) -> dict[int | str, Any]:
     documented: dict[int | str, Any] = {status: {"model": answer}}
-    for code, description in refusals.items():
+    for code, description in others.items():
         model = answer if code < 300 else public.ProblemDetails
         documented[code] = {"model": model, "description": description}
     return documented
 
 
 def _add(route: Route) -> None:
-    admission = USER if route.user else [Depends(admit_anyone)]
+    limits = USER if route.user else [Depends(limit_by_address)]
     extra: dict[str, Any] = {}
     if route.body is not None:
         content = {"application/json": {"schema": public.inline_schema(route.body)}}
@@ -114,12 +118,12 @@ def _add(route: Route) -> None:
         operation_id=route.name,
         summary=route.summary,
         status_code=route.status,
-        dependencies=[*admission, *([Depends(need_key)] if route.key else [])],
-        responses=_responses(route.answer, route.status, {**route.refusals, **REFUSALS}),
+        dependencies=[*limits, *([Depends(require_key)] if route.key else [])],
+        responses=_responses(route.answer, route.status, {**route.other_answers, **REFUSALS}),
         response_class=JSONResponse,
         response_model=None,
         openapi_extra=extra,
-        route_class_override=None if route.user or route.key else OpenRoute,
+        route_class_override=None if route.user or route.key else PublicRoute,
     )
 
 
@@ -131,8 +135,10 @@ for _route in ROUTES:
     "/api/orders/{order_id}",
     dependencies=USER,
     operation_id="get_order",
-    summary="One order with its payment and mails",
-    responses=_responses(public.OrderDetails, 200, {404: "no such order of this user", **REFUSALS}),
+    summary="Read one order with its payment and mails",
+    responses=_responses(
+        public.OrderDetails, 200, {404: "The user has no such order.", **REFUSALS}
+    ),
     response_model=None,
 )
 async def get_order(request: Request, order_id: str) -> Response:
@@ -150,7 +156,7 @@ async def openapi_document() -> JSONResponse:
 
 @app.get("/api/asyncapi.json", include_in_schema=False)
 async def asyncapi_document() -> JSONResponse:
-    """The events behind the API, for whoever wants to consume them."""
+    """The AsyncAPI document of the shop's events."""
     return JSONResponse(asyncapi.document())
 
 

@@ -1,4 +1,4 @@
-"""The public API as one HTML page without scripts or anything from elsewhere, made of its OpenAPI document."""
+"""Renders the OpenAPI document as one HTML page, without scripts and without external files."""
 
 from html import escape
 from typing import Any
@@ -13,7 +13,7 @@ table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;vertical-align:top}
 
 
 def docs_page(document: dict[str, Any]) -> str:
-    """HTML of all operations, in the order of the document."""
+    """The page as HTML, with all operations in the order of the document."""
     schemas = document.get("components", {}).get("schemas", {})
     sections = "".join(
         _operation(path, verb.upper(), operation, schemas)
@@ -23,21 +23,21 @@ def docs_page(document: dict[str, Any]) -> str:
     title = escape(document["info"]["title"])
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1><p>JSON in, JSON out; money is integer cents; errors are RFC 9457 problem details. "
-        f'The same as <a href="openapi.json">OpenAPI</a>, for machines.</p>{sections}</html>'
+        f"<h1>{title}</h1><p>Requests and answers are JSON. Amounts are integer cents. "
+        f'Errors are RFC 9457 problem details. <a href="openapi.json">OpenAPI</a></p>{sections}</html>'
     )
 
 
 def _operation(path: str, verb: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     conditions = []
     if operation.get("security"):
-        conditions.append("<code>Authorization: Bearer</code> token of a user")
+        conditions.append("<code>Authorization: Bearer</code> with a user's token")
     for parameter in operation.get("parameters", []):
         need = "" if parameter.get("required") else " (optional)"
         if parameter["name"].lower() == "idempotency-key":
-            need = " (any text of your own, one for each intention)"
+            need = " (any text, a new one for each new request; repeat it to retry)"
         conditions.append(f"{parameter['in']} <code>{escape(parameter['name'])}</code>{need}")
-    needs = f"<p class=note>Takes: {'; '.join(conditions)}.</p>" if conditions else ""
+    needs = f"<p class=note>Requires: {'; '.join(conditions)}.</p>" if conditions else ""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     example = f"<pre>{escape(_shape(body['schema'], schemas))}</pre>" if body else ""
     rows = "".join(
@@ -58,7 +58,7 @@ def _answer(answer: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 
 def _shape(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """`{"sku": "SKU-0001", "quantity": 2}`: an example where the schema has one, else the type."""
+    """`{"sku": "SKU-0001", "quantity": 2}`: the schema's example if it has one, else its type."""
     if "$ref" in schema:
         return _shape(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if schema.get("examples"):

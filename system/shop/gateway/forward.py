@@ -1,4 +1,4 @@
-"""Passing a request on and its answer back, bytes as they came; headers only those that are known."""
+"""Forwards a request and returns the answer: bodies unchanged, only listed headers."""
 
 import re
 import time
@@ -12,34 +12,32 @@ from chassis.service import Service
 from shop.gateway.admission import AdmissionControl
 from shop.gateway.routes import Route
 
-# lists of what passes: hop-by-hop headers, cookies and server banners stay out by not being named
+# only these pass: hop-by-hop headers, cookies and server banners are dropped
 ANSWER_HEADERS = (
     "content-type", "retry-after", "www-authenticate", "idempotency-replayed", "cache-control", "etag",
 )  # fmt: skip
-STALE_HEADER = (
-    "breakwater-stale"  # seconds since this answer was true, where no fresh one could be had
-)
+STALE_HEADER = "breakwater-stale"  # age in seconds of an old answer that replaces a failed one
 PATH_VALUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class NothingHereError(ProblemError):
-    """The path names nothing that could exist."""
+    """A path parameter cannot be an id."""
 
     status = 404
 
 
 def path_values(request: Request) -> dict[str, str]:
-    """The path's parameters, safe to put into another path. Raises NothingHereError."""
+    """The path parameters, safe to put into another path. Raises NothingHereError."""
     for value in request.path_params.values():
         if not PATH_VALUE.fullmatch(value):
-            raise NothingHereError(f"{value[:64]!r} is no id")
+            raise NothingHereError(f"{value[:64]!r} is not an id")
     return request.path_params
 
 
 def set_deadline(seconds: float) -> None:
-    """The request's deadline from here on; an earlier one stays. The client sends it as the budget."""
+    """Set the request's deadline unless it has an earlier one. Calls send it on as their budget."""
     current = context.current.get()
     if current is None:
         return
@@ -47,8 +45,8 @@ def set_deadline(seconds: float) -> None:
     current.deadline = own if current.deadline is None else min(current.deadline, own)
 
 
-def passed_back(answer: response.Response) -> Response:
-    """The inner answer as the public one."""
+def public_response(answer: response.Response) -> Response:
+    """A service's answer as the public one."""
     headers = {name: answer.headers[name] for name in ANSWER_HEADERS if name in answer.headers}
     if answer.stale_s is not None:
         headers[STALE_HEADER] = f"{answer.stale_s:.1f}"
@@ -56,7 +54,7 @@ def passed_back(answer: response.Response) -> Response:
 
 
 class Forwarder:
-    """Knows the clients and deadlines of all routes; made once at start-up."""
+    """The clients and deadlines of all routes, created once at start-up."""
 
     def __init__(self, service: Service, routes: tuple[Route, ...]) -> None:
         number = service.settings.number
@@ -67,7 +65,7 @@ class Forwarder:
         }
 
     async def forward(self, route: Route, request: Request) -> Response:
-        """One public request, answered from inside. Raises CallError if nobody could answer."""
+        """Forward one request to the route's service. Raises CallError if no answer came."""
         set_deadline(self._deadlines_s[route.name])
         values = path_values(request)
         headers: Mapping[str, str] = {}
@@ -75,7 +73,7 @@ class Forwarder:
         if route.method != "GET":
             content = await request.body() or None  # at most 64 KiB: the chassis refuses more
             headers = {"content-type": request.headers.get("content-type", "application/json")}
-        path = route.inner.format(**values) if values else route.inner
+        path = route.service_path.format(**values) if values else route.service_path
         answer = await self._clients[route.service].request(
             route.method,
             path,
@@ -84,15 +82,15 @@ class Forwarder:
             headers=headers,
             key=request.headers["idempotency-key"] if route.key else None,
             token=getattr(request.state, "token", None),
-            route=route.inner,
-            idempotent=route.repeatable,
-            stale_key=f"{path}?{request.url.query}" if route.public else "",
+            route=route.service_path,
+            idempotent=route.idempotent,
+            stale_key=f"{path}?{request.url.query}" if route.shared else "",
         )
-        return passed_back(answer)
+        return public_response(answer)
 
 
 def endpoint(route: Route) -> Endpoint:
-    """What FastAPI calls for this route."""
+    """The function that FastAPI calls for this route."""
 
     async def forward(request: Request) -> Response:
         forwarder: Forwarder = request.app.state.forwarder

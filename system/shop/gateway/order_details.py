@@ -1,4 +1,4 @@
-"""One order with its payment and its mails: the order must be had, the rest is shown if it can be."""
+"""One order with its payment and mails. The order is required, the other parts are optional."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,36 +10,36 @@ from fastapi.responses import JSONResponse
 from chassis.http.client import ServiceClient
 from chassis.http.response import Response as Answer
 from chassis.resilience.errors import CallError
-from shop.gateway.forward import passed_back
+from shop.gateway.forward import public_response
 
 
 class OrderDetails:
-    """`patience_s`: how long an answer waits for its optional parts."""
+    """`part_timeout_s`: how long an answer waits for its optional parts."""
 
     def __init__(
         self,
         orders: ServiceClient,
         payments: ServiceClient,
         notifications: ServiceClient,
-        patience_s: float,
+        part_timeout_s: float,
     ) -> None:
         self._orders = orders
         self._payments = payments
         self._notifications = notifications
-        self._patience_s = patience_s
+        self._part_timeout_s = part_timeout_s
 
     async def read(self, order_id: str, token: str) -> Response:
-        """The order with `payment`, `mails` and `degraded`, or the order's own refusal. Raises CallError."""
+        """The order with `payment`, `mails` and `degraded`, or the orders service's refusal. Raises CallError."""
         parts = asyncio.gather(self._payment(order_id, token), self._mails(order_id, token))
         try:
             order = await self._orders.get(
                 f"/orders/{order_id}", token=token, route="/orders/{order_id}"
             )
             if order.status != 200:
-                return passed_back(order)
+                return public_response(order)
             (payment, payment_ok), (mails, mails_ok) = await parts
         finally:
-            parts.cancel()  # no order, no use for the rest
+            parts.cancel()  # without the order, the parts are not needed
         degraded = [name for name, ok in (("payment", payment_ok), ("mails", mails_ok)) if not ok]
         return JSONResponse(
             {**order.body, "payment": payment, "mails": mails or [], "degraded": degraded}
@@ -51,7 +51,7 @@ class OrderDetails:
                 f"/payments/{order_id}",
                 token=token,
                 route="/payments/{order_id}",
-                timeout_s=self._patience_s,
+                timeout_s=self._part_timeout_s,
             )
         )
 
@@ -62,14 +62,14 @@ class OrderDetails:
                 params={"order_id": order_id},
                 token=token,
                 route="/notifications",
-                timeout_s=self._patience_s,
+                timeout_s=self._part_timeout_s,
             )
         )
         return (found or {}).get("items", []), ok
 
 
 async def _optional(call: Awaitable[Answer]) -> tuple[Any, bool]:
-    """The body, None where there is nothing yet, and whether this is the truth."""
+    """The body (None if there is none yet), and whether the service answered."""
     try:
         answer = await call
         body = answer.body

@@ -1,4 +1,4 @@
-"""The shapes of the public API, for its documentation only: bodies pass through the gateway unparsed."""
+"""The models of the public API. Only the documentation uses them: the gateway does not parse bodies."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ class Line(BaseModel):
 class Order(BaseModel):
     id: str
     user_id: str
-    status: str = Field(description="pending, confirmed or cancelled")
+    status: str = Field(description="One of pending, confirmed, cancelled.")
     reason: str | None
     lines: list[Line]
     total_cents: int
@@ -109,7 +109,7 @@ class Mail(BaseModel):
     id: str
     kind: str
     order_id: str | None
-    status: str = Field(description="pending, sent or failed")
+    status: str = Field(description="One of pending, sent, failed.")
     created_at: str
     sent_at: str | None
 
@@ -117,11 +117,11 @@ class Mail(BaseModel):
 class OrderDetails(Order):
     payment: Payment | None
     mails: list[Mail]
-    degraded: list[str] = Field(description="parts that could not be had just now")
+    degraded: list[str] = Field(description="The parts that could not be read now.")
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457."""
+    """An error answer (RFC 9457)."""
 
     type: str
     title: str
@@ -132,7 +132,7 @@ class ProblemDetails(BaseModel):
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema without references, so that it may stand anywhere in a document."""
+    """The model's JSON schema without references, so that it is valid anywhere in a document."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 

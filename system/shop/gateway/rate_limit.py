@@ -1,4 +1,4 @@
-"""One token bucket a client, in bounded memory."""
+"""One token bucket per client, in bounded memory."""
 
 from collections import OrderedDict
 
@@ -9,20 +9,20 @@ CLIENTS_MAX = 10_000
 
 
 class TooManyRequestsError(ProblemError):
-    """This client asks more often than it may."""
+    """The client sends more requests than its limit allows."""
 
     status = 429
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__("too many requests from you; wait a moment, then go on more slowly")
+        super().__init__("too many requests; wait as long as Retry-After says, then send fewer")
         self.retry_after_s = retry_after_s
 
 
 class ClientLimits:
     """At most `burst` + `rate_per_s` x t requests of one client in any t seconds.
 
-    A bucket is one number (GCRA, ITU-T I.371): when it will be full again. A full bucket needs no
-    memory; with more than `clients_max` busy ones, the client unseen for longest is forgotten, that is: forgiven.
+    A bucket is one number (GCRA, ITU-T I.371): when it is full again. At most `clients_max` buckets
+    are kept: the client that was idle for longest is dropped, and starts again with a full bucket.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ClientLimits:
         return len(self._full_at)
 
     def take(self, client: str) -> None:
-        """One token of `client`'s bucket. Raises TooManyRequestsError with the seconds to wait."""
+        """Take one token of `client`'s bucket. Raises TooManyRequestsError with the seconds to wait."""
         now = self._clock.monotonic()
         full_at = max(self._full_at.get(client, now), now) + self._cost_s
         over_s = full_at - now - self._depth_s

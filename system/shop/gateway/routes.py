@@ -1,4 +1,4 @@
-"""The public API as a table: what is asked outside, who answers inside, and on what conditions."""
+"""The public API as a table: for each public route, the service that answers and the conditions."""
 
 from dataclasses import dataclass, field
 
@@ -10,66 +10,68 @@ from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One public route, passed on to `inner` of `service` as it came.
+    """One public route, forwarded unchanged to `service_path` of `service`.
 
-    name        of its deadline's setting: place_order -> DEADLINE_PLACE_ORDER_S
-    user        only with a user's token; key: only with an Idempotency-Key
-    repeatable  whether a failed attempt may be repeated; None: if the method or the key allows it
-    deadline_s  seconds that the whole request may take
-    query       parameters to document; all are passed on
-    refusals    status -> when, to document
-    priority    who is let in first when not all can be (admission.py)
+    name           also names the setting of its deadline: place_order -> DEADLINE_PLACE_ORDER_S
+    user, key      whether it requires a user's token, an Idempotency-Key
+    idempotent     whether a failed attempt may be retried; None: decided by method and key
+    deadline_s     seconds that the whole request may take
+    query          parameters to document; all are forwarded
+    other_answers  status -> meaning, to document
+    priority       which requests are shed first under overload (admission.py)
     """
 
     name: str
     method: str
     path: str
     service: str
-    inner: str
+    service_path: str
     summary: str
     answer: type[BaseModel]
     status: int = 200
     body: type[BaseModel] | None = None
     user: bool = False
     key: bool = False
-    repeatable: bool | None = None
+    idempotent: bool | None = None
     deadline_s: float = 2.0
     query: tuple[str, ...] = ()
-    refusals: dict[int, str] = field(default_factory=dict)
+    other_answers: dict[int, str] = field(default_factory=dict)
     priority: int = ACCOUNT
 
     @property
-    def public(self) -> bool:
-        """A safe read that is the same for everybody: the last answer may stand in for a new one."""
+    def shared(self) -> bool:
+        """A read with the same answer for all users: an old answer may replace a failed one."""
         return self.method == "GET" and not self.user
 
 
 _PAGE = ("limit", "cursor")
 
 ROUTES = (
-    Route("register", "POST", "/api/users", "users", "/users", "Register", public.User, 201,
-          body=public.Registration, key=True, deadline_s=5, refusals={409: "the address is taken"}),
-    # a login that is repeated leaves a session nobody uses; that is worth a second attempt
+    Route("register", "POST", "/api/users", "users", "/users", "Register a user", public.User, 201,
+          body=public.Registration, key=True, deadline_s=5, other_answers={409: "The address is taken."}),
+    # a repeated login leaves one unused session, which is a fair price for a retry
     Route("login", "POST", "/api/login", "users", "/login", "Log in", public.Tokens,
-          body=public.Credentials, repeatable=True, deadline_s=5, refusals={401: "wrong address or password"},
-          priority=CHECKOUT),
-    # never twice: the second use of a refresh token ends the session
-    Route("refresh", "POST", "/api/refresh", "users", "/refresh", "Trade a refresh token for new tokens",
-          public.Tokens, body=public.RefreshToken, repeatable=False, refusals={401: "unknown, expired or used"}),
-    Route("me", "GET", "/api/me", "users", "/me", "The user of the token", public.User, user=True),
-    Route("list_products", "GET", "/api/products", "products", "/products", "Browse and search",
+          body=public.Credentials, idempotent=True, deadline_s=5,
+          other_answers={401: "The address or the password is wrong."}, priority=CHECKOUT),
+    # never retried: the second use of a refresh token ends the session
+    Route("refresh", "POST", "/api/refresh", "users", "/refresh", "Exchange a refresh token for new tokens",
+          public.Tokens, body=public.RefreshToken, idempotent=False,
+          other_answers={401: "The refresh token is unknown, expired or used."}),
+    Route("me", "GET", "/api/me", "users", "/me", "Read the token's user", public.User, user=True),
+    Route("list_products", "GET", "/api/products", "products", "/products", "List and search products",
           public.ProductPage, query=("query", "category", *_PAGE), priority=BROWSE),
     Route("get_product", "GET", "/api/products/{product_id}", "products", "/products/{product_id}",
-          "One product", public.Product, refusals={404: "no such product"}, priority=BROWSE),
+          "Read one product", public.Product, other_answers={404: "There is no such product."}, priority=BROWSE),
     Route("list_categories", "GET", "/api/categories", "products", "/categories",
-          "Categories with counts", public.Categories, priority=BROWSE),
+          "List the categories with their product counts", public.Categories, priority=BROWSE),
     Route("place_order", "POST", "/api/orders", "orders", "/orders", "Place an order", public.Order, 201,
           body=public.PlaceOrder, user=True, key=True, deadline_s=5,
-          refusals={202: "pending: the order goes on by itself", 402: "payment declined", 409: "out of stock"},
+          other_answers={202: "The order is pending; the shop completes it.", 402: "The payment was declined.",
+                         409: "A product is out of stock."},
           priority=CHECKOUT),
-    Route("list_orders", "GET", "/api/orders", "orders", "/orders", "The user's orders, newest first",
+    Route("list_orders", "GET", "/api/orders", "orders", "/orders", "List the user's orders, newest first",
           public.OrderPage, user=True, query=_PAGE),
     Route("cancel_order", "POST", "/api/orders/{order_id}/cancel", "orders", "/orders/{order_id}/cancel",
           "Cancel an order", public.Order, user=True, key=True, deadline_s=5,
-          refusals={202: "cancellation under way", 404: "no such order of this user"}),
+          other_answers={202: "The cancellation is in progress.", 404: "The user has no such order."}),
 )  # fmt: skip

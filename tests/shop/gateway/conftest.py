@@ -6,28 +6,28 @@ import nats as nats_py
 import pytest
 
 from tests.fixtures.running import Running, RunningService
-from tests.shop.gateway.inner import Inner, found
+from tests.shop.gateway.upstreams import Upstreams, wait_until_found
 
-Before = Callable[..., Awaitable[RunningService]]
+StartGateway = Callable[..., Awaitable[RunningService]]
 
 
 @pytest.fixture
-async def inner(running: Running, nats: str) -> AsyncIterator[Inner]:
+async def upstreams(running: Running, nats: str) -> AsyncIterator[Upstreams]:
     broker = await nats_py.connect(nats)
-    inner = Inner(broker)
-    yield inner
-    await inner.close()
+    upstreams = Upstreams(broker)
+    yield upstreams
+    await upstreams.close()
     await broker.close()
 
 
 @pytest.fixture
-def gateway_before(running: Running, inner: Inner) -> Before:
-    """`await gateway_before("orders", RATE_LIMIT_PER_S="1")`: a gateway that has found `inner`'s orders."""
+def start_gateway(running: Running, upstreams: Upstreams) -> StartGateway:
+    """`await start_gateway("orders", RATE_LIMIT_PER_S="1")`: a gateway that has found `upstreams`'s orders."""
 
     async def start(*services: str, **env: str) -> RunningService:
         gateway = await running("gateway", **env)
-        await inner.add(*services)
-        await found(gateway, inner)
+        await upstreams.add(*services)
+        await wait_until_found(gateway, upstreams)
         return gateway
 
     return start

@@ -12,8 +12,8 @@ from chassis.resilience.errors import ShedError
 from chassis.resilience.profile import ProfileError
 from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, AdmissionControl
 from shop.gateway.routes import ROUTES
-from tests.shop.gateway.conftest import Before
-from tests.shop.gateway.inner import Inner, after, always
+from tests.shop.gateway.conftest import StartGateway
+from tests.shop.gateway.upstreams import Upstreams, after, always
 
 
 class Crowd:
@@ -89,10 +89,10 @@ def test_each_public_route_has_its_class() -> None:
 
 
 async def test_shed_requests_are_told_so_and_when_to_come_again(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products", "orders")
-    inner.answers["orders"] = after(3, always(200, {"items": []}))
+    gateway = await start_gateway("products", "orders")
+    upstreams.answers["orders"] = after(3, always(200, {"items": []}))
     headers = {"Authorization": f"Bearer {gateway.user_token('ann')}"}
     async with aiohttp.ClientSession() as session, asyncio.timeout(20):
 
@@ -115,14 +115,14 @@ async def test_shed_requests_are_told_so_and_when_to_come_again(
 
 
 async def test_a_catalogue_page_seen_before_is_shown_with_its_age_when_products_is_gone(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products", "orders")
-    inner.answers["products"] = always(200, {"id": "SKU-0001", "price_cents": 100})
+    gateway = await start_gateway("products", "orders")
+    upstreams.answers["products"] = always(200, {"id": "SKU-0001", "price_cents": 100})
     async with aiohttp.ClientSession(gateway.url) as session:
         async with session.get("/api/products/SKU-0001") as answer:
             assert "Breakwater-Stale" not in answer.headers
-        inner.answers["products"] = always(503, {"title": "gone"})
+        upstreams.answers["products"] = always(503, {"title": "gone"})
         async with session.get("/api/products/SKU-0001") as answer:
             assert answer.status == 200
             assert await answer.json() == {"id": "SKU-0001", "price_cents": 100}
@@ -133,13 +133,15 @@ async def test_a_catalogue_page_seen_before_is_shown_with_its_age_when_products_
             assert answer.status == 503, "another question has another answer"
 
 
-async def test_what_is_somebodys_own_is_never_stale(gateway_before: Before, inner: Inner) -> None:
-    gateway = await gateway_before("orders")
+async def test_what_is_somebodys_own_is_never_stale(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = await start_gateway("orders")
     headers = {"Authorization": f"Bearer {gateway.user_token('ann')}"}
-    inner.answers["orders"] = always(200, {"items": []})
+    upstreams.answers["orders"] = always(200, {"items": []})
     async with aiohttp.ClientSession(gateway.url, headers=headers) as session:
         async with session.get("/api/orders") as answer:
             assert answer.status == 200
-        inner.answers["orders"] = always(503, {"title": "gone"})
+        upstreams.answers["orders"] = always(503, {"title": "gone"})
         async with session.get("/api/orders") as answer:
             assert answer.status == 503

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from tests.fixtures.running import RunningService
-from tests.shop.gateway.conftest import Before
-from tests.shop.gateway.inner import Inner, after, always, in_turn
+from tests.shop.gateway.conftest import StartGateway
+from tests.shop.gateway.upstreams import Upstreams, after, always, in_turn
 
 ORDER = {"lines": [{"sku": "SKU-0001", "quantity": 1}], "payment": {"card_number": "4242"}}
 
@@ -28,10 +28,10 @@ async def call(
 
 
 async def test_an_order_passes_untouched_in_both_directions(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("orders")
-    inner.answers["orders"] = always(
+    gateway = await start_gateway("orders")
+    upstreams.answers["orders"] = always(
         201, {"id": "o1"}, Idempotency_Replayed="true", Set_Cookie="a=b", X_Inside="secret"
     )
     body = b'{ "odd"  :   "spacing stays" }'
@@ -44,7 +44,7 @@ async def test_an_order_passes_untouched_in_both_directions(
     )
     assert (status, answer, got["Idempotency-Replayed"]) == (201, {"id": "o1"}, "true")
     assert not {"Set-Cookie", "X-Inside"} & set(got)
-    (seen,) = inner.seen["orders"]
+    (seen,) = upstreams.seen["orders"]
     assert (seen.method, seen.body) == ("POST", body)
     assert parse_qsl(urlsplit(seen.path).query) == [("q", "a b&c"), ("q", "é")]
     assert seen.headers["authorization"] == f"Bearer {gateway.user_token('ann')}"
@@ -57,38 +57,40 @@ async def test_an_order_passes_untouched_in_both_directions(
 
 
 async def test_outside_a_lab_the_lab_header_stops_here(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products", LAB_TOKEN="")
+    gateway = await start_gateway("products", LAB_TOKEN="")
     headers = {"Breakwater-Lab": "resilience=none"}
     await call(gateway, "GET", "/api/products/SKU-0001", headers=headers)
-    (seen,) = inner.seen["products"]
+    (seen,) = upstreams.seen["products"]
     assert "breakwater-lab" not in seen.headers
 
 
 async def test_a_client_may_ask_for_less_time_but_not_for_more(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products", DEADLINE_GET_PRODUCT_S="1.5")
+    gateway = await start_gateway("products", DEADLINE_GET_PRODUCT_S="1.5")
     for asked, granted in (("100", 100), ("999999", 1500)):
         headers = {"Breakwater-Budget-Ms": asked}
         await call(gateway, "GET", "/api/products/SKU-0001", headers=headers)
-        assert float(inner.seen["products"][-1].headers["breakwater-budget-ms"]) <= granted
+        assert float(upstreams.seen["products"][-1].headers["breakwater-budget-ms"]) <= granted
 
 
 async def test_refusals_from_inside_come_out_as_they_are(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("orders")
-    inner.answers["orders"] = always(402, {"title": "Payment declined", "order_id": "o1"})
+    gateway = await start_gateway("orders")
+    upstreams.answers["orders"] = always(402, {"title": "Payment declined", "order_id": "o1"})
     status, problem, _ = await call(
         gateway, "POST", "/api/orders", "ann", json=ORDER, headers={"Idempotency-Key": "k1"}
     )
     assert (status, problem) == (402, {"title": "Payment declined", "order_id": "o1"})
 
 
-async def test_without_key_or_token_nothing_goes_in(gateway_before: Before, inner: Inner) -> None:
-    gateway = await gateway_before("orders")
+async def test_without_key_or_token_nothing_goes_in(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = await start_gateway("orders")
     status, _, _ = await call(gateway, "POST", "/api/orders", "ann", json=ORDER)
     assert status == 400
     status, _, headers = await call(
@@ -96,36 +98,38 @@ async def test_without_key_or_token_nothing_goes_in(gateway_before: Before, inne
     )
     assert status == 401
     assert headers["WWW-Authenticate"].startswith("Bearer")
-    assert not inner.seen["orders"]
+    assert not upstreams.seen["orders"]
 
 
 async def test_a_passing_failure_inside_is_not_seen_outside(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products")
-    inner.answers["products"] = in_turn(always(503, {}), always(200, {"id": "SKU-0001"}))
+    gateway = await start_gateway("products")
+    upstreams.answers["products"] = in_turn(always(503, {}), always(200, {"id": "SKU-0001"}))
     status, product, _ = await call(gateway, "GET", "/api/products/SKU-0001")
     assert (status, product) == (200, {"id": "SKU-0001"})
-    assert len(inner.seen["products"]) == 2
+    assert len(upstreams.seen["products"]) == 2
 
 
 async def test_a_service_that_is_away_is_503_and_one_too_slow_is_504(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("products", DEADLINE_GET_PRODUCT_S="0.2")
+    gateway = await start_gateway("products", DEADLINE_GET_PRODUCT_S="0.2")
     status, problem, headers = await call(gateway, "GET", "/api/orders", "ann")
     assert (status, problem["status"]) == (503, 503)
     assert problem["definite"] is True
     assert int(headers["Retry-After"]) >= 1
-    inner.answers["products"] = after(5, always(200, {}))
+    upstreams.answers["products"] = after(5, always(200, {}))
     status, problem, headers = await call(gateway, "GET", "/api/products/SKU-0001")
     assert (status, problem["status"]) == (504, 504)
     assert int(headers["Retry-After"]) >= 1
 
 
-async def test_each_user_has_their_own_limit(gateway_before: Before, inner: Inner) -> None:
-    gateway = await gateway_before("orders", RATE_LIMIT_PER_S="0.01", RATE_LIMIT_BURST="3")
-    inner.answers["orders"] = always(200, {"items": []})
+async def test_each_user_has_their_own_limit(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = await start_gateway("orders", RATE_LIMIT_PER_S="0.01", RATE_LIMIT_BURST="3")
+    upstreams.answers["orders"] = always(200, {"items": []})
     answers = [await call(gateway, "GET", "/api/orders", "ann") for _ in range(4)]
     assert [status for status, _, _ in answers] == [200, 200, 200, 429]
     _, problem, headers = answers[3]
@@ -135,12 +139,12 @@ async def test_each_user_has_their_own_limit(gateway_before: Before, inner: Inne
 
 
 async def test_an_order_is_shown_with_its_payment_and_mails(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("orders", "payments", "notifications")
-    inner.answers["orders"] = always(200, {"id": "o1", "status": "confirmed"})
-    inner.answers["payments"] = always(200, {"order_id": "o1", "status": "captured"})
-    inner.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
+    gateway = await start_gateway("orders", "payments", "notifications")
+    upstreams.answers["orders"] = always(200, {"id": "o1", "status": "confirmed"})
+    upstreams.answers["payments"] = always(200, {"order_id": "o1", "status": "captured"})
+    upstreams.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
     status, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
     assert status == 200
     assert details == {
@@ -150,18 +154,18 @@ async def test_an_order_is_shown_with_its_payment_and_mails(
         "mails": [{"kind": "OrderConfirmed"}],
         "degraded": [],
     }
-    assert inner.seen["notifications"][0].path == "/notifications?order_id=o1"
+    assert upstreams.seen["notifications"][0].path == "/notifications?order_id=o1"
     for service in ("orders", "payments", "notifications"):
-        token = inner.seen[service][0].headers["authorization"]
+        token = upstreams.seen[service][0].headers["authorization"]
         assert token == f"Bearer {gateway.user_token('ann')}"
 
 
 async def test_an_order_without_payment_yet_is_not_degraded(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("orders", "payments", "notifications")
-    inner.answers["orders"] = always(200, {"id": "o1"})
-    inner.answers["notifications"] = always(200, {"items": []})
+    gateway = await start_gateway("orders", "payments", "notifications")
+    upstreams.answers["orders"] = always(200, {"id": "o1"})
+    upstreams.answers["notifications"] = always(200, {"items": []})
     _, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
     assert details == {"id": "o1", "payment": None, "mails": [], "degraded": []}
 
@@ -176,11 +180,11 @@ async def test_an_order_without_payment_yet_is_not_degraded(
     ids=["away", "failing", "slow"],
 )
 async def test_payments_in_trouble_only_degrade_the_order(
-    gateway_before: Before, inner: Inner, services: tuple[str, ...], payments: Any
+    start_gateway: StartGateway, upstreams: Upstreams, services: tuple[str, ...], payments: Any
 ) -> None:
-    gateway = await gateway_before(*services, DETAILS_PATIENCE_S="0.3")
-    inner.answers |= {"orders": always(200, {"id": "o1"}), "payments": payments}
-    inner.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
+    gateway = await start_gateway(*services, DETAILS_PART_TIMEOUT_S="0.3")
+    upstreams.answers |= {"orders": always(200, {"id": "o1"}), "payments": payments}
+    upstreams.answers["notifications"] = always(200, {"items": [{"kind": "OrderConfirmed"}]})
     status, details, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
     assert status == 200
     assert details["degraded"] == ["payment"]
@@ -189,16 +193,16 @@ async def test_payments_in_trouble_only_degrade_the_order(
 
 
 async def test_an_order_that_is_not_there_is_404_whatever_else_answers(
-    gateway_before: Before, inner: Inner
+    start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
-    gateway = await gateway_before("orders", "payments", "notifications")
-    inner.answers["payments"] = after(5, always(200, {}))
+    gateway = await start_gateway("orders", "payments", "notifications")
+    upstreams.answers["payments"] = after(5, always(200, {}))
     status, _, _ = await call(gateway, "GET", "/api/orders/o1", "ann")
     assert status == 404
 
 
-async def test_the_documentation_needs_nothing_from_elsewhere(gateway_before: Before) -> None:
-    gateway = await gateway_before()
+async def test_the_documentation_needs_nothing_from_elsewhere(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
     async with aiohttp.ClientSession() as session:
         page = await (await session.get(gateway.url + "/api/docs")).text()
         document = await (await session.get(gateway.url + "/api/openapi.json")).json()

@@ -27,7 +27,7 @@ class Seen:
 
 
 @dataclass
-class Inner:
+class Upstreams:
     """`answers["orders"]` answers for orders; without one it is 404. `seen["orders"]` is what came."""
 
     broker: Client
@@ -64,20 +64,20 @@ class Inner:
         registry = Registry(self.broker)
         await registry.open()
         self._closing.append(registry.close)
-        await registry.announce(Instance(service, f"{service}-inner", f"127.0.0.1:{port}"))
+        await registry.announce(Instance(service, f"{service}-upstream", f"127.0.0.1:{port}"))
 
 
 PROBES = {"products": "/api/categories", "orders": "/api/orders"}
 
 
-async def found(gateway: RunningService, inner: Inner) -> None:
+async def wait_until_found(gateway: RunningService, upstreams: Upstreams) -> None:
     """Wait until the gateway has found the stand-ins, then forget what they saw."""
     headers = {"Authorization": f"Bearer {gateway.user_token('prober')}"}
-    known = dict(inner.answers)
-    inner.answers["orders"] = always(200, {})
-    paths = [PROBES[service] for service in inner.seen if service in PROBES]
+    known = dict(upstreams.answers)
+    upstreams.answers["orders"] = always(200, {})
+    paths = [PROBES[service] for service in upstreams.seen if service in PROBES]
     parts = {"payments": "payment", "notifications": "mails"}
-    expected = {parts[service] for service in inner.seen if service in parts}
+    expected = {parts[service] for service in upstreams.seen if service in parts}
     async with aiohttp.ClientSession(gateway.url, headers=headers) as session:
 
         async def are_found() -> bool:
@@ -90,8 +90,8 @@ async def found(gateway: RunningService, inner: Inner) -> None:
             return expected.isdisjoint(details["degraded"])
 
         await wait_until_async(are_found, "the gateway finds the stand-ins", 20)
-    inner.answers = known
-    for requests in inner.seen.values():
+    upstreams.answers = known
+    for requests in upstreams.seen.values():
         requests.clear()
 
 
