@@ -1,4 +1,4 @@
-"""Every test of this folder runs once for each service of topology.toml; a new service needs no new test."""
+"""Runs every test of this folder once per service of topology.toml. A new service is tested without changes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
@@ -29,7 +29,7 @@ async def subject(running: Running, name: str) -> AsyncIterator[Subject]:
 
 @pytest.fixture
 def conforms(subject: Subject, subtests: pytest.Subtests) -> Conforms:
-    """`await conforms(check, ...)`: each check by itself on the one running service, a subtest each."""
+    """`await conforms(check, ...)`: runs each check as a subtest on the same running service."""
 
     async def run(*checks: Check) -> None:
         for check in checks:

@@ -1,4 +1,4 @@
-"""One running service as the suite sees it: its routes by introspection, tokens by kind, plain HTTP."""
+"""The service under test: its routes, the tokens that they require, and a plain HTTP client."""
 
 import importlib
 import json
@@ -32,11 +32,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One route of the service; `needs` is the kind of token it takes, empty for none."""
+    """One route of the service. `token_kind` is user, service, either, or empty for no token."""
 
     method: str
     path: str
-    needs: str
+    token_kind: str
     key: bool
     body: bool
 
@@ -49,18 +49,18 @@ class Operation:
 
 
 def operations(name: str) -> list[Operation]:
-    """The routes of shop.<name>.app; whether they take a key is read from the OpenAPI they publish."""
+    """The routes of shop.<name>.app. Its OpenAPI document states which require an Idempotency-Key."""
     app = importlib.import_module(f"shop.{name}.app").app
     paths = app.openapi()["paths"]
     found = []
     for route in app.routes:
         if not (isinstance(route, APIRoute) and route.include_in_schema):
             continue
-        calls = set(_calls(route.dependant))
-        needs = (
-            "user" if auth._user in calls
-            else "service" if auth._service in calls
-            else "either" if auth._caller in calls
+        dependencies = set(_dependencies(route.dependant))
+        token_kind = (
+            "user" if auth._user in dependencies
+            else "service" if auth._service in dependencies
+            else "either" if auth._caller in dependencies
             else ""
         )  # fmt: skip
         for method in route.methods or ():
@@ -69,15 +69,15 @@ def operations(name: str) -> list[Operation]:
                 parameter["in"] == "header" and parameter["name"].lower() == "idempotency-key"
                 for parameter in parameters
             )
-            found.append(Operation(method, route.path, needs, key, route.body_field is not None))
+            found.append(
+                Operation(method, route.path, token_kind, key, route.body_field is not None)
+            )
     return found
 
 
-def _calls(dependant: Dependant) -> list[Any]:
-    return [
-        dependant.call,
-        *(call for inner in dependant.dependencies for call in _calls(inner)),
-    ]
+def _dependencies(dependant: Dependant) -> list[Any]:
+    nested = (each for child in dependant.dependencies for each in _dependencies(child))
+    return [dependant.call, *nested]
 
 
 class Subject:
@@ -88,7 +88,7 @@ class Subject:
         self._http = http
         self._login = ""
 
-    async def ask(
+    async def call(
         self,
         method: str,
         path: str,
@@ -107,24 +107,24 @@ class Subject:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def token(self, operation: Operation) -> dict[str, str]:
-        """The Authorization header that this operation takes; none if it takes none."""
-        if not operation.needs:
+        """The Authorization header that the operation requires, if it requires one."""
+        if not operation.token_kind:
             return {}
-        if operation.needs == "user":
+        if operation.token_kind == "user":
             return {"Authorization": f"Bearer {await self.user_token()}"}
         return {"Authorization": f"Bearer {self.service.service_token('conformance')}"}
 
     async def user_token(self) -> str:
         if self.name != "users":
             return self.service.user_token(SOME_ID)
-        if not self._login:  # the real issuer: log in
-            answer = await self.ask("POST", "/login", json=SEEDED_USER)
+        if not self._login:  # users issues the tokens itself
+            answer = await self.call("POST", "/login", json=SEEDED_USER)
             self._login = answer.body["access_token"]
         return self._login
 
 
 def assert_problem(answer: Answer, status: int, about: object = "") -> dict[str, Any]:
-    """The answer is problem details (RFC 9457) with this status; returns them."""
+    """Assert that the answer is problem details (RFC 9457) with this status, and return them."""
     assert answer.status == status, (about, answer.status, answer.content[:500])
     assert answer.headers["Content-Type"] == "application/problem+json", about
     problem: dict[str, Any] = answer.body

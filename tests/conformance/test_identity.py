@@ -1,4 +1,4 @@
-"""Tokens and keys: who asks is known or refused, and each effect has its key."""
+"""Callers are authenticated, and every POST with an effect requires an Idempotency-Key."""
 
 import time
 from typing import Any
@@ -10,12 +10,12 @@ from chassis.http.auth import ISSUER, USER_AUDIENCE
 from tests.conformance.conftest import Conforms
 from tests.conformance.subject import SOME_ID, Operation, Subject, assert_problem
 
-# services whose every route is for anyone, and why; fails when it is no longer true
-FOR_ANYONE: dict[str, str] = {}
-# POSTs that may be repeated without a key, and why
+# services without a guarded route -> why; the suite fails when an entry is no longer true
+UNGUARDED: dict[str, str] = {}
+# POSTs that require no key -> why
 WITHOUT_KEY = {
-    "/login": "changes nothing a shopper could see twice",
-    "/refresh": "the refresh token is its own key: it works once",
+    "/login": "a repeated login has no visible effect",
+    "/refresh": "the refresh token works only once",
 }
 BAD_KEYS = ("", "two words", "x" * 256, "tab\there", "é")
 
@@ -25,7 +25,7 @@ async def test_identity(conforms: Conforms) -> None:
         without_a_token_it_is_401,
         with_a_forged_token_it_is_401,
         with_an_expired_token_it_is_401,
-        with_a_token_for_somebody_else_it_is_401,
+        with_a_token_for_another_service_it_is_401,
         with_a_token_of_the_wrong_kind_it_is_403,
         every_post_with_an_effect_needs_its_key,
         the_labs_controls_are_closed_without_its_token,
@@ -33,15 +33,15 @@ async def test_identity(conforms: Conforms) -> None:
 
 
 def guarded(subject: Subject) -> list[Operation]:
-    found = [operation for operation in subject.operations if operation.needs]
-    assert bool(found) is (subject.name not in FOR_ANYONE)
+    found = [operation for operation in subject.operations if operation.token_kind]
+    assert bool(found) is (subject.name not in UNGUARDED)
     return found
 
 
 async def refused(subject: Subject, status: int, authorization: str | None) -> None:
     for operation in guarded(subject):
         headers = {} if authorization is None else {"Authorization": authorization}
-        answer = await subject.ask(
+        answer = await subject.call(
             operation.method, operation.some_path, Idempotency_Key="k", **headers
         )
         assert_problem(answer, status, (operation, authorization))
@@ -71,7 +71,7 @@ async def with_a_forged_token_it_is_401(subject: Subject) -> None:
     kid = jwt.get_unverified_header(await subject.user_token())["kid"]
     forged = [
         jwt.encode(claims(USER_AUDIENCE), thief, "EdDSA", headers={"kid": kid}),
-        jwt.encode(claims(USER_AUDIENCE), thief, "EdDSA", headers={"kid": "of nobody"}),
+        jwt.encode(claims(USER_AUDIENCE), thief, "EdDSA", headers={"kid": "unknown"}),
         jwt.encode(claims(USER_AUDIENCE), "", "none", headers={"kid": kid}),
         jwt.encode(claims(subject.name), "a guessed secret of thirty-two bytes", "HS256"),
         jwt.encode(claims(USER_AUDIENCE), subject.service.settings.service_secret, "HS256"),
@@ -87,29 +87,27 @@ async def with_an_expired_token_it_is_401(subject: Subject) -> None:
     past = int(time.time()) - 60
     secret = subject.service.settings.service_secret
     tokens = [jwt.encode(claims(subject.name, exp=past), secret, "HS256")]
-    if (
-        subject.name != "users"
-    ):  # its own tokens cannot be signed from outside; test_keys covers their end
+    if subject.name != "users":  # it signs its own tokens; test_keys covers their expiry
         tokens.append(subject.service.user_token(SOME_ID, ttl_s=-60))
     for token in tokens:
         await refused(subject, 401, f"Bearer {token}")
 
 
-async def with_a_token_for_somebody_else_it_is_401(subject: Subject) -> None:
+async def with_a_token_for_another_service_it_is_401(subject: Subject) -> None:
     secret = subject.service.settings.service_secret
     await refused(subject, 401, f"Bearer {jwt.encode(claims('another'), secret, 'HS256')}")
 
 
 async def with_a_token_of_the_wrong_kind_it_is_403(subject: Subject) -> None:
     for operation in guarded(subject):
-        if operation.needs == "either":
+        if operation.token_kind == "either":
             continue
         token = (
             await subject.user_token()
-            if operation.needs == "service"
+            if operation.token_kind == "service"
             else subject.service.service_token("conformance")
         )
-        answer = await subject.ask(
+        answer = await subject.call(
             operation.method,
             operation.some_path,
             Idempotency_Key="k",
@@ -125,17 +123,19 @@ async def every_post_with_an_effect_needs_its_key(subject: Subject) -> None:
             continue
         if operation.path.removeprefix("/api") in WITHOUT_KEY:
             continue
-        assert operation.key, f"{operation} does not document its Idempotency-Key"
+        assert operation.key, (
+            f"{operation} must take `key: IdempotencyKey` (chassis.http.idempotency)"
+        )
         headers = await subject.token(operation)
-        answer = await subject.ask("POST", operation.some_path, **headers)
+        answer = await subject.call("POST", operation.some_path, **headers)
         assert "Idempotency-Key" in assert_problem(answer, 400, operation)["detail"]
         for bad in BAD_KEYS:
-            answer = await subject.ask("POST", operation.some_path, Idempotency_Key=bad, **headers)
+            answer = await subject.call("POST", operation.some_path, Idempotency_Key=bad, **headers)
             assert_problem(answer, 400, (operation, bad))
 
 
 async def the_labs_controls_are_closed_without_its_token(subject: Subject) -> None:
     for authorization in ("", "Bearer guessed", f"Bearer {await subject.user_token()}"):
         for method, path in (("GET", "/_lab/faults"), ("POST", "/_lab/faults")):
-            answer = await subject.ask(method, path, Authorization=authorization)
+            answer = await subject.call(method, path, Authorization=authorization)
             assert answer.status == 401, (method, path, authorization)

@@ -1,4 +1,4 @@
-"""What operators, scrapers and readers of documentation find on every service."""
+"""Health, metrics, traces, documentation and logs of every service, and the edges that it declares."""
 
 import json
 import re
@@ -13,7 +13,7 @@ TOPOLOGY = topology.load()
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SERVER = "http_server_request_duration_seconds"
 DATABASE = "Every service with a database"
-# there once there is an edge or a collector, or on Linux
+# only after a first call, with a collector, or on Linux
 CONDITIONAL = re.compile(
     r"resilience_(in_flight|waiting|limit)|retry_|outlier_|registry_|telemetry_|process_"
 )
@@ -28,19 +28,20 @@ async def test_operations(conforms: Conforms) -> None:
         exemplars_come_in_openmetrics_only,
         a_trace_is_continued,
         a_broken_trace_header_starts_a_new_trace,
-        its_openapi_document_is_whole,
+        its_openapi_document_is_complete,
         its_log_is_one_json_object_a_line,
+        it_declares_the_services_that_it_calls,
     )
 
 
 async def it_is_alive_and_ready(subject: Subject) -> None:
     for path, status in (("/health", "ok"), ("/ready", "ready")):
-        answer = await subject.ask("GET", path)
+        answer = await subject.call("GET", path)
         assert (answer.status, answer.body) == (200, {"status": status})
 
 
 async def metrics(subject: Subject) -> str:
-    answer = await subject.ask("GET", "/metrics")
+    answer = await subject.call("GET", "/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     return answer.content.decode()
@@ -48,8 +49,8 @@ async def metrics(subject: Subject) -> str:
 
 async def its_requests_are_counted_by_route_template(subject: Subject) -> None:
     for operation in subject.operations:
-        await subject.ask(operation.method, operation.some_path)  # whatever it answers
-    await subject.ask("GET", f"/no/such/{SOME_ID}")
+        await subject.call(operation.method, operation.some_path)  # any answer counts
+    await subject.call("GET", f"/no/such/{SOME_ID}")
     text = await metrics(subject)
     series = re.findall(rf"^{SERVER}_count{{(.*)}} ([0-9.e+]+)$", text, re.MULTILINE)
     labels = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each, _ in series]
@@ -58,7 +59,7 @@ async def its_requests_are_counted_by_route_template(subject: Subject) -> None:
     seen = {(each["http_request_method"], each["http_route"]) for each in labels}
     expected = {(operation.method, operation.path) for operation in subject.operations}
     assert expected | {("GET", "unmatched")} <= seen
-    assert SOME_ID not in text, "an id in a label is a series for each request"
+    assert SOME_ID not in text, "an id in a label makes one series per request"
 
 
 async def its_metrics_are_the_documented_ones(subject: Subject) -> None:
@@ -68,10 +69,12 @@ async def its_metrics_are_the_documented_ones(subject: Subject) -> None:
     if "postgres" in TOPOLOGY.services[subject.name].stores:
         sections.add(DATABASE)
     page = {each.name: each for each in documented()}
-    assert set(served) <= page.keys(), "docs/metrics.md has them all"
+    undocumented = set(served) - page.keys()
+    assert not undocumented, "add each metric to docs/metrics.md"
     for name, type_ in served.items():
         assert page[name].type in ("", type_), name
-        assert page[name].section in sections or subject.name in page[name].who, name
+        listed = page[name].section in sections or subject.name in page[name].who
+        assert listed, f"add {subject.name} to the row of {name} in docs/metrics.md"
     expected = {
         each.name for each in page.values() if each.section in sections or subject.name in each.who
     }
@@ -79,9 +82,9 @@ async def its_metrics_are_the_documented_ones(subject: Subject) -> None:
 
 
 async def exemplars_come_in_openmetrics_only(subject: Subject) -> None:
-    await subject.ask("GET", "/no/such/path", traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01")
+    await subject.call("GET", "/no/such/path", traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01")
     assert TRACE_ID not in await metrics(subject)
-    answer = await subject.ask("GET", "/metrics", accept="application/openmetrics-text")
+    answer = await subject.call("GET", "/metrics", accept="application/openmetrics-text")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     text = answer.content.decode()
     assert f'# {{trace_id="{TRACE_ID}"}}' in text
@@ -90,18 +93,18 @@ async def exemplars_come_in_openmetrics_only(subject: Subject) -> None:
 
 async def a_trace_is_continued(subject: Subject) -> None:
     traceparent = f"00-{TRACE_ID}-b7ad6b7169203331-01"
-    answer = await subject.ask("GET", "/no/such/path", traceparent=traceparent)
+    answer = await subject.call("GET", "/no/such/path", traceparent=traceparent)
     assert answer.body["trace_id"] == TRACE_ID
 
 
 async def a_broken_trace_header_starts_a_new_trace(subject: Subject) -> None:
     for broken in ("junk", f"00-{'0' * 32}-b7ad6b7169203331-01", "00-xyz-1-01"):
-        answer = await subject.ask("GET", "/no/such/path", traceparent=broken)
+        answer = await subject.call("GET", "/no/such/path", traceparent=broken)
         assert re.fullmatch(r"(?!0{32})[0-9a-f]{32}", answer.body["trace_id"]), broken
 
 
-async def its_openapi_document_is_whole(subject: Subject) -> None:
-    answer = await subject.ask("GET", "/openapi.json")
+async def its_openapi_document_is_complete(subject: Subject) -> None:
+    answer = await subject.call("GET", "/openapi.json")
     assert answer.status == 200
     document = answer.body
     assert document["openapi"].startswith("3.")
@@ -129,7 +132,7 @@ async def its_openapi_document_is_whole(subject: Subject) -> None:
 
 
 async def its_log_is_one_json_object_a_line(subject: Subject) -> None:
-    await subject.ask("GET", "/no/such/path")
+    await subject.call("GET", "/no/such/path")
     lines = subject.service.log.read_text().splitlines()
     assert lines, "start-up is logged"
     settings = subject.service.settings
@@ -143,6 +146,24 @@ async def its_log_is_one_json_object_a_line(subject: Subject) -> None:
             assert secret not in line
 
 
+async def it_declares_the_services_that_it_calls(subject: Subject) -> None:
+    """An undeclared call bypasses the fault proxy: no experiment could disturb it."""
+    token = f"Bearer {subject.service.settings.lab_token}"
+    view = await subject.call("GET", "/_lab/resilience", Authorization=token)
+    edges = [edge.split("->") for edge in view.body["edges"]]
+    called = {callee for caller, callee in edges if caller == subject.name}
+    if subject.name != "users" and any(
+        each.token_kind in ("user", "either") for each in subject.operations
+    ):
+        called.add("users")  # for the keys that verify its tokens, read at the first request
+    declared = TOPOLOGY.services[subject.name].calls
+    assert called <= set(declared), (
+        f"in system/topology.toml, [services.{subject.name}]: "
+        f"add {sorted(called - set(declared))} to `calls`, then run `lab render`"
+    )
+    assert set(declared) <= called, f"`calls` lists services that {subject.name} does not call"
+
+
 def references(node: Any) -> list[str]:
     if isinstance(node, dict):
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
@@ -151,7 +172,7 @@ def references(node: Any) -> list[str]:
 
 
 def resolve(document: dict[str, Any], reference: str) -> Any:
-    """What a local reference points at. Raises KeyError if nothing."""
+    """The target of a local reference. Raises KeyError if it does not exist."""
     assert reference.startswith("#/"), reference
     found: Any = document
     for part in reference[2:].split("/"):

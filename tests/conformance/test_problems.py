@@ -1,4 +1,4 @@
-"""Bad input gets a clear problem with the right status from every service, and changes nothing."""
+"""Every service answers bad input with a clear problem and the right status, and changes nothing."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,10 @@ from tests.conformance.conftest import Conforms
 from tests.conformance.subject import Operation, Subject, assert_problem
 
 LIMIT = 64 * 1024
-# services that parse no bodies, and why; the suite fails when such a reason is no longer true
+# services that parse no bodies -> why; the suite fails when an entry is no longer true
 WITHOUT_BODIES = {
-    "gateway": "passes bodies on unread: who takes them checks them",
-    "notifications": "only shows what it sent",
+    "gateway": "it forwards bodies unparsed; the called service checks them",
+    "notifications": "it only lists mails",
 }
 
 
@@ -19,10 +19,10 @@ async def test_problems(conforms: Conforms) -> None:
         a_wrong_method_is_405_and_names_the_right_ones,
         a_body_that_is_too_large_is_413,
         a_large_body_without_its_length_is_413_as_well,
-        a_body_that_is_no_json_is_400,
-        a_field_nobody_knows_is_422_by_name,
+        a_body_that_is_not_json_is_400,
+        an_unknown_field_is_422_and_named,
         a_body_of_the_wrong_shape_is_422,
-        a_request_whose_time_is_up_is_504_and_did_nothing,
+        a_request_past_its_deadline_is_504_and_has_no_effect,
     )
 
 
@@ -35,12 +35,12 @@ def with_bodies(subject: Subject) -> list[Operation]:
 async def an_unknown_path_is_404(subject: Subject) -> None:
     for path in ("/", "/no/such/path", "/%00", "/..%2f..%2fetc"):
         for method in ("GET", "POST"):
-            assert_problem(await subject.ask(method, path), 404, (method, path))
+            assert_problem(await subject.call(method, path), 404, (method, path))
 
 
 async def a_wrong_method_is_405_and_names_the_right_ones(subject: Subject) -> None:
     for operation in subject.operations:
-        answer = await subject.ask("PATCH", operation.some_path)
+        answer = await subject.call("PATCH", operation.some_path)
         assert_problem(answer, 405, operation)
         assert "PATCH" not in answer.headers["Allow"]
         allowed = {method.strip() for method in answer.headers["Allow"].split(",")}
@@ -51,7 +51,7 @@ async def a_body_that_is_too_large_is_413(subject: Subject) -> None:
     for operation in subject.operations:
         if operation.method in ("POST", "PUT"):
             headers = await subject.token(operation)
-            answer = await subject.ask(
+            answer = await subject.call(
                 operation.method, operation.some_path, content=b" " * (LIMIT + 1),
                 Idempotency_Key="k", **headers,
             )  # fmt: skip
@@ -65,17 +65,17 @@ async def a_large_body_without_its_length_is_413_as_well(subject: Subject) -> No
 
     for operation in with_bodies(subject):
         headers = await subject.token(operation)
-        answer = await subject.ask(
+        answer = await subject.call(
             operation.method, operation.some_path, content=chunks(), Idempotency_Key="k", **headers
         )
         assert_problem(answer, 413, operation)
 
 
-async def a_body_that_is_no_json_is_400(subject: Subject) -> None:
+async def a_body_that_is_not_json_is_400(subject: Subject) -> None:
     for operation in with_bodies(subject):
         headers = await subject.token(operation)
         for content in (b"{", b"not json", b"\xff\xfe", b'{"a": 1,}'):
-            answer = await subject.ask(
+            answer = await subject.call(
                 operation.method,
                 operation.some_path,
                 content=content,
@@ -85,15 +85,17 @@ async def a_body_that_is_no_json_is_400(subject: Subject) -> None:
             assert_problem(answer, 400, (operation, content))
 
 
-async def a_field_nobody_knows_is_422_by_name(subject: Subject) -> None:
+async def an_unknown_field_is_422_and_named(subject: Subject) -> None:
     for operation in with_bodies(subject):
         headers = await subject.token(operation)
-        answer = await subject.ask(
-            operation.method, operation.some_path, json={"nobody_knows": 1}, Idempotency_Key="k",
+        answer = await subject.call(
+            operation.method, operation.some_path, json={"unknown_field": 1}, Idempotency_Key="k",
             **headers,
         )  # fmt: skip
         problem = assert_problem(answer, 422, operation)
-        assert "nobody_knows" in {error["field"] for error in problem["errors"]}, operation
+        assert "unknown_field" in {error["field"] for error in problem["errors"]}, (
+            f"{operation}: derive the body's model from chassis.http.body.Body"
+        )
         assert all(error["message"] for error in problem["errors"])
 
 
@@ -101,7 +103,7 @@ async def a_body_of_the_wrong_shape_is_422(subject: Subject) -> None:
     for operation in with_bodies(subject):
         headers = await subject.token(operation)
         for content in (b"[]", b'"text"', b"17", b"null", b""):
-            answer = await subject.ask(
+            answer = await subject.call(
                 operation.method,
                 operation.some_path,
                 content=content,
@@ -111,9 +113,9 @@ async def a_body_of_the_wrong_shape_is_422(subject: Subject) -> None:
             assert_problem(answer, 422, (operation, content))
 
 
-async def a_request_whose_time_is_up_is_504_and_did_nothing(subject: Subject) -> None:
+async def a_request_past_its_deadline_is_504_and_has_no_effect(subject: Subject) -> None:
     for operation in subject.operations:
-        answer = await subject.ask(
+        answer = await subject.call(
             operation.method, operation.some_path, Breakwater_Budget_Ms="0", Idempotency_Key="k"
         )
         problem = assert_problem(answer, 504, operation)

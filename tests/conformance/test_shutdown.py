@@ -1,4 +1,4 @@
-"""SIGTERM: leave the registry, finish what is in flight, exit cleanly. And: outside a lab, no lab."""
+"""On SIGTERM a service leaves the registry, finishes its requests and exits. Lab routes exist only in a lab."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ LATE_MS = 800
 async def faults(
     service: RunningService, http: aiohttp.ClientSession, **spec: object
 ) -> list[dict[str, Any]]:
-    """Arm a fault if one is given; the active ones."""
+    """Add the fault if one is given, and return the active faults."""
     headers = {"Authorization": f"Bearer {service.settings.lab_token}"}
     url = service.url + "/_lab/faults"
     if spec:
@@ -31,7 +31,7 @@ async def faults(
         return items
 
 
-async def test_what_is_in_flight_at_sigterm_is_answered(
+async def test_requests_in_flight_at_sigterm_are_answered(
     running: Running, name: str, nats: str
 ) -> None:
     service = await running(name)
@@ -53,16 +53,14 @@ async def test_what_is_in_flight_at_sigterm_is_answered(
         await wait_until_async(is_in_flight, "the request is in flight")
         exit_status = await asyncio.to_thread(service.stop)
         assert await pending == 200
-    # uvicorn, once all is answered, dies of the signal it was sent; a crash or a kill looks different
+    # after the last answer uvicorn raises the signal again; a crash has another exit status
     assert exit_status in (0, -signal.SIGTERM)
     with pytest.raises(KeyNotFoundError):
         await registry.get(instance)
     await broker.close()
 
 
-async def test_outside_a_lab_there_are_no_controls_and_no_switches(
-    running: Running, name: str
-) -> None:
+async def test_outside_a_lab_there_are_no_lab_routes(running: Running, name: str) -> None:
     service = await running(name, LAB_TOKEN="")
     async with aiohttp.ClientSession() as http:
         for authorization in ("", "Bearer ", "Bearer anything"):

@@ -8,10 +8,11 @@ from uuid import UUID
 from asyncpg import Pool
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from chassis.clock import Clock
 from chassis.http.auth import CallingService
+from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, once
 from chassis.service import Service, create_app
 from chassis.telemetry.metrics import counter, expose
@@ -29,10 +30,8 @@ from shop.bank.store import Ledger
 Reference = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
 
-class Authorize(BaseModel):
+class Authorize(Body):
     """A hold of `amount_cents` on a card."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reference: Reference
     amount_cents: int = Field(gt=0, le=100_000_000, strict=True)
@@ -40,10 +39,8 @@ class Authorize(BaseModel):
     card_number: str = Field(pattern=r"^[0-9]{12,19}$")
 
 
-class Cancel(BaseModel):
+class Cancel(Body):
     """For a merchant that does not know whether its authorization arrived."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reference: Reference
 

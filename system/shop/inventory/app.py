@@ -10,11 +10,12 @@ from uuid import UUID
 from asyncpg import Pool
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from chassis.clock import Clock
 from chassis.faults import failpoint
 from chassis.http.auth import CallingService
+from chassis.http.body import Body
 from chassis.http.idempotency import Conn, IdempotencyKey, once
 from chassis.service import Service, create_app
 from shop.inventory.domain import (
@@ -35,19 +36,15 @@ from shop.inventory.store import StockStore
 from shop.inventory.sweeper import Sweeper
 
 
-class LineBody(BaseModel):
+class LineBody(Body):
     """So many units of one article."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sku: str = Field(min_length=1, max_length=32)
     quantity: int = Field(ge=1, le=100, strict=True)
 
 
-class Reserve(BaseModel):
+class Reserve(Body):
     """The goods of one order; the same SKU in two lines is added up."""
-
-    model_config = ConfigDict(extra="forbid")
 
     order_id: UUID
     lines: list[LineBody] = Field(min_length=1, max_length=20)

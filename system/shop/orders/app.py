@@ -7,9 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from chassis.http.auth import CurrentUser
+from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey
 from chassis.http.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
 from chassis.service import Service, create_app
@@ -63,19 +64,16 @@ app = create_app(
 )
 
 
-class LineWanted(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class LineWanted(Body):
     sku: Annotated[str, Field(min_length=1, max_length=64)]
     quantity: Annotated[int, Field(ge=1, le=100)]
 
 
-class Card(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Card(Body):
     card_number: Annotated[str, Field(pattern=r"^[0-9]{12,19}$")]
 
 
-class PlaceOrder(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class PlaceOrder(Body):
     lines: Annotated[list[LineWanted], Field(min_length=1, max_length=20)]
     payment: Card
 

@@ -8,9 +8,10 @@ from uuid import UUID
 from asyncpg import Pool
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from chassis.http.auth import Caller, CallingService, User
+from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, keep, recall
 from chassis.ids import new_id
 from chassis.service import Service, create_app
@@ -32,10 +33,8 @@ from shop.payments.reconciler import Reconciler
 from shop.payments.store import PaymentStore
 
 
-class Authorize(BaseModel):
+class Authorize(Body):
     """The payment of one order."""
-
-    model_config = ConfigDict(extra="forbid")
 
     order_id: UUID
     user_id: UUID

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from chassis.http.auth import CallingService
+from chassis.http.body import Body
 from chassis.http.paging import LIMIT_DEFAULT, BadCursorError, Limit, decode_cursor
 from chassis.service import Service, create_app
 from shop.products import domain
@@ -48,9 +49,7 @@ class PriceList(BaseModel):
     prices: dict[str, PriceView]
 
 
-class NewPrice(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class NewPrice(Body):
     price_cents: int = Field(ge=1, le=domain.PRICE_CENTS_MAX, strict=True)
 
 

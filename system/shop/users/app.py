@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from chassis.http.auth import CurrentUser
+from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey
 from chassis.ids import new_id
 from chassis.service import Service, create_app
@@ -27,9 +28,7 @@ Email = Annotated[str, Field(max_length=320), AfterValidator(domain.normalise_em
 Name = Annotated[str, Field(max_length=1000), AfterValidator(domain.clean_name)]
 
 
-class Register(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Register(Body):
     email: Email
     name: Name
     password: str = Field(
@@ -37,16 +36,12 @@ class Register(BaseModel):
     )
 
 
-class Login(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Login(Body):
     email: Email
     password: str = Field(max_length=domain.PASSWORD_LENGTH_MAX)
 
 
-class Refresh(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Refresh(Body):
     refresh_token: str = Field(max_length=200)
 
 

@@ -1,4 +1,4 @@
-"""A gateway with stand-ins behind it."""
+"""A gateway in front of fake services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -22,7 +22,7 @@ async def upstreams(running: Running, nats: str) -> AsyncIterator[Upstreams]:
 
 @pytest.fixture
 def start_gateway(running: Running, upstreams: Upstreams) -> StartGateway:
-    """`await start_gateway("orders", RATE_LIMIT_PER_S="1")`: a gateway that has found `upstreams`'s orders."""
+    """`await start_gateway("orders", RATE_LIMIT_PER_S="1")`: a gateway that has found the fake orders."""
 
     async def start(*services: str, **env: str) -> RunningService:
         gateway = await running("gateway", **env)

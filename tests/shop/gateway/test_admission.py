@@ -1,4 +1,4 @@
-"""Overload and loss at the gateway: who is let in first, and what is shown of a catalogue that is gone."""
+"""The gateway under overload and without a catalogue: priorities, load shedding and stale answers."""
 
 import asyncio
 from typing import Any
@@ -17,32 +17,32 @@ from tests.shop.gateway.upstreams import Upstreams, after, always
 
 
 class Crowd:
-    """Requests that wait inside the admission control until they are released."""
+    """Requests that stay admitted until they are released."""
 
     def __init__(self, admission: AdmissionControl) -> None:
         self._admission = admission
-        self._go = asyncio.Event()
-        self._inside: list[asyncio.Task[Any]] = []
+        self._released = asyncio.Event()
+        self._requests: list[asyncio.Task[Any]] = []
 
     async def enter(self, count: int, priority: int) -> None:
-        self._inside += [
-            asyncio.create_task(self._admission.admit(priority, self._stand)) for _ in range(count)
+        self._requests += [
+            asyncio.create_task(self._admission.admit(priority, self._wait)) for _ in range(count)
         ]
         await asyncio.sleep(0)
 
     async def leave(self) -> None:
-        self._go.set()
-        await asyncio.gather(*self._inside)
+        self._released.set()
+        await asyncio.gather(*self._requests)
 
-    async def _stand(self) -> Any:
-        await self._go.wait()
+    async def _wait(self) -> Any:
+        await self._released.wait()
 
 
 async def _answer() -> Any:
     return "served"
 
 
-async def test_browsing_is_turned_away_before_accounts_and_checkout_last() -> None:
+async def test_browsing_is_shed_first_and_checkout_last() -> None:
     admission = AdmissionControl("full", SystemClock())
     crowd = Crowd(admission)
     await crowd.enter(60, CHECKOUT)
@@ -59,7 +59,7 @@ async def test_browsing_is_turned_away_before_accounts_and_checkout_last() -> No
     assert await admission.admit(BROWSE, _answer) == "served"
 
 
-async def test_below_full_by_switch_and_by_header_the_door_is_open() -> None:
+async def test_nothing_is_shed_below_profile_full_or_when_switched_off() -> None:
     for profile, switch, header in (
         ("breaker", True, ""),
         ("full", False, ""),
@@ -75,20 +75,23 @@ async def test_below_full_by_switch_and_by_header_the_door_is_open() -> None:
         await crowd.leave()
 
 
-def test_the_door_has_one_switch() -> None:
+def test_admission_control_has_one_switch() -> None:
     with pytest.raises(ProfileError, match="expected shed"):
         AdmissionControl("full", SystemClock()).switch("breaker", False)
 
 
-def test_each_public_route_has_its_class() -> None:
-    classes = {route.name: route.priority for route in ROUTES}
-    assert {name for name, rank in classes.items() if rank == CHECKOUT} == {"login", "place_order"}
-    assert {name for name, rank in classes.items() if rank == BROWSE} == {
-        "list_products", "get_product", "list_categories",
-    }  # fmt: skip
+def test_each_public_route_has_its_priority() -> None:
+    named = {
+        rank: {route.name for route in ROUTES if route.priority == rank}
+        for rank in (BROWSE, CHECKOUT)
+    }
+    assert named[CHECKOUT] == {"login", "place_order"}
+    assert named[BROWSE] >= {"list_products", "get_product", "list_categories"}
+    shared = {route.name for route in ROUTES if route.shared}
+    assert named[BROWSE] == shared, "a read without a token has `priority=BROWSE`, others have not"
 
 
-async def test_shed_requests_are_told_so_and_when_to_come_again(
+async def test_a_shed_request_gets_503_with_retry_after(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products", "orders")
@@ -102,19 +105,19 @@ async def test_shed_requests_are_told_so_and_when_to_come_again(
 
         waiting = [asyncio.create_task(own_orders()) for _ in range(70)]
         status = 0
-        while status != 503:  # until they have all arrived
+        while status != 503:  # until all of them are in flight
             async with session.get(gateway.url + "/api/products/SKU-0001") as answer:
-                status, problem, told = answer.status, await answer.json(), answer.headers
+                status, problem, got = answer.status, await answer.json(), answer.headers
         assert problem["type"] == "urn:breakwater:problem:shed"
         assert problem["definite"] is True
-        assert int(told["Retry-After"]) >= 1
+        assert int(got["Retry-After"]) >= 1
         async with session.get(gateway.url + "/health") as answer:
             assert answer.status == 200
         for task in waiting:
             task.cancel()
 
 
-async def test_a_catalogue_page_seen_before_is_shown_with_its_age_when_products_is_gone(
+async def test_when_products_fails_a_known_page_is_shown_with_its_age(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products", "orders")
@@ -122,7 +125,7 @@ async def test_a_catalogue_page_seen_before_is_shown_with_its_age_when_products_
     async with aiohttp.ClientSession(gateway.url) as session:
         async with session.get("/api/products/SKU-0001") as answer:
             assert "Breakwater-Stale" not in answer.headers
-        upstreams.answers["products"] = always(503, {"title": "gone"})
+        upstreams.answers["products"] = always(503, {"title": "down"})
         async with session.get("/api/products/SKU-0001") as answer:
             assert answer.status == 200
             assert await answer.json() == {"id": "SKU-0001", "price_cents": 100}
@@ -130,10 +133,10 @@ async def test_a_catalogue_page_seen_before_is_shown_with_its_age_when_products_
         async with session.get("/api/products/SKU-0002") as answer:
             assert answer.status == 503
         async with session.get("/api/products/SKU-0001?x=1") as answer:
-            assert answer.status == 503, "another question has another answer"
+            assert answer.status == 503, "another query has another answer"
 
 
-async def test_what_is_somebodys_own_is_never_stale(
+async def test_a_users_own_data_is_never_stale(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders")
@@ -142,6 +145,6 @@ async def test_what_is_somebodys_own_is_never_stale(
     async with aiohttp.ClientSession(gateway.url, headers=headers) as session:
         async with session.get("/api/orders") as answer:
             assert answer.status == 200
-        upstreams.answers["orders"] = always(503, {"title": "gone"})
+        upstreams.answers["orders"] = always(503, {"title": "down"})
         async with session.get("/api/orders") as answer:
             assert answer.status == 503

@@ -1,4 +1,4 @@
-"""The gateway as a real process, with stand-ins behind it."""
+"""The gateway as a real process in front of fake services."""
 
 from html import escape
 from typing import Any
@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 
+from shop.gateway.routes import ROUTES
 from tests.fixtures.running import RunningService
 from tests.shop.gateway.conftest import StartGateway
 from tests.shop.gateway.upstreams import Upstreams, after, always, in_turn
@@ -27,7 +28,7 @@ async def call(
         return answer.status, await answer.json(content_type=None), answer.headers
 
 
-async def test_an_order_passes_untouched_in_both_directions(
+async def test_requests_and_answers_are_forwarded_unchanged(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders")
@@ -56,7 +57,7 @@ async def test_an_order_passes_untouched_in_both_directions(
     assert not {"cookie", "x-own"} & seen.headers.keys()
 
 
-async def test_outside_a_lab_the_lab_header_stops_here(
+async def test_outside_a_lab_the_lab_header_is_dropped(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products", LAB_TOKEN="")
@@ -66,17 +67,17 @@ async def test_outside_a_lab_the_lab_header_stops_here(
     assert "breakwater-lab" not in seen.headers
 
 
-async def test_a_client_may_ask_for_less_time_but_not_for_more(
+async def test_a_client_may_shorten_the_deadline_but_not_extend_it(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products", DEADLINE_GET_PRODUCT_S="1.5")
-    for asked, granted in (("100", 100), ("999999", 1500)):
-        headers = {"Breakwater-Budget-Ms": asked}
+    for requested, granted in (("100", 100), ("999999", 1500)):
+        headers = {"Breakwater-Budget-Ms": requested}
         await call(gateway, "GET", "/api/products/SKU-0001", headers=headers)
         assert float(upstreams.seen["products"][-1].headers["breakwater-budget-ms"]) <= granted
 
 
-async def test_refusals_from_inside_come_out_as_they_are(
+async def test_refusals_of_services_are_forwarded_unchanged(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders")
@@ -87,7 +88,7 @@ async def test_refusals_from_inside_come_out_as_they_are(
     assert (status, problem) == (402, {"title": "Payment declined", "order_id": "o1"})
 
 
-async def test_without_key_or_token_nothing_goes_in(
+async def test_without_key_or_token_nothing_is_forwarded(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders")
@@ -101,7 +102,7 @@ async def test_without_key_or_token_nothing_goes_in(
     assert not upstreams.seen["orders"]
 
 
-async def test_a_passing_failure_inside_is_not_seen_outside(
+async def test_a_transient_failure_is_retried(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products")
@@ -111,7 +112,7 @@ async def test_a_passing_failure_inside_is_not_seen_outside(
     assert len(upstreams.seen["products"]) == 2
 
 
-async def test_a_service_that_is_away_is_503_and_one_too_slow_is_504(
+async def test_a_missing_service_is_503_and_a_slow_one_is_504(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("products", DEADLINE_GET_PRODUCT_S="0.2")
@@ -125,7 +126,7 @@ async def test_a_service_that_is_away_is_503_and_one_too_slow_is_504(
     assert int(headers["Retry-After"]) >= 1
 
 
-async def test_each_user_has_their_own_limit(
+async def test_each_user_has_a_rate_limit(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders", RATE_LIMIT_PER_S="0.01", RATE_LIMIT_BURST="3")
@@ -177,9 +178,9 @@ async def test_an_order_without_payment_yet_is_not_degraded(
         (("orders", "notifications", "payments"), always(500, {})),
         (("orders", "notifications", "payments"), after(5, always(200, {}))),
     ],
-    ids=["away", "failing", "slow"],
+    ids=["missing", "failing", "slow"],
 )
-async def test_payments_in_trouble_only_degrade_the_order(
+async def test_a_failure_of_payments_only_degrades_the_order(
     start_gateway: StartGateway, upstreams: Upstreams, services: tuple[str, ...], payments: Any
 ) -> None:
     gateway = await start_gateway(*services, DETAILS_PART_TIMEOUT_S="0.3")
@@ -192,7 +193,7 @@ async def test_payments_in_trouble_only_degrade_the_order(
     assert details["mails"] == [{"kind": "OrderConfirmed"}]
 
 
-async def test_an_order_that_is_not_there_is_404_whatever_else_answers(
+async def test_an_unknown_order_is_404_whatever_the_other_services_answer(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:
     gateway = await start_gateway("orders", "payments", "notifications")
@@ -201,7 +202,9 @@ async def test_an_order_that_is_not_there_is_404_whatever_else_answers(
     assert status == 404
 
 
-async def test_the_documentation_needs_nothing_from_elsewhere(start_gateway: StartGateway) -> None:
+async def test_the_documentation_lists_all_routes_and_loads_nothing_external(
+    start_gateway: StartGateway,
+) -> None:
     gateway = await start_gateway()
     async with aiohttp.ClientSession() as session:
         page = await (await session.get(gateway.url + "/api/docs")).text()
@@ -209,7 +212,8 @@ async def test_the_documentation_needs_nothing_from_elsewhere(start_gateway: Sta
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
-    assert set(document["paths"]) == {
+    assert set(document["paths"]) == {route.path for route in ROUTES} | {"/api/orders/{order_id}"}
+    assert set(document["paths"]) >= {
         "/api/users", "/api/login", "/api/refresh", "/api/me", "/api/products",
         "/api/products/{product_id}", "/api/categories", "/api/orders", "/api/orders/{order_id}",
         "/api/orders/{order_id}/cancel",
@@ -218,4 +222,4 @@ async def test_the_documentation_needs_nothing_from_elsewhere(start_gateway: Sta
         assert path in page
         for operation in operations.values():
             assert escape(operation["summary"]) in page
-    assert "4242424242424242" in page, "the example order can be copied"
+    assert "4242424242424242" in page, "the example order is ready to copy"

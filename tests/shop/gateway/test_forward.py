@@ -1,4 +1,4 @@
-"""What the table says of each route, and what the forwarder makes of it, with a fake client."""
+"""How the forwarder turns the table of routes into calls, with a fake client."""
 
 from typing import Any
 
@@ -59,12 +59,12 @@ async def sent(name: str, body: bytes = b"", token: str = "", **path_params: str
     return service.clients[route.service].calls[0]
 
 
-async def test_a_refresh_is_never_sent_twice_and_a_login_may_be() -> None:
+async def test_a_login_may_be_retried_and_a_refresh_may_not() -> None:
     assert (await sent("refresh", b"{}"))["idempotent"] is False
     assert (await sent("login", b"{}"))["idempotent"] is True
 
 
-async def test_only_what_is_known_goes_in() -> None:
+async def test_only_listed_headers_are_forwarded() -> None:
     call = await sent("cancel_order", b"{}", token="t", order_id="0190-ab")
     assert call["path"] == "/orders/0190-ab/cancel"
     assert call["route"] == "/orders/{order_id}/cancel"
@@ -72,18 +72,18 @@ async def test_only_what_is_known_goes_in() -> None:
     assert call["headers"] == {"content-type": "application/json"}
 
 
-async def test_reading_passes_the_query_and_no_body() -> None:
+async def test_a_read_forwards_the_query_and_no_body() -> None:
     call = await sent("list_products", b"ignored")
     assert call["params"] == [("limit", "5"), ("cursor", "A")]
     assert (call["content"], call["key"]) == (None, None)
 
 
 @pytest.mark.parametrize("value", ["..", ".", "a/b", "%2e", "a b", "", "x" * 65, "é", "a\n"])
-async def test_what_is_no_id_never_gets_into_a_path(value: str) -> None:
+async def test_a_value_that_is_not_an_id_never_enters_a_path(value: str) -> None:
     with pytest.raises(NothingHereError):
         await sent("get_product", product_id=value)
 
 
-def test_each_route_that_changes_something_inside_orders_or_users_has_a_key_or_a_reason() -> None:
+def test_only_login_and_refresh_are_posts_without_a_key() -> None:
     keyless = {route.name for route in ROUTES if route.method == "POST" and not route.key}
     assert keyless == {"login", "refresh"}

@@ -1,4 +1,4 @@
-"""One bucket a client: rate, burst, waiting time, memory."""
+"""One token bucket per client: rate, burst, waiting time and memory."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def taken(limits: ClientLimits, client: str, tries: int) -> int:
     return count
 
 
-def test_a_client_may_burst_and_then_goes_at_its_rate() -> None:
+def test_a_client_may_burst_and_is_then_held_to_its_rate() -> None:
     clock = FakeClock()
     limits = ClientLimits(rate_per_s=10, burst=5, clock=clock)
     assert taken(limits, "ann", 20) == 5
@@ -35,13 +35,13 @@ def test_a_client_may_burst_and_then_goes_at_its_rate() -> None:
     assert taken(limits, "ann", 20) == 5, "an idle client saves no more than one burst"
 
 
-def test_clients_do_not_pay_for_each_other() -> None:
+def test_each_client_has_its_own_bucket() -> None:
     limits = ClientLimits(rate_per_s=1, burst=2, clock=FakeClock())
     assert taken(limits, "ann", 5) == 2
     assert taken(limits, "bob", 5) == 2
 
 
-def test_who_is_refused_is_told_when_to_come_back_and_then_gets_in() -> None:
+def test_a_refused_client_is_admitted_after_retry_after() -> None:
     clock = FakeClock()
     limits = ClientLimits(rate_per_s=0.5, burst=1, clock=clock)
     limits.take("ann")
@@ -52,7 +52,7 @@ def test_who_is_refused_is_told_when_to_come_back_and_then_gets_in() -> None:
     limits.take("ann")
 
 
-def test_being_refused_costs_nothing() -> None:
+def test_a_refused_request_takes_no_token() -> None:
     clock = FakeClock()
     limits = ClientLimits(rate_per_s=1, burst=1, clock=clock)
     limits.take("ann")
@@ -61,17 +61,17 @@ def test_being_refused_costs_nothing() -> None:
     limits.take("ann")
 
 
-def test_memory_is_bounded_and_the_busiest_are_remembered() -> None:
+def test_memory_is_bounded_and_keeps_the_latest_clients() -> None:
     limits = ClientLimits(rate_per_s=1, burst=1, clock=FakeClock(), clients_max=100)
     limits.take("ann")
     for n in range(10_000):
         limits.take(f"client {n}")
     assert len(limits) == 100
     assert taken(limits, "client 9999", 1) == 0
-    assert taken(limits, "ann", 1) == 1, "forgotten, that is: forgiven"
+    assert taken(limits, "ann", 1) == 1, "a dropped client starts again with a full bucket"
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (1, 0)])
-def test_limits_that_let_nobody_in_are_refused(rate: float, burst: float) -> None:
+def test_limits_that_admit_no_request_are_rejected(rate: float, burst: float) -> None:
     with pytest.raises(ValueError, match="rate above 0"):
         ClientLimits(rate, burst, FakeClock())

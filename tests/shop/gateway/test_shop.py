@@ -1,4 +1,4 @@
-"""The gateway before the real users and products: from registering to reading, and what a hop costs."""
+"""The gateway in front of the real users and products: a whole journey, and the cost of a hop."""
 
 import statistics
 import time
@@ -40,7 +40,9 @@ async def test_a_new_user_registers_logs_in_and_browses(running: Running) -> Non
             assert (await answer.json())["items"]
 
 
-async def test_a_read_through_the_gateway_costs_at_most_three_direct_ones(running: Running) -> None:
+async def test_a_read_through_the_gateway_takes_at_most_three_times_a_direct_one(
+    running: Running,
+) -> None:
     products = await running("products")
     gateway = await running("gateway")
     paths = {
@@ -49,7 +51,7 @@ async def test_a_read_through_the_gateway_costs_at_most_three_direct_ones(runnin
     }
     seconds: dict[str, list[float]] = {name: [] for name in paths}
     async with aiohttp.ClientSession() as http:
-        for round_ in range(450):  # in turns, so that a busy moment slows both
+        for round_ in range(450):  # alternating, so that a busy moment slows both
             for name, url in paths.items():
                 started = time.perf_counter()
                 async with http.get(url) as answer:

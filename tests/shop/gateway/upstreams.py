@@ -1,4 +1,4 @@
-"""Stands in for the services behind the gateway: registered under their names, answering as a test says."""
+"""Fake services behind the gateway: registered under the real names, with answers set by the test."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 @dataclass
 class Seen:
-    """One request as it arrived inside."""
+    """One request as the fake service received it."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Seen:
 
 @dataclass
 class Upstreams:
-    """`answers["orders"]` answers for orders; without one it is 404. `seen["orders"]` is what came."""
+    """`answers["orders"]` answers for orders, else 404. `seen["orders"]` are the requests to it."""
 
     broker: Client
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -71,7 +71,7 @@ PROBES = {"products": "/api/categories", "orders": "/api/orders"}
 
 
 async def wait_until_found(gateway: RunningService, upstreams: Upstreams) -> None:
-    """Wait until the gateway has found the stand-ins, then forget what they saw."""
+    """Wait until the gateway has found the fake services, then clear `seen`."""
     headers = {"Authorization": f"Bearer {gateway.user_token('prober')}"}
     known = dict(upstreams.answers)
     upstreams.answers["orders"] = always(200, {})
@@ -108,15 +108,15 @@ def always(status: int, body: Any, **headers: str) -> Answer:
 
 
 def after(seconds: float, answer: Answer) -> Answer:
-    async def late(request: web.Request) -> web.Response:
+    async def delayed(request: web.Request) -> web.Response:
         await asyncio.sleep(seconds)
         return await answer(request)
 
-    return late
+    return delayed
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """The first call gets the first answer, ...; the last one stays."""
+    """The n-th call gets the n-th answer; further calls get the last one."""
     left = list(answers)
 
     async def answer(request: web.Request) -> web.Response:

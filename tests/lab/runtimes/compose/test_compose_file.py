@@ -12,6 +12,7 @@ from lab.runtimes.compose.environment import FULL_MEMORY
 from lab.topology import PROJECT
 
 SECRETS = re.compile(r"SECRET|TOKEN|PASSWORD")
+STATED_TOTAL = "lower a limit, or raise the total here and in README.md and docs/compose.md"
 UNITS = {"M": 1, "G": 1024}
 
 
@@ -55,7 +56,10 @@ def test_a_database_password_goes_to_postgres_and_to_its_own_service_alone(
         own = str(service.get("environment", {}))
         found = set(re.findall(r"\$\{DB_PASSWORD_([A-Z]+)", own))
         if name == "postgres":
-            assert len(found) == 7
+            with_database = [
+                s for s in topologies.load().services.values() if "postgres" in s.stores
+            ]
+            assert len(found) == len(with_database) >= 7
         else:
             assert found <= {name.partition("-")[0].upper()}, name
 
@@ -87,14 +91,14 @@ def test_everything_has_limits_and_is_started_again(services: dict[str, Any]) ->
 def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str, Any]) -> None:
     always = [each for each in services.values() if not each.get("profiles")]
     full = [each for each in services.values() if each.get("profiles") == ["full"]]
-    assert sum(map(_limit, always)) <= 1.2 * 1024
+    assert sum(map(_limit, always)) <= 1.2 * 1024, STATED_TOTAL
     more = 0
     for variable, memory in FULL_MEMORY.items():
         service = services[variable.removesuffix("_MEMORY").lower()]
         assert f"${{{variable}:-" in service["deploy"]["resources"]["limits"]["memory"]
         assert _megabytes(memory) > _limit(service)
         more += _megabytes(memory) - _limit(service)
-    assert sum(map(_limit, always + full)) + more <= 3 * 1024
+    assert sum(map(_limit, always + full)) + more <= 3 * 1024, STATED_TOTAL
 
 
 def test_who_watches_waits_for_what_is_watched(services: dict[str, Any]) -> None:
