@@ -1,10 +1,10 @@
-"""Shoppers for Locust's own page: each browses, orders, tracks and cancels at its own pace.
+"""Shoppers for Locust's own page: each one browses, orders, tracks and cancels at its own pace.
 
     lab load --ui                                             (finds the running lab)
     locust -f loadtests/shop.py --host http://127.0.0.1:8080
 
-A closed loop: a shopper waits for each answer, so a slow shop gets fewer requests and looks better than it is.
-For figures use the open loop: `lab load steady`.
+This is a closed loop: a shopper waits for each answer, so a slow shop gets fewer requests and looks better than it
+is. For measurements use the open loop: `lab load steady`.
 """
 
 from __future__ import annotations
@@ -31,28 +31,30 @@ log = logging.getLogger("breakwater.load")
 def add_options(parser: Any) -> None:
     options = parser.add_argument_group("Breakwater")
     options.add_argument(
-        "--seed", type=int, default=1, help="same seed, same choices of each shopper"
+        "--seed", type=int, default=1, help="same seed, same choices of each shopper (default 1)"
     )
-    options.add_argument("--run-dir", default="", help="requests.ndjson and history.ndjson go here")
+    options.add_argument(
+        "--run-dir", default="", help="the folder for requests.ndjson and history.ndjson"
+    )
 
 
 @events.init.add_listener
 def open_log(environment: Any, **_: Any) -> None:
     run_dir = environment.parsed_options.run_dir
-    environment.record = RequestLog(Path(run_dir) if run_dir else None)
+    environment.requests = RequestLog(Path(run_dir) if run_dir else None)
     environment.account_numbers = itertools.cycle(range(1, ACCOUNTS))
-    environment.events.quit.add_listener(lambda **_: environment.record.flush())
+    environment.events.quit.add_listener(lambda **_: environment.requests.flush())
 
     def flush_each_second() -> None:
         while True:
             gevent.sleep(1)
-            environment.record.flush()
+            environment.requests.flush()
 
     gevent.spawn(flush_each_second)
 
 
 class ShopUser(FastHttpUser):
-    """One shopper with an account of its own; the weights are a real shop's: many look, few buy."""
+    """One shopper with an own account. Many tasks look at products, few buy, as in a real shop."""
 
     wait_time = between(0.5, 2.0)
     network_timeout = 8.0
@@ -62,7 +64,7 @@ class ShopUser(FastHttpUser):
         number = next(self.environment.account_numbers)
         self.shopper = Shopper(number)
         self.rng = Random(f"{self.environment.parsed_options.seed}:{number}")
-        self.store = Storefront(self.client, self.environment.record)
+        self.store = Storefront(self.client, self.environment.requests)
 
     def go(self, journey: Any) -> None:
         try:

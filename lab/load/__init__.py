@@ -1,1 +1,1 @@
-"""Offered load: profiles, seeded arrival schedules, shoppers' sessions and the log of every request."""
+"""The load: profiles, seeded arrival schedules, shoppers and the log of every request."""

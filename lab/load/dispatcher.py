@@ -1,4 +1,4 @@
-"""Follows an arrival schedule inside Locust: each errand starts when it is due, never when it suits."""
+"""Dispatches the arrivals of a schedule inside Locust: each starts when it is due, however slow the shop is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.load.schedule import Arrival, Schedule
 
 @dataclass
 class Dispatched:
-    """What became of the schedule up to where it was followed: planned = sent + dropped."""
+    """The arrivals that were due until the end: planned = sent + dropped."""
 
     started_s: float
     ended_s: float = 0.0
@@ -34,32 +34,32 @@ def dispatch(
     in_flight_max: int,
     drain_s: float,
 ) -> Dispatched:
-    """Send every arrival at its time until the schedule or `stop` ends it, then wait for answers.
+    """Sends every arrival at its time until the schedule or `stop` ends it, then waits for the answers.
 
-    `send` and `drop` get the arrival and its intended start (epoch seconds). With `in_flight_max`
-    errands under way a due one is dropped, not delayed: a delay would hide the shop's slowness.
+    `send` and `drop` get the arrival and its intended start (epoch seconds). While `in_flight_max`
+    tasks run, a due arrival is dropped, not delayed: a delay would hide the shop's slowness.
     """
-    told = Dispatched(started_s=start_s)
-    under_way = Group()
+    dispatched = Dispatched(started_s=start_s)
+    running = Group()
     for arrival in schedule.arrivals:
         intended_s = start_s + arrival.at_s
         early_s = intended_s - now_s()
         if early_s > 0:
             stop.wait(early_s)
         else:
-            gevent.sleep(0)  # late: still let those that are due now start
+            gevent.sleep(0)  # late: other due tasks must still be able to start
         if stop.is_set():
             break
-        told.planned += 1
-        if len(under_way) >= in_flight_max:
-            told.dropped += 1
+        dispatched.planned += 1
+        if len(running) >= in_flight_max:
+            dispatched.dropped += 1
             drop(arrival, intended_s)
         else:
-            told.sent += 1
-            under_way.spawn(send, arrival, intended_s)
+            dispatched.sent += 1
+            running.spawn(send, arrival, intended_s)
     else:
         stop.wait(max(0.0, start_s + schedule.duration_s - now_s()))
-    told.ended_s = now_s()
-    under_way.join(timeout=drain_s)
-    under_way.kill()
-    return told
+    dispatched.ended_s = now_s()
+    running.join(timeout=drain_s)
+    running.kill()
+    return dispatched

@@ -1,4 +1,4 @@
-"""The run's `requests.ndjson` and `history.ndjson`: every attempt and every operation on an order."""
+"""Writes `requests.ndjson` and `history.ndjson`: every attempt and every operation on an order."""
 
 from __future__ import annotations
 
@@ -6,109 +6,72 @@ import itertools
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.load.row_file import RowFile
 
-# One clock for all times of a load: the wall clock's start, the monotonic clock's steps.
+# One clock for all times of a load: it starts as the wall clock and runs as the monotonic clock.
 _EPOCH_S = time.time() - time.perf_counter()
 
 
 def now_s() -> float:
-    """Seconds since the epoch; never runs backwards while the process lives."""
+    """Seconds since the epoch; never runs backwards within the process."""
     return _EPOCH_S + time.perf_counter()
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One row of requests.ndjson (docs/archive.md), as the shopper saw the attempt.
+
+    `route` has the method before the path's template. An arrival that was never sent keeps the
+    defaults: to the shopper it is a failure.
+    """
+
+    session: str
+    route: str
+    method: str
+    logical_id: str
+    intended_start_s: float
+    attempt_no: int = 1
+    actual_start_s: float | None = None
+    end_s: float | None = None
+    status: int = 0
+    outcome: str = "fail"
+    error: str | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    order_id: str | None = None
+    bytes: int | None = None
+    version: int | None = None
+    dropped: bool = False  # not sent because too many requests were in flight
+
+
 class RequestLog:
-    """Rows in the columns of docs/archive.md. Without a run directory it only counts."""
+    """Writes attempts and operations to the run directory. Without one it only counts."""
 
     def __init__(self, run_dir: Path | None, arm: str = "control") -> None:
         self._requests = RowFile(run_dir / "requests.ndjson") if run_dir else None
         self._history = RowFile(run_dir / "history.ndjson") if run_dir else None
         self._arm = arm
         self._seq = itertools.count()
-        self._errands = itertools.count()
-        # keys must be fresh although the seed repeats: the shop remembers them
+        self._logical = itertools.count()
+        # keys must be new although the seed repeats: the shop remembers them
         self._salt = secrets.token_hex(6)
         self.attempts = 0
         self.dropped = 0
 
     def new_logical_id(self) -> str:
-        """The id of one thing a shopper wants; all its attempts share it (and it is their key)."""
-        return f"{self._salt}-{next(self._errands):06d}"
+        """The id of one logical request; its attempts share it, and it is their idempotency key."""
+        return f"{self._salt}-{next(self._logical):06d}"
 
-    def attempt(
-        self,
-        *,
-        session: str,
-        method: str,
-        route: str,
-        logical_id: str,
-        attempt_no: int,
-        intended_start_s: float,
-        actual_start_s: float,
-        end_s: float,
-        status: int,
-        outcome: str,
-        error: str | None,
-        request_id: str | None = None,
-        idempotency_key: str | None = None,
-        order_id: str | None = None,
-        size_bytes: int = 0,
-        version: int | None = None,
-    ) -> None:
-        """One attempt as the shopper saw it; `route` is the template without the method."""
-        self.attempts += 1
-        self._write(
-            {
-                "session": session,
-                "route": f"{method} {route}",
-                "method": method,
-                "logical_id": logical_id,
-                "attempt_no": attempt_no,
-                "intended_start_s": intended_start_s,
-                "actual_start_s": actual_start_s,
-                "end_s": end_s,
-                "status": status,
-                "outcome": outcome,
-                "error": error,
-                "request_id": request_id,
-                "idempotency_key": idempotency_key,
-                "order_id": order_id,
-                "bytes": size_bytes,
-                "version": version,
-                "dropped": False,
-            }
-        )
-
-    def unsent(
-        self,
-        *,
-        session: str,
-        route: str,
-        intended_start_s: float,
-        error: str,
-        dropped: bool = False,
-    ) -> None:
-        """An arrival nobody sent (`dropped`: too many in flight): to the shopper it is a failure."""
-        self.dropped += dropped
-        self._write(
-            {
-                "session": session,
-                "route": route,
-                "method": route.split(" ")[0],
-                "logical_id": self.new_logical_id(),
-                "attempt_no": 1,
-                "intended_start_s": intended_start_s,
-                "actual_start_s": None,
-                "end_s": None,
-                "status": 0,
-                "outcome": "fail",
-                "error": error,
-                "dropped": dropped,
-            }
-        )
+    def record(self, attempt: Attempt) -> None:
+        self.attempts += attempt.actual_start_s is not None
+        self.dropped += attempt.dropped
+        if self._requests:
+            row = {"seq": next(self._seq), "arm": self._arm, **vars(attempt)}
+            self._requests.append(row)
 
     def operation(
         self, *, process: str, type: str, f: str, key: str, value: Any, error: str | None = None
@@ -136,7 +99,3 @@ class RequestLog:
         for file in (self._requests, self._history):
             if file:
                 file.close()
-
-    def _write(self, row: dict[str, Any]) -> None:
-        if self._requests:
-            self._requests.append({"seq": next(self._seq), "arm": self._arm, **row})

@@ -1,4 +1,4 @@
-"""Append-only NDJSON files that are written in batches: a kill loses at most the last second."""
+"""Append-only NDJSON files, written in batches: a kill loses at most the last second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROWS_A_BATCH = 200
 
 
 class RowFile:
-    """`append` collects, `flush` writes whole lines in one append; the owner flushes each second."""
+    """`append` buffers a row, `flush` writes whole lines; the owner calls `flush` each second."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

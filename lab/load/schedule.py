@@ -1,4 +1,4 @@
-"""The arrival schedule of an open-loop load: who comes when and for what, all of it from one seed."""
+"""The arrival schedule of an open-loop load: the time and action of each arrival, from one seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.load.profiles import Profile
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One shopper's errand: due `at_s` seconds after the start, whatever the shop is doing then."""
+    """One shopper's task, due `at_s` seconds after the start, even if the shop is slow then."""
 
     seq: int
     at_s: float
@@ -40,15 +40,15 @@ class Schedule:
         return sum(arrival.at_s < at_s for arrival in self.arrivals)
 
     def choices(self, arrival: Arrival) -> Random:
-        """The arrival's own source of chance: what it picks does not depend on the others."""
+        """The arrival's own random generator: its choices do not depend on other arrivals."""
         return Random(f"{self.seed}:{arrival.seq}")
 
 
 def make_schedule(profile: Profile, seed: int, duration_s: float) -> Schedule:
-    """Arrivals of every action over `duration_s`, each action its own stream of the seed.
+    """Arrivals of every action over `duration_s`; each action has its own random stream.
 
     A unit-rate process (exponential gaps for Poisson, gaps of one for constant) is mapped through
-    the inverse of the cumulated rate, so surges change the pace, never the kind of process.
+    the inverse of the cumulated rate. So a surge changes the rate, not the kind of process.
     """
     due: list[tuple[float, str]] = []
     for action, rate_per_s in sorted(profile.rate_per_s.items()):

@@ -1,4 +1,4 @@
-"""The shop's front door as a shopper's browser knows it: one call is one attempt, one row."""
+"""Requests to the shop as a shopper's browser sends them: one request is one attempt and one row."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.load.outcome import attempt_outcome, broken_outcome
-from lab.load.request_log import RequestLog, now_s
+from lab.load.request_log import Attempt, RequestLog, now_s
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; `status` 0: nothing did. `outcome` is availability's word (outcome.py)."""
+    """The answer; `status` 0: none. `outcome`: `ok`, `fail` or `unknown` (outcome.py)."""
 
     status: int
     body: Any
@@ -23,77 +23,80 @@ class Answer:
 
     @property
     def order_id(self) -> str | None:
-        """The order it is about: an order's own id, or the one a refusal names."""
+        """The id of the order in the answer, or of the order that a refusal names."""
         if not isinstance(self.body, dict):
             return None
         found = self.body.get("order_id") or (self.body.get("id") if "lines" in self.body else None)
         return found if isinstance(found, str) else None
 
 
+@dataclass(frozen=True)
+class Request:
+    """One attempt to be sent. `path` is the real one, `route` its template (`/api/orders/{id}`)."""
+
+    method: str
+    path: str
+    route: str
+    body: Any = None
+    order_id: str | None = None
+    logical_id: str = ""
+    key: str | None = None
+    attempt_no: int = 1
+
+
 class Storefront:
-    """Sends through a Locust FastHttpSession, tells Locust's statistics and the request log."""
+    """Sends through a Locust FastHttpSession and records in Locust's statistics and the request log."""
 
     def __init__(self, client: Any, log: RequestLog) -> None:
         self._client = client
         self.log = log
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        route: str,
-        *,
-        session: str,
-        logical_id: str,
-        intended_s: float,
-        attempt_no: int = 1,
-        body: Any = None,
-        key: str | None = None,
-        token: str | None = None,
-        order_id: str | None = None,
+    def send(
+        self, request: Request, session: str, intended_s: float, token: str | None = None
     ) -> Answer:
-        """One attempt. Never raises for what the shop or the network does; see `outcome`."""
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if key:
-            headers["Idempotency-Key"] = key
+        """One attempt of the shopper `session`. Errors of shop and network are in the answer."""
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
+        if request.key:
+            headers["Idempotency-Key"] = request.key
         if token:
             headers["Authorization"] = f"Bearer {token}"
         started_s = now_s()
         with self._client.request(
-            method,
-            path,
-            name=route,
-            data=None if body is None else json.dumps(body),
+            request.method,
+            request.path,
+            name=request.route,
+            data=None if request.body is None else json.dumps(request.body),
             headers=headers,
             catch_response=True,
             allow_redirects=False,
         ) as response:
             ended_s = now_s()
-            answer = _read(method, response)
-            # Locust's own figures too count from the intended start: coordinated omission
+            answer = _read(request.method, response)
+            # Locust's own figures count from the intended start too: coordinated omission
             response.request_meta["response_time"] = 1000 * (ended_s - intended_s)
             if answer.outcome == "ok":
                 response.success()
             else:
                 response.failure(answer.error or answer.outcome)
-            found = _lower(response.headers)
-        self.log.attempt(
-            session=session,
-            method=method,
-            route=route,
-            logical_id=logical_id,
-            attempt_no=attempt_no,
-            intended_start_s=intended_s,
-            actual_start_s=started_s,
-            end_s=ended_s,
-            status=answer.status,
-            outcome=answer.outcome,
-            error=answer.error,
-            request_id=found.get("x-request-id"),
-            idempotency_key=key,
-            order_id=order_id or answer.order_id,
-            size_bytes=len(response.content or b""),
-            version=answer.body.get("version") if isinstance(answer.body, dict) else None,
+        self.log.record(
+            Attempt(
+                session=session,
+                route=f"{request.method} {request.route}",
+                method=request.method,
+                logical_id=request.logical_id,
+                intended_start_s=intended_s,
+                attempt_no=request.attempt_no,
+                actual_start_s=started_s,
+                end_s=ended_s,
+                status=answer.status,
+                outcome=answer.outcome,
+                error=answer.error,
+                request_id=_lower(response.headers).get("x-request-id"),
+                idempotency_key=request.key,
+                order_id=request.order_id or answer.order_id,
+                bytes=len(response.content or b""),
+                version=answer.body.get("version") if isinstance(answer.body, dict) else None,
+            )
         )
         return answer
 
@@ -111,7 +114,7 @@ def _read(method: str, response: Any) -> Answer:
         body = None
     outcome = attempt_outcome(method, status, body, headers)
     if status < 400 and body is None:
-        # a 2xx that cannot be read is no answer; whether it happened is open
+        # a 2xx without JSON is no proper answer; the operation may have happened
         return Answer(status, None, "unknown", "the answer is no JSON", None)
     return Answer(status, body, outcome, _problem(status, body), _seconds(headers))
 

@@ -159,13 +159,13 @@ async def test_what_was_set_outlives_an_instance_and_is_shown(
     assert "profile=full hedge=off" in out
 
 
-async def test_a_damaged_file_of_what_was_set_is_reported_and_not_heeded(
+async def test_a_damaged_file_of_overrides_is_logged_and_ignored(
     running: Running, tmp_path: Path
 ) -> None:
     kept = tmp_path / "resilience.json"
     kept.write_text('{"gateway->products": {"profile": "most"}, "*": {"profile": "none"')
     gateway = await running("gateway", LAB_RESILIENCE=str(kept))
-    assert "cannot be read and is not heeded" in gateway.log.read_text()
+    assert "cannot be read and is ignored" in gateway.log.read_text()
     kept.write_text('{"gateway->products": {"profile": "most"}}')
     gateway = await running("gateway", LAB_RESILIENCE=str(kept))
     assert "unknown profile 'most'" in gateway.log.read_text()
