@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
 from lab.chaos.experiment.loader import experiment_files, load_experiment  # noqa: E402
+from lab.runtimes.base import UpOptions  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 from lab.state import Lab, NoLabError, home_of  # noqa: E402
 
@@ -40,7 +41,7 @@ def a_lab(port_base: int, *, proxied: bool) -> Iterator[None]:
         yield
     except NoLabError:
         runtime = ProcessesRuntime(port_base)
-        runtime.up(proxied=proxied)
+        runtime.up(UpOptions(proxied=proxied))
         try:
             yield
         finally:

@@ -39,6 +39,7 @@ sys.path[:0] = [str(ROOT / "system"), str(ROOT)]
 from lab.chaos.running_lab import RunningLab  # noqa: E402
 from lab.prometheus_text import total  # noqa: E402
 from lab.run.evidence.recorder_client import RecorderClient  # noqa: E402
+from lab.runtimes.base import UpOptions  # noqa: E402
 from lab.runtimes.processes.runtime import ProcessesRuntime  # noqa: E402
 
 OFF = {"OTEL_SDK_DISABLED": "true", "OTLP_ENDPOINT": ""}
@@ -162,7 +163,7 @@ def cpu_s() -> float:
 def up(port_base: int, on: bool, prometheus: bool) -> ProcessesRuntime:
     runtime = ProcessesRuntime(port_base)
     observers = ["prometheus"] if on and prometheus else []
-    runtime.up({} if on else OFF, fresh=True, observed_by=observers)
+    runtime.up(UpOptions({} if on else OFF, fresh=True, observers=observers))
     watch(runtime)
     return runtime
 
@@ -273,7 +274,7 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     seen: dict[str, float] = {}
     runtime = ProcessesRuntime(options.port_base)
-    runtime.up({}, fresh=True, observed_by=["prometheus"] if options.prometheus else [])
+    runtime.up(UpOptions({}, fresh=True, observers=["prometheus"] if options.prometheus else []))
     seen["up_s"] = time.monotonic() - began
     try:
         lab = runtime.lab

@@ -1,8 +1,8 @@
-"""The command line `lab`: finds the module a command lives in and runs it; knows nothing else of it.
+"""The command line `lab`: imports the module of a command and runs it.
 
-A module of lab/commands/ has `register(app: typer.Typer)`, which adds its commands. An error with an `exit_code`
-ends the command with its message alone. Exit codes: 0 held or done, 1 deviated or failed, 2 wrong usage, 3 run
-invalid.
+Each command has a module of its name in lab/commands/, with `register(app: typer.Typer)`. An error with an
+`exit_code` ends the command with the error's message alone. Exit codes: 0 held or done, 1 deviated or failed,
+2 wrong usage, 3 run invalid.
 """
 
 import sys
@@ -17,40 +17,37 @@ from lab.nearest import nearest
 if TYPE_CHECKING:
     import typer
 
-INTERRUPTED = 130  # what typer makes of a Ctrl-C
+INTERRUPTED = 130  # typer's exit code after a Ctrl-C
 COMMANDS_FOLDER = Path(__file__).with_name("commands")
 
 
 class Command(NamedTuple):
-    """One line of the overview; `module` is of lab.commands."""
+    """One line of the overview."""
 
     name: str
-    module: str
     help: str
 
 
-# Said here too, so that the overview need not import what the commands import.
+# Repeated here, so that the overview imports no command.
 COMMANDS = (
-    Command(
-        "doctor", "doctor", "Is this machine fit for a lab? Servers, ports, memory, processes."
-    ),
-    Command("up", "up", "Start the lab and print what can be opened; heals one that runs."),
-    Command("down", "up", "End the lab; what was stored stays."),
-    Command("status", "status", "Every instance: state, pid, port, restarts, uptime, memory."),
-    Command("logs", "status", "Log lines of everything, a service or an instance."),
-    Command("scale", "control", "Run more or fewer instances: lab scale orders=3."),
-    Command("kill", "control", "Kill, stop or pause an instance: lab kill orders-1."),
-    Command("load", "load", "Send shoppers: headless with a log, or the Locust UI."),
-    Command("faults", "faults", "Faults in force in the running lab; put in, take out."),
-    Command("resilience", "resilience", "The policies of every edge: live states, switches."),
-    Command("run", "run", "Run an experiment: load, break, record, judge."),
-    Command("runs", "runs", "The runs recorded so far."),
-    Command("check", "check", "Judge a run again from its archive."),
-    Command("report", "report", "Write a run's report.html again."),
-    Command("notebook", "notebook", "Execute a notebook on a run."),
-    Command("render", "render", "Write what is generated from the topology; --check compares."),
-    Command("bench", "bench", "Measure the lab itself."),
-    Command("demo", "demo", "From nothing to a report: up, one experiment, ten lines of summary."),
+    Command("doctor", "Check that this machine can run a lab: servers, ports, memory, processes."),
+    Command("up", "Start the lab and print its URLs; start again what is stopped."),
+    Command("down", "Stop the lab; the stores' data stays."),
+    Command("status", "Every instance: state, pid, port, restarts, uptime, memory."),
+    Command("logs", "Log lines of the lab, a service or an instance."),
+    Command("scale", "Run more or fewer instances: lab scale orders=3."),
+    Command("kill", "Kill, stop or pause an instance: lab kill orders-1."),
+    Command("load", "Send load: headless with a request log, or with the Locust UI."),
+    Command("faults", "List, add and clear faults in the running lab."),
+    Command("resilience", "The policies of every edge: live states, switches."),
+    Command("run", "Run an experiment: load, break, record, judge."),
+    Command("runs", "List the recorded runs."),
+    Command("check", "Judge a run again from its archive."),
+    Command("report", "Write a run's report.html again."),
+    Command("notebook", "Execute a notebook on a run."),
+    Command("render", "Write the files generated from the topology; --check compares them."),
+    Command("bench", "Measure the lab itself."),
+    Command("demo", "From nothing to a report: up, one experiment, ten lines of summary."),
 )
 
 
@@ -93,7 +90,7 @@ def run(argv: list[str]) -> int:
 
 
 def overview() -> str:
-    """What `lab --help` says: the commands that are there."""
+    """The text of `lab --help`."""
     there = available()
     lines = [f"  {each.name:10} {each.help}" for each in COMMANDS if each.name in there]
     lines += [f"  {name}" for name in there if name not in {each.name for each in COMMANDS}]
@@ -105,32 +102,23 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`lab COMMAND --help` says more of each; each has --json. Several labs: --port-base.",
+            "`lab COMMAND --help` describes each; each has --json. Several labs: --port-base.",
         ]
     )
 
 
 def available() -> list[str]:
-    """The commands whose modules are there, in the overview's order."""
+    """The commands that have a module, in the overview's order."""
     modules = _modules()
-    listed = [each.name for each in COMMANDS if {each.module, each.name} & set(modules)]
-    known = {name for each in COMMANDS for name in (each.module, each.name)}
-    return listed + [module for module in modules if module not in known]
+    listed = [each.name for each in COMMANDS if each.name in modules]
+    return listed + [name for name in modules if name not in listed]
 
 
 def application(name: str) -> "typer.Typer | None":
-    """The typer application that has the command `name`; imports no other module if it can."""
-    modules = _modules()
-    first = [each.module for each in COMMANDS if each.name == name]
-    for module in dict.fromkeys([*first, name]):
-        if module not in modules:
-            continue
-        app = _registered(import_module(f"lab.commands.{module}"))
-        names = {each.name or _name(each.callback) for each in app.registered_commands}
-        names |= {str(group.name) for group in app.registered_groups}
-        if name in names:
-            return app
-    return None
+    """The typer application of the command `name`, None if there is no such command."""
+    if name not in _modules():
+        return None
+    return _registered(import_module(f"lab.commands.{name}"))
 
 
 def _registered(module: ModuleType) -> "typer.Typer":
@@ -140,14 +128,10 @@ def _registered(module: ModuleType) -> "typer.Typer":
 
     @app.callback()
     def _group() -> None:
-        """With it, a module's only command keeps its name."""
+        """Without this callback, typer drops the name of an only command."""
 
     module.register(app)
     return app
-
-
-def _name(callback: object) -> str:
-    return str(getattr(callback, "__name__", "")).replace("_", "-")
 
 
 def _modules() -> list[str]:

@@ -20,6 +20,7 @@ from lab.run.progress import ProgressReporter
 from lab.run.run_dir import RunDir
 from lab.run.sequence import RunScript, RunSequence
 from lab.run.steps import LabSteps
+from lab.runtimes.base import UpOptions
 from lab.runtimes.choose import runtime_of
 from lab.state import StateError, chosen_port_base
 
@@ -122,7 +123,7 @@ def lab_for_run(
         started = True
     if started:
         reporter.phase("starting the lab")
-        up = runtime.up(proxied=proxied)
+        up = runtime.up(UpOptions(proxied=proxied))
         reporter.message(f"the lab is up after {up.took_s:.1f} s: http://127.0.0.1:{port_base}")
     try:
         yield port_base

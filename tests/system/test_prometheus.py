@@ -17,6 +17,7 @@ import pytest
 from lab import __version__
 from lab.chaos.probe_customer import Customer, UnservedError
 from lab.http_client import NoReplyError
+from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.servers import apt_packages, observers
 from lab.runtimes.servers.binaries import ServerMissingError
@@ -37,7 +38,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunti
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
         runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
-        runtime.up(observed_by=["prometheus"])
+        runtime.up(UpOptions(observers=["prometheus"]))
         try:
             wait_until(lambda: is_served(runtime), "an order that is served", 60.0)
             yield runtime

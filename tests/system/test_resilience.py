@@ -14,6 +14,7 @@ from lab.chaos.probe_customer import Customer
 from lab.chaos.resilience import PolicyClient
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.http_client import Reply, exchange
+from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import call_supervisor
 from lab.topology import DEFAULT_PATH
@@ -205,7 +206,7 @@ def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     """A lab of its own whose checkouts give up after three seconds."""
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
     runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
-    runtime.up({"orders.SAGA_DEADLINE_S": "3"})
+    runtime.up(UpOptions({"orders.SAGA_DEADLINE_S": "3"}))
     try:
         yield runtime
     finally:

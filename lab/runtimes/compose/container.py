@@ -8,11 +8,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from lab.runtimes.base import RESTART_DELAY_S
 from lab.runtimes.compose import container_faults
 from lab.runtimes.compose.engine import Engine, EngineRefusedError
 from lab.runtimes.supervisor import readiness
 from lab.runtimes.supervisor.managed_process import (
-    RESTART_DELAY_S,
     HoldRefusedError,
     ManagedProcess,
     ProcessSpec,

@@ -1,21 +1,24 @@
-"""The default runtime: every service and server a local process, no Docker, no root."""
+"""The default runtime: every service and server is a local process; no Docker, no root."""
 
 import time
-from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from lab import topology as topologies
 from lab.edges import edges_of
-from lab.runtimes.base import Progress, Up
-from lab.runtimes.posix import memory, ports
+from lab.runtimes.base import DEFAULTS, Progress, UpOptions, UpResult, no_progress
+from lab.runtimes.posix import memory
 from lab.runtimes.processes import cleanup
-from lab.runtimes.servers import observers
-from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
+from lab.runtimes.servers import apt_packages, observers
+from lab.runtimes.servers.binaries import ServerMissingError
 from lab.runtimes.supervisor import client, lab_dir
-from lab.runtimes.supervisor.launch import DetachedSupervisor, UpFailedError
-from lab.runtimes.supervisor.managed_process import RESTART_DELAY_S
-from lab.runtimes.supervisor.runtime_base import SupervisedRuntime, check_settings
+from lab.runtimes.supervisor.launch import DetachedSupervisor
+from lab.runtimes.supervisor.runtime_base import (
+    Secrets,
+    SupervisedRuntime,
+    check_ports,
+    check_settings,
+)
 from lab.state import Lab, StateError, new_secret, stored_secret
 from lab.topology import IN_CONTAINERS, Topology
 
@@ -26,54 +29,34 @@ NOT_OURS = "locust_ui"  # opened by `lab load --ui`, not by `lab up`
 class ProcessesRuntime(SupervisedRuntime):
     """One lab on this machine, at `port_base`, in `.lab/<port_base>/`."""
 
-    def up(
-        self,
-        settings: Mapping[str, str] | None = None,
-        *,
-        fresh: bool = False,
-        proxied: bool = False,
-        open_proxy: bool = False,
-        observed_by: Collection[str] = (),
-        restart_delay_s: float = RESTART_DELAY_S,
-        on_progress: Progress = lambda progress: None,
-    ) -> Up:
-        """Start everything and wait until it is ready, about 4 s; heals what already runs.
+    def up(self, options: UpOptions = DEFAULTS, *, on_progress: Progress = no_progress) -> UpResult:
+        """Start everything and wait until it is ready, about 4 s.
 
-        `settings` go to every service (`RESILIENCE`), one (`orders.OUTBOX`) or one instance (`orders-1.ARM`);
-        `fresh` forgets the stores' data. `observed_by` names unpacked observers to use, beside those on
-        PATH. `proxied` puts the fault proxy on every edge; `open_proxy` also lets
-        clients use its API that know no token. Raises TopologyError, UpFailedError, StateError.
+        Starts again what is stopped in a lab that is up. Raises TopologyError, UpFailedError, StateError.
         """
+        unpacked, hints = _unpack(options)
         began = time.monotonic()
         topology = topologies.load(self._topology)
-        check_settings(settings or {}, topology)
-        proxied = proxied or open_proxy
+        check_settings(options.settings, topology)
         self._supervisor = None
         try:
             with lab_dir.locked(self.home) as lock:
                 if lock is None:
-                    return self._heal(began, fresh, dict(settings or {}), proxied)
+                    return self._heal(began, options)
                 cleaned = cleanup.clean(self.home)
-                if busy := ports.taken(_ports_at_first(topology, self.port_base, proxied)):
-                    advice = "end it, or choose other ports with `--port-base`"
-                    raise UpFailedError([*map(str, busy), advice])
-                lab_dir.prepare(self.home, fresh=fresh)
-                lab = self._new_lab(topology, dict(settings or {}), observed_by)
-                if proxied:
-                    lab.addresses["proxy"] = (
-                        f"http://127.0.0.1:{topology.ports(self.port_base)['proxy']}"
-                    )
-                    lab.proxy_token = "" if open_proxy else lab.token
-                self._supervise(lab, restart_delay_s, lock, on_progress)
+                check_ports(_ports_at_first(topology, self.port_base, options.with_proxy))
+                lab_dir.prepare(self.home, fresh=options.fresh)
+                lab = self._lab_to_start(topology, options, unpacked)
+                self._supervise(lab, options.restart_delay_s, lock, on_progress)
             self._set_current()
-            return Up(False, round(time.monotonic() - began, 2), cleaned)
+            return UpResult(False, round(time.monotonic() - began, 2), cleaned, hints=hints)
         except KeyboardInterrupt:
-            if self._supervisor is not None:  # it may have come when all was up and let go
+            if self._supervisor is not None:  # the lab may be up and its supervisor released
                 self.down()
             raise
 
     def down(self) -> bool:
-        """End everything, in order if it can be had; what was stored stays for the next `up`."""
+        """Stop everything, gracefully if possible; the stores' data stays for the next `up`."""
         was_up = self._end_supervisor()
         with lab_dir.locked(self.home) as lock:
             if lock is None:
@@ -85,7 +68,7 @@ class ProcessesRuntime(SupervisedRuntime):
         return was_up or bool(left)
 
     def status(self, *, live: bool = True) -> dict[str, Any]:
-        """As the supervisor sees it, with memory (PSS in MB where the platform tells) and totals."""
+        """The supervisor's status, with memory in MB (PSS where the platform reports it) and its total."""
         lab = self.lab
         status = client.call_supervisor(lab, "GET", f"/status?live={int(live)}")
         own = [entry for entry in lab.servers if entry.name in ("supervisor", "zygote")]
@@ -93,7 +76,7 @@ class ProcessesRuntime(SupervisedRuntime):
             facts = {"name": entry.name, "service": "", "kind": "lab", "state": "ready"}
             status["processes"].append(facts | {"pid": entry.pid, "port": None, "restarts": 0})
         for process in status["processes"]:
-            # a server's workers are its own; the children of the supervisor are listed themselves
+            # a server's workers count as its own; the supervisor's children are listed themselves
             workers = process["kind"] == "server"
             pid = process["pid"]
             process["memory_mb"] = memory.pss_mb(pid, with_children=workers) if pid else 0.0
@@ -102,43 +85,24 @@ class ProcessesRuntime(SupervisedRuntime):
 
     # -- parts of up and down ---------------------------------------------------------------
 
-    def _new_lab(
-        self, topology: Topology, settings: dict[str, str], observed_by: Collection[str] = ()
-    ) -> Lab:
-        numbers = topology.ports(self.port_base)
-        http = {"ingress": "nginx"} | {
-            name: name for name in ("mail_page", "recorder", "control", "locust_ui")
-        }
-        there = observers.chosen(numbers, observed_by)
-        http |= {name: name for name in there}
-        addresses = {name: f"http://127.0.0.1:{numbers[port]}" for name, port in http.items()}
-        # it was set when the cluster was made, so it lives as long as the cluster
-        admin = stored_secret(self.home / "data" / "postgres.secret")
-        postgres = numbers["postgres"]
-        addresses |= {
-            "postgres": postgres_url(postgres, POSTGRES_USER, admin, "postgres"),
-            "valkey": f"redis://127.0.0.1:{numbers['valkey']}/0",
-            "nats": f"nats://127.0.0.1:{numbers['nats']}",
-            "nats_monitoring": f"http://127.0.0.1:{numbers['nats monitoring']}",
-            "mail_smtp": f"smtp://127.0.0.1:{numbers['mail_smtp']}",
-        }
+    def _lab_to_start(self, topology: Topology, options: UpOptions, unpacked: list[str]) -> Lab:
+        http = {"ingress": "nginx"}
+        http |= {name: name for name in ("mail_page", "recorder", "control", "locust_ui")}
+        http |= {name: name for name in observers.chosen(topology.lab, unpacked)}
         stored = [each.name for each in topology.services.values() if "postgres" in each.stores]
-        return Lab(
-            port_base=self.port_base,
-            home=str(self.home),
-            topology=str(topology.path.absolute()),
-            started_s=time.time(),
+        secrets = Secrets(
             token=new_secret(),
-            service_secret=new_secret(),
-            settings=settings,
-            addresses=addresses,
-            databases={name: postgres_url(postgres, name, new_secret(), name) for name in stored},
+            service=new_secret(),
+            # set when the cluster was made, so it is kept as long as the cluster
+            postgres=stored_secret(self.home / "data" / "postgres.secret"),
+            databases={name: new_secret() for name in stored},
         )
+        return self._new_lab(topology, options, secrets, http)
 
     def _supervise(
         self, lab: Lab, restart_delay_s: float, lock: int, on_progress: Progress
     ) -> None:
-        """Start the supervisor; whatever interrupts us before it is up takes it down again."""
+        """Start the supervisor; any interruption before its lab is up takes it down again."""
         supervisor = self._supervisor = DetachedSupervisor(SUPERVISOR, self.home, lock)
         try:
             supervisor.bring_up(
@@ -151,7 +115,7 @@ class ProcessesRuntime(SupervisedRuntime):
 
 
 def _ports_at_first(topology: Topology, port_base: int, proxied: bool) -> dict[str, int]:
-    """What `up` opens, by who listens."""
+    """The ports that `up` opens, by listener."""
     not_ours = {NOT_OURS, *IN_CONTAINERS, *(() if proxied else ("proxy",))}
     numbers = topology.ports(port_base)
     opened = {name: port for name, port in numbers.items() if name not in not_ours}
@@ -159,3 +123,16 @@ def _ports_at_first(topology: Topology, port_base: int, proxied: bool) -> dict[s
         there = edges_of(topology, numbers)
         opened |= {edge.name: port_base + edge.offset for edge in there}
     return opened
+
+
+def _unpack(options: UpOptions) -> tuple[list[str], list[str]]:
+    """Unpack the requested observers that are not on PATH: (those that can run, a hint for each other)."""
+    found, hints = [], []
+    for name in options.observers:
+        try:
+            if observers.find(name) is None:
+                apt_packages.unpack(name)
+            found.append(name)
+        except ServerMissingError as missing:
+            hints.append(str(missing))
+    return found, hints

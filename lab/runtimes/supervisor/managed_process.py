@@ -16,7 +16,6 @@ from lab.runtimes.servers.binaries import ServerMissingError
 from lab.runtimes.supervisor import readiness
 from lab.runtimes.supervisor.readiness import ReadinessCheck
 
-RESTART_DELAY_S = 1.0
 RESTART_DELAY_S_MAX = 30.0
 STEADY_S = 10.0  # alive for so long: the next crash is not of the same loop
 READY_S = 60.0

@@ -1,18 +1,21 @@
-"""What every runtime with a supervisor on this machine has in common: most verbs are questions to it."""
+"""What the runtimes with a supervisor on this machine share: most operations are requests to the supervisor."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
 from lab.nearest import nearest
 from lab.runtimes import logs as log_files
-from lab.runtimes.base import Up
+from lab.runtimes.base import UpOptions, UpResult
 from lab.runtimes.logs import LogLine
-from lab.runtimes.posix import pids
+from lab.runtimes.posix import pids, ports
+from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.runtimes.supervisor.launch import DOWN_S, DetachedSupervisor, UpFailedError
@@ -22,8 +25,18 @@ from lab.topology import Topology
 UP_S = 90.0
 
 
+@dataclass(frozen=True)
+class Secrets:
+    """The secrets of one lab; `databases` are the passwords of the services' roles."""
+
+    token: str
+    service: str
+    postgres: str
+    databases: Mapping[str, str]
+
+
 class SupervisedRuntime:
-    """One lab at `port_base`, in `.lab/<port_base>/`. How it comes up and goes down is the runtime's own."""
+    """One lab at `port_base`, in `.lab/<port_base>/`. Subclasses start and stop it."""
 
     def __init__(self, port_base: int, topology: Path = topologies.DEFAULT_PATH) -> None:
         self.port_base = port_base
@@ -33,13 +46,13 @@ class SupervisedRuntime:
 
     @property
     def lab(self) -> Lab:
-        """What lab.json says. Raises NoLabError."""
+        """The content of lab.json. Raises NoLabError."""
         return Lab.load(self.home)
 
     def logs(
         self, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
     ) -> Iterator[LogLine]:
-        """Raises UsageError if there is no log of `target`; a lab that is down has logs too."""
+        """The logs of a lab that is up or down. Raises UsageError if there is no log of `target`."""
         folder = self.home / "logs"
         if level not in log_files.LEVELS:
             raise UsageError(f"level {level!r}{nearest(level, log_files.LEVELS)}")
@@ -57,12 +70,11 @@ class SupervisedRuntime:
 
     def scale(self, service: str, replicas: int) -> dict[str, Any]:
         """Raises UsageError for an unknown service or a number out of 0..10."""
-        return client.call_supervisor(
-            self.lab, "POST", "/scale", {"service": service, "replicas": replicas}
-        )
+        body = {"service": service, "replicas": replicas}
+        return client.call_supervisor(self.lab, "POST", "/scale", body)
 
     def address(self, name: str) -> str:
-        """Raises UsageError if nobody has that name."""
+        """Raises UsageError for an unknown name."""
         lab = self.lab
         found = {entry.name: entry.address for entry in reversed(lab.instances)}
         for entry in reversed(lab.instances):
@@ -72,23 +84,46 @@ class SupervisedRuntime:
             raise UsageError(f"no address of {name!r}{nearest(name, found)}")
         return found[name]
 
-    def _heal(self, began: float, fresh: bool, settings: dict[str, str], proxied: bool) -> Up:
-        """A supervisor has the lock: wait until it is up, start what is stopped."""
-        if fresh:
+    def _new_lab(
+        self, topology: Topology, options: UpOptions, secrets: Secrets, http: Mapping[str, str]
+    ) -> Lab:
+        """The lab to start; `http` maps the name of an HTTP address to its listener."""
+        numbers = topology.ports(self.port_base)
+        addresses = {name: f"http://127.0.0.1:{numbers[each]}" for name, each in http.items()}
+        postgres = numbers["postgres"]
+        addresses |= {
+            "postgres": postgres_url(postgres, POSTGRES_USER, secrets.postgres, "postgres"),
+            "valkey": f"redis://127.0.0.1:{numbers['valkey']}/0",
+            "nats": f"nats://127.0.0.1:{numbers['nats']}",
+            "nats_monitoring": f"http://127.0.0.1:{numbers['nats monitoring']}",
+            "mail_smtp": f"smtp://127.0.0.1:{numbers['mail_smtp']}",
+        }
+        if options.with_proxy:
+            addresses["proxy"] = f"http://127.0.0.1:{numbers['proxy']}"
+        return Lab(
+            port_base=self.port_base,
+            home=str(self.home),
+            topology=str(topology.path.absolute()),
+            started_s=time.time(),
+            token=secrets.token,
+            service_secret=secrets.service,
+            settings=dict(options.settings),
+            addresses=addresses,
+            databases={
+                name: postgres_url(postgres, name, password, name)
+                for name, password in secrets.databases.items()
+            },
+            proxy_token=secrets.token if options.with_proxy and not options.open_proxy else "",
+        )
+
+    def _heal(self, began: float, options: UpOptions) -> UpResult:
+        """A supervisor has the lock: wait until its lab is up, then start again what is stopped."""
+        if options.fresh:
             raise StateError("a lab is up here: `lab down` first, then `lab up --fresh`")
         while True:
             try:
                 lab = self.lab
-                if settings and settings != lab.settings:
-                    raise StateError(
-                        f"a lab is up with {lab.settings or 'no settings of its own'}: "
-                        "`lab down` first, then `lab up` with the new ones"
-                    )
-                if proxied and not lab.proxied:
-                    raise StateError(
-                        "a lab is up without the fault proxy on its edges: `lab down` first, then "
-                        "`lab up --proxied`"
-                    )
+                _check_same(lab, options)
                 if client.call_supervisor(lab, "GET", "/status")["up"]:
                     answer = client.call_supervisor(lab, "POST", "/heal", {})
                     break
@@ -96,18 +131,17 @@ class SupervisedRuntime:
                 pass
             if time.monotonic() - began > UP_S:
                 raise StateError(
-                    f"a supervisor has {self.home} but does not answer: `lab down` ends it"
+                    f"the supervisor of {self.home} does not answer: `lab down` ends it"
                 )
             time.sleep(0.05)
         healed = [each["name"] for each in answer["processes"]]
         if not answer["ready"]:
-            raise UpFailedError(
-                [f"could not be started again: {', '.join(healed)}; see `lab status`"]
-            )
-        return Up(True, round(time.monotonic() - began, 2), healed=healed)
+            names = ", ".join(healed)
+            raise UpFailedError([f"could not be started again: {names}; see `lab status`"])
+        return UpResult(True, round(time.monotonic() - began, 2), healed=healed)
 
     def _set_current(self) -> None:
-        """The newest lab: the one that is meant when none is named."""
+        """Make this lab the default of commands without --port-base."""
         (self.home.parent / "current").write_text(f"{self.port_base}\n")
 
     def _unset_current(self) -> None:
@@ -123,17 +157,25 @@ class SupervisedRuntime:
             return False
         if not pids.same(entry.pid, entry.identity):
             return False
-        os.kill(entry.pid, 15)
+        os.kill(entry.pid, signal.SIGTERM)
         give_up = time.monotonic() + DOWN_S
         while pids.same(entry.pid, entry.identity):
             if time.monotonic() > give_up:
-                os.kill(entry.pid, 9)
+                os.kill(entry.pid, signal.SIGKILL)
                 give_up += DOWN_S
             time.sleep(0.01)
         return True
 
 
+def check_ports(opened: Mapping[str, int]) -> None:
+    """Raises UpFailedError if one of these ports (by name) is taken."""
+    if taken := ports.taken(opened):
+        advice = "end it, or choose other ports with `--port-base`"
+        raise UpFailedError([*map(str, taken), advice])
+
+
 def check_settings(settings: Mapping[str, str], topology: Topology) -> None:
+    """Raises UsageError for a setting of an unknown service, or without a valid name."""
     for name in settings:
         target, _, own = name.rpartition(".")
         service = target.rpartition("-")[0] if target[-1:].isdigit() else target
@@ -145,3 +187,17 @@ def check_settings(settings: Mapping[str, str], topology: Topology) -> None:
             raise UsageError(
                 f"setting {name!r}: expected NAME=value, orders.NAME=value or orders-1.NAME=value"
             )
+
+
+def _check_same(lab: Lab, options: UpOptions) -> None:
+    """Raises StateError if the lab that is up was started with other options."""
+    if options.settings and dict(options.settings) != lab.settings:
+        raise StateError(
+            f"a lab is up with {lab.settings or 'no settings of its own'}: "
+            "`lab down` first, then `lab up` with the new ones"
+        )
+    if options.with_proxy and not lab.proxied:
+        raise StateError(
+            "a lab is up without the fault proxy on its edges: `lab down` first, then "
+            "`lab up --proxied`"
+        )

@@ -9,6 +9,7 @@ from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab
 from lab.proxy.client import ProxyClient
+from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import MESH, free_port_base
 
@@ -19,7 +20,7 @@ def session_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
         runtime = ProcessesRuntime(free_port_base(MESH), MESH)
         patch.setenv("LAB_PORT_BASE", str(runtime.port_base))
-        runtime.up(proxied=True, restart_delay_s=0.2)
+        runtime.up(UpOptions(proxied=True, restart_delay_s=0.2))
         try:
             yield runtime
         finally:

@@ -10,6 +10,7 @@ import pytest
 
 from lab.edges import all_edges
 from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachableError
+from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError
@@ -123,14 +124,14 @@ def test_a_killed_proxy_is_back_with_its_edges_and_without_toxics(
 
 
 def test_a_lab_that_is_up_without_edges_says_how_to_get_them(mesh: ProcessesRuntime) -> None:
-    assert mesh.up(proxied=True).already
+    assert mesh.up(UpOptions(proxied=True)).already
     # as if it had been started without
     lab = mesh.lab
     address = lab.addresses.pop("proxy")
     lab.save()
     try:
         with pytest.raises(StateError, match="lab up --proxied"):
-            mesh.up(proxied=True)
+            mesh.up(UpOptions(proxied=True))
     finally:
         lab.addresses["proxy"] = address
         lab.save()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.lab.runtimes.labs import stub_runtime
 
@@ -23,7 +24,7 @@ def stub_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRunt
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
         runtime = stub_runtime()
-        runtime.up(restart_delay_s=0.2)
+        runtime.up(UpOptions(restart_delay_s=0.2))
         try:
             yield runtime
         finally:

@@ -94,6 +94,6 @@ def test_databases_whose_passwords_are_gone_are_named_before_anything_starts(
     script = f'echo "$@" >> {tmp_path}/asked; case "$1 $2" in "version "*) echo 27.0.1;; '
     answers(docker, script + '"compose version") echo 2.40.3;; "volume inspect") exit 0;; esac')
     monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
-    with pytest.raises(UpFailedError, match=r"keeps breakwater-\d+_postgres.*\n.*--fresh"):
+    with pytest.raises(UpFailedError, match=r"has the volume breakwater-\d+_postgres.*\n.*--fresh"):
         ComposeRuntime(free_port_base(DEFAULT_PATH)).up()
     assert "up --detach" not in (tmp_path / "asked").read_text()

@@ -16,9 +16,11 @@ import psutil
 import pytest
 
 from lab import topology as topologies
+from lab.runtimes.base import UpOptions
 from lab.runtimes.posix import pids
-from lab.runtimes.processes.runtime import ProcessesRuntime, UpFailedError
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import UsageError
+from lab.runtimes.supervisor.launch import UpFailedError
 from lab.state import Lab, StateError
 from lab.topology import PROJECT
 from tests.fixtures.waiting import wait_until
@@ -68,7 +70,7 @@ def started(runtime: ProcessesRuntime, name: str) -> dict[int, str]:
 
 def test_down_ends_everything_and_what_was_stored_stays() -> None:
     runtime = stub_runtime()
-    runtime.up({"ALL": "1", "back.ONLY": "2", "front-2.ARM": "treatment"})
+    runtime.up(UpOptions({"ALL": "1", "back.ONLY": "2", "front-2.ARM": "treatment"}))
     processes = family(runtime.lab)
     told = {
         name: json.loads(get(f"http://127.0.0.1:{runtime.port_base + offset}/api/settings")[2])
@@ -181,7 +183,7 @@ def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started() -> None:
 def test_a_service_that_crashes_at_its_start_fails_the_whole_up_with_its_own_words() -> None:
     runtime = stub_runtime()
     with pytest.raises(UpFailedError, match=r"back-1: ended with 3 .*\n.*told to crash"):
-        runtime.up({"back.CRASH": "1"})
+        runtime.up(UpOptions({"back.CRASH": "1"}))
     assert_nothing_left(runtime, {})
 
 
@@ -200,7 +202,7 @@ def test_a_server_that_is_not_there_fails_the_up_at_once(
 
 def test_a_crash_loop_waits_longer_each_time() -> None:
     runtime = stub_runtime()
-    runtime.up(restart_delay_s=0.05)
+    runtime.up(UpOptions(restart_delay_s=0.05))
     try:
         shell = process(runtime, "mail")  # its port is taken while it is away
         runtime.kill("mail", restart=False)
@@ -232,7 +234,7 @@ def test_an_impossible_setting_is_refused_before_anything_starts(
 ) -> None:
     runtime = stub_runtime()
     with pytest.raises(UsageError, match=message):
-        runtime.up({setting: "1"})
+        runtime.up(UpOptions({setting: "1"}))
     assert not runtime.home.exists()
 
 
@@ -262,7 +264,7 @@ def test_a_cluster_of_another_postgres_is_refused_with_the_way_out() -> None:
     with pytest.raises(UpFailedError, match=r"made by PostgreSQL 9.*--fresh"):
         runtime.up()
     assert_nothing_left(runtime, {})
-    assert runtime.up(fresh=True).took_s > 0
+    assert runtime.up(UpOptions(fresh=True)).took_s > 0
     runtime.down()
 
 
@@ -284,7 +286,7 @@ def test_where_forking_is_not_safe_each_program_has_its_own_interpreter(
 ) -> None:
     monkeypatch.setenv("LAB_FORK", "off")
     runtime = stub_runtime()
-    runtime.up(restart_delay_s=0.1)
+    runtime.up(UpOptions(restart_delay_s=0.1))
     processes = family(runtime.lab)
     try:
         status = runtime.status()
@@ -300,11 +302,11 @@ def test_where_forking_is_not_safe_each_program_has_its_own_interpreter(
 
 def test_other_settings_for_a_lab_that_is_up_are_refused_not_ignored() -> None:
     runtime = stub_runtime()
-    runtime.up({"ARM": "control"})
+    runtime.up(UpOptions({"ARM": "control"}))
     try:
-        assert runtime.up({"ARM": "control"}).already
+        assert runtime.up(UpOptions({"ARM": "control"})).already
         with pytest.raises(StateError, match=r"up with .*control.*lab down"):
-            runtime.up({"ARM": "treatment"})
+            runtime.up(UpOptions({"ARM": "treatment"}))
     finally:
         runtime.down()
 
