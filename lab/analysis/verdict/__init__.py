@@ -1,1 +1,1 @@
-"""The judgement of a run: validity, indicators against their limits, the verdict."""
+"""The verdict of a run: its validity, its SLIs against their limits, the claim."""

@@ -1,4 +1,4 @@
-"""What a run was asked: the experiment file and its `breakwater` extension block."""
+"""The claim of a run, read from the experiment file and its `breakwater` extension block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.archive import ArchiveError, Run
 
 @dataclass(frozen=True)
 class Claim:
-    """title, the claim under test, SLIs, invariants by number, and what breakers should do."""
+    """The claim under test: `sentence`, SLIs, ids of invariants, expectations; and the experiment's title."""
 
     title: str = ""
     description: str = ""
@@ -26,9 +26,9 @@ class Claim:
 
 
 def claim_of(run: Run) -> Claim:
-    """The run's claim, from experiment.yaml or the journal's copy; empty if it had none.
+    """The run's claim, from experiment.yaml or the copy in the journal; empty without an experiment.
 
-    Raises ArchiveError if the file is there and unreadable.
+    Raises ArchiveError if the file is damaged.
     """
     experiment = _experiment(run)
     block: dict[str, Any] = next(
@@ -64,7 +64,7 @@ def _experiment(run: Run) -> dict[str, Any]:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ArchiveError(f"{file} is damaged: {error}") from None
         if not isinstance(experiment, dict):
-            raise ArchiveError(f"{file} is damaged: it holds no experiment")
+            raise ArchiveError(f"{file} is damaged: it does not contain an experiment")
         return experiment
     journal = run.journal or {}
     return dict(journal.get("experiment") or {})

@@ -1,4 +1,4 @@
-"""Service level indicators as an experiment states them, measured with their uncertainty."""
+"""Measures the service level indicators of an experiment, with intervals."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from lab.analysis.windows import WINDOWS, window
 from lab.archive import Run
 
 PERCENTILE = re.compile(r"p(\d{2,4})_ms")
+NOT_OK = (False, False)
 MEASURES = "p50_ms, p95_ms, p99_ms, p999_ms, error_ratio or goodput_per_s"
 
 
 class SliError(ValueError):
-    """An SLI cannot be evaluated as it is written; the text says what is expected."""
+    """An SLI is malformed; the message names the expected form."""
 
 
 @dataclass(frozen=True)
 class SliResult:
-    """`value` with its interval against `limit`: at most, for goodput_per_s at least.
+    """`value` with its interval, compared with `limit`.
 
-    ok is the value's word; `certain` says that the whole interval is on the same side. No data:
-    value None, not ok.
+    The limit is a maximum, for goodput_per_s a minimum. `ok`: the value keeps the limit. `certain`:
+    the whole interval is on the same side. Without data `value` is None and `ok` is False.
     """
 
     name: str
@@ -47,8 +48,8 @@ class SliResult:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def said(self) -> str:
-        """The result in words."""
+    def text(self) -> str:
+        """The result as text, e.g. `orders are fast: 240 ms, limit 500 ms`."""
         if self.value is None:
             return f"{self.name}: {self.note}"
         return (
@@ -63,8 +64,8 @@ def _figure(value: float, unit: str) -> str:
 def evaluate(sli: Mapping[str, Any], run: Run) -> SliResult:
     """Measure one SLI {name, route, window, measure, limit} on a run.
 
-    route: as in the requests table (`POST /api/orders`), absent for all routes together.
-    window: before, during, after or all; absent: during. Raises SliError.
+    route: as in the requests table (`POST /api/orders`); by default all routes together.
+    window: before, during, after or all; by default during. Raises SliError.
     """
     measure, over = str(sli.get("measure", "")), str(sli.get("window", "during"))
     route = sli.get("route")
@@ -76,23 +77,34 @@ def evaluate(sli: Mapping[str, Any], run: Run) -> SliResult:
         raise SliError(f"SLI {name}: limit {limit!r}; expected a number")
     failed = failures(run, route, over)
     found, unit = _measure(run, name, measure, route, over, failed)
-    at_least = measure == "goodput_per_s"
-    if np.isnan(found.value) or not len(failed):
-        return SliResult(
-            *(name, route, over, measure, None, None, None, unit, float(limit), False, False),
-            requests=len(failed),
-            note=found.note or "no data: nobody came this way in this window",
-        )
-    ok = found.value >= limit if at_least else found.value <= limit
-    far = (found.low if at_least else found.high) if ok else (found.high if at_least else found.low)
-    certain = far is not None and ((far >= limit if at_least else far <= limit) == ok)
+    known = len(failed) > 0 and not np.isnan(found.value)
+    ok, certain = _compare(found, float(limit), measure == "goodput_per_s") if known else NOT_OK
     return SliResult(
-        *(name, route, over, measure, found.value, found.low, found.high, unit, float(limit)),
-        ok=bool(ok),
-        certain=bool(certain),
+        name=name,
+        route=route,
+        window=over,
+        measure=measure,
+        value=found.value if known else None,
+        low=found.low if known else None,
+        high=found.high if known else None,
+        unit=unit,
+        limit=float(limit),
+        ok=ok,
+        certain=certain,
         requests=len(failed),
-        note=found.note,
+        note=found.note if known else found.note or "no data: no requests in this window",
     )
+
+
+def _compare(found: Interval, limit: float, at_least: bool) -> tuple[bool, bool]:
+    """(ok, certain): whether the value keeps the limit, and whether the whole interval agrees."""
+
+    def keeps(value: float) -> bool:
+        return bool(value >= limit if at_least else value <= limit)
+
+    ok = keeps(found.value)
+    far = found.low if ok == at_least else found.high  # the end that is nearest to the other side
+    return ok, far is not None and keeps(far) == ok
 
 
 def _measure(
@@ -104,7 +116,7 @@ def _measure(
         q = int(digits) / 10 ** len(digits)
         found = quantile_of(run, q, route, over)
         if 0 < len(failed) < 1.0 / (1.0 - q):
-            short = f"{len(failed)} requests are too few to speak of a {measure[:-3]}"
+            short = f"{len(failed)} requests are too few for a {measure[:-3]}"
             return Interval(float("nan"), None, None, short), "ms"
         return found, "ms"
     if measure == "error_ratio":
@@ -112,7 +124,7 @@ def _measure(
     if measure == "goodput_per_s":
         start, end = window(run, over)
         good, span_s = float(np.sum(failed == 0)), max(end - start, 1e-9)
-        # Arrivals are independent of the shop: a Poisson count's own spread is what is left.
+        # Arrivals do not depend on the shop: the count varies as a Poisson count.
         half = 1.96 * good**0.5
         return Interval(good / span_s, max(0.0, good - half) / span_s, (good + half) / span_s), "/s"
     raise SliError(f"SLI {name}: measure {measure!r}; expected {MEASURES}")

@@ -1,4 +1,4 @@
-"""Did a fault leave the shoppers' figures as they were, as far as this run can tell?"""
+"""Checks the expectation that a fault does not change the shoppers' measures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MEASURES = ("goodput_per_s", "p99_ms")
 
 
 def unchanged(wanted: Mapping[str, Any], run: Run) -> list[dict[str, Any]]:
-    """One expectation a measure (`measures`, default goodput and p99; of `route`, default all).
+    """One expectation for each of `measures` (default goodput and p99) of `route` (default all).
 
-    Unchanged: the 95% intervals before the fault and during it overlap. That is what one run can say:
-    a difference smaller than its intervals it cannot see, so the detail gives them. An interval that
-    the data refuse (a p99 of fewer than 299 requests) is not unchanged, it is unknown.
+    Unchanged means that the 95% intervals before and during the fault overlap. One run cannot show a
+    difference smaller than its intervals, so the detail contains them. If an interval is unknown (a
+    p99 of fewer than 299 requests), the expectation is not met.
     """
     route = wanted.get("route")
     return [
@@ -42,7 +42,7 @@ def _expectation(
         "value": during.value,
         "limit": before.high,
         "ok": known and _overlap(before, during),
-        "detail": f"{_said(before)} before, {_said(during)} during",
+        "detail": f"{_text(before)} before, {_text(during)} during",
     }
 
 
@@ -52,7 +52,7 @@ def _overlap(one: SliResult, other: SliResult) -> bool:
     return low <= other_high and other_low <= high
 
 
-def _said(measured: SliResult) -> str:
+def _text(measured: SliResult) -> str:
     if measured.value is None:
         return measured.note or "no data"
     high = "unknown" if measured.high is None else f"{measured.high:.3g}"

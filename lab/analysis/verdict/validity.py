@@ -1,4 +1,4 @@
-"""Is the run fit to judge the shop by? What must be true of the instrument itself."""
+"""Checks whether a run is valid: the conditions under which its result is about the shop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lab.analysis.verdict.slis import SliResult
 from lab.archive import Run
 
 DROPPED_SHARE_MAX = 0.01
-ON_TIME = "requests left when they were due"
-SEND_LAG_P99_MS_MAX = 100.0  # later than that, the load was not the one that was planned
+ON_TIME = "requests were sent when they were due"
+SEND_LAG_P99_MS_MAX = 100.0  # with a larger lag the load was not the planned one
 
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of validity; `detail` gives its figures."""
+    """One condition of validity, with its measured values in `detail`."""
 
     name: str
     ok: bool
@@ -37,7 +37,7 @@ def checks(
     faults: Sequence[Judged],
     invariants: Sequence[Result],
 ) -> list[Check]:
-    """Every condition, in the order a reader asks for them."""
+    """All conditions, in the order of the report."""
     return [
         _finished(run),
         _steady_before(run, slis),
@@ -52,14 +52,14 @@ def checks(
 
 
 def _finished(run: Run) -> Check:
-    name = "the experiment ran to its end"
+    name = "the experiment finished"
     if run.info.get("interrupted"):
         return Check(name, False, "it was interrupted")
     journal = run.journal
     if journal is None:
-        return Check(name, True, "it had no Chaos Toolkit journal")
+        return Check(name, True, "it has no Chaos Toolkit journal")
     if run.info.get("guard"):
-        return Check(name, True, "its guard called it off")
+        return Check(name, True, "its guard stopped it")
     status = str(journal.get("status", "unknown"))
     failed = [
         str(each.get("activity", {}).get("name", "?"))
@@ -68,18 +68,18 @@ def _finished(run: Run) -> Check:
     ]
     if failed:
         return Check(name, False, f"the action {failed[0]!r} failed")
-    # `failed` is also how the toolkit calls a hypothesis that was not met: a finding, no fault.
-    return Check(name, status in ("completed", "failed"), f"Chaos Toolkit says: {status}")
+    # Chaos Toolkit also reports `failed` if the hypothesis was not met: that is a valid result.
+    return Check(name, status in ("completed", "failed"), f"Chaos Toolkit's status is {status}")
 
 
 def _steady_before(run: Run, slis: Sequence[SliResult]) -> Check:
-    """A shop that was unwell before the fault says nothing of the fault."""
-    name = "the shop was steady before"
+    """A shop that missed its limits before the fault shows nothing about the fault."""
+    name = "the shop was steady before the fault"
     if steady_states(run).get("before") is False:
         return Check(name, False, "the steady state was not met before the method began")
-    missed = [sli.said() for sli in slis if sli.window == "before" and not sli.ok]
+    missed = [sli.text() for sli in slis if sli.window == "before" and not sli.ok]
     if missed:
-        return Check(name, False, "; ".join(missed) + " (is the machine busy with something else?)")
+        return Check(name, False, "; ".join(missed) + " (other programs may use the machine)")
     return Check(name, True, "")
 
 
@@ -107,22 +107,24 @@ def _load_on_time(run: Run) -> Check:
     return Check(
         ON_TIME,
         lag["p99"] <= SEND_LAG_P99_MS_MAX,
-        f"{detail} (p99 may be {SEND_LAG_P99_MS_MAX:.0f} ms)",
+        f"{detail} (limit for p99: {SEND_LAG_P99_MS_MAX:.0f} ms)",
     )
 
 
 def _fault_effective(run: Run, claim: Claim, faults: Sequence[Judged]) -> Check:
     name = "the fault took effect"
     if not faults:
-        asked = bool(claim.actions)
-        return Check(name, not asked, "none was recorded" if asked else "none was asked for")
+        planned = bool(claim.actions)
+        return Check(name, not planned, "none was recorded" if planned else "none was planned")
     not_confirmed = [f"{f.kind} on {f.target}: {f.status}, {f.why}" for f in faults
                      if f.status != "confirmed"]  # fmt: skip
     cut_short = run.info.get("guard") and all(f.status != "mismatch" for f in faults)
     if cut_short and any(f.status == "confirmed" for f in faults):
-        # what the guard ended early may not have met a single call
+        # A fault that the guard removed early may not have affected a call.
         return Check(
-            name, True, f"its guard ended it early; {'; '.join(not_confirmed) or 'all did'}"
+            name,
+            True,
+            f"its guard stopped it early; {'; '.join(not_confirmed) or 'all took effect'}",
         )
     if not_confirmed:
         return Check(name, False, "; ".join(not_confirmed))
@@ -136,7 +138,7 @@ def _nothing_left_behind(run: Run, faults: Sequence[Judged]) -> Check:
     ]
     left += [str(each) for each in run.info.get("residue", [])]
     gone = [
-        f"{f.target} never came back"
+        f"{f.target} did not come back"
         for f in faults
         if f.kind in LASTING and f.evidence.get("down_s") is not None
         and f.evidence.get("back_s") is None
@@ -147,16 +149,16 @@ def _nothing_left_behind(run: Run, faults: Sequence[Judged]) -> Check:
 
 
 def _quiet(run: Run, invariants: Sequence[Result]) -> Check:
-    name = "the shop came to rest before the audit"
+    name = "quiescence was reached before the audit"
     quiescence = run.info.get("quiescence") or {}
     reached = quiescence.get("reached")
     waited = f"after {float(quiescence.get('waited_s') or 0.0):.1f} s"
     if reached is None:
-        return Check(name, False, "nobody looked whether it did")
+        return Check(name, False, "it was not checked")
     if not reached and any(each.status == "violated" for each in invariants):
-        # A saga that hangs keeps the shop from resting: that is the finding, not a bad run.
-        return Check(name, True, f"not {waited}, which the violated invariants explain")
-    return Check(name, bool(reached), waited if reached else f"not {waited}")
+        # A saga that hangs prevents quiescence: that is a result about the shop, not an invalid run.
+        return Check(name, True, f"not reached {waited}: the violated invariants explain it")
+    return Check(name, bool(reached), f"{'' if reached else 'not '}reached {waited}")
 
 
 def _audited(run: Run, claim: Claim) -> Check:
@@ -169,12 +171,12 @@ def _audited(run: Run, claim: Claim) -> Check:
     }
     lacking = sorted(needed - set(run.states))
     if lacking:
-        return Check(name, False, f"not taken: {', '.join(lacking)}")
+        return Check(name, False, f"missing: {', '.join(lacking)}")
     return Check(name, True, f"{len(run.states)} tables")
 
 
 def _recorded(run: Run) -> Check:
-    name = "the recording is whole"
+    name = "the recording is complete"
     counts = run.recorder
     if counts is None:
         return Check(name, False, "the recorder did not finish: recorder.json is missing")
@@ -187,7 +189,7 @@ def _recorded(run: Run) -> Check:
 
 
 def missed_probes(run: Run) -> list[str]:
-    """What probes of the method did not see although the experiment says they should."""
+    """Names of the method's probes that failed or did not meet their tolerance."""
     return [
         str(each["activity"].get("name", "?"))
         for each in (run.journal or {}).get("run", [])
@@ -197,13 +199,12 @@ def missed_probes(run: Run) -> list[str]:
 
 
 def steady_states(run: Run) -> dict[str, bool]:
-    """Whether the steady state was met `before`, `during` (each time) and `after`, where looked."""
+    """Whether the steady state was met `before`, `during` (at each check) and `after`, if checked."""
     states = (run.journal or {}).get("steady_states") or {}
     met: dict[str, bool] = {}
     for when in ("before", "after"):
         if states.get(when):
             met[when] = bool(states[when].get("steady_state_met"))
-    looks = states.get("during") or []
-    if looks:
-        met["during"] = all(bool(each.get("steady_state_met")) for each in looks)
+    if checks_during := states.get("during"):
+        met["during"] = all(bool(each.get("steady_state_met")) for each in checks_during)
     return met

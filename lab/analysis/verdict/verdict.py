@@ -1,4 +1,4 @@
-"""The judgement of a run: invalid, deviated or held, and everything it rests on."""
+"""Judges a run: the verdict (invalid, deviated or held) and everything it is based on."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3}
 def judge(run: Run) -> dict[str, Any]:
     """The content of verdict.json (docs/archive.md), computed from the archive alone.
 
-    invalid: the run is no fit test, whatever it shows. deviated: it is one, and the hypothesis, an
-    SLI, an invariant or a breaker was not as claimed (no data is not as claimed). held: all was.
+    invalid: the run is not a valid test. deviated: the run is valid, and the hypothesis, an SLI, an
+    invariant or a breaker was not as claimed (no data counts as not as claimed). held: all was as
+    claimed. Raises ArchiveError if the claim names an unknown invariant.
     """
     claim = claim_of(run)
     unknown = [number for number in claim.invariants if number not in INVARIANTS]
     if unknown:
         raise ArchiveError(
-            f"the experiment asks for invariant {unknown[0]}: there are {min(INVARIANTS)} to"
+            f"the experiment names invariant {unknown[0]}: the invariants are {min(INVARIANTS)} to"
             f" {max(INVARIANTS)}"
         )
     faults = judge_faults(run)
-    # All are checked: those that nobody asked for are shown, only those asked for decide.
+    # All invariants are checked and shown. Only those of the claim count for the verdict.
     invariants = check_all(run)
     claimed = [each for each in invariants if each.id in claim.invariants]
     slis = [evaluate(sli, run) for sli in claim.slis]
@@ -46,11 +47,11 @@ def judge(run: Run) -> dict[str, Any]:
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
     if not reasons:
-        if not (steady or slis or claimed or expectations or missed or _called_off(run)):
-            reasons = ["the experiment claims nothing that could be checked"]
+        if not (steady or slis or claimed or expectations or missed or _stopped_by_guard(run)):
+            reasons = ["the experiment has no claim that can be checked"]
         else:
-            reasons = _called_off(run) + _deviations(steady, slis, claimed, expectations)
-            reasons += [f"the probe {name!r} did not see it" for name in missed]
+            reasons = _stopped_by_guard(run) + _deviations(steady, slis, claimed, expectations)
+            reasons += [f"the probe {name!r} failed" for name in missed]
             verdict = DEVIATED if reasons else HELD
     return {
         "verdict": verdict,
@@ -87,15 +88,15 @@ def write_verdict(run_dir: Path | str) -> dict[str, Any]:
     return verdict
 
 
-def _called_off(run: Run) -> list[str]:
-    """A guard had to end it: the shop did not bear what was asked of it."""
+def _stopped_by_guard(run: Run) -> list[str]:
+    """The reason of a guard that stopped the experiment, if one did."""
     guard = run.info.get("guard")
     if not guard:
         return []
     off_s = guard["faults_off_s"] - guard["violated_s"]
     return [
-        f"the guard {guard['name']!r} called the experiment off: {guard['reason']};"
-        f" every fault was off {off_s:.2f} s later"
+        f"the guard {guard['name']!r} stopped the experiment: {guard['reason']};"
+        f" all faults were removed {off_s:.2f} s later"
     ]
 
 
@@ -110,7 +111,7 @@ def _deviations(
         for when in ("during", "after")
         if steady.get(when) is False
     ]
-    found += [sli.said() for sli in slis if not sli.ok]
+    found += [sli.text() for sli in slis if not sli.ok]
     for each in claimed:
         if each.status == "violated":
             found.append(f"invariant {each.id} ({each.name}): {each.violations} violations")
@@ -121,7 +122,7 @@ def _deviations(
 
 
 def _expectations(run: Run, claim: Claim) -> list[dict[str, Any]]:
-    """What the experiment expects of a breaker or of all figures, and whether it was so."""
+    """The experiment's expectations of measures and of a breaker, with their results."""
     same = claim.expects.get("unchanged")
     found = unchanged(same, run) if same is not None else []
     wanted = claim.expects.get("breaker")
@@ -146,7 +147,7 @@ def _expectations(run: Run, claim: Claim) -> list[dict[str, Any]]:
                 "value": value,
                 "limit": limit,
                 "ok": value is not None and value <= limit,
-                "detail": f"after {value:.2f} s" if value is not None else "it never did",
+                "detail": f"after {value:.2f} s" if value is not None else "it did not",
             }
         )
     return found
@@ -158,7 +159,7 @@ def _breakers(run: Run) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own types: NaN becomes null, everything unknown its text."""
+    """The value in JSON types: NaN becomes null, an unknown type becomes text."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

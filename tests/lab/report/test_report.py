@@ -52,7 +52,7 @@ def test_the_page_tells_the_whole_story(page: str) -> None:
         "the breaker payments-&gt;bank opens within 5 s: after 1.",
         "every saga has ended",
         "468 placed, 431 confirmed, 37 cancelled",
-        "the recording is whole",
+        "the recording is complete",
         "simulated-1",
     ):
         assert said in page, said
@@ -82,7 +82,7 @@ def test_a_run_of_load_alone_has_a_report(tmp_path: Path) -> None:
         (path / name).unlink()
     seal(path)
     page = write_report(path).read_text()
-    assert "the experiment claims nothing that could be checked" in page
+    assert "the experiment has no claim that can be checked" in page
     assert "No fault was recorded." in page
 
 

@@ -1,4 +1,4 @@
-"""Unchanged means: this run's intervals before and during overlap; too little data is unknown, not unchanged."""
+"""Unchanged means that the intervals before and during the fault overlap; an unknown interval fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHASES = [
 
 
 def run_of(tiny: Tiny, slower: float = 1.0, every: int = 1, during: int = 1000) -> Run:
-    """1,000 requests before; during the method so many, `slower` times as slow, answered each `every`th."""
+    """1,000 requests before the fault and `during` in it, `slower` times as slow; each `every`th succeeds."""
     rng = random.Random(1)
     rows: list[dict[str, Any]] = []
     for number in range(1000):
@@ -38,25 +38,25 @@ def oks(run: Run, **wanted: Any) -> dict[str, bool]:
     return {each["name"].split()[0]: each["ok"] for each in unchanged(wanted, run)}
 
 
-def test_the_same_before_and_during_is_unchanged(tiny: Tiny) -> None:
+def test_equal_load_before_and_during_is_unchanged(tiny: Tiny) -> None:
     assert oks(run_of(tiny)) == {"goodput_per_s": True, "p99_ms": True}
 
 
-def test_three_times_slower_is_a_change_of_p99_alone(tiny: Tiny) -> None:
+def test_three_times_slower_changes_only_p99(tiny: Tiny) -> None:
     assert oks(run_of(tiny, slower=3.0)) == {"goodput_per_s": True, "p99_ms": False}
 
 
-def test_every_second_answer_lost_is_a_change_of_goodput(tiny: Tiny) -> None:
+def test_losing_every_second_answer_changes_goodput(tiny: Tiny) -> None:
     assert not oks(run_of(tiny, every=2))["goodput_per_s"]
 
 
-def test_a_p99_of_too_few_requests_is_not_unchanged(tiny: Tiny) -> None:
+def test_a_p99_of_too_few_requests_does_not_meet_the_expectation(tiny: Tiny) -> None:
     (p99,) = unchanged({"measures": ["p99_ms"]}, run_of(tiny, during=200))
     assert not p99["ok"]
     assert "to unknown) ms during" in p99["detail"]
 
 
-def test_the_detail_gives_both_intervals(tiny: Tiny) -> None:
+def test_the_detail_contains_both_intervals(tiny: Tiny) -> None:
     (goodput,) = unchanged({"measures": ["goodput_per_s"]}, run_of(tiny))
     assert "before" in goodput["detail"]
     assert "during" in goodput["detail"]

@@ -1,4 +1,4 @@
-"""Faults judged, validity, SLIs, and the verdict they add up to."""
+"""Judgement of faults, validity, SLIs and the verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def edit_block(path: Path, **changes: Any) -> None:
     file.write_text(yaml.safe_dump(experiment))
 
 
-def test_a_run_that_keeps_every_promise_is_held(clean: Run) -> None:
+def test_a_run_that_meets_its_claim_is_held(clean: Run) -> None:
     verdict = judge(clean)
     assert (verdict["verdict"], verdict["exit_code"], verdict["reasons"]) == ("held", 0, [])
     assert all(check["ok"] for check in verdict["validity"])
@@ -65,7 +65,9 @@ def test_a_violated_invariant_is_a_deviation(archive: Archive, mutant: str, inva
     assert verdict["reasons"][0].startswith(f"invariant {invariant} (")
 
 
-def test_an_invariant_nobody_asked_for_is_shown_and_does_not_decide(archive: Archive) -> None:
+def test_an_invariant_outside_the_claim_is_shown_and_does_not_change_the_verdict(
+    archive: Archive,
+) -> None:
     path = archive("double_capture")
     edit_block(path, invariants=[3])
     verdict = judge(Run(path))
@@ -95,18 +97,19 @@ def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Arc
     assert breaker.startswith("the breaker payments->bank opens within 0.5 s: after 1.")
 
 
-def test_a_breaker_that_never_spoke_does_not_meet_its_expectation(archive: Archive) -> None:
+def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive) -> None:
     path = archive()
     edit_block(path, expects={"breaker": {"edge": "a->b", "opens_within_s": 5}})
-    assert judge(Run(path))["reasons"] == ["the breaker a->b opens within 5 s: it never did"]
+    assert judge(Run(path))["reasons"] == ["the breaker a->b opens within 5 s: it did not"]
 
 
 @pytest.mark.parametrize(
-    ("break_it", "says"),
+    ("break_it", "reason"),
     [
         (lambda p: edit(p, "run.json", interrupted=True), "was interrupted"),
-        (lambda p: edit(p, "run.json", quiescence={"reached": False, "waited_s": 9}), "came to rest"),
-        (lambda p: edit(p, "run.json", quiescence={}), "nobody looked"),
+        (lambda p: edit(p, "run.json", quiescence={"reached": False, "waited_s": 9}),
+         "the audit: not reached after 9.0 s"),
+        (lambda p: edit(p, "run.json", quiescence={}), "it was not checked"),
         (lambda p: edit(p, "run.json", load={"planned": 9999, "sent": 1645, "dropped": 0}),
          "1,645 of 9,999 arrivals"),
         (lambda p: edit(p, "run.json", residue=["toxic slow on payments->bank"]), "left behind"),
@@ -114,7 +117,7 @@ def test_a_breaker_that_never_spoke_does_not_meet_its_expectation(archive: Archi
         (lambda p: (p / "recorder.json").unlink(), "recorder did not finish"),
         (lambda p: (p / "requests.ndjson").unlink(), "no request was recorded"),
         (lambda p: (p / "faults.ndjson").unlink(), "the fault took effect: none was recorded"),
-        (lambda p: (p / "state/bank.ledger.parquet").unlink(), "not taken: bank.ledger"),
+        (lambda p: (p / "state/bank.ledger.parquet").unlink(), "missing: bank.ledger"),
         (lambda p: edit(p, "journal.json", run=[{"activity": {"name": "make the bank slow"},
                                                  "status": "failed"}]), "the action 'make the bank slow' failed"),
         (lambda p: edit(p, "journal.json",
@@ -122,13 +125,13 @@ def test_a_breaker_that_never_spoke_does_not_meet_its_expectation(archive: Archi
     ],
 )  # fmt: skip
 def test_a_run_that_proves_nothing_is_invalid(
-    archive: Archive, break_it: Callable[[Path], None], says: str
+    archive: Archive, break_it: Callable[[Path], None], reason: str
 ) -> None:
     path = archive()
     break_it(path)
     verdict = judge(Run(path))
     assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
-    assert says in " | ".join(verdict["reasons"])
+    assert reason in " | ".join(verdict["reasons"])
 
 
 def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(
@@ -141,7 +144,7 @@ def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(
     )
     verdict = judge(Run(path))
     assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
-    assert "the shop was steady before" in verdict["reasons"][0]
+    assert "the shop was steady before the fault" in verdict["reasons"][0]
     assert "limit 0.001 ms" in verdict["reasons"][0]
 
 
@@ -152,7 +155,7 @@ def test_late_sending_makes_a_run_invalid(archive: Archive) -> None:
         row["actual_start_s"] += 0.5
         row["end_s"] += 0.5
     (path / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "requests left when they were due: p99 50" in judge(Run(path))["reasons"][0]
+    assert "requests were sent when they were due: p99 50" in judge(Run(path))["reasons"][0]
 
 
 def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -> None:
@@ -168,24 +171,24 @@ def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -
     ]
 
 
-def test_a_probe_that_did_not_see_it_is_a_deviation(archive: Archive) -> None:
+def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
     path = archive()
     edit(path, "journal.json", run=[
         {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"},
         {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
          "tolerance_met": True},
     ])  # fmt: skip
-    assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' did not see it"]
+    assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' failed"]
 
 
-def test_an_experiment_that_claims_nothing_is_invalid(archive: Archive) -> None:
+def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:
     path = archive()
     edit_block(path, slis=[], invariants=[], expects={})
     edit(path, "journal.json", steady_states={})
-    assert judge(Run(path))["reasons"] == ["the experiment claims nothing that could be checked"]
+    assert judge(Run(path))["reasons"] == ["the experiment has no claim that can be checked"]
 
 
-def test_a_hung_saga_explains_why_the_shop_did_not_come_to_rest(archive: Archive) -> None:
+def test_without_quiescence_a_run_with_a_hung_saga_has_deviated(archive: Archive) -> None:
     path = archive("unfinished_saga")
     edit(path, "run.json", quiescence={"reached": False, "waited_s": 30.0})
     verdict = judge(Run(path))
@@ -193,7 +196,7 @@ def test_a_hung_saga_explains_why_the_shop_did_not_come_to_rest(archive: Archive
     assert verdict["reasons"][0].startswith("invariant 8 (")
 
 
-def test_a_run_that_its_guard_called_off_has_deviated_and_says_why(archive: Archive) -> None:
+def test_a_run_that_its_guard_stopped_has_deviated_with_the_reason(archive: Archive) -> None:
     path = archive()
     guard = {"name": "orders fail", "reason": "error_ratio 0.7", "violated_s": 5.0}
     edit(path, "run.json", guard=guard | {"faults_off_s": 5.25, "problems": []})
@@ -201,15 +204,15 @@ def test_a_run_that_its_guard_called_off_has_deviated_and_says_why(archive: Arch
     verdict = judge(Run(path))
     assert verdict["verdict"] == "deviated"
     assert verdict["reasons"][0] == (
-        "the guard 'orders fail' called the experiment off: error_ratio 0.7;"
-        " every fault was off 0.25 s later"
+        "the guard 'orders fail' stopped the experiment: error_ratio 0.7;"
+        " all faults were removed 0.25 s later"
     )
 
 
 def test_an_unknown_invariant_is_an_error(archive: Archive) -> None:
     path = archive()
     edit_block(path, invariants=[1, 42])
-    with pytest.raises(ArchiveError, match="asks for invariant 42: there are 1 to 9"):
+    with pytest.raises(ArchiveError, match="names invariant 42: the invariants are 1 to 9"):
         judge(Run(path))
 
 
@@ -311,10 +314,10 @@ def rows(n: int, slow: int = 0) -> list[dict[str, Any]]:
     return [request(i, float(i), i + (1.0 if i < slow else 0.1)) for i in range(n)]
 
 
-def test_an_sli_needs_enough_requests_to_speak_of_its_percentile(tiny: Callable[..., Run]) -> None:
+def test_an_sli_needs_enough_requests_for_its_percentile(tiny: Callable[..., Run]) -> None:
     found = evaluate({"measure": "p99_ms", "window": "all", "limit": 5}, tiny(requests=rows(99)))
     assert (found.value, found.ok) == (None, False)
-    assert found.note == "99 requests are too few to speak of a p99"
+    assert found.note == "99 requests are too few for a p99"
 
 
 def test_an_sli_near_its_limit_is_not_certain(tiny: Callable[..., Run]) -> None:
@@ -336,15 +339,15 @@ def test_goodput_is_at_least_its_limit(tiny: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sli", "says"),
+    ("sli", "message"),
     [
         ({"measure": "speed", "limit": 1}, "measure 'speed'; expected p50_ms"),
         ({"measure": "p95_ms", "limit": "fast"}, "limit 'fast'; expected a number"),
         ({"measure": "p95_ms", "limit": 1, "window": "later"}, "window 'later'; expected one of"),
     ],
 )
-def test_a_malformed_sli_says_what_is_expected(
-    tiny: Callable[..., Run], sli: dict[str, Any], says: str
+def test_the_error_of_a_malformed_sli_names_the_expected_form(
+    tiny: Callable[..., Run], sli: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SliError, match=says):
+    with pytest.raises(SliError, match=message):
         evaluate(sli, tiny(requests=rows(3)))
