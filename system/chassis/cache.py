@@ -1,8 +1,8 @@
-"""A read-through cache on Valkey with stampede protection; without Valkey it loads from the source.
+"""A read-through cache on Valkey with stampede protection. Without Valkey it loads from the source.
 
-Protection in three layers: one load a process and key at a time (single flight), one a fleet (a short
-lock in Valkey), and an early refresh by chance before expiry (XFetch: Vattani, Chierichetti, Lowenstein,
-"Optimal Probabilistic Cache Stampede Prevention", VLDB 2015), so that a hot key never expires for all at once.
+Three layers of protection: one load at a time per process and key (single flight), one among all instances (a
+short lock in Valkey), and a random early refresh before expiry (XFetch: Vattani, Chierichetti, Lowenstein,
+"Optimal Probabilistic Cache Stampede Prevention", VLDB 2015), so that a hot key does not expire for all at once.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ _SERVER = {"peer.service": "valkey", "db.system.name": "redis"}
 ANSWER_S = 0.2
 LOCK_S = 2.0
 LOCK_POLL_S = 0.02
-REST_S = 1.0  # how often a dead Valkey is asked whether it is back, by nobody's request
+PING_S = 1.0  # interval of the pings to an unreachable Valkey; requests do not wait for them
 UNREACHABLE = (RedisError, OSError, TimeoutError)
 
 
 class Cache:
-    """Values are bytes; an entry is `<expires> <load seconds> <value>`, kept a little past its expiry."""
+    """Values are bytes. An entry is `<expires> <load seconds> <value>`."""
 
     def __init__(self, client: redis.Redis, prefix: str, rng: Random | None = None) -> None:
         self._client = client
         self._prefix = prefix
         self._rng = rng or Random()
         self._flights: dict[str, asyncio.Task[bytes]] = {}
-        self._waiting: asyncio.Task[None] | None = None  # for a Valkey that is gone
+        self._pinging: asyncio.Task[None] | None = None  # runs while Valkey is unreachable
 
     async def get_or_load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[Any]]) -> Any:
-        """The JSON value under `key`, loaded if it is not there."""
+        """The JSON value under `key`, loaded if it is missing."""
 
         async def load_json() -> bytes:
             return json.dumps(await load(), separators=(",", ":")).encode()
@@ -57,9 +57,9 @@ class Cache:
     async def bytes_or_load(
         self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
     ) -> bytes:
-        """The bytes under `key`, loaded if they are not there; `load`'s errors are the caller's."""
+        """The bytes under `key`, loaded if they are missing. Raises the errors of `load`."""
         flight = self._flights.get(key) or self._start(key, self._fetch(key, ttl_s, load))
-        # shield: one impatient caller must not cancel what others wait for
+        # shield: a cancelled caller must not cancel the load that others wait for
         return await asyncio.shield(flight)
 
     async def _fetch(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -77,15 +77,15 @@ class Cache:
         return entry[2]
 
     async def delete(self, *keys: str) -> None:
-        """Forget these keys; a Valkey that is down forgets them by their TTL."""
+        """Delete these keys. While Valkey is unreachable, they expire by their TTL."""
         try:
             command = partial(self._client.delete, *(self._prefix + key for key in keys))
-            await _ask("DELETE", " ".join(keys), command)
+            await _run("DELETE", " ".join(keys), command)
         except UNREACHABLE as error:
-            self._rest(error)
+            self._stop_using(error)
 
     async def flush(self) -> int:
-        """Delete all keys of this service; how many. Raises RedisError."""
+        """Delete all keys of this service; returns the number. Raises RedisError."""
         pattern = self._prefix + "*"
         keys = [key async for key in self._client.scan_iter(match=pattern, count=1000)]
         if keys:
@@ -101,7 +101,7 @@ class Cache:
     def _finished(self, key: str, task: asyncio.Task[bytes]) -> None:
         self._flights.pop(key, None)
         if not task.cancelled():
-            task.exception()  # an early refresh has no waiter; the next miss loads again
+            task.exception()  # read, so that asyncio does not warn: nothing waits for an early refresh
 
     async def _load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
         locked = await self._lock(key)
@@ -113,15 +113,15 @@ class Cache:
         try:
             value = await load()
         except BaseException:
-            await self.delete(f"{key}:lock")  # or the next caller waits for a load that is over
+            await self.delete(f"{key}:lock")  # or the next caller waits for a load that has ended
             raise
         await self._put(key, value, ttl_s, time.monotonic() - started)
         return value
 
     async def _await_other(self, key: str) -> bytes | None:
-        """What the lock's holder loads, or None if it does not within the lock's life."""
+        """The value that the lock's holder loads, or None if it does not before the lock expires."""
         give_up = time.monotonic() + LOCK_S
-        while time.monotonic() < give_up and not self._resting:
+        while time.monotonic() < give_up and not self._unreachable_now:
             await asyncio.sleep(LOCK_POLL_S)
             entry = await self._get(key)
             if entry is not None and entry[0] > time.time():
@@ -129,35 +129,35 @@ class Cache:
         return None
 
     @property
-    def _resting(self) -> bool:
-        return self._waiting is not None
+    def _unreachable_now(self) -> bool:
+        return self._pinging is not None
 
-    def _rest(self, error: BaseException) -> None:
-        """Leave Valkey alone until it answers: a dead host answers nothing, and each try costs ANSWER_S."""
-        if self._waiting is None:
+    def _stop_using(self, error: BaseException) -> None:
+        """Do not use Valkey until it answers a ping: each try would cost ANSWER_S."""
+        if self._pinging is None:
             log.warning(
                 "Valkey unreachable, loading from the source: %s", error or type(error).__name__
             )
-            self._waiting = asyncio.create_task(self._until_back())
+            self._pinging = asyncio.create_task(self._ping_until_answer())
 
-    async def _until_back(self) -> None:
+    async def _ping_until_answer(self) -> None:
         try:
             while True:
-                await asyncio.sleep(REST_S)
+                await asyncio.sleep(PING_S)
                 with suppress(*UNREACHABLE):
-                    if await _ask("PING", "", self._client.ping) is not DROPPED:
+                    if await _run("PING", "", self._client.ping) is not DROPPED:
                         return
         finally:
-            self._waiting = None
+            self._pinging = None
 
     async def _get(self, key: str) -> tuple[float, float, bytes] | None:
-        if self._resting:
+        if self._unreachable_now:
             DOWN.inc()
             return None
         try:
-            raw = await _ask("GET", key, partial(self._client.get, self._prefix + key))
+            raw = await _run("GET", key, partial(self._client.get, self._prefix + key))
         except UNREACHABLE as error:
-            self._rest(error)
+            self._stop_using(error)
             DOWN.inc()
             return None
         if raw is None or raw is DROPPED:
@@ -169,36 +169,36 @@ class Cache:
             return None
 
     async def _put(self, key: str, value: bytes, ttl_s: float, load_s: float) -> None:
-        if self._resting:
+        if self._unreachable_now:
             return
         entry = b"%f %f %s" % (time.time() + ttl_s, load_s, value)
         try:
             pipe = self._client.pipeline(transaction=False)
             pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
             pipe.delete(f"{self._prefix}{key}:lock")
-            await _ask("SET", key, pipe.execute)
+            await _run("SET", key, pipe.execute)
         except UNREACHABLE as error:
-            self._rest(error)
+            self._stop_using(error)
 
     async def _lock(self, key: str) -> bool | None:
-        """True: ours. False: another process loads. None: no Valkey to ask."""
-        if self._resting:
+        """True: this process has the lock. False: another process loads. None: Valkey is unreachable."""
+        if self._unreachable_now:
             return None
         try:
             lock = f"{self._prefix}{key}:lock"
             command = partial(self._client.set, lock, b"1", nx=True, px=int(LOCK_S * 1000))
-            locked = await _ask("LOCK", key, command)
+            locked = await _run("LOCK", key, command)
             return None if locked is DROPPED else bool(locked)
         except UNREACHABLE as error:
-            self._rest(error)
+            self._stop_using(error)
             return None
 
 
-async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
-    """One command to Valkey, in a span of its own."""
+async def _run(method: str, key: str, command: Callable[[], Any]) -> Any:
+    """Run one command on Valkey, in its own span."""
     span = signals.store_span(method, _SERVER)
     try:
-        answer = await _ask_disturbed(method, key, command)
+        answer = await _with_faults(method, key, command)
     except BaseException:
         signals.end_span(span, failed=True)
         raise
@@ -206,8 +206,8 @@ async def _ask(method: str, key: str, command: Callable[[], Any]) -> Any:
     return answer
 
 
-async def _ask_disturbed(method: str, key: str, command: Callable[[], Any]) -> Any:
-    """With the lab's faults around the command; they get no longer than a slow Valkey."""
+async def _with_faults(method: str, key: str, command: Callable[[], Any]) -> Any:
+    """Run the command with the lab's faults. They get no more time than a slow Valkey."""
     injector = armed()
     if injector is None:
         return await command()
@@ -224,13 +224,15 @@ async def _unreachable(_: str) -> None:
 
 
 def open_cache(url: str, prefix: str) -> Cache:
-    """A cache on the Valkey at `url`; connects when first used, gives up on an answer after ANSWER_S."""
+    """A cache on the Valkey at `url`. It connects at the first use and waits ANSWER_S for an answer."""
     expose(LOOKUPS)
     client = redis.Redis.from_url(
         url,
         socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
         max_connections=64,
-        retry=Retry(NoBackoff(), 0),  # the source is at hand: better it than a second wait
+        retry=Retry(
+            NoBackoff(), 0
+        ),  # no retries: loading from the source is better than a second wait
     )
     return Cache(client, prefix)

@@ -1,4 +1,4 @@
-"""Time as the services see it: passed in, so that tests and faults can move it."""
+"""The clock of a service. It is passed in, so that tests and faults can change the time."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,19 @@ from chassis.resilience import clock as resilience_clock
 
 
 class Clock(resilience_clock.Clock, Protocol):
-    """Monotonic seconds, sleep and timers as the policies need them, and the wall clock."""
+    """Monotonic seconds, sleep and timers for the policies, and the wall clock."""
 
     def now(self) -> datetime: ...
 
 
 class SystemClock(resilience_clock.SystemClock):
-    """The machine's clock; its wall time is shifted by the sum of `skews` in seconds (lab faults set them)."""
+    """The machine's clock. Its wall time is shifted by the sum of `skews` in seconds, set by faults."""
 
     skews: tuple[Callable[[], float], ...] = ()
 
     @property
     def skew_s(self) -> float:
+        """The sum of all skews in seconds."""
         return sum(skew() for skew in self.skews)
 
     def now(self) -> datetime:
@@ -36,11 +37,11 @@ _process: Clock = SystemClock()
 
 
 def install(clock: Clock) -> None:
-    """Make this the process' clock, which dates what nobody hands a clock to: its events."""
+    """Make this the clock of the process, for code that is not given a clock: events."""
     global _process
     _process = clock
 
 
 def process_now() -> datetime:
-    """The wall time by the process' clock."""
+    """The wall time by the clock of the process."""
     return _process.now()

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), so that new rows land at the end of an index."""
+"""Identifiers: UUIDv7 (RFC 9562), so that new rows are appended at the end of an index."""
 
 import os
 import time

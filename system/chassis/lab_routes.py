@@ -1,4 +1,4 @@
-"""The lab's controls inside a service: absent without a lab token, closed to whoever does not hold it."""
+"""The lab's routes inside a service. They answer 404 outside a lab, 401 without the lab's token."""
 
 import hmac
 import os
@@ -17,11 +17,11 @@ from chassis.resilience.profile import ProfileError
 
 
 class BadFaultError(ProblemError):
-    """The lab asked for a fault that cannot be."""
+    """The requested fault is invalid."""
 
 
 class BadResilienceError(ProblemError):
-    """The lab asked for a policy that is not there."""
+    """The requested change of a policy is invalid."""
 
 
 class UnknownFaultError(ProblemError):
@@ -36,7 +36,7 @@ async def _lab_only(request: Request) -> None:
         raise HTTPException(404)
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), settings.lab_token.encode()):
-        raise UnauthenticatedError("the lab's controls need the lab's token")
+        raise UnauthenticatedError("the lab's routes require the lab's token")
 
 
 async def _injector(request: Request) -> Injector:
@@ -56,30 +56,32 @@ async def list_faults(injector: Faults) -> dict[str, Any]:
 
 @router.get("/faults/history")
 async def fault_history(injector: Faults) -> dict[str, Any]:
-    """All faults of this process, the removed ones too."""
+    """All faults of this process, including removed ones."""
     return {"items": [active.view() for active in injector.history], "pid": os.getpid()}
 
 
 @router.get("/faults/catalogue")
 async def catalogue() -> dict[str, Any]:
+    """The kinds of faults that can be added, with their settings."""
     return {"items": [entry.as_dict() for entry in entries()]}
 
 
 @router.get("/residue")
-async def left_behind(request: Request) -> dict[str, Any]:
-    """What faults have left in this process; `left` is empty when there is nothing."""
+async def fault_residue(request: Request) -> dict[str, Any]:
+    """What faults have left in this process; `left` is empty if there is nothing."""
     service = request.app.state.service
     return residue(service.injector, service.baseline)
 
 
 @router.get("/time")
-async def time_here(request: Request) -> dict[str, float]:
-    """The service's clock, to hold against the host's: seconds since the epoch."""
+async def service_time(request: Request) -> dict[str, float]:
+    """The service's clock in seconds since the epoch, to be compared with the host's."""
     return {"now_s": request.app.state.service.clock.now().timestamp()}
 
 
 @router.post("/faults")
 async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    """Add one fault; 201 with its state."""
     try:
         active = await injector.add(spec)
     except FaultError as error:
@@ -89,6 +91,7 @@ async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -
 
 @router.delete("/faults/{fault_id}")
 async def remove_fault(injector: Faults, fault_id: str) -> Response:
+    """Remove one fault."""
     if not await injector.remove(fault_id):
         raise UnknownFaultError(f"no active fault {fault_id}")
     return Response(status_code=204)
@@ -96,6 +99,7 @@ async def remove_fault(injector: Faults, fault_id: str) -> Response:
 
 @router.delete("/faults")
 async def clear_faults(injector: Faults) -> dict[str, Any]:
+    """Remove all faults."""
     return {"removed": await injector.clear()}
 
 
@@ -109,7 +113,7 @@ async def resilience(request: Request) -> dict[str, Any]:
 async def change_resilience(
     request: Request, wanted: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
-    """Move edges along the ladder, or switch single policies."""
+    """Set the profile of edges, or switch single policies."""
     try:
         request.app.state.service.policy_switches.change(wanted)
     except ProfileError as error:

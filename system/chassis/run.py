@@ -1,4 +1,4 @@
-"""Serves one instance of one service: `python -m chassis.run orders`, or `serve("orders")` in a forked child."""
+"""Runs one instance of one service: `python -m chassis.run orders`, or `serve("orders")` in a forked child."""
 
 import asyncio
 import gc
@@ -14,10 +14,10 @@ from chassis.settings import SettingError, Settings
 
 APP = "shop.{name}.app"
 DRAIN_S = 2
-# uvloop's. Half of them may look names up, and one that nobody answers holds its thread for ten seconds, though
-# whoever asked gave up: with the usual 4, a broker that is gone kept every other name from being found.
+# Threads of uvloop; half of them may resolve names. A look-up without an answer blocks its thread for 10 s, also
+# after the caller gave up. With the default of 4, a dead broker blocked the look-up of all other names.
 LOOP_THREADS = "16"
-UNREGISTERED_S = 0.05  # for what was already on its way to us when we left the registry
+UNREGISTERED_S = 0.05  # wait for requests that were sent before the instance left the registry
 
 
 class Server(uvicorn.Server):
@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
         self._stopping: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._stopping is not None:  # a second signal does not wait
+        if self._stopping is not None:  # the second signal stops at once
             super().handle_exit(sig, frame)
             return
         self._stopping = asyncio.get_running_loop().create_task(self._stop(sig, frame))
@@ -43,7 +43,10 @@ class Server(uvicorn.Server):
 
 
 def serve(name: str) -> int:
-    """Serve until SIGTERM. Returns the exit code; settings come from the environment."""
+    """Serve until SIGTERM, with settings from the environment.
+
+    Returns the exit code: 0, 2 for a wrong setting, 3 if the start failed.
+    """
     try:
         settings = Settings.from_env({"SERVICE": name, **os.environ})
     except SettingError as error:
@@ -66,14 +69,14 @@ def serve(name: str) -> int:
     server = Server(config, app)
     os.environ.setdefault("UV_THREADPOOL_SIZE", LOOP_THREADS)
     gc.collect()
-    gc.freeze()  # start-up objects live as long as the process: do not walk them in each collection
+    gc.freeze()  # start-up objects live as long as the process: the collector need not scan them
     server.run()
     return 0 if server.started else 3
 
 
 def main() -> None:
     if len(sys.argv) != 2 or not sys.argv[1].isidentifier():
-        print("usage: python -m chassis.run SERVICE", file=sys.stderr)
+        print("Usage: python -m chassis.run SERVICE, for example orders", file=sys.stderr)
         raise SystemExit(2)
     raise SystemExit(serve(sys.argv[1]))
 

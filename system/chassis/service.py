@@ -1,11 +1,11 @@
-"""create_app(): what every service gets in one call, and the Service its composition root works with."""
+"""`create_app` builds the app of a service; `Service` is what its composition root works with."""
 
 import asyncio
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
 
 from chassis import clock, faults, lab_routes
+from chassis.background import supervise
 from chassis.clock import SystemClock
 from chassis.edge_policies import event_sink, saturation
 from chassis.edge_policies.protection import EdgeProtection
@@ -30,7 +31,7 @@ from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
-from chassis.postgres.database import Seed, apply_schema, open_pool
+from chassis.postgres.database import Seed, apply_schema, close_pool, open_pool
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
 from chassis.telemetry import signals
@@ -41,24 +42,79 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chassis.service")
 POOL_SIZE_MAX = 10
-RESTART_S_MAX = 5.0
 READY_S = 1.0
 Start = Callable[["Service"], AbstractAsyncContextManager[None]]
 Close = Callable[[], Awaitable[Any]]
 
 
+def create_app(
+    name: str, *, problems: Mapping[type[Exception], int] | None = None, start: Start
+) -> FastAPI:
+    """A FastAPI app with telemetry, health checks, faults, deadlines and problem details.
+
+    Creating it opens nothing: that happens in its lifespan, with `app.state.settings` if they are
+    set, else with settings from the environment. `problems` maps domain errors to statuses. `start`
+    is the service's composition root; the folder of its module holds `schema.sql`.
+    """
+    home = Path(sys.modules[start.__module__].__file__ or "").parent
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        settings = getattr(app.state, "settings", None) or Settings.from_env(os.environ)
+        tracing = signals.start(settings)
+        service = app.state.service = Service(settings, app, home)
+        _add_operator_routes(app)
+        _install_for_process(service)
+        try:
+            await service.run(start)
+            yield
+        finally:
+            await service.close()
+            event_sink.flush()
+            await asyncio.to_thread(tracing.shutdown)
+
+    app = FastAPI(
+        title=f"Breakwater {name}",
+        version="1",
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        redoc_url=None,
+        responses=RESPONSES,
+    )
+    app.add_middleware(RequestMiddleware)
+    install_problems(app, problems or {})
+    return app
+
+
+def _add_operator_routes(app: FastAPI) -> None:
+    """Add the health, metrics and lab routes after the service's own, which are then matched first."""
+    if not getattr(app.state, "has_operator_routes", False):
+        app.include_router(health.router)
+        app.include_router(lab_routes.router)
+        app.state.has_operator_routes = True
+
+
+def _install_for_process(service: "Service") -> None:
+    """Make this service's faults, clock and switches those of the process."""
+    faults.install(service.injector)
+    clock.install(service.clock)
+    idempotency.enabled = service.settings.idempotency
+
+
 class Service:
-    """One running instance: its settings, its stores, its neighbours. Closed in reverse order."""
+    """One running instance: its settings, stores and clients. They are closed in reverse order."""
 
     def __init__(self, settings: Settings, app: FastAPI, home: Path) -> None:
         self.settings = settings
         self.state = app.state
         self.clock = SystemClock()
         self.log = logging.getLogger(settings.service)
-        self.injector = faults.Injector(host=_host(settings, self.clock), keep=_keep(settings))
+        self.injector = faults.Injector(
+            host=_host(settings, self.clock), keep=_faults_file(settings)
+        )
         self.baseline = Baseline()
         self.clients: dict[str, ServiceClient] = {}
-        self.policy_switches = PolicySwitches(_set_by_the_lab(settings))
+        self.policy_switches = PolicySwitches(_switches_file(settings))
         self.checks: dict[str, Callable[[], Awaitable[Any]]] = {}
         self.stopping = False
         self._home = home
@@ -71,16 +127,16 @@ class Service:
         self._saturation = saturation.Saturation(self.policy_switches, self.instances)
         self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
 
-    # -- what a composition root asks for ---------------------------------------------------
+    # -- for the composition root of a service ------------------------------------------------
 
     async def database(self, *, seed: Seed | None = None) -> asyncpg.Pool:
-        """A pool on the service's own database, schema applied; `seed` runs in a lab only."""
+        """A pool on the service's own database, with the schema applied. `seed` runs in a lab only."""
         pool = await open_pool(
             self.settings.require("database_url"),
             size_max=int(self.settings.number("DB_POOL_MAX", POOL_SIZE_MAX)),
             clock_s=self.clock.monotonic,
         )
-        self._on_close(_terminate(pool))
+        self._on_close(lambda: close_pool(pool))
         self.background("rotation of idle connections", pool.rotate_idle)
         expose(idempotency.USES)
         self.injector.host.pools.append(pool)
@@ -89,31 +145,34 @@ class Service:
         return pool
 
     async def cache(self) -> "Cache":
-        from chassis.cache import open_cache  # Valkey's driver takes 8 MB: only who uses it has it
+        """The service's cache on Valkey."""
+        from chassis.cache import (
+            open_cache,  # the driver needs 8 MB: only services with a cache load it
+        )
 
         opened = open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
         self.injector.host.caches.append(opened)
         return opened
 
     async def bus(self) -> bus.Bus:
-        """The broker, with its streams made."""
+        """The message broker, with its streams created."""
         opened = bus.Bus(await self._broker())
         await bus.ensure_streams(opened.js)
         return opened
 
     async def outbox(self, pool: asyncpg.Pool) -> Outbox:
-        """An outbox on `pool` with its relay running."""
+        """An outbox on `pool`, with its relay running."""
         opened = Outbox(pool, await self.bus(), enabled=self.settings.outbox)
         self.background("outbox relay", opened.relay)
         return opened
 
     async def consume(self, pool: asyncpg.Pool, handlers: Mapping[type[Event], Handler]) -> None:
-        """Start taking these events; each handler runs in its event's inbox transaction."""
+        """Start consuming these events. Each handler runs in the inbox transaction of its event."""
         inbox = Inbox(self.settings.service, pool, await self.bus(), handlers)
         self.background("inbox", inbox.run)
 
     def client(self, callee: str) -> ServiceClient:
-        """The client of one edge; asked for twice, it is the same one."""
+        """The client for calls to `callee`; one per callee."""
         if callee not in self.clients:
             caller = self.settings.service
             edge = f"{caller}->{callee}"
@@ -130,9 +189,9 @@ class Service:
             )
         return self.clients[callee]
 
-    def background(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` until the service stops; if it raises, log it and start it again."""
-        task = asyncio.create_task(self._supervise(what, work), name=what)
+    def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` until the service stops. If it raises, log the error and restart it."""
+        task = asyncio.create_task(supervise(name, work, self.clock), name=name)
 
         async def stop() -> None:
             task.cancel()
@@ -141,66 +200,63 @@ class Service:
         self._on_close(stop)
 
     def instances(self, service: str) -> list[Instance]:
-        """Live instances by the registry; none before it is open."""
+        """The live instances of a service by the registry; none before it is open."""
         return self._registry.instances(service) if self._registry else []
 
     def record(self, event: str, **fields: Any) -> None:
-        """An event line for the run's archive."""
+        """Write an event line for the run's archive."""
         signals.record(event, **fields)
 
     # -- life cycle -------------------------------------------------------------------------
 
     async def run(self, start: Start) -> None:
-        """Open everything, then be found."""
-        await self.injector.restore()
-        if self.injector.active:
-            await self.injector.run(faults.Exchange("start"), _nothing)
+        """Open everything, then announce this instance in the registry."""
+        settings = self.settings
+        await self._restore_faults()
         self._expose_saturation()
         self._session = open_session()
         self._on_close(self._session.close)
-        nats = await self._broker()
-        self._registry = Registry(nats, self.settings.edges)
-        await self._registry.open()
-        self._on_close(self._registry.close)  # where the start fails before it is announced
+        registry = self._registry = Registry(await self._broker(), settings.edges)
+        await registry.open()
+        self._on_close(registry.close)  # if `start` fails
         await self._stack.enter_async_context(start(self))
-        # announced last, left first: nobody calls an instance that is not ready
-        self._on_close(self._registry.close)
-        settings = self.settings
-        await self._registry.announce(
-            Instance(
-                settings.service,
-                settings.instance,
-                settings.advertise,
-                settings.arm,
-                settings.version,
-            )
-        )
-        log.info("ready on %s", settings.advertise)
+        # announced last, unregistered first: no instance is called that is not ready
+        self._on_close(registry.close)
+        name, address = settings.instance, settings.advertise
+        own = Instance(settings.service, name, address, settings.arm, settings.version)
+        await registry.announce(own)
+        log.info("ready on %s", address)
 
     async def readiness_problems(self) -> dict[str, str]:
-        """What stands between this instance and its work, by name; empty when it is ready."""
-        missing = {"instance": "shutting down"} if self.stopping else {}
+        """Why this instance is not ready: the reason by the name of the check. Empty when it is ready."""
+        problems = {"instance": "shutting down"} if self.stopping else {}
         for name, check in self.checks.items():
             try:
                 await asyncio.wait_for(check(), READY_S)
             except Exception as error:
-                missing[name] = str(error) or type(error).__name__
-        return missing
+                problems[name] = str(error) or type(error).__name__
+        return problems
 
     async def unregister(self) -> None:
-        """Stop being found; requests that are under way go on."""
+        """Leave the registry. Requests in flight continue."""
         self.stopping = True
         if self._registry is not None:
             await self._registry.close()
 
     async def close(self) -> None:
+        """Release everything, the last opened first."""
         self.stopping = True
         withdraw(self._saturation)
-        await self.injector.close()  # first: it may hold what the others wait for
+        await self.injector.close()  # first: a fault may hold a resource that the others wait for
         await self._stack.aclose()
 
     def _on_close(self, close: Close) -> None:
         self._stack.push_async_callback(close)
+
+    async def _restore_faults(self) -> None:
+        await self.injector.restore()
+        if self.injector.active:
+            await self.injector.run(faults.Exchange("start"), _do_nothing)
 
     def _expose_saturation(self) -> None:
         saturation.CLOCK.set_function(lambda: self.clock.now().timestamp())
@@ -222,20 +278,6 @@ class Service:
         if self._nats is None or not self._nats.is_connected:
             raise ConnectionError("not connected")
 
-    async def _supervise(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        pause = 0.1
-        while True:
-            started = self.clock.monotonic()
-            try:
-                await work()
-                return
-            except Exception:
-                log.exception("%s failed; starting it again", what)
-            if self.clock.monotonic() - started > 60:
-                pause = 0.1
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RESTART_S_MAX)
-
     async def _fetch_jwks(self) -> dict[str, Any]:
         response = await self.client("users").get("/.well-known/jwks.json")
         body: dict[str, Any] = response.body
@@ -246,74 +288,17 @@ def _host(settings: Settings, clock: SystemClock) -> faults.Host:
     return faults.Host(settings.arm, settings.version, settings.database_url, clock)
 
 
-def _keep(settings: Settings) -> Path | None:
-    """Where this instance's faults outlive a restart: a lab's setting."""
+def _faults_file(settings: Settings) -> Path | None:
+    """The file in which this instance's faults survive a restart; set by the lab."""
     folder = settings.env.get("LAB_FAULTS", "") if settings.lab else ""
     return Path(folder) / f"{settings.instance}.json" if folder else None
 
 
-def _set_by_the_lab(settings: Settings) -> Path | None:
-    """Where a lab keeps what it has set on policies."""
+def _switches_file(settings: Settings) -> Path | None:
+    """The lab's file of settings for resilience policies."""
     path = settings.env.get("LAB_RESILIENCE", "") if settings.lab else ""
     return Path(path) if path else None
 
 
-async def _nothing(discard: bool) -> None:
+async def _do_nothing(discard: bool) -> None:
     return None
-
-
-def _terminate(pool: asyncpg.Pool) -> Close:
-    async def close() -> None:
-        # queries in flight get a second; a database that is gone must not hold up the exit
-        with suppress(TimeoutError):
-            await asyncio.wait_for(pool.close(), 1)
-            return
-        pool.terminate()
-
-    return close
-
-
-def create_app(
-    name: str, *, problems: Mapping[type[Exception], int] | None = None, start: Start
-) -> FastAPI:
-    """A FastAPI app with telemetry, health, faults, deadlines and problem answers.
-
-    Importing it opens nothing: everything happens in its lifespan, from `app.state.settings` if a
-    runner put them there, else from the environment. `problems` maps domain errors to statuses;
-    `start` is the service's composition root, and the folder it is written in holds `schema.sql`.
-    """
-    home = Path(sys.modules[start.__module__].__file__ or "").parent
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        settings = getattr(app.state, "settings", None) or Settings.from_env(os.environ)
-        provider = signals.start(settings)
-        service = app.state.service = Service(settings, app, home)
-        if not getattr(
-            app.state, "operated", False
-        ):  # last, so that they cost the service's own nothing
-            app.include_router(health.router)
-            app.include_router(lab_routes.router)
-            app.state.operated = True
-        faults.install(service.injector)
-        clock.install(service.clock)
-        idempotency.enabled = settings.idempotency
-        try:
-            await service.run(start)
-            yield
-        finally:
-            await service.close()
-            event_sink.flush()
-            await asyncio.to_thread(provider.shutdown)
-
-    app = FastAPI(
-        title=f"Breakwater {name}",
-        version="1",
-        lifespan=lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
-        redoc_url=None,
-        responses=RESPONSES,
-    )
-    app.add_middleware(RequestMiddleware)
-    install_problems(app, problems or {})
-    return app

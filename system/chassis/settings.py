@@ -1,4 +1,4 @@
-"""What one instance must be told, read once from the environment; a missing setting raises by name."""
+"""The settings of one instance, read once from the environment. An error names the setting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ PROFILES = ("none", "timeouts", "retries", "breaker", "full")
 
 
 class SettingError(ValueError):
-    """A setting is missing or cannot be read; the message names it and what is expected."""
+    """A setting is missing or invalid. The message names it and the expected value."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One instance's settings. Addresses are URLs; an empty `lab_token` means: not in a lab."""
+    """The settings of one instance. Without a `lab_token` the instance is not in a lab."""
 
     service: str
     instance: str
@@ -37,11 +37,12 @@ class Settings:
 
     @property
     def lab(self) -> bool:
-        """Whether lab-only switches are honoured."""
+        """Whether the instance runs in a lab, so that the lab's switches and routes work."""
         return bool(self.lab_token)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """The settings in `env`. Raises SettingError."""
         service = _required(env, "SERVICE")
         port = _port(_required(env, "PORT"))
         host = env.get("HOST", "127.0.0.1")
@@ -70,14 +71,14 @@ class Settings:
         )
 
     def require(self, name: str) -> str:
-        """A setting that this service cannot do without, e.g. `database_url`."""
+        """A setting that this service requires, e.g. `database_url`. Raises SettingError if it is missing."""
         value = str(getattr(self, name))
         if not value:
-            raise SettingError(f"{self.service} needs the setting {name.upper()}")
+            raise SettingError(f"Missing setting {name.upper()}: {self.service} requires it")
         return value
 
     def number(self, name: str, default: float) -> float:
-        """A service's own numeric setting, e.g. `RESERVATION_TTL_S`."""
+        """A numeric setting of one service, e.g. `RESERVATION_TTL_S`. Raises SettingError."""
         text = self.env.get(name, "")
         try:
             return float(text) if text else default
@@ -88,7 +89,7 @@ class Settings:
 def _required(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "")
     if not value:
-        raise SettingError(f"missing setting {name} (docs/architecture.md lists them all)")
+        raise SettingError(f"Missing setting {name}: docs/architecture.md lists all settings")
     return value
 
 
@@ -99,7 +100,7 @@ def _port(text: str) -> int:
 
 
 def _edges(text: str) -> dict[str, str]:
-    """`payments-1=127.0.0.1:8395,...`: addresses that stand in for those of the registry."""
+    """`payments-1=127.0.0.1:8395,...`: addresses that replace those of the registry."""
     edges: dict[str, str] = {}
     for entry in text.split(",") if text else ():
         name, equals, address = entry.partition("=")
@@ -117,9 +118,9 @@ def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default
 
 
 def _guard(env: Mapping[str, str], name: str, lab_token: str) -> bool:
-    """A correctness switch: `off` is honoured in a lab only, and refused elsewhere."""
+    """A correctness switch: `off` is valid in a lab only."""
     if _one_of(env, name, ("on", "off"), "on") == "on":
         return True
     if not lab_token:
-        raise SettingError(f"{name}=off is for the lab only: set LAB_TOKEN, or leave it on")
+        raise SettingError(f"{name}=off is valid in a lab only: set LAB_TOKEN, or set {name}=on")
     return False

@@ -106,7 +106,7 @@ async def test_an_error_of_the_source_is_the_callers_and_is_not_cached(valkey: s
 async def test_a_silent_valkey_costs_one_read_its_patience_and_is_used_again_when_it_answers(
     valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.cache.REST_S", 0.3)
+    monkeypatch.setattr("chassis.cache.PING_S", 0.3)
     held: list[asyncio.StreamWriter] = []
     asked = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""The broker: one NATS connection a process, and the JetStream streams that events live in."""
+"""The message broker: one NATS connection per process, and the JetStream streams of events."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import nats
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 
@@ -18,10 +19,11 @@ EVENTS = "EVENTS"
 DEAD = "DEAD"
 DEDUPLICATE_S = 120.0
 STREAM_BYTES_MAX = 256 * 1024 * 1024
+UNREACHABLE = (NatsError, OSError, TimeoutError)
 
 
 async def connect(url: str, name: str) -> Client:
-    """Connect, waiting up to 30 s for the server; afterwards reconnect for ever."""
+    """Connect, with retries for up to 30 s. Afterwards the client reconnects without limit."""
 
     async def on_error(error: Exception) -> None:
         log.debug("nats: %s", error)
@@ -38,7 +40,7 @@ async def connect(url: str, name: str) -> Client:
             return await nats.connect(
                 url,
                 name=name,
-                connect_timeout=3,  # a resolver may take 2 s to say that a name is gone
+                connect_timeout=3,  # a resolver may need 2 s to report an unknown name
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
                 ping_interval=5,
@@ -48,7 +50,7 @@ async def connect(url: str, name: str) -> Client:
                 reconnected_cb=on_reconnect,
                 allow_reconnect=True,
             )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
+        except UNREACHABLE as error:
             if asyncio.get_running_loop().time() > give_up:
                 raise
             log.info("waiting for the broker: %s", error)
@@ -56,7 +58,7 @@ async def connect(url: str, name: str) -> Client:
 
 
 async def ensure_streams(js: JetStreamContext) -> None:
-    """Create the streams if they are not there; the same call from every service, in any order."""
+    """Create missing streams. Every service may call it, in any order."""
     for name, subject in ((EVENTS, "events.>"), (DEAD, "dead.>")):
         await js.add_stream(
             StreamConfig(
@@ -71,7 +73,7 @@ async def ensure_streams(js: JetStreamContext) -> None:
 
 
 class Bus:
-    """Publishes events; delivery is acknowledged by the broker before `publish` returns."""
+    """Publishes events. The broker has acknowledged an event when `publish` returns."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -79,19 +81,20 @@ class Bus:
 
     @property
     def connected(self) -> bool:
+        """Whether the connection to the broker is up."""
         return bool(self.client.is_connected)
 
     async def publish(
         self, subject: str, payload: bytes, message_id: str, headers: Mapping[str, str]
     ) -> None:
-        """Store one message; the same `message_id` within two minutes is stored once."""
+        """Store one message. The same `message_id` within two minutes is stored once."""
         headers = {"Nats-Msg-Id": message_id, **headers}
         if injector := armed():
-            await self._disturbed(injector, subject, payload, message_id, headers)
+            await self._with_faults(injector, subject, payload, message_id, headers)
         else:
             await self.js.publish(subject, payload, timeout=PUBLISH_S, headers=headers)
 
-    async def _disturbed(
+    async def _with_faults(
         self,
         injector: Injector,
         subject: str,
@@ -99,7 +102,7 @@ class Bus:
         message_id: str,
         headers: dict[str, str],
     ) -> None:
-        """The message with the lab's faults around it."""
+        """Store the message with the lab's faults."""
         exchange = Exchange(
             "publish", route=subject, key=message_id, headers=headers, fail=_unreachable
         )

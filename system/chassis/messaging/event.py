@@ -1,4 +1,4 @@
-"""The envelope that every event travels in."""
+"""The base class of all events: their common fields."""
 
 from datetime import datetime
 from uuid import uuid4
@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.clock import process_now
 
-# The last earlier event of each type of its aggregate, `OrderConfirmed:<event id>,OrderPlaced:<event id>`;
-# the first one has none.
+# The last earlier event of each type of the same aggregate: `OrderConfirmed:<event id>,OrderPlaced:<event id>`.
+# The first event of an aggregate has no such header.
 AFTER_HEADER = "Breakwater-After"
 
 
 class Event(BaseModel):
-    """A fact, named in the past tense. Subclasses add their own fields; the class name is the wire type."""
+    """A fact, named in the past tense. Subclasses add fields. The class name is the type in messages."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

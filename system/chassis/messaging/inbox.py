@@ -1,7 +1,7 @@
-"""Deduplicating inbox: each event has exactly one effect, in the transaction that remembers it.
+"""Deduplicating inbox: each event has exactly one effect, in the transaction that records the event.
 
-An aggregate's events take effect in their order: the broker delivers in order, but what got lost on its way is
-delivered again later, after its successors. Those wait for it.
+The events of an aggregate take effect in order. The broker delivers in order, but redelivers a lost event after
+its successors. The successors then wait for it.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from typing import Any
 import asyncpg
 from asyncpg import Pool
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 from opentelemetry.trace import SpanKind
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 
 from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, armed
 from chassis.http.idempotency import Conn
-from chassis.messaging.bus import EVENTS, Bus
+from chassis.messaging.bus import EVENTS, UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
@@ -31,21 +30,20 @@ from chassis.telemetry.metrics import counter, expose, gauge
 
 log = logging.getLogger("chassis.inbox")
 Handler = Callable[[Conn, Any], Awaitable[None]]
-LAG = gauge("inbox_lag", "Events waiting or in work for this service")
-HANDLED = counter("inbox_events", "Events taken from the broker", ("type", "result"))
+LAG = gauge("inbox_lag", "Events waiting or in progress for this service")
+HANDLED = counter("inbox_events", "Events consumed from the broker", ("type", "result"))
 REDELIVERED = counter("inbox_redeliveries", "Deliveries that were not the first", ("type",))
-HANDLING_SECONDS = Histogram("inbox_handling_seconds", "One event's handling", ("type",))
-# known from the start as zeros: from nothing to one is no increase to Prometheus
+HANDLING_SECONDS = Histogram("inbox_handling_seconds", "Time to handle an event", ("type",))
+# all series start at 0: Prometheus does not count a first sample of 1 as an increase
 RESULTS = ("handled", "duplicate", "dropped", "dead")
 BATCH = 20
 FETCH_S = 5.0
 LAG_S = 1.0
 ACK_WAIT_S = 10.0
 DELIVERIES_MAX = 5
-EARLIER_AGAIN_S = 0.5
-EARLIER_DELIVERIES_MAX = 40  # twice ACK_WAIT_S; by then an earlier event is a dead letter, or lost
-UNREACHABLE = (NatsError, OSError, TimeoutError)
-# the store is down: nobody's fault, so it is not counted against the event
+EARLIER_RETRY_S = 0.5
+EARLIER_DELIVERIES_MAX = 40  # twice ACK_WAIT_S: by then the earlier event is a dead letter or lost
+# the store is unavailable: this is not counted as a failure of the event
 STORE_DOWN = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
@@ -54,7 +52,7 @@ class TooEarlyError(Exception):
 
 
 class Inbox:
-    """Consumes a service's events through one durable consumer named after it."""
+    """Consumes the events of a service through one durable consumer with the service's name."""
 
     def __init__(
         self, service: str, pool: Pool, bus: Bus, handlers: Mapping[type[Event], Handler]
@@ -64,7 +62,7 @@ class Inbox:
         self._bus = bus
         self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
         self._failures: dict[str, int] = {}
-        self._buried: deque[str] = deque(maxlen=1000)  # nothing waits for these
+        self._dead: deque[str] = deque(maxlen=1000)  # ids of dead letters: no event waits for these
         for kind in self._handlers:
             REDELIVERED.labels(kind)
             for result in RESULTS:
@@ -72,13 +70,13 @@ class Inbox:
         expose(LAG, HANDLED, REDELIVERED, HANDLING_SECONDS)
 
     async def run(self) -> None:
-        """Consume for ever; a broker that is down is waited for."""
+        """Consume events until cancelled. While the broker is down, retry."""
         while True:
             try:
                 subscription = await self._subscribe()
                 await asyncio.gather(self._consume(subscription), self._watch_lag(subscription))
             except UNREACHABLE as error:
-                log.warning("inbox waits: %s", error or type(error).__name__)
+                log.warning("inbox waits for the broker: %s", error or type(error).__name__)
                 await asyncio.sleep(0.5)
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
@@ -98,10 +96,10 @@ class Inbox:
             except TimeoutError:
                 continue
             for message in messages:
-                began = time.perf_counter()
-                await self._take(message)
+                started = time.perf_counter()
+                await self._process(message)
                 kind = message.subject.rpartition(".")[2]
-                HANDLING_SECONDS.labels(kind).observe(time.perf_counter() - began)
+                HANDLING_SECONDS.labels(kind).observe(time.perf_counter() - started)
 
     async def _watch_lag(self, subscription: JetStreamContext.PullSubscription) -> None:
         while True:
@@ -109,7 +107,7 @@ class Inbox:
             LAG.set((info.num_pending or 0) + (info.num_ack_pending or 0))
             await asyncio.sleep(LAG_S)
 
-    async def _take(self, message: Msg) -> None:
+    async def _process(self, message: Msg) -> None:
         kind = message.subject.rpartition(".")[2]
         event_class, handler = self._handlers[kind]
         if message.metadata.num_delivered > 1:
@@ -122,16 +120,20 @@ class Inbox:
             try:
                 event = event_class.model_validate_json(message.data)
             except ValidationError as error:
-                await self._bury(message, kind, f"not a {kind}: {error.error_count()} errors")
+                await self._dead_letter(
+                    message, kind, f"not a {kind}: {error.error_count()} errors"
+                )
                 return
-            after = self._earlier(message)
+            after = self._required_events(message)
             try:
                 if injector := armed():
-                    result = await self._disturbed(injector, message, event, handler, after)
+                    result = await self._handle_with_faults(
+                        injector, message, event, handler, after
+                    )
                 else:
                     result = await self._handle(event, handler, after)
             except TooEarlyError:
-                await message.nak(delay=EARLIER_AGAIN_S)
+                await message.nak(delay=EARLIER_RETRY_S)
                 return
             except STORE_DOWN as error:
                 log.warning("event %s waits for the store: %s", event.event_id, error)
@@ -149,15 +151,15 @@ class Inbox:
             HANDLED.labels(kind, result).inc()
             await message.ack()
 
-    def _earlier(self, message: Msg) -> list[str]:
-        """The ids of the events that have to take effect here before this one; none if they were waited for."""
-        told = (message.headers or {}).get(AFTER_HEADER, "")
-        pairs = (pair.split(":", 1) for pair in told.split(",") if ":" in pair)
+    def _required_events(self, message: Msg) -> list[str]:
+        """The ids of the events that must take effect before this one; empty after EARLIER_DELIVERIES_MAX."""
+        header = (message.headers or {}).get(AFTER_HEADER, "")
+        pairs = (pair.split(":", 1) for pair in header.split(",") if ":" in pair)
         known = [event_id for kind, event_id in pairs if kind in self._handlers]
-        ids = [event_id for event_id in known if event_id not in self._buried]
+        ids = [event_id for event_id in known if event_id not in self._dead]
         if ids and message.metadata.num_delivered > EARLIER_DELIVERIES_MAX:
             log.error(
-                "event %s is taken before one of %s, which did not come", message.subject, ids
+                "event %s is handled before one of %s, which did not arrive", message.subject, ids
             )
             return []
         return ids
@@ -165,8 +167,8 @@ class Inbox:
     async def _handle(self, event: Event, handler: Handler, after: list[str]) -> str:
         async with self._pool.acquire() as conn, conn.transaction():
             if after:
-                there = "SELECT count(*) FROM inbox WHERE event_id = ANY($1)"
-                if await conn.fetchval(there, after) < len(after):
+                query = "SELECT count(*) FROM inbox WHERE event_id = ANY($1)"
+                if await conn.fetchval(query, after) < len(after):
                     raise TooEarlyError
             fresh = await conn.fetchval(
                 "INSERT INTO inbox (event_id, handler) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
@@ -177,18 +179,18 @@ class Inbox:
             await handler(conn, event)
             return "handled"
 
-    async def _disturbed(
+    async def _handle_with_faults(
         self, injector: Injector, message: Msg, event: Event, handler: Handler, after: list[str]
     ) -> str:
-        """The event's handling with the lab's faults around it. Raises AckLost, Postponed, TooEarlyError."""
+        """Handle the event with the lab's faults. Raises AckLost, Postponed, TooEarlyError."""
         sequence = str(message.metadata.sequence.stream)
         exchange = Exchange("consume", route=message.subject, key=sequence)
 
         async def proceed(discard: bool) -> str:
-            taken = event
-            if exchange.changes:  # what cannot be read any more fails like any other handling
-                taken = type(event).model_validate_json(exchange.changed(message.data))
-            result = await self._handle(taken, handler, after)
+            changed = event
+            if exchange.changes:  # an event that cannot be parsed fails like any other
+                changed = type(event).model_validate_json(exchange.changed(message.data))
+            result = await self._handle(changed, handler, after)
             if discard:
                 raise AckLost
             return result
@@ -205,12 +207,12 @@ class Inbox:
             await message.nak(delay=0.2 * 2**count)
             return
         self._failures.pop(event.event_id, None)
-        await self._bury(message, kind, f"{type(error).__name__}: {error}")
+        await self._dead_letter(message, kind, f"{type(error).__name__}: {error}")
 
-    async def _bury(self, message: Msg, kind: str, reason: str) -> None:
-        """To the dead letters, with the reason; only then is it taken off the stream."""
+    async def _dead_letter(self, message: Msg, kind: str, reason: str) -> None:
+        """Publish the message as a dead letter with the reason, then remove it from the stream."""
         log.error("dead letter %s: %s", kind, reason)
-        self._buried.append((message.headers or {}).get("Nats-Msg-Id", ""))
+        self._dead.append((message.headers or {}).get("Nats-Msg-Id", ""))
         sequence = message.metadata.sequence.stream
         await self._bus.publish(
             f"dead.{self._service}.{kind}",

@@ -1,17 +1,16 @@
-"""Transactional outbox: an event is committed with its cause, then relayed to the broker at least once."""
+"""Transactional outbox: an event is committed with its change, then relayed to the broker at least once."""
 
 import asyncio
 import logging
 from typing import Any
 
 from asyncpg import Pool
-from nats.errors import Error as NatsError
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from chassis.http.idempotency import Conn
-from chassis.messaging.bus import Bus
+from chassis.messaging.bus import UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
@@ -19,12 +18,11 @@ from chassis.telemetry.metrics import counter, expose, gauge
 log = logging.getLogger("chassis.outbox")
 PENDING = gauge("outbox_pending", "Committed events not yet published")
 OLDEST_AGE = gauge("outbox_oldest_age_seconds", "Age of the oldest event not yet published")
-PUBLISHED = counter("outbox_published", "Events the broker has taken", ("type",))
+PUBLISHED = counter("outbox_published", "Events published to the broker", ("type",))
 BATCH = 100
-IDLE_S = 1.0  # how soon another instance's leftovers are found
-HINT_S = 0.03  # from put() to the first look: its transaction has to commit, others may join
+IDLE_S = 1.0  # interval to look for events that another instance left unpublished
+HINT_S = 0.03  # from put() to the next batch: the transaction must commit, others may join
 RETRY_S = 0.25
-UNREACHABLE = (NatsError, OSError, TimeoutError)
 
 _INSERT = (
     "INSERT INTO outbox (event_id, type, aggregate_id, payload, traceparent) "
@@ -66,7 +64,7 @@ class Outbox:
         expose(PENDING, OLDEST_AGE, PUBLISHED)
 
     async def put(self, conn: Conn, event: Event) -> None:
-        """Commit `event` with whatever else `conn`'s transaction does."""
+        """Store `event` in the transaction of `conn`."""
         headers = signals.trace_headers()
         if not self._enabled:
             task = asyncio.create_task(self._publish_directly(event, headers))
@@ -82,18 +80,18 @@ class Outbox:
         self._hint.set()
 
     async def relay(self) -> None:
-        """Publish what is pending, in order, for ever; whoever holds the lock publishes for all."""
+        """Publish pending events in order, until cancelled. The instance with the lock publishes for all."""
         while True:
             try:
                 await self._count()
                 while await self._relay_batch() or await self._hinted():
                     pass
             except UNREACHABLE as error:
-                log.warning("outbox waits: %s", error or type(error).__name__)
+                log.warning("outbox waits for the broker: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
     async def _hinted(self) -> bool:
-        """Wait for an event of our own; False after a while without one."""
+        """Wait until this instance stores an event; False after IDLE_S without one."""
         try:
             await asyncio.wait_for(self._hint.wait(), IDLE_S)
         except TimeoutError:
@@ -110,12 +108,12 @@ class Outbox:
             raise ConnectionError("broker not connected")
 
     async def _relay_batch(self) -> bool:
-        """Publish up to BATCH events; whether there may be more."""
+        """Publish up to BATCH events; returns whether there may be more."""
         async with self._pool.acquire() as conn, conn.transaction():
             # one relay at a time, or two could publish one aggregate's events out of order
             taken = await conn.fetch(_TAKE, BATCH)
             if not taken[0]["locked"]:
-                self._hint.set()  # the holder may have read before our commit: look again
+                self._hint.set()  # the holder may have read before our commit: try again
                 return False
             rows = [row for row in taken if row["id"] is not None]
             for row in rows:

@@ -1,4 +1,4 @@
-"""A PostgreSQL connection that the lab's faults can stand in front of, statement by statement."""
+"""A PostgreSQL connection on which the lab's faults can act, statement by statement."""
 
 import asyncio
 import functools
@@ -19,19 +19,19 @@ def _hooked(name: str) -> Any:
 
     @functools.wraps(original)
     def statement(conn: Any, query: str, *args: Any, **options: Any) -> Awaitable[Any]:
-        # not a coroutine of its own: with no fault armed this costs one check, not a frame
+        # not a coroutine: without an active fault this costs one check, not a frame
         injector = armed()
         if injector is None:
             answer: Awaitable[Any] = original(conn, query, *args, **options)
             return answer
         act = functools.partial(original, conn, query, *args, **options)
-        return _disturbed(conn, injector, query, act, options.get("timeout") or STATEMENT_S)
+        return _with_faults(conn, injector, query, act, options.get("timeout") or STATEMENT_S)
 
     return statement
 
 
 class Connection(asyncpg.Connection):
-    """asyncpg's. A delay counts against the statement's timeout, as a slow server's would."""
+    """asyncpg's connection. A fault's delay counts towards the statement's timeout, as a slow server's does."""
 
     execute = _hooked("execute")
     executemany = _hooked("executemany")
@@ -40,10 +40,12 @@ class Connection(asyncpg.Connection):
     fetchval = _hooked("fetchval")
 
 
-async def _disturbed(conn: Any, injector: Injector, query: str, act: Act, timeout_s: float) -> Any:
+async def _with_faults(
+    conn: Any, injector: Injector, query: str, act: Act, timeout_s: float
+) -> Any:
     line = " ".join(query.split())
     verb = line.partition(" ")[0].upper().rstrip(";")
-    if verb == "ROLLBACK":  # how a fault is cleaned up after, and a server never refuses it
+    if verb == "ROLLBACK":  # it cleans up after a fault, and a server never refuses it
         return await act()
     exchange = Exchange(
         "database", verb, line, fail=functools.partial(_fail, conn),
@@ -61,7 +63,7 @@ async def _disturbed(conn: Any, injector: Injector, query: str, act: Act, timeou
 
 
 async def _read_only(conn: Any, verb: str, act: Act) -> Any:
-    """The statement, unable to write; the session's own settings are as before afterwards."""
+    """Run the statement read-only. Afterwards the settings of the session are as before."""
     if verb in ("BEGIN", "START"):
         answer = await act()
         await _raw(conn, "SET TRANSACTION READ ONLY")
@@ -77,10 +79,10 @@ async def _read_only(conn: Any, verb: str, act: Act) -> Any:
 
 
 async def _fail(conn: Any, code: str) -> None:
-    """Lose the connection, or have the server raise a SQLSTATE: that aborts the transaction for real."""
+    """Close the connection, or make the server raise a SQLSTATE, which really aborts the transaction."""
     if code == "down":
         conn.terminate()
         raise asyncpg.ConnectionDoesNotExistError("injected: the connection was lost")
-    # DO takes no parameters; the code was checked to be five letters and digits
+    # DO takes no parameters; the fault has checked that the code is five letters or digits
     raise_it = f"DO $$BEGIN RAISE 'injected' USING ERRCODE = '{code}'; END$$"
     await _raw(conn, raise_it)

@@ -1,4 +1,4 @@
-"""asyncpg's pool that also tells how long connections are waited for, and held: in metrics and traces."""
+"""An asyncpg pool that measures the wait for connections and their use, in metrics and traces."""
 
 import asyncio
 import time
@@ -12,16 +12,16 @@ from chassis.telemetry.metrics import expose, gauge
 
 ROTATE_S = 1.0
 _SERVER = {"peer.service": "postgres", "db.system.name": "postgresql"}
-IN_USE = gauge("db_pool_in_use", "Connections of the pool that are lent out")
-SIZE = gauge("db_pool_size", "Connections of the pool")
-SIZE_MAX = gauge("db_pool_size_max", "Connections that the pool may have")
-WAITING = gauge("db_pool_waiting", "Who waits for a connection")
-ACQUIRE_SECONDS = Histogram("db_pool_acquire_seconds", "Wait for a connection")
-HOLD_SECONDS = Histogram("db_pool_hold_seconds", "From lent out to given back")
+IN_USE = gauge("db_pool_in_use", "Connections in use")
+SIZE = gauge("db_pool_size", "Open connections")
+SIZE_MAX = gauge("db_pool_size_max", "Maximum number of connections")
+WAITING = gauge("db_pool_waiting", "Requests waiting for a connection")
+ACQUIRE_SECONDS = Histogram("db_pool_acquire_seconds", "Time waiting for a connection")
+HOLD_SECONDS = Histogram("db_pool_hold_seconds", "Time a connection is in use")
 
 
 class MeasuredPool(asyncpg.Pool):
-    """One a process: a second one would be counted into the same series."""
+    """One per process: a second pool would count into the same series."""
 
     __slots__ = ("_held", "_waiting")
 
@@ -36,8 +36,8 @@ class MeasuredPool(asyncpg.Pool):
         expose(IN_USE, SIZE, SIZE_MAX, WAITING, ACQUIRE_SECONDS, HOLD_SECONDS)
 
     async def _acquire(self, timeout: float | None) -> Any:
-        asked = time.perf_counter()
-        # one span a use, wait included, not one a statement: an order has seventy of those
+        started = time.perf_counter()
+        # one span per use including the wait, not one per statement: an order has seventy statements
         span = signals.store_span("postgres", _SERVER)
         self._waiting += 1
         try:
@@ -49,7 +49,7 @@ class MeasuredPool(asyncpg.Pool):
             self._waiting -= 1
         got = time.perf_counter()
         self._held[id(connection)] = (got, span)
-        ACQUIRE_SECONDS.observe(got - asked)
+        ACQUIRE_SECONDS.observe(got - started)
         return connection
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
@@ -61,20 +61,20 @@ class MeasuredPool(asyncpg.Pool):
         await super().release(connection, timeout=timeout)
 
     async def rotate_idle(self) -> None:
-        """For ever: of as many idle connections as the pool keeps, lend the one that has rested longest.
+        """Put the connection that is idle longest on top of the pool, each second, until cancelled.
 
-        asyncpg lends the one that came back last. In calm times that is always the same, and the others meet a
-        burst with every statement still to be prepared.
+        asyncpg uses the connection that was released last. Under low load that is always the same one, and the
+        others would have to prepare every statement in the next burst.
         """
         while True:
             await asyncio.sleep(ROTATE_S)
             size = self.get_min_size()
             if self.get_idle_size() >= size:
-                # all at once, and back in the order they came in: the last of them is on top then;
-                # by asyncpg's own methods, for this is no use of them that anybody should see
-                lend, give_back = asyncpg.Pool._acquire, asyncpg.Pool.release  # type: ignore[attr-defined]
-                lent = [await lend(self, None) for _ in range(size)]
-                # one that was lost meanwhile is closed by asyncpg and must not keep the others
+                # take all and release them in the same order: the last one is then on top. By asyncpg's
+                # own methods, so that no metric counts it as a use
+                acquire, release = asyncpg.Pool._acquire, asyncpg.Pool.release  # type: ignore[attr-defined]
+                taken = [await acquire(self, None) for _ in range(size)]
+                # a connection lost meanwhile is closed by asyncpg and must not keep the others
                 await asyncio.gather(
-                    *(give_back(self, each) for each in lent), return_exceptions=True
+                    *(release(self, each) for each in taken), return_exceptions=True
                 )

@@ -1,4 +1,4 @@
--- What the chassis keeps beside a service's own tables.
+-- The tables of the chassis, in the database of each service.
 CREATE TABLE IF NOT EXISTS idempotency (
     scope text NOT NULL,
     key text NOT NULL,

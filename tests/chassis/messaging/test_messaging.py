@@ -128,7 +128,7 @@ async def hearing(pool: asyncpg.Pool, broker: Bus, poison: int = 0) -> AsyncIter
 async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_it(
     pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.1)
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_RETRY_S", 0.1)
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
     async with hearing(pool, broker) as seen:
         await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
@@ -142,7 +142,7 @@ async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_
 async def test_an_earlier_event_that_never_comes_is_not_waited_for_for_ever(
     pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_AGAIN_S", 0.05)
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_RETRY_S", 0.05)
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_DELIVERIES_MAX", 3)
     async with hearing(pool, broker) as seen:
         await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
