@@ -1,43 +1,59 @@
 # Thin: each target is one command a person could type.
-.PHONY: setup demo test test-dashboards lint experiments bench kills verify-compose clean
-.DEFAULT_GOAL := setup
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments bench kills verify-compose clean
+.DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+WORKERS := 2
 
-setup:  ## .venv by the newest fitting Python (PYTHON=... names another), once
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Create .venv with the newest supported Python (PYTHON=... selects another); does nothing if it is up to date
 	@.ci/setup
 
-demo: setup  ## from nothing to a report: lab up, one experiment, ten lines of summary
+demo: setup  ## Start a lab, run one experiment, print a summary and write a report
 	@$(BIN)/lab demo
 
-# What measures time or starts whole labs runs alone; the rest side by side.
-ALONE := tests/lab/proxy tests/lab/runtimes tests/lab/edges tests/system
+# The markers are explained in docs/testing.md. "alone": tests that measure time or start labs run one at a time.
+test: setup lint  ## Lint, then the tests on real servers, with one whole run (about 5 minutes)
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone and not slow and not notebook"
+	$(PYTEST) -m "alone and not slow and not notebook"
 
-test: setup lint  ## everything, on real servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest $(ALONE)
+test-all: setup lint  ## Lint, then every test: also whole runs, Prometheus and notebooks (about 20 minutes)
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone"
+	$(PYTEST) -m alone
 
-test-dashboards: setup  ## every panel's query asked of a real Prometheus that watched a real run; minutes
-	$(BIN)/python -m pytest tests/dashboards/answers.py
+test-count: setup  ## Count the tests of `make test` and of `make test-all`
+	@for marks in "not slow and not notebook" ""; do $(PYTEST) -o addopts="--import-mode=importlib" --collect-only -m "$$marks" | tail -1; done
 
-lint: setup
+test-dashboards: setup  ## Send the query of every dashboard panel to a Prometheus that scraped a run (minutes)
+	$(PYTEST) tests/dashboards/answers.py
+
+coverage: setup  ## Print the line coverage of the tests that run side by side
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone and not slow and not notebook" --cov --cov-report=term
+
+lint: setup  ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-experiments: setup  ## every experiment, one after another: half an hour, and a table
+lock: setup  ## Write requirements.lock from pyproject.toml, with hashes, for every supported Python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
+
+experiments: setup  ## Run every experiment, one after another, and print a table (half an hour)
 	@$(BIN)/python bench/experiments.py
 
-bench: setup  ## the lab's own figures as JSON
+bench: setup  ## Measure the lab itself; prints JSON
 	@$(BIN)/lab bench --json
 
-kills: setup  ## 1,000 commanders killed in the moment their fault is in force: what do they leave? (minutes)
+kills: setup  ## Kill 1,000 processes that have just started a fault, and count the faults that stay (minutes)
 	@$(BIN)/python bench/edges.py --only kills --kills 1000
 
-verify-compose: setup  ## the whole stack in containers: built, used, broken by three experiments, taken down
+verify-compose: setup  ## Build the whole stack in containers, use it, run three experiments, remove it
 	$(BIN)/python -m tests.lab.runtimes.compose.verify_stack $(VERIFY)
 
-clean:  ## ends the labs of this checkout and removes .venv and .lab
+clean:  ## Stop the labs of this checkout, remove .venv, .lab and the caches
 	-@if [ -x $(BIN)/lab ]; then for home in .lab/[0-9]*; do $(BIN)/lab down --port-base $${home##*/}; done; fi
-	rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
