@@ -1,3 +1,8 @@
-"""Fixtures for all tests: `postgres`, `database`, `valkey`, `nats`, `running`; see tests/fixtures/."""
+"""Fixtures for all tests; their docstrings are in tests/fixtures/."""
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.running"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.running",
+    "tests.fixtures.subjects",
+    "tests.fixtures.mesh",
+]

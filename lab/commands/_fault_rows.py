@@ -20,8 +20,8 @@ PROCESS = "chassis/faults/test_process.py"
 RESTART = "chassis/faults/test_restart.py"
 WHOLE = "lab/runtimes/supervisor/test_process_faults.py"
 HOLDS = "lab/runtimes/compose/test_container_faults.py"
-EDGES = "lab/edges/test_edge_faults.py"
-PARTITIONS = "lab/edges/test_partitions.py"
+EDGES = "lab/chaos/faults/test_edge_faults.py"
+PARTITIONS = "lab/chaos/faults/test_partitions.py"
 TOXICS = "lab/proxy/toxics/test_toxics.py"
 
 ROWS = tuple(

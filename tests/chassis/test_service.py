@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from prometheus_client import REGISTRY
 
-from tests.chassis.conftest import Echo
+from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
 

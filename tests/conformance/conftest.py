@@ -1,18 +1,15 @@
 """Runs every test of this folder once per service of topology.toml. A new service is tested without changes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from lab import topology
-from tests.conformance.subject import Subject
+from tests.conformance.subject import Check, Conforms, Subject
 from tests.fixtures.running import Running
 
 SERVICES = sorted(topology.load().services)
-Check = Callable[[Subject], Coroutine[Any, Any, None]]
-Conforms = Callable[..., Awaitable[None]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,3 +136,7 @@ def assert_problem(answer: Answer, status: int, about: object = "") -> dict[str,
     assert re.fullmatch(r"[0-9a-f]{32}", problem["trace_id"]), about
     assert "Traceback" not in answer.content.decode(), about
     return problem
+
+
+Check = Callable[[Subject], Coroutine[Any, Any, None]]
+Conforms = Callable[..., Awaitable[None]]

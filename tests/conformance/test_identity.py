@@ -7,8 +7,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis.http.auth import ISSUER, USER_AUDIENCE
-from tests.conformance.conftest import Conforms
-from tests.conformance.subject import SOME_ID, Operation, Subject, assert_problem
+from tests.conformance.subject import SOME_ID, Conforms, Operation, Subject, assert_problem
 
 # services without a guarded route -> why; the suite fails when an entry is no longer true
 UNGUARDED: dict[str, str] = {}

@@ -5,8 +5,7 @@ import re
 from typing import Any
 
 from lab import topology
-from tests.conformance.conftest import Conforms
-from tests.conformance.subject import SOME_ID, Subject
+from tests.conformance.subject import SOME_ID, Conforms, Subject
 from tests.docs.metrics_page import documented
 
 TOPOLOGY = topology.load()

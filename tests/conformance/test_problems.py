@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from tests.conformance.conftest import Conforms
-from tests.conformance.subject import Operation, Subject, assert_problem
+from tests.conformance.subject import Conforms, Operation, Subject, assert_problem
 
 LIMIT = 64 * 1024
 # services that parse no bodies -> why; the suite fails when an entry is no longer true

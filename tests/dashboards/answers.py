@@ -17,7 +17,7 @@ import pytest
 
 from lab.topology import DEFAULT_PATH
 from tests.dashboards.reading import PROJECT, Asked, annotations, queries
-from tests.lab.runtimes.labs import free_port_base
+from tests.fixtures.labs import free_port_base
 
 SEED = 3
 STEP_S = 2

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab.archive import Run
-from tests.deploy.conftest import (
+from tests.deploy.observability import (
     DEPLOY,
     Jaeger,
     free_ports,

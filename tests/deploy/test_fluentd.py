@@ -17,7 +17,7 @@ import pytest
 from lab.render.fluentd import BEGIN, END, labels, replaced
 from lab.runtimes.supervisor import readiness
 from lab.topology import load
-from tests.deploy.conftest import DEPLOY, free_ports, get, program, running, until
+from tests.deploy.observability import DEPLOY, free_ports, get, program, running, until
 
 CONF = DEPLOY / "fluentd.conf"
 

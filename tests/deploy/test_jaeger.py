@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.conftest import DEPLOY, Jaeger, get, tell_order, until
+from tests.deploy.observability import DEPLOY, Jaeger, get, tell_order, until
 
 
 def test_a_trace_told_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import DEFAULT_PATH
-from tests.lab.runtimes.labs import free_port_base
+from tests.fixtures.labs import free_port_base
 
 HERE = Path(__file__).parent
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker("system")
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from lab.run.progress import SilentReporter
 from lab.run.runner import RunRequest, lab_for_run
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.state import StateError
+from tests.fixtures.labs import process
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import process
 
 TTL_S = 60.0
 ARMED = (

@@ -23,8 +23,8 @@ from lab.runtimes.servers import apt_packages, observers
 from lab.runtimes.servers.binaries import ServerMissingError
 from lab.topology import DEFAULT_PATH, load
 from tests.docs.metrics_page import documented
+from tests.fixtures.labs import free_port_base, process
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import free_port_base, process
 
 
 @pytest.fixture(scope="module")

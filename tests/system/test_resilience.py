@@ -18,8 +18,8 @@ from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import call_supervisor
 from lab.topology import DEFAULT_PATH
+from tests.fixtures.labs import free_port_base
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import free_port_base
 
 EDGE = "gateway->products"
 

@@ -16,7 +16,7 @@ from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 from lab.topology import PROJECT
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 ROOT = PROJECT
 PATIENCE = (
     10  # the instrument is on trial here, not the machine: every limit in seconds, so many times

@@ -22,7 +22,7 @@ from chassis.settings import Settings
 from chassis.telemetry import signals
 from lab.recorder.intake.log_lines import rows_of
 from shop.gateway.admission import EDGE, AdmissionControl
-from tests.chassis.conftest import Echo
+from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
 SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}

@@ -8,7 +8,7 @@ from chassis.clock import SystemClock
 from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_loop_lag
 from chassis.postgres.database import POOL_SIZE_MIN
 from chassis.postgres.pool import ROTATE_S
-from tests.chassis.conftest import Echo
+from tests.chassis.echo import Echo
 
 
 def ticks() -> tuple[int, float]:

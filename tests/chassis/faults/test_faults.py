@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chassis.conftest import Echo
+from tests.chassis.echo import Echo
 
 
 async def _add(echo: Echo, **spec: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
-from tests.chassis.conftest import Echo
+from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
 CORRUPT = {"kind": "corrupt", "attributes": {"flips": 200}}

@@ -50,16 +50,3 @@ def tiny(tmp_path: Path) -> Callable[..., Run]:
         return Run(path)
 
     return make
-
-
-def request(
-    number: int, intended: float, end: float | None, *, actual: float | None = None, **more: Any
-) -> dict[str, Any]:
-    """One attempt's row; it left when it was due unless `actual` says otherwise."""
-    row = {
-        **{"seq": number, "route": "GET /x", "method": "GET", "logical_id": str(number)},
-        **{"attempt_no": 1, "intended_start_s": intended, "end_s": end, "status": 200},
-        **{"actual_start_s": intended if actual is None else actual},
-        **{"outcome": "ok", "dropped": False},
-    }
-    return row | more

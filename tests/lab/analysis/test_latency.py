@@ -13,7 +13,7 @@ from lab.analysis import latency
 from lab.analysis.latency import shopper_requests
 from lab.analysis.windows import during, fault_bands, run_span, window
 from lab.archive import Run
-from tests.lab.analysis.conftest import request
+from tests.lab.analysis.request_rows import request
 
 Tiny = Callable[..., Run]
 

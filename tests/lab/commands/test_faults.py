@@ -13,7 +13,6 @@ import pytest
 from lab import cli
 from lab.runtimes.posix import pids
 from lab.state import Entry, Lab
-from tests.chassis.conftest import new_subject  # noqa: F401 - a fixture
 from tests.chassis.subject import SECRET, TOKEN, Subject
 from tests.fixtures.waiting import wait_until
 
@@ -21,7 +20,7 @@ PORT_BASE = 20080
 
 
 @pytest.fixture(scope="module")
-def instance(new_subject: Callable[..., Subject]) -> Subject:  # noqa: F811
+def instance(new_subject: Callable[..., Subject]) -> Subject:
     subject = new_subject()
     subject.start()
     return subject

@@ -1,80 +1,16 @@
-"""A recorder process on a port of its own, with a lab directory of its own."""
+"""The fixture `recorder`: a recorder process with a port and a lab directory of its own."""
 
-from __future__ import annotations
-
-import http.client
-import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab.archive import Run
-from lab.topology import PROJECT
 from tests.fixtures.waiting import wait_until
-
-TOKEN = "a token for this test"
-ROOT = PROJECT
-
-
-@dataclass
-class RecorderProcess:
-    port: int
-    lab_dir: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: bytes | dict[str, Any] = b"",
-        *,
-        token: str = TOKEN,
-        **headers: str,
-    ) -> tuple[int, dict[str, Any]]:
-        """Status and JSON body ({} for an empty or protobuf one)."""
-        raw = json.dumps(body).encode() if isinstance(body, dict) else body
-        head = {"Authorization": f"Bearer {token}"}
-        head |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, raw, head)
-            answer = connection.getresponse()
-            content = answer.read()
-            is_json = answer.getheader("content-type") == "application/json"
-            return answer.status, json.loads(content) if is_json and content else {}
-        finally:
-            connection.close()
-
-    def start(self, run_dir: Path) -> None:
-        status, answer = self.call("POST", "/recording", {"run_dir": str(run_dir)})
-        assert status == 201, answer
-
-    def stop(self) -> dict[str, Any]:
-        status, answer = self.call("DELETE", "/recording")
-        assert status == 200, answer
-        return answer
-
-    def status(self) -> dict[str, Any]:
-        """The state of the recording."""
-        return self.call("GET", "/recording")[1]
-
-    def log(self, instance: str, /, **fields: Any) -> None:
-        self.write(instance, json.dumps(fields).encode() + b"\n")
-
-    def write(self, instance: str, data: bytes) -> None:
-        with (self.lab_dir / "logs" / f"{instance}.jsonl").open("ab") as file:
-            file.write(data)
-
-    def scraping(self, *instances: dict[str, str]) -> None:
-        lab = {"token": TOKEN, "instances": list(instances)}
-        (self.lab_dir / "lab.json").write_text(json.dumps(lab))
+from tests.lab.recorder.recorder_process import ROOT, RecorderProcess, is_up
 
 
 @pytest.fixture
@@ -90,22 +26,8 @@ def recorder(tmp_path: Path) -> Iterator[RecorderProcess]:
     running = RecorderProcess(port, lab_dir, process)
     running.scraping()
     try:
-        wait_until(lambda: _is_up(running), "the recorder answers", 30.0)
+        wait_until(lambda: is_up(running), "the recorder answers", 30.0)
         yield running
     finally:
         process.kill()
         process.wait()
-
-
-def _is_up(recorder: RecorderProcess) -> bool:
-    try:
-        return recorder.call("GET", "/health")[0] == 200
-    except OSError:
-        assert recorder.process.poll() is None, "the recorder ended at once"
-        return False
-
-
-def rows(run_dir: Path, table: str) -> list[dict[str, Any]]:
-    """What an archive's reader sees of a table now, as plain rows (None for null)."""
-    relation = Run(run_dir).table(table)
-    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

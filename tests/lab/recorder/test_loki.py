@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.lab.recorder.conftest import RecorderProcess
+from tests.lab.recorder.recorder_process import RecorderProcess
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 QUERY = f'{{lab="breakwater"}} |= "{TRACE}"'

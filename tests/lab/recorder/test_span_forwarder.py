@@ -14,8 +14,8 @@ from aiohttp import web
 
 from lab.recorder.span_forwarder import Forwarder
 from tests.fixtures.waiting import wait_until_async
-from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows
 from tests.lab.recorder.intake.test_otlp_spans import OTLP_JSON
+from tests.lab.recorder.recorder_process import TOKEN, RecorderProcess, rows
 
 BODY = json.dumps(OTLP_JSON).encode()
 JSON = {"content-type": "application/json"}

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from lab.topology import PROJECT, load
-from tests.lab.recorder.conftest import RecorderProcess
+from tests.lab.recorder.recorder_process import RecorderProcess
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER = "0af7651916cd43dd8448eb211c80319c"

@@ -7,7 +7,7 @@ import pytest
 
 from lab.runtimes.base import UpOptions
 from lab.runtimes.processes.runtime import ProcessesRuntime
-from tests.lab.runtimes.labs import stub_runtime
+from tests.fixtures.labs import stub_runtime
 
 
 @pytest.fixture

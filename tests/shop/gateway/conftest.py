@@ -1,14 +1,12 @@
 """A gateway in front of fake services."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import nats as nats_py
 import pytest
 
 from tests.fixtures.running import Running, RunningService
-from tests.shop.gateway.upstreams import Upstreams, wait_until_found
-
-StartGateway = Callable[..., Awaitable[RunningService]]
+from tests.shop.gateway.upstreams import StartGateway, Upstreams, wait_until_found
 
 
 @pytest.fixture

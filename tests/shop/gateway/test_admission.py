@@ -12,8 +12,7 @@ from chassis.resilience.errors import ShedError
 from chassis.resilience.profile import ProfileError
 from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, AdmissionControl
 from shop.gateway.routes import ROUTES
-from tests.shop.gateway.conftest import StartGateway
-from tests.shop.gateway.upstreams import Upstreams, after, always
+from tests.shop.gateway.upstreams import StartGateway, Upstreams, after, always
 
 
 class Crowd:

@@ -9,8 +9,7 @@ import pytest
 
 from shop.gateway.routes import ROUTES
 from tests.fixtures.running import RunningService
-from tests.shop.gateway.conftest import StartGateway
-from tests.shop.gateway.upstreams import Upstreams, after, always, in_turn
+from tests.shop.gateway.upstreams import StartGateway, Upstreams, after, always, in_turn
 
 ORDER = {"lines": [{"sku": "SKU-0001", "quantity": 1}], "payment": {"card_number": "4242"}}
 

@@ -14,6 +14,7 @@ from tests.fixtures.running import RunningService
 from tests.fixtures.waiting import wait_until_async
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
+StartGateway = Callable[..., Awaitable[RunningService]]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import Run
-from tests.lab.analysis.conftest import request
+from tests.lab.analysis.request_rows import request
 
 Tiny = Callable[..., Run]
 

@@ -14,7 +14,7 @@ from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.verdict.slis import SliError, evaluate
 from lab.analysis.verdict.verdict import judge, write_verdict
 from lab.archive import ArchiveError, Run, seal
-from tests.lab.analysis.conftest import request
+from tests.lab.analysis.request_rows import request
 
 Archive = Callable[..., Path]
 

@@ -22,6 +22,8 @@ from tests.lab.proxy.rig import (
     running,
 )
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_toxic_goes_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))

@@ -24,6 +24,8 @@ from tests.lab.proxy.rig import (
     was_reset,
 )
 
+pytestmark = pytest.mark.alone
+
 
 def open_connections(lab: ProxyProcess) -> int:
     told = lab.ask("GET", "/proxies/edge")[1]

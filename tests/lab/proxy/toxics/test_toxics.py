@@ -23,6 +23,8 @@ from tests.lab.proxy.rig import (
     was_reset,
 )
 
+pytestmark = pytest.mark.alone
+
 PAYLOAD = random.Random(SEED).randbytes(1 << 20)
 
 

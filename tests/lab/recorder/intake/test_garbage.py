@@ -18,7 +18,7 @@ from lab.archive.tables import read_table
 from lab.otlp.logs import records_from_json, records_from_protobuf
 from lab.otlp.spans import lines_from_json, lines_from_protobuf
 from lab.recorder.intake.log_lines import records_of, rows_of, rows_of_record
-from tests.lab.recorder.conftest import RecorderProcess
+from tests.lab.recorder.recorder_process import RecorderProcess
 
 GOOD: dict[str, Any] = {
     **{"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174"},

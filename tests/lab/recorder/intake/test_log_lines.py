@@ -32,7 +32,7 @@ from chassis.settings import Settings
 from chassis.telemetry import signals
 from lab import archive
 from tests.fixtures.waiting import wait_until
-from tests.lab.recorder.conftest import RecorderProcess, rows
+from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
 SETTINGS = {
     "SERVICE": "payments",

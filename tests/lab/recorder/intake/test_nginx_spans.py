@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from lab.recorder.intake.nginx_spans import LOG, Ingress
 from lab.recorder.server import RecorderApp
 from tests.fixtures.waiting import wait_until
-from tests.lab.recorder.conftest import TOKEN, RecorderProcess, rows
+from tests.lab.recorder.recorder_process import TOKEN, RecorderProcess, rows
 from tests.lab.recorder.test_span_forwarder import Jaeger, jaeger  # noqa: F401
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

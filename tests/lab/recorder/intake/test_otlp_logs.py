@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from tests.lab.recorder.conftest import RecorderProcess, rows
+from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
 LINE = {"time": 1.5, "level": "info", "service": "orders", "instance": "orders-1", "message": "hi"}
 BREAKER = {

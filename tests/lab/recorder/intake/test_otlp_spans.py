@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from tests.lab.recorder.conftest import RecorderProcess, rows
+from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
 PROTOBUF = "application/x-protobuf"
 

@@ -20,7 +20,7 @@ from lab.otlp.spans import lines_from_json
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.recording import Recording
 from tests.fixtures.waiting import wait_until
-from tests.lab.recorder.conftest import RecorderProcess, rows
+from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
 OTLP = {"Content_Type": "application/json"}
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lab.prometheus_text import Exposition
 from lab.recorder.records.run_progress import Progress
 from tests.fixtures.waiting import wait_until
-from tests.lab.recorder.conftest import RecorderProcess
+from tests.lab.recorder.recorder_process import RecorderProcess
 
 NOW_S = 1000.0
 

@@ -9,7 +9,7 @@ from lab.runtimes.compose.compose_cli import EngineError, explained
 from lab.runtimes.compose.runtime import ComposeRuntime
 from lab.runtimes.supervisor.launch import UpFailedError
 from lab.topology import DEFAULT_PATH
-from tests.lab.runtimes.labs import free_port_base
+from tests.fixtures.labs import free_port_base
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 
 from lab.runtimes.logs import read
 from lab.runtimes.processes.runtime import ProcessesRuntime
+from tests.fixtures.labs import get, who
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import get, who
+
+pytestmark = pytest.mark.alone
 
 
 def hang_ups(lab: ProcessesRuntime, method: str) -> int:

@@ -23,8 +23,7 @@ from lab.runtimes.supervisor.client import UsageError
 from lab.runtimes.supervisor.launch import UpFailedError
 from lab.state import Lab, StateError
 from lab.topology import PROJECT
-from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import (
+from tests.fixtures.labs import (
     TOPOLOGY,
     alive,
     assert_nothing_left,
@@ -33,8 +32,9 @@ from tests.lab.runtimes.labs import (
     process,
     stub_runtime,
 )
+from tests.fixtures.waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("lab_dir")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("lab_dir")]
 ROOT = PROJECT
 
 

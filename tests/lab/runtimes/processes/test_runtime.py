@@ -14,8 +14,10 @@ from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.state import Lab, StateError
+from tests.fixtures.labs import get, process, stub_runtime, who
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import get, process, stub_runtime, who
+
+pytestmark = pytest.mark.alone
 
 
 def ready_again(lab: ProcessesRuntime, name: str, old_pid: int) -> None:

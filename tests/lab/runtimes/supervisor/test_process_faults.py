@@ -16,8 +16,10 @@ from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import PROJECT
+from tests.fixtures.labs import family, process
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import family, process
+
+pytestmark = pytest.mark.alone
 
 ROOT = PROJECT
 SERVERS = ("postgres", "valkey", "nats")
@@ -193,7 +195,7 @@ def test_an_unknown_process_is_answered_with_the_nearest(control: FaultClient) -
 def test_the_end_of_the_lab_ends_what_is_paused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.lab.runtimes.labs import assert_nothing_left, stub_runtime
+    from tests.fixtures.labs import assert_nothing_left, stub_runtime
 
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
     runtime = stub_runtime()

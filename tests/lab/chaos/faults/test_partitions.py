@@ -12,8 +12,10 @@ from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
 from lab.chaos.faults.partitions import Partition
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
+from tests.fixtures.labs import get
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import get
+
+pytestmark = pytest.mark.alone
 
 NAMES = "abcd"
 PAIRS = list(permutations(NAMES, 2))
@@ -42,8 +44,10 @@ def probe(
     return word in heard(mesh, receiver), replied
 
 
-def matrix(mesh: ProcessesRuntime, client: ProxyClient) -> dict[tuple[str, str], tuple[bool, bool]]:
-    ports = {name: edge.port for name, edge in client.list().items()}
+def matrix(
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
+) -> dict[tuple[str, str], tuple[bool, bool]]:
+    ports = {name: edge.port for name, edge in proxy_client.list().items()}
     with ThreadPoolExecutor(len(PAIRS)) as pool:
         found = pool.map(lambda pair: probe(mesh, ports, pair), PAIRS)
         return dict(zip(PAIRS, found, strict=True))
@@ -60,33 +64,33 @@ def matrix(mesh: ProcessesRuntime, client: ProxyClient) -> dict[tuple[str, str],
 )
 def test_the_probed_matrix_is_the_one_that_was_asked_for(
     mesh: ProcessesRuntime,
-    control: FaultClient,
-    client: ProxyClient,
+    fault_client: FaultClient,
+    proxy_client: ProxyClient,
     groups: list[list[str]],
     one_way: bool,
     lost: str,
 ) -> None:
     passes = {pair: "".join(pair) not in lost.split() for pair in PAIRS}
     assert {p: Partition.of(groups, one_way=one_way).passes(*p) for p in PAIRS} == passes
-    assert set(matrix(mesh, client).values()) == {(True, True)}
+    assert set(matrix(mesh, proxy_client).values()) == {(True, True)}
     edges.partition(groups, ttl_s=30, one_way=one_way)
     # a request arrives if its way is whole, a reply comes if both are
-    assert matrix(mesh, client) == {
+    assert matrix(mesh, proxy_client) == {
         (x, y): (passes[x, y], passes[x, y] and passes[y, x]) for x, y in PAIRS
     }
-    hit = {each.view["target"] for each in control.faults() if each.view["hits"]}
+    hit = {each.view["target"] for each in fault_client.faults() if each.view["hits"]}
     assert hit == {f"{x}->{y}-1" for x, y in PAIRS if not passes[x, y] or not passes[y, x]}
     assert edges.heal() == len(hit)
-    assert set(matrix(mesh, client).values()) == {(True, True)}
+    assert set(matrix(mesh, proxy_client).values()) == {(True, True)}
 
 
 def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     """As TCP does it: the caller has long given up, and the callee gets its request."""
     edges.partition([["a"], ["b"]], ttl_s=30)
     word = uuid.uuid4().hex
-    port = client.list()["a->b-1"].port
+    port = proxy_client.list()["a->b-1"].port
     with socket.create_connection(("127.0.0.1", port), timeout=REPLY_S) as sock:
         sock.sendall(f"GET /api/hear?say={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         with pytest.raises(TimeoutError):
@@ -96,12 +100,12 @@ def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
     wait_until(lambda: word in heard(mesh, "b"), "the late request")
 
 
-def test_servers_and_the_ingress_may_be_cut_off_too(control: FaultClient) -> None:
+def test_servers_and_the_ingress_may_be_cut_off_too(fault_client: FaultClient) -> None:
     edges.partition([["a"], ["postgres", "nats"]], ttl_s=30)
-    assert {each.view["target"] for each in control.faults()} == {"a->postgres", "a->nats"}
+    assert {each.view["target"] for each in fault_client.faults()} == {"a->postgres", "a->nats"}
     edges.heal()
     edges.partition([["ingress"], ["a"]], ttl_s=30)
-    assert {each.view["target"] for each in control.faults()} == {"ingress->a-1"}
+    assert {each.view["target"] for each in fault_client.faults()} == {"ingress->a-1"}
 
 
 @pytest.mark.parametrize(
@@ -117,8 +121,8 @@ def test_servers_and_the_ingress_may_be_cut_off_too(control: FaultClient) -> Non
     ],
 )
 def test_a_partition_that_makes_no_sense_is_refused(
-    control: FaultClient, groups: list[list[str]], one_way: bool, why: str
+    fault_client: FaultClient, groups: list[list[str]], one_way: bool, why: str
 ) -> None:
     with pytest.raises((FaultRefused, UnknownTarget), match=why):
         edges.partition(groups, ttl_s=5, one_way=one_way)
-    assert control.faults() == []
+    assert fault_client.faults() == []

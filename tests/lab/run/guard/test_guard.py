@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from lab.chaos.faults.audit import audit
 from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import FaultClient
@@ -18,6 +20,8 @@ from lab.run.guard.guard import Guard
 from lab.run.guard.limits import Limit, RequestRows, RequestWatch
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.waiting import wait_until
+
+pytestmark = pytest.mark.alone
 
 TOOLKIT = """
 import signal
@@ -45,7 +49,7 @@ def failing(path: Path) -> float:
 
 
 def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit_is_dead(
-    mesh: ProcessesRuntime, control: FaultClient, tmp_path: Path
+    mesh: ProcessesRuntime, fault_client: FaultClient, tmp_path: Path
 ) -> None:
     requests = tmp_path / "requests.ndjson"
     requests.touch()
@@ -54,13 +58,13 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     try:
         assert toolkit.stdout is not None
         assert toolkit.stdout.readline() == b"armed\n"
-        assert len(control.faults()) == 7
+        assert len(fault_client.faults()) == 7
         assert left_behind(lambda: FaultClient(find_lab())), "an audit sees them"
     finally:
         toolkit.kill()
         toolkit.communicate()
     began = time.perf_counter()  # what this machine takes now to ask once
-    control.faults("*->*")
+    fault_client.faults("*->*")
     pace_s = time.perf_counter() - began
     limit = Limit("orders fail", for_s=0.2, limit=0.5)
     watch = RequestWatch(limit, RequestRows(requests), 0.0, time.time() - 1)
@@ -75,7 +79,7 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     assert violation.problems == []
     assert violation.faults_off_s is not None
     assert violation.faults_off_s - passed_s <= 1.0 + pace_s
-    gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
+    gone = [each.view for each in fault_client.history() if each.view["commanded_s"] >= started_s]
     assert len(gone) == 7
     for view in gone:  # by the clocks of those who held them
         assert view["removed_s"] is not None, view
@@ -85,16 +89,22 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
 
 
 def test_an_audit_of_a_whole_lab_looks_at_edges_and_servers_too(
-    mesh: ProcessesRuntime, control: FaultClient, client: ProxyClient
+    mesh: ProcessesRuntime, fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
-    assert {each.name for each in audit(control)} >= {"a-1", "d-1", "postgres", "nginx", "*->*"}
-    assert not any(each.left for each in audit(control))
-    client.add("a->b-1", "noop", name="by another client")
-    client.enable("c->d-1", False)
+    assert {each.name for each in audit(fault_client)} >= {
+        "a-1",
+        "d-1",
+        "postgres",
+        "nginx",
+        "*->*",
+    }
+    assert not any(each.left for each in audit(fault_client))
+    proxy_client.add("a->b-1", "noop", name="by another client")
+    proxy_client.enable("c->d-1", False)
     pid = next(each.pid for each in mesh.lab.servers if each.name == "valkey")
     os.kill(pid, signal.SIGSTOP)
     try:
-        left = {each.name: each.left for each in audit(control) if each.left}
+        left = {each.name: each.left for each in audit(fault_client) if each.left}
     finally:
         os.kill(pid, signal.SIGCONT)
     assert left["valkey"] == [f"stopped (pid {pid})"]

@@ -15,8 +15,10 @@ from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import ControlError
 from lab.state import StateError
 from lab.topology import load
+from tests.fixtures.labs import MESH, get, process
 from tests.fixtures.waiting import wait_until
-from tests.lab.runtimes.labs import MESH, get, process
+
+pytestmark = pytest.mark.alone
 
 
 def who_answers(address: str) -> str:
@@ -24,24 +26,24 @@ def who_answers(address: str) -> str:
 
 
 def test_every_caller_has_an_edge_to_every_instance_it_calls_and_every_server_it_uses(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     calls = {f"{a}->{b}-1" for a in "abcd" for b in "abcd" if a != b}
     servers = {"a->postgres", "a->valkey", "a->nats", "b->smtp"}
-    assert set(client.list()) == calls | servers | {"ingress->a-1"}
+    assert set(proxy_client.list()) == calls | servers | {"ingress->a-1"}
 
 
-def test_an_edge_leads_to_its_callee(mesh: ProcessesRuntime, client: ProxyClient) -> None:
-    for name, edge in client.list().items():
+def test_an_edge_leads_to_its_callee(mesh: ProcessesRuntime, proxy_client: ProxyClient) -> None:
+    for name, edge in proxy_client.list().items():
         if name.endswith("-1"):
             assert name.rpartition("->")[2] in who_answers(edge.listen), name
 
 
 def test_a_service_is_told_of_its_own_edges_alone(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     (settings,) = [get(f"{mesh.address('a-1')}/api/settings")[2].decode()]
-    there = client.list()
+    there = proxy_client.list()
     for name in ("a->postgres", "a->valkey", "a->nats", "a->b-1", "a->d-1"):
         assert there[name].listen in settings, name
     for port in ("postgres", "valkey", "nats"):
@@ -51,17 +53,17 @@ def test_a_service_is_told_of_its_own_edges_alone(
 
 
 def test_the_ingress_reaches_the_front_over_its_edge(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     assert get(mesh.address("ingress") + "/api/who")[0] == 200
-    client.enable("ingress->a-1", False, ttl_s=5)
+    proxy_client.enable("ingress->a-1", False, ttl_s=5)
     assert get(mesh.address("ingress") + "/api/who")[0] == 502
-    client.enable("ingress->a-1", True)
+    proxy_client.enable("ingress->a-1", True)
     assert get(mesh.address("ingress") + "/api/who")[0] == 200
 
 
 def test_without_the_token_the_proxy_says_its_version_and_no_more(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     address = mesh.lab.addresses["proxy"]
     assert get(f"{address}/version")[0] == 200
@@ -74,47 +76,47 @@ def test_without_the_token_the_proxy_says_its_version_and_no_more(
 
 
 def test_edges_follow_scaling_and_the_others_keep_what_they_have(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
-    client.add("a->b-1", "noop", name="kept")
+    proxy_client.add("a->b-1", "noop", name="kept")
     mesh.scale("b", 2)
-    there = client.list()
+    there = proxy_client.list()
     assert {"a->b-2", "c->b-2", "d->b-2"} <= set(there)
     assert "b-2" in who_answers(there["a->b-2"].listen)
     assert [toxic.name for toxic in there["a->b-1"].toxics] == ["kept"]
     mesh.scale("b", 1)
-    assert not any(name.endswith("b-2") for name in client.list())
-    client.remove("a->b-1", "kept")
+    assert not any(name.endswith("b-2") for name in proxy_client.list())
+    proxy_client.remove("a->b-1", "kept")
 
 
 def test_a_port_that_an_edge_needs_and_somebody_has_is_named(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
 
     edge = next(each for each in all_edges(load(MESH)) if each.name == "a->c-2")
     taken = socket.create_server(("127.0.0.1", mesh.port_base + edge.offset))
     with taken, pytest.raises(ControlError, match=r"a->c-2.*taken"):
         mesh.scale("c", 2)
-    assert "a->c-2" not in client.list()
+    assert "a->c-2" not in proxy_client.list()
 
 
 def test_a_killed_proxy_is_back_with_its_edges_and_without_toxics(
-    mesh: ProcessesRuntime, client: ProxyClient
+    mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
-    before = client.list()
-    client.add("a->b-1", "latency", {"latency": 5000}, ttl_s=60)
+    before = proxy_client.list()
+    proxy_client.add("a->b-1", "latency", {"latency": 5000}, ttl_s=60)
     pid = process(mesh, "proxy")["pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(pid), "the proxy's end")
 
     def back() -> bool:
         try:
-            return set(client.list()) == set(before)
+            return set(proxy_client.list()) == set(before)
         except ProxyUnreachableError:
             return False
 
     wait_until(back, "the proxy with its edges")
-    after = client.list()
+    after = proxy_client.list()
     assert {name: edge.listen for name, edge in after.items()} == {
         name: edge.listen for name, edge in before.items()
     }

@@ -21,20 +21,24 @@ from lab.run.evidence.fault_rows import fault_rows
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 QUESTION = b"GET /api/who HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @contextmanager
-def caller(client: ProxyClient, edge: str, timeout_s: float = 3.0) -> Iterator[socket.socket]:
+def caller(proxy_client: ProxyClient, edge: str, timeout_s: float = 3.0) -> Iterator[socket.socket]:
     """A connection as the edge's caller makes it."""
-    address = ("127.0.0.1", client.list()[edge].port)
+    address = ("127.0.0.1", proxy_client.list()[edge].port)
     with socket.create_connection(address, timeout=timeout_s) as sock:
         yield sock
 
 
-def asked_s(client: ProxyClient, edge: str) -> float:
+def asked_s(proxy_client: ProxyClient, edge: str) -> float:
     """Seconds of one request over the edge."""
-    connection = http.client.HTTPConnection(f"127.0.0.1:{client.list()[edge].port}", timeout=5)
+    connection = http.client.HTTPConnection(
+        f"127.0.0.1:{proxy_client.list()[edge].port}", timeout=5
+    )
     began = time.perf_counter()
     connection.request("GET", "/api/who")
     assert connection.getresponse().status == 200
@@ -43,61 +47,65 @@ def asked_s(client: ProxyClient, edge: str) -> float:
 
 
 def test_latency_hits_one_caller_and_not_another_of_the_same_callee(
-    control: FaultClient, client: ProxyClient
+    fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
-    (placed,) = control.add_fault(
+    (placed,) = fault_client.add_fault(
         "a->b-1", {"kind": "latency", "attributes": {"latency_ms": 300}, "ttl_s": 20}
     )
-    assert asked_s(client, "a->b-1") >= 0.3
-    assert asked_s(client, "c->b-1") < 0.3
-    (seen,) = control.faults("a->b-1")
+    assert asked_s(proxy_client, "a->b-1") >= 0.3
+    assert asked_s(proxy_client, "c->b-1") < 0.3
+    (seen,) = fault_client.faults("a->b-1")
     assert seen.view["hits"] >= 1
     assert placed.view["attributes"] == {"latency_ms": 300, "jitter_ms": 0}
     assert (seen.view["point"], seen.view["kind"]) == ("edge", "latency")
     assert probes.fault_effective("a->b-1", "latency")
-    control.remove(placed)
-    assert asked_s(client, "a->b-1") < 0.3
+    fault_client.remove(placed)
+    assert asked_s(proxy_client, "a->b-1") < 0.3
 
 
-def test_a_service_or_stars_mean_every_edge_that_fits(control: FaultClient) -> None:
+def test_a_service_or_stars_mean_every_edge_that_fits(fault_client: FaultClient) -> None:
     def hit(target: str) -> set[str]:
-        placed = control.add_fault(target, {"kind": "noop", "ttl_s": 20})
+        placed = fault_client.add_fault(target, {"kind": "noop", "ttl_s": 20})
         return {each.instance.name for each in placed}
 
     assert hit("a->b") == {"a->b-1"}
     assert hit("*->b") == {"a->b-1", "c->b-1", "d->b-1"}
     assert hit("a->*") == {"a->b-1", "a->c-1", "a->d-1", "a->postgres", "a->valkey", "a->nats"}
-    assert control.clear() == 1 + 3 + 6
+    assert fault_client.clear() == 1 + 3 + 6
 
 
-def test_down_refuses_and_comes_up_by_itself(control: FaultClient, client: ProxyClient) -> None:
-    with caller(client, "a->b-1") as open_before:
-        control.add_fault("a->b-1", {"kind": "down", "ttl_s": 0.6})
+def test_down_refuses_and_comes_up_by_itself(
+    fault_client: FaultClient, proxy_client: ProxyClient
+) -> None:
+    with caller(proxy_client, "a->b-1") as open_before:
+        fault_client.add_fault("a->b-1", {"kind": "down", "ttl_s": 0.6})
         assert open_before.recv(10) == b""
-    with pytest.raises(ConnectionRefusedError), caller(client, "a->b-1"):
+    with pytest.raises(ConnectionRefusedError), caller(proxy_client, "a->b-1"):
         pass
-    wait_until(lambda: not control.faults(), "the TTL", 3)
-    assert asked_s(client, "a->b-1") < 1
-    gone = control.history("a->b-1")[-1].view
+    wait_until(lambda: not fault_client.faults(), "the TTL", 3)
+    assert asked_s(proxy_client, "a->b-1") < 1
+    gone = fault_client.history("a->b-1")[-1].view
     assert 0.6 <= gone["removed_s"] - gone["commanded_s"] < 1.6
 
 
 def test_a_black_hole_is_a_read_timeout_not_a_refusal(
-    control: FaultClient, client: ProxyClient
+    fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
-    control.add_fault("a->b-1", {"kind": "blackhole", "ttl_s": 20})
-    with caller(client, "a->b-1", timeout_s=0.3) as sock:
+    fault_client.add_fault("a->b-1", {"kind": "blackhole", "ttl_s": 20})
+    with caller(proxy_client, "a->b-1", timeout_s=0.3) as sock:
         sock.sendall(QUESTION)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-    (seen,) = control.faults()
+    (seen,) = fault_client.faults()
     assert seen.view["hits"] >= 1
     assert seen.view["scope"] == {"stream": "both"}
 
 
-def test_a_reset_reaches_an_open_connection(control: FaultClient, client: ProxyClient) -> None:
-    with caller(client, "a->b-1") as sock:
-        control.add_fault("a->b-1", {"kind": "reset_peer", "ttl_s": 20})
+def test_a_reset_reaches_an_open_connection(
+    fault_client: FaultClient, proxy_client: ProxyClient
+) -> None:
+    with caller(proxy_client, "a->b-1") as sock:
+        fault_client.add_fault("a->b-1", {"kind": "reset_peer", "ttl_s": 20})
         sock.sendall(QUESTION)
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
@@ -105,38 +113,40 @@ def test_a_reset_reaches_an_open_connection(control: FaultClient, client: ProxyC
 
 @pytest.mark.parametrize("when_full", ["queue", "refuse"])
 def test_beyond_its_cap_an_edge_queues_or_refuses(
-    control: FaultClient, client: ProxyClient, when_full: str
+    fault_client: FaultClient, proxy_client: ProxyClient, when_full: str
 ) -> None:
     attributes = {"connections": 1, "when_full": when_full}
-    control.add_fault("a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 20})
-    with caller(client, "a->b-1") as first:
+    fault_client.add_fault(
+        "a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 20}
+    )
+    with caller(proxy_client, "a->b-1") as first:
         first.sendall(QUESTION)
         assert first.recv(4) == b"HTTP"
         if when_full == "queue":
-            with caller(client, "a->b-1", timeout_s=0.3) as second:
+            with caller(proxy_client, "a->b-1", timeout_s=0.3) as second:
                 second.sendall(QUESTION)
                 with pytest.raises(TimeoutError):
                     second.recv(4)
-                assert client.list()["a->b-1"].open_connections <= 1
+                assert proxy_client.list()["a->b-1"].open_connections <= 1
                 first.close()
                 second.settimeout(5)
                 assert second.recv(4) == b"HTTP", "its turn came"
         else:
             # the reset may come as early as the answer to connect
-            with pytest.raises(ConnectionResetError), caller(client, "a->b-1") as second:
+            with pytest.raises(ConnectionResetError), caller(proxy_client, "a->b-1") as second:
                 second.sendall(QUESTION)
                 second.recv(4)
-            assert client.list()["a->b-1"].open_connections <= 1
-    (seen,) = control.faults()
+            assert proxy_client.list()["a->b-1"].open_connections <= 1
+    (seen,) = fault_client.faults()
     assert seen.view["hits"] == 1
     with pytest.raises(FaultRefused, match="already"):
-        control.add_fault(
+        fault_client.add_fault(
             "a->b-1", {"kind": "connection_cap", "attributes": attributes, "ttl_s": 1}
         )
 
 
 def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
-    mesh: ProcessesRuntime, control: FaultClient
+    mesh: ProcessesRuntime, fault_client: FaultClient
 ) -> None:
     """The commander dies by SIGKILL in the moment the fault is in force; 30 times."""
     ttl_s, kills = 1.0, 30
@@ -153,21 +163,21 @@ def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
     )
     started_s = time.time()
     subprocess.run([sys.executable, "-c", script], check=True)
-    wait_until(lambda: not control.faults(), "all to end", ttl_s + 1)
-    gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
+    wait_until(lambda: not fault_client.faults(), "all to end", ttl_s + 1)
+    gone = [each.view for each in fault_client.history() if each.view["commanded_s"] >= started_s]
     assert len(gone) == kills
     assert max(each["removed_s"] - each["commanded_s"] for each in gone) <= ttl_s + 1
     assert {each["evidence"]["removed_by"] for each in gone} == {"ttl"}
 
 
 def test_rows_of_the_archive_come_from_the_proxys_own_counters(
-    control: FaultClient, client: ProxyClient, tmp_path: Path
+    fault_client: FaultClient, proxy_client: ProxyClient, tmp_path: Path
 ) -> None:
     since_s = time.time()
     edges.add_toxic("a->b", "latency", 30, attributes={"latency_ms": 20})
-    asked_s(client, "a->b-1")
+    asked_s(proxy_client, "a->b-1")
     assert edges.heal("a->b-1") == 1
-    (row,) = fault_rows(control, tmp_path / "journal.json", since_s)
+    (row,) = fault_rows(fault_client, tmp_path / "journal.json", since_s)
     assert (row["target"], row["kind"], row["status"]) == ("a->b-1", "latency", "confirmed")
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
     assert row["hits"] >= 1
@@ -198,21 +208,21 @@ def test_rows_of_the_archive_come_from_the_proxys_own_counters(
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
-    control: FaultClient, target: str, spec: dict[str, object], why: str
+    fault_client: FaultClient, target: str, spec: dict[str, object], why: str
 ) -> None:
     with pytest.raises((FaultRefused, UnknownTarget), match=why):
-        control.add_fault(target, {"ttl_s": 5, **spec})
-    assert control.faults() == []
+        fault_client.add_fault(target, {"ttl_s": 5, **spec})
+    assert fault_client.faults() == []
 
 
-def test_on_an_edge_that_is_down_nothing_else_is_armed(control: FaultClient) -> None:
-    control.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
+def test_on_an_edge_that_is_down_nothing_else_is_armed(fault_client: FaultClient) -> None:
+    fault_client.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
     for kind in ("down", "latency"):
         spec = {"kind": kind, "ttl_s": 5}
         spec |= {"attributes": {"latency_ms": 1}} if kind == "latency" else {}
         with pytest.raises(FaultRefused, match="a->b-1"):
-            control.add_fault("*->b-1", spec)
-    assert len(control.faults()) == 1, "all or none"
+            fault_client.add_fault("*->b-1", spec)
+    assert len(fault_client.faults()) == 1, "all or none"
 
 
 def test_a_lab_that_is_not_proxied_says_how_to_get_one(mesh: ProcessesRuntime) -> None:
@@ -236,7 +246,7 @@ def lab(
 
 
 def test_the_command_line_adds_lists_and_clears_on_edges(
-    lab: Callable[..., tuple[int, str]], control: FaultClient
+    lab: Callable[..., tuple[int, str]], fault_client: FaultClient
 ) -> None:
     code, said = lab("add", "a->b", "latency", "latency_ms=5", "--ttl", "30", "--json")
     assert code == 0
@@ -244,7 +254,7 @@ def test_the_command_line_adds_lists_and_clears_on_edges(
     assert (item["target"], item["attributes"]) == ("a->b-1", {"latency_ms": 5, "jitter_ms": 0})
     assert "a->b-1" in lab("list")[1]
     assert lab("partition", "a", "b,c", "--ttl", "30", "--one-way")[0] == 0
-    assert len(control.faults()) == 1 + 4
+    assert len(fault_client.faults()) == 1 + 4
     assert lab("clear", "a->b")[1] == "2 removed\n"
     assert lab("clear")[1] == "3 removed\n"
     code, said = lab("add", "a->x", "noop")
@@ -259,7 +269,9 @@ def test_an_edge_without_quotes_is_recognised(lab: Callable[..., tuple[int, str]
     assert "in quotes" in said
 
 
-def test_a_hung_proxy_is_not_silently_clean(mesh: ProcessesRuntime, control: FaultClient) -> None:
+def test_a_hung_proxy_is_not_silently_clean(
+    mesh: ProcessesRuntime, fault_client: FaultClient
+) -> None:
     state = mesh.lab
     state.addresses["proxy"] = "http://127.0.0.1:9"
     with pytest.raises(FaultRefused, match="the fault proxy does not answer"):
