@@ -1,1 +1,1 @@
-"""ChaosProcess the running shop: Chaos Toolkit actions, probes and controls, and what an experiment file says."""
+"""Chaos Toolkit actions, probes and controls for the running shop, and the reader of experiment files."""

@@ -1,6 +1,6 @@
-"""Chaos Toolkit control: no start without a lab, nothing left armed at the end, and each step told.
+"""Chaos Toolkit control: checks that a lab runs, clears all faults at the end, and records each step.
 
-With BREAKWATER_RUN_DIR set (by `lab run`), every step becomes a line of that run's `chaos.ndjson`:
+If BREAKWATER_RUN_DIR is set (by `lab run`), every step becomes a line of that run's `chaos.ndjson`:
 {time_s, what: experiment|hypothesis|method|activity|rollbacks, edge: begin|end, name, ...}.
 """
 
@@ -29,7 +29,7 @@ def before_experiment_control(
         configured_lab(configuration)
     except StateError as error:
         raise InterruptExecution(str(error)) from None
-    _tell("experiment", "begin", context)
+    _record("experiment", "begin", context)
 
 
 def after_experiment_control(
@@ -38,51 +38,51 @@ def after_experiment_control(
     try:
         cleared = FaultClient(configured_lab(configuration)).clear()
     except (StateError, FaultRefused):
-        cleared = -1  # nobody to ask: the TTL ends what is left
-    _tell("experiment", "end", context, cleared=cleared)
+        cleared = -1  # the lab does not answer: faults end at their TTL
+    _record("experiment", "end", context, cleared=cleared)
 
 
 def before_hypothesis_control(context: Context, **_: Any) -> None:
-    _tell("hypothesis", "begin", context)
+    _record("hypothesis", "begin", context)
 
 
 def after_hypothesis_control(context: Context, state: Any = None, **_: Any) -> None:
     met = state.get("steady_state_met") if isinstance(state, dict) else None
-    _tell("hypothesis", "end", context, met=met)
+    _record("hypothesis", "end", context, met=met)
 
 
 def before_method_control(context: Context, **_: Any) -> None:
-    _tell("method", "begin", context)
+    _record("method", "begin", context)
 
 
 def after_method_control(context: Context, **_: Any) -> None:
-    _tell("method", "end", context)
+    _record("method", "end", context)
 
 
 def before_rollback_control(context: Context, **_: Any) -> None:
-    _tell("rollbacks", "begin", context)
+    _record("rollbacks", "begin", context)
 
 
 def after_rollback_control(context: Context, **_: Any) -> None:
-    _tell("rollbacks", "end", context)
+    _record("rollbacks", "end", context)
 
 
 def before_activity_control(context: Context, **_: Any) -> None:
-    # a pause before the activity is still to come: the journal has the activity's own times
-    _tell("activity", "begin", context, **_kind(context))
+    # a pause before the activity follows: the journal has the activity's own times
+    _record("activity", "begin", context, **_kind(context))
 
 
 def after_activity_control(context: Context, state: Any = None, **_: Any) -> None:
     status = state.get("status") if isinstance(state, dict) else None
-    _tell("activity", "end", context, status=status, **_kind(context))
+    _record("activity", "end", context, status=status, **_kind(context))
 
 
 def _kind(context: Context) -> dict[str, Any]:
-    """The hypothesis' probes are those with a tolerance; they come again and again."""
+    """Probes with a tolerance belong to the hypothesis; they run repeatedly."""
     return {"type": context.get("type"), "tolerance": context.get("tolerance")}
 
 
-def _tell(what: str, edge: str, context: Context, **more: Any) -> None:
+def _record(what: str, edge: str, context: Context, **more: Any) -> None:
     run_dir = os.environ.get(RUN_DIR)
     if run_dir:
         name = context.get("name") or context.get("title")

@@ -1,4 +1,4 @@
-"""Dead letters, as an operator sees and redrives them: messages that a service could not handle."""
+"""Dead letters: lists the messages that a service could not handle, and publishes them again."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 def dead_letters(service: str, configuration: Configuration | None = None) -> list[dict[str, Any]]:
-    """Those that wait to be looked at: {sequence, subject, reason, payload}, oldest first."""
+    """The dead letters of the service: {sequence, subject, reason, payload}, oldest first."""
     return _with_broker(configuration, lambda js: _letters(js, service))
 
 
 def dead_letters_become(
     service: str, count: int, within_s: float, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until exactly `count` dead letters of the service waited; raises after `within_s`."""
+    """Seconds until the service had exactly `count` dead letters. Raises after `within_s`."""
     started = time.monotonic()
     while (found := len(dead_letters(service, configuration))) != count:
         if time.monotonic() - started > within_s:
@@ -42,12 +42,12 @@ def dead_letters_become(
 
 
 def redrive(service: str, configuration: Configuration | None = None) -> int:
-    """Publish each dead letter again under its first subject, then take it off; how many there were.
+    """Publishes each dead letter again under its original subject, then deletes it; returns their number.
 
-    Its consumer knows the event by its id: what was handled after all has no second effect.
+    The consumer deduplicates events by id: one that it has handled has no second effect.
     """
 
-    async def all_of_them(js: JetStreamContext) -> int:
+    async def redrive_all(js: JetStreamContext) -> int:
         letters = await _letters(js, service)
         for letter in letters:
             message_id = f"redrive-{letter['sequence']}"
@@ -56,7 +56,7 @@ def redrive(service: str, configuration: Configuration | None = None) -> int:
             await js.delete_msg(STREAM, letter["sequence"])
         return len(letters)
 
-    return _with_broker(configuration, all_of_them)
+    return _with_broker(configuration, redrive_all)
 
 
 async def _letters(js: JetStreamContext, service: str) -> list[dict[str, Any]]:
@@ -86,14 +86,14 @@ async def _letters(js: JetStreamContext, service: str) -> list[dict[str, Any]]:
 def _with_broker(
     configuration: Configuration | None, work: Callable[[JetStreamContext], Awaitable[T]]
 ) -> T:
-    """Raises NotObservedError if the broker cannot be asked: that must not read as no letters."""
+    """Raises NotObservedError if the broker does not answer: that is not the same as no letters."""
     url = configured_lab(configuration).state.addresses["nats"]
 
     async def connected() -> T:
         try:
             client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise NotObservedError(f"the broker at {url} cannot be asked: {error}") from None
+            raise NotObservedError(f"no connection to the broker at {url}: {error}") from None
         try:
             return await work(client.jetstream(timeout=2))
         finally:

@@ -1,4 +1,4 @@
-"""The probes' own customer: a real shopper at the front door, one request at a time."""
+"""The probes' own customer: sends real requests through nginx, one at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from lab.http_client import NoReplyError, Reply, exchange
 
-EMAIL = "user500@example.com"  # the last seeded account; load never uses it
+EMAIL = "user500@example.com"  # the last seeded account; the load never uses it
 PASSWORD = "correct-horse-breakwater"
 CARD = "4242424242424242"
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 JOURNEYS = ("browse", "order")
 
 
@@ -24,7 +24,7 @@ class UnservedError(Exception):
 
 
 class Customer:
-    """Logs in when first needed and again when the token is refused; safe to share by threads."""
+    """Logs in at the first use and again after a refused token. Safe to share between threads."""
 
     def __init__(self, ingress_url: str) -> None:
         self._url = ingress_url
@@ -33,25 +33,25 @@ class Customer:
         self._skus = itertools.count(1)
 
     def browse(self) -> Reply:
-        """Open a product's page."""
+        """Opens a product's page."""
         return self._served(
-            exchange("GET", f"{self._url}/api/products/{self._sku()}", timeout_s=PATIENCE_S)
+            exchange("GET", f"{self._url}/api/products/{self._sku()}", timeout_s=TIMEOUT_S)
         )
 
     def order(self, sku: str = "", card: str = CARD) -> Reply:
-        """Place an order of one piece. 201, 202 and a refusal (402, 409) are proper answers."""
+        """Places an order of one piece. 201, 202 and a refusal (402, 409) are proper answers."""
         return self._served(self._order(sku, card), refusals=(402, 409))
 
-    def ask(self, journey: str) -> Reply:
-        """One visit of that kind and whatever is answered, an error too. Raises NoReplyError, ValueError."""
+    def any_answer(self, journey: str) -> Reply:
+        """One visit of this kind; returns any answer, also an error. Raises NoReplyError, ValueError."""
         self.visit(journey)
         if journey == "order":
             return self._order("", CARD)
         url = f"{self._url}/api/products/{self._sku()}"
-        return exchange("GET", url, timeout_s=PATIENCE_S)
+        return exchange("GET", url, timeout_s=TIMEOUT_S)
 
     def sign_in(self) -> Reply:
-        """Log in anew and look at the list of one's orders."""
+        """Logs in again and lists the customer's orders."""
         self._session(fresh=True)
         return self.own_orders()
 
@@ -64,27 +64,27 @@ class Customer:
         return self._signed_in("POST", "/api/orders", body=body, headers=headers)
 
     def cancel(self, order_id: str) -> Reply:
-        """Cancel one's order; 200 at once, 202 if it is under way."""
+        """Cancels an order: 200 at once, 202 while the saga cancels it."""
         headers = {"Idempotency-Key": f"probe-{secrets.token_hex(8)}"}
         path = f"/api/orders/{order_id}/cancel"
         return self._served(self._signed_in("POST", path, body={}, headers=headers))
 
     def own_orders(self) -> Reply:
-        """Look at the list of one's orders."""
+        """Lists the customer's orders."""
         return self._served(self._signed_in("GET", "/api/orders"))
 
     def own_order(self, order_id: str) -> Reply:
-        """Look at one of one's orders, with its payment and mails."""
+        """Reads one of the customer's orders, with its payment and mails."""
         return self._served(self._signed_in("GET", f"/api/orders/{order_id}"))
 
     def visit(self, journey: str) -> Callable[[], Reply]:
-        """What makes one visit of that kind. Raises ValueError."""
+        """The function for one visit of this kind. Raises ValueError."""
         if journey not in JOURNEYS:
             raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
         return self.browse if journey == "browse" else self.order
 
     def sample(self, journey: str, count: int) -> tuple[list[float], int]:
-        """(seconds of the served, number of the unserved) of `count` visits, one after the other."""
+        """(seconds of the served visits, number of the unserved ones) of `count` visits in sequence."""
         visit = self.visit(journey)
         seconds: list[float] = []
         for _ in range(count):
@@ -98,7 +98,7 @@ class Customer:
     def _signed_in(self, method: str, path: str, **content: Any) -> Reply:
         for fresh in (False, True):
             token = self._session(fresh)
-            reply = exchange(method, self._url + path, token=token, timeout_s=PATIENCE_S, **content)
+            reply = exchange(method, self._url + path, token=token, timeout_s=TIMEOUT_S, **content)
             if reply.status != 401:
                 break
         return reply
@@ -107,7 +107,7 @@ class Customer:
         with self._lock:
             if fresh or not self._token:
                 body = {"email": EMAIL, "password": PASSWORD}
-                reply = exchange("POST", f"{self._url}/api/login", body=body, timeout_s=PATIENCE_S)
+                reply = exchange("POST", f"{self._url}/api/login", body=body, timeout_s=TIMEOUT_S)
                 self._token = self._served(reply).body["access_token"]
             return self._token
 
@@ -119,5 +119,5 @@ class Customer:
 
 
 def quantile(values: list[float], q: float) -> float:
-    """The value at rank ceil(q n): one of the sample, never made up between two."""
+    """The value at rank ceil(q n): a value of the sample, never interpolated."""
     return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]

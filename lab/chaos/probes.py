@@ -1,7 +1,7 @@
-"""Chaos Toolkit probes: what a customer and an operator of the running shop would see.
+"""Chaos Toolkit probes: measurements that a customer or an operator of the running shop could make.
 
-Each finds the lab through lab.json; `configuration: {port_base: ...}` chooses another than the newest.
-A probe that cannot measure raises: no data must never look like a good value.
+Each probe finds the lab through lab.json: the newest one, or the one of `configuration: {port_base: ...}`.
+A probe that cannot measure raises an error, so that no data never looks like a good value.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Configuration = dict[str, Any]
 
 
 class NotObservedError(Exception):
-    """What the probe waits for did not come, or there is nothing to measure."""
+    """The expected value did not come in time, or there is nothing to measure."""
 
 
 def configured_lab(configuration: Configuration | None) -> RunningLab:
-    """The lab an experiment is about. Raises NoLabError."""
+    """The lab of the experiment: that of `port_base`, else the newest. Raises NoLabError."""
     port_base = (configuration or {}).get("port_base")
     return find_lab(int(port_base) if port_base else None)
 
 
 @lru_cache(maxsize=4)
 def customer_of(ingress_url: str) -> Customer:
-    return Customer(ingress_url)  # one a process: a login costs the shop 20 ms of CPU
+    return Customer(ingress_url)  # one per process: a log-in costs the shop 20 ms of CPU
 
 
 def browse(configuration: Configuration | None = None) -> dict[str, Any]:
-    """Open a product's page: {"status", "seconds"}."""
+    """Opens a product's page; returns {"status", "seconds"}."""
     reply = customer_of(configured_lab(configuration).ingress_url).browse()
     return {"status": reply.status, "seconds": round(reply.seconds, 4)}
 
@@ -45,43 +45,43 @@ def browse(configuration: Configuration | None = None) -> dict[str, Any]:
 def place_order(
     sku: str = "", card: str = "4242424242424242", configuration: Configuration | None = None
 ) -> dict[str, Any]:
-    """Place an order through the front door: {"status", "seconds", "order_id"}."""
+    """Places an order through nginx; returns {"status", "seconds", "order_id"}."""
     reply = customer_of(configured_lab(configuration).ingress_url).order(sku, card)
     order_id = reply.body.get("id") or reply.body.get("order_id")
     return {"status": reply.status, "seconds": round(reply.seconds, 4), "order_id": order_id}
 
 
 def browse_seconds(configuration: Configuration | None = None) -> float:
-    """Seconds until a product's page was there; raises if it was not."""
+    """Seconds until a product's page was served. Raises if it was not served."""
     return float(browse(configuration)["seconds"])
 
 
 def account_seconds(configuration: Configuration | None = None) -> float:
-    """Seconds until a customer saw the list of her orders; raises if she did not."""
+    """Seconds until a customer's list of orders was served. Raises if it was not served."""
     return customer_of(configured_lab(configuration).ingress_url).own_orders().seconds
 
 
 def order_seconds(configuration: Configuration | None = None) -> float:
-    """Seconds until an order was answered properly; raises if it was not."""
+    """Seconds until an order got a proper answer. Raises if it got none."""
     return float(place_order(configuration=configuration)["seconds"])
 
 
 def sign_in_seconds(configuration: Configuration | None = None) -> float:
-    """Seconds until a customer had logged in anew and saw her orders; raises if she did not."""
+    """Seconds of a new log-in and the list of the customer's orders. Raises if one of them failed."""
     started = time.monotonic()
     customer_of(configured_lab(configuration).ingress_url).sign_in()
     return round(time.monotonic() - started, 4)
 
 
 def answer_seconds(journey: str = "order", configuration: Configuration | None = None) -> float:
-    """Seconds until a visit (browse or order) was answered at all, be it by an error; raises if not."""
-    return customer_of(configured_lab(configuration).ingress_url).ask(journey).seconds
+    """Seconds until a visit (browse or order) got any answer, also an error. Raises if it got none."""
+    return customer_of(configured_lab(configuration).ingress_url).any_answer(journey).seconds
 
 
 def error_ratio(
     journey: str = "browse", count: int = 20, configuration: Configuration | None = None
 ) -> float:
-    """The share of `count` visits (browse or order) without a proper answer, 0 to 1."""
+    """The ratio of `count` visits (browse or order) without a proper answer, 0 to 1."""
     _, unserved = customer_of(configured_lab(configuration).ingress_url).sample(journey, count)
     return unserved / count
 
@@ -92,7 +92,7 @@ def latency_ms(
     q: float = 0.95,
     configuration: Configuration | None = None,
 ) -> float:
-    """The q-quantile in ms of `count` visits; raises if one of them was not served."""
+    """The q-quantile in ms of `count` visits. Raises if one of them was not served."""
     seconds, unserved = customer_of(configured_lab(configuration).ingress_url).sample(
         journey, count
     )
@@ -102,22 +102,22 @@ def latency_ms(
 
 
 def breaker_state(edge: str, configuration: Configuration | None = None) -> str:
-    """closed, half_open or open: the worst of the caller's instances. `edge`: "payments->bank"."""
-    control = FaultClient(configured_lab(configuration))
+    """closed, half_open or open, of the caller's instance with the worst state. `edge`: "payments->bank"."""
+    client = FaultClient(configured_lab(configuration))
     seen = [
         value
-        for instance in control.targets(_caller(edge))
-        if (value := control.metric(instance, "breaker_state", edge=edge)) is not None
+        for instance in client.targets(_caller(edge))
+        if (value := client.metric(instance, "breaker_state", edge=edge)) is not None
     ]
     if not seen:
-        raise NotObservedError(f"no instance tells a breaker_state of edge {edge}")
+        raise NotObservedError(f"no instance reports a breaker_state of edge {edge}")
     return BREAKER_STATES[int(max(seen))]
 
 
 def breaker_becomes(
     edge: str, state: str, within_s: float, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until the breaker was `state`, looked at ten times a second; raises after `within_s`."""
+    """Seconds until the breaker was `state`, checked ten times a second. Raises after `within_s`."""
     if state not in BREAKER_STATES:
         raise ValueError(f"no breaker state {state!r}: expected {', '.join(BREAKER_STATES)}")
     return _until(
@@ -129,14 +129,14 @@ def breaker_becomes(
 
 def all_ready(service: str | None = None, configuration: Configuration | None = None) -> bool:
     """Whether every instance (of the service) answers /ready with 200."""
-    control = FaultClient(configured_lab(configuration))
-    return all(control.ready(instance) for instance in control.targets(service))
+    client = FaultClient(configured_lab(configuration))
+    return all(client.ready(instance) for instance in client.targets(service))
 
 
 def becomes_ready(
     service: str | None = None, within_s: float = 15, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until every instance (of the service) was ready; raises after `within_s`."""
+    """Seconds until every instance (of the service) was ready. Raises after `within_s`."""
     return _until(
         lambda: all_ready(service, configuration), within_s, f"{service or 'the shop'} is not ready"
     )
@@ -145,30 +145,30 @@ def becomes_ready(
 def fault_effective(
     target: str | None = None, kind: str | None = None, configuration: Configuration | None = None
 ) -> bool:
-    """Whether an armed fault (of that kind, at that service or instance) has hit something."""
-    control = FaultClient(configured_lab(configuration))
+    """Whether an armed fault (of this kind, at this service or instance) has had an effect."""
+    client = FaultClient(configured_lab(configuration))
     return any(
         placed.view["hits"] > 0
-        for placed in control.faults(target)
+        for placed in client.faults(target)
         if kind in (None, placed.view["kind"])
     )
 
 
 def no_faults(configuration: Configuration | None = None) -> bool:
-    """Whether nothing is armed anywhere."""
+    """Whether no fault is armed in the whole lab."""
     return not FaultClient(configured_lab(configuration)).faults()
 
 
 def faults_end(
     target: str | None = None, within_s: float = 60, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until nothing was armed any more (there); raises after `within_s`."""
-    control = FaultClient(configured_lab(configuration))
-    return _until(lambda: not control.faults(target), within_s, "a fault is still armed")
+    """Seconds until no fault was armed (at the target). Raises after `within_s`."""
+    client = FaultClient(configured_lab(configuration))
+    return _until(lambda: not client.faults(target), within_s, "a fault is still armed")
 
 
 def orders_get_through(within_s: float = 15, configuration: Configuration | None = None) -> float:
-    """Seconds until an order was confirmed at once (201) again; raises after `within_s`."""
+    """Seconds until an order was confirmed at once (201). Raises after `within_s`."""
 
     def confirmed() -> bool:
         try:
@@ -187,33 +187,36 @@ def metric_becomes(
     at_most: float | None = None,
     configuration: Configuration | None = None,
 ) -> float:
-    """Seconds until a metric, summed over the target's instances, was in the range; raises after `within_s`."""
+    """Seconds until a metric, summed over the target's instances, was in the range. Raises after `within_s`."""
     if at_least is None and at_most is None:
         raise ValueError("metric_becomes: one of at_least and at_most is required")
     low = -math.inf if at_least is None else at_least
     high = math.inf if at_most is None else at_most
-    control = FaultClient(configured_lab(configuration))
+    client = FaultClient(configured_lab(configuration))
 
     def in_range() -> bool:
-        told = [control.metric(instance, name) for instance in control.targets(target)]
-        return None not in told and low <= sum(value or 0.0 for value in told) <= high
+        values = [client.metric(instance, name) for instance in client.targets(target)]
+        return None not in values and low <= sum(value or 0.0 for value in values) <= high
 
     return _until(in_range, within_s, f"{name} of {target} was not in [{low:g}, {high:g}]")
 
 
 def clock_off_s(target: str, configuration: Configuration | None = None) -> float:
-    """By how many seconds an instance's clock is ahead of this machine's (the first of a service)."""
+    """Seconds by which an instance's clock is ahead of this machine's. Of a service: its first instance."""
     lab = configured_lab(configuration)
     instance = FaultClient(lab).targets(target)[0]
-    asked = time.time()
+    sent_s = time.time()
     reply = exchange("GET", f"{instance.url}/_lab/time", token=lab.token)
     if reply.status != 200:
-        raise NotObservedError(f"{instance.name} does not tell its time: {reply.status}")
-    return float(reply.body["now_s"]) - (asked + time.time()) / 2
+        raise NotObservedError(f"{instance.name} does not report its time: {reply.status}")
+    return float(reply.body["now_s"]) - (sent_s + time.time()) / 2
 
 
 def mails_arrive(within_s: float = 20, configuration: Configuration | None = None) -> float:
-    """Seconds until each confirmed order of the probes' customer (her latest twenty) had its mail sent."""
+    """Seconds until each confirmed order of the probes' customer (the latest twenty) had exactly one mail.
+
+    Raises after `within_s`.
+    """
     customer = customer_of(configured_lab(configuration).ingress_url)
     confirmed = [
         str(each["id"])
@@ -222,7 +225,7 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
     ]
     if not confirmed:
         raise NotObservedError(
-            "the probes' customer has no confirmed order: no mail is to be expected"
+            "the probes' customer has no confirmed order, so no mail can be expected"
         )
 
     def arrived() -> bool:
@@ -239,7 +242,9 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
             return False
         return True
 
-    return _until(arrived, within_s, "a confirmed order is without its one mail", interval_s=0.3)
+    return _until(
+        arrived, within_s, "a confirmed order has no mail or several mails", interval_s=0.3
+    )
 
 
 def served_again(
@@ -249,9 +254,9 @@ def served_again(
     seconds_max: float = 0.5,
     configuration: Configuration | None = None,
 ) -> float:
-    """Seconds until `in_a_row` visits, a quarter of a second apart, were each served within `seconds_max`.
+    """Seconds until `in_a_row` visits, one each 0.25 s, were each served within `seconds_max`.
 
-    Raises after `within_s`, also in the middle of a good row.
+    Raises after `within_s`, also if the latest visits were good.
     """
     customer = customer_of(configured_lab(configuration).ingress_url)
     visit = customer.visit(journey)
@@ -272,18 +277,18 @@ def served_again(
 def instance_ejected(
     edge: str, instance: str, within_s: float, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until a caller's instance had left `instance` out of its balancing; raises after `within_s`."""
+    """Seconds until one instance of the caller had ejected `instance`. Raises after `within_s`."""
     return _until(
         lambda: instance in _ejected(edge, configuration),
         within_s,
-        f"nobody ejected {instance} from {edge}",
+        f"no caller ejected {instance} from {edge}",
     )
 
 
 def instance_readmitted(
     edge: str, instance: str, within_s: float, configuration: Configuration | None = None
 ) -> float:
-    """Seconds until no caller's instance left `instance` out any more; raises after `within_s`."""
+    """Seconds until no instance of the caller ejected `instance` any more. Raises after `within_s`."""
     return _until(
         lambda: instance not in _ejected(edge, configuration),
         within_s,
@@ -292,10 +297,11 @@ def instance_readmitted(
 
 
 def _ejected(edge: str, configuration: Configuration | None) -> set[str]:
-    held, silent = PolicyClient(configured_lab(configuration)).read(edge)
-    if not held:
-        raise NotObservedError(f"no instance tells of edge {edge}{''.join(silent.values())}")
-    return {name for each in held for name in each.ejected}
+    states, failed = PolicyClient(configured_lab(configuration)).read(edge)
+    if not states:
+        reasons = "".join(f"; {reason}" for reason in failed.values())
+        raise NotObservedError(f"no instance reports edge {edge}{reasons}")
+    return {name for state in states for name in state.ejected}
 
 
 def _until(condition: Any, within_s: float, complaint: str, interval_s: float = 0.1) -> float:

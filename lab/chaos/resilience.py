@@ -1,4 +1,4 @@
-"""The live resilience policies of the running lab: read from every instance, set where the edge is."""
+"""Reads and changes the resilience policies of the running lab, on every instance that has the edge."""
 
 from __future__ import annotations
 
@@ -18,114 +18,116 @@ PATH = "/_lab/resilience"
 
 
 class UnknownPolicyError(Exception):
-    """No such edge, policy or value; the text has the nearest one, or all."""
+    """There is no such edge, policy or value; the text has the nearest name, or all names."""
 
 
 @dataclass(frozen=True)
 class PolicyState:
-    """One edge as one instance holds it: `view` is its part of `GET /_lab/resilience`."""
+    """The policies of one edge at one instance; `view` is the edge's part of `GET /_lab/resilience`."""
 
     instance: Instance
     edge: str
     view: Mapping[str, Any]
 
     def policy(self, kind: str) -> Mapping[str, Any] | None:
-        """The live state of one policy; None where the edge has none of the kind."""
-        beside = self.view.get(kind)
-        if isinstance(beside, dict):
-            return beside
+        """The live state of one policy; None if the edge has no policy of this kind."""
+        view = self.view.get(kind)
+        if isinstance(view, dict):
+            return view
         return next((each for each in self.view["policies"] if each["kind"] == kind), None)
 
     @property
     def ejected(self) -> list[str]:
-        """The callee's instances that this one does not call just now, or only to probe them."""
+        """The callee's instances that this instance has ejected."""
         hosts: dict[str, Any] = (self.policy("outlier") or {}).get("hosts", {})
         return [name for name, host in hosts.items() if host["out"]]
 
     @property
     def switched_off(self) -> list[str]:
-        """The policies whose own switch is off, whatever the profile."""
+        """The policies whose own switch is off, independent of the profile."""
         views = [self.policy(kind) for kind in self.view["kinds"]]
         return [str(view["kind"]) for view in views if view and not view["enabled"]]
 
 
 @dataclass(frozen=True)
 class PolicyChange:
-    """What is to be changed: a step of the ladder, single policies on or off, or both."""
+    """A new profile, single policies on or off, or both."""
 
     profile: str | None = None
     switches: Mapping[str, bool] | None = None
 
-    def body(self, edge: str) -> dict[str, Any]:
-        """For `PUT /_lab/resilience`."""
-        wanted: dict[str, Any] = {"edge": edge}
+    def body(self, edge: str, kinds: Iterable[str]) -> dict[str, Any]:
+        """The body of `PUT /_lab/resilience`, with the switches of the edge's own `kinds`."""
+        body: dict[str, Any] = {"edge": edge}
         if self.profile is not None:
-            wanted["profile"] = self.profile
-        if self.switches:
-            wanted["switches"] = dict(self.switches)
-        return wanted
+            body["profile"] = self.profile
+        if switches := self.switches_of(kinds):
+            body["switches"] = switches
+        return body
+
+    def switches_of(self, kinds: Iterable[str]) -> dict[str, bool]:
+        return {kind: on for kind, on in (self.switches or {}).items() if kind in kinds}
 
 
 @dataclass(frozen=True)
 class ChangeResult:
-    """`changed`: (instance, edge) pairs. `failed`: why, by instance."""
+    """`changed`: (instance, edge) pairs. `failed`: the reason by instance."""
 
     changed: list[tuple[str, str]]
     failed: dict[str, str]
 
 
 class PolicyClient:
-    """Talks to each instance's lab controls with the lab's token."""
+    """Calls the lab controls of each instance."""
 
     def __init__(self, lab: RunningLab) -> None:
         self._lab = lab
 
     def read(self, edge: str | None = None) -> tuple[list[PolicyState], dict[str, str]]:
-        """(every edge of every instance, or this one of its caller's; why, by instance that is silent)."""
-        held: list[PolicyState] = []
-        silent: dict[str, str] = {}
+        """(the states of all edges or of one, the reason by instance that did not answer)."""
+        states: list[PolicyState] = []
+        failed: dict[str, str] = {}
         caller = None if edge is None else edge.partition("->")[0]
         for instance in self._lab.instances:
-            # whoever comes in by an edge of the ingress holds it: the callee's instances then
+            # an edge of the ingress has its policies at the callee's instances
             if caller not in (None, "ingress", instance.service):
                 continue
             try:
-                edges = self._ask("GET", instance)["edges"]
+                edges = self._call("GET", instance)["edges"]
             except FaultRefused as refused:
-                silent[instance.name] = str(refused)
+                failed[instance.name] = str(refused)
                 continue
-            held += [PolicyState(instance, name, view) for name, view in sorted(edges.items())]
-        return [each for each in held if edge in (None, each.edge)], silent
+            states += [PolicyState(instance, name, view) for name, view in sorted(edges.items())]
+        return [state for state in states if edge in (None, state.edge)], failed
 
-    def set(self, wish: PolicyChange, edge: str | None = None) -> ChangeResult:
-        """Change it on every instance that has the edge (all edges if None), as far as it can be.
+    def set(self, change: PolicyChange, edge: str | None = None) -> ChangeResult:
+        """Changes every instance that has the edge (None: all edges), and saves it for later starts.
 
-        Kept in the lab's file first, so that an instance that starts, now or later, has it too.
-        Nothing is changed where the wish makes no sense. Raises UnknownPolicyError.
+        An impossible change changes nothing and raises UnknownPolicyError.
         """
-        held, failed = self.read()
-        chosen = _checked(held, wish, edge, silent=failed)
-        save(Path(self._lab.state.home), edge, wish.profile, wish.switches or {})
+        states, failed = self.read()
+        chosen = _checked(states, change, edge, failed)
+        save(Path(self._lab.state.home), edge, change.profile, change.switches or {})
         if edge is not None:
             caller = edge.partition("->")[0]
             failed = {
-                name: why for name, why in failed.items() if name.rpartition("-")[0] == caller
+                name: reason for name, reason in failed.items() if name.rpartition("-")[0] == caller
             }
         changed: list[tuple[str, str]] = []
-        for each in chosen:
-            own = PolicyChange(wish.profile, _own(wish.switches, each.view["kinds"]))
+        for state in chosen:
+            body = change.body(state.edge, state.view["kinds"])
             try:
-                self._ask("PUT", each.instance, own.body(each.edge))
-                changed.append((each.instance.name, each.edge))
+                self._call("PUT", state.instance, body)
+                changed.append((state.instance.name, state.edge))
             except FaultRefused as refused:
-                failed[each.instance.name] = str(refused)
+                failed[state.instance.name] = str(refused)
         return ChangeResult(changed, failed)
 
-    def kept(self) -> Rows:
-        """What was set in this lab, by edge or "*"; `lab.resilience_overrides.override_of` looks an edge up."""
+    def overrides(self) -> Rows:
+        """The changes in this lab by edge or "*"; `lab.resilience_overrides.override_of` reads an edge's."""
         return read(Path(self._lab.state.home))
 
-    def _ask(self, method: str, instance: Instance, body: Any = None) -> dict[str, Any]:
+    def _call(self, method: str, instance: Instance, body: Any = None) -> dict[str, Any]:
         """Raises FaultRefused."""
         if not instance.pid:
             raise FaultRefused(f"{instance.name} is not running")
@@ -140,27 +142,24 @@ class PolicyClient:
         return reply.body
 
 
-def _own(switches: Mapping[str, bool] | None, kinds: Iterable[str]) -> dict[str, bool]:
-    """For all edges at once a switch counts where there is such a policy."""
-    return {kind: on for kind, on in (switches or {}).items() if kind in kinds}
-
-
 def _checked(
-    held: list[PolicyState], wish: PolicyChange, edge: str | None, silent: Mapping[str, str]
+    states: list[PolicyState], change: PolicyChange, edge: str | None, failed: Mapping[str, str]
 ) -> list[PolicyState]:
-    if wish.profile is not None and wish.profile not in PROFILES:
-        raise UnknownPolicyError(f"no profile {wish.profile!r}{nearest(wish.profile, PROFILES)}")
-    edges = {each.edge for each in held}
+    """The states to change. Raises UnknownPolicyError."""
+    if change.profile is not None and change.profile not in PROFILES:
+        raise UnknownPolicyError(
+            f"no profile {change.profile!r}{nearest(change.profile, PROFILES)}"
+        )
+    edges = {state.edge for state in states}
     if edge is not None and edge not in edges:
-        unheard = f" ({', '.join(silent)} could not be asked)" if silent else ""
-        raise UnknownPolicyError(f"no edge {edge!r}{nearest(edge, edges)}{unheard}")
-    chosen = [each for each in held if edge in (None, each.edge)]
-    kinds = {kind for each in chosen for kind in each.view["kinds"]}
-    for kind in wish.switches or ():
+        missing = f" (no answer from {', '.join(failed)})" if failed else ""
+        raise UnknownPolicyError(f"no edge {edge!r}{nearest(edge, edges)}{missing}")
+    chosen = [state for state in states if edge in (None, state.edge)]
+    kinds = {kind for state in chosen for kind in state.view["kinds"]}
+    for kind in change.switches or ():
         if kind not in kinds:
-            raise UnknownPolicyError(
-                f"no policy {kind!r} at {edge or 'any edge'}{nearest(kind, kinds)}"
-            )
-    if not wish.switches:
+            where = edge or "any edge"
+            raise UnknownPolicyError(f"no policy {kind!r} at {where}{nearest(kind, kinds)}")
+    if change.profile or not change.switches:
         return chosen
-    return [each for each in chosen if wish.profile or _own(wish.switches, each.view["kinds"])]
+    return [state for state in chosen if change.switches_of(state.view["kinds"])]

@@ -1,4 +1,4 @@
-"""The running lab as experiments see it: found through its lab.json, read anew each time."""
+"""The running lab for experiments: found through its lab.json, which is read each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEEPERS = ("supervisor", "zygote")  # they hold the faults: no target themselves
 
 @dataclass(frozen=True)
 class Instance:
-    """One running copy of a service. `identity` tells its pid from a later process of that number."""
+    """One running copy of a service. `identity` distinguishes its process from a later one with the same pid."""
 
     name: str
     service: str
@@ -24,7 +24,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class RunningLab:
-    """A lab at the moment its file was read: instances come, go and change pids."""
+    """A lab at the moment its file was read. Later, instances may start, end and change their pids."""
 
     state: Lab
 
@@ -42,7 +42,7 @@ class RunningLab:
 
     @property
     def servers(self) -> list[Instance]:
-        """What the shop stands on, and the lab's own tools: processes that have no lab controls."""
+        """The servers that the shop needs, and the lab's own tools: processes without lab controls."""
         return [
             Instance(each.name, "", each.address, each.pid, each.identity)
             for each in self.state.servers

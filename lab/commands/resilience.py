@@ -1,4 +1,4 @@
-"""`lab resilience` and `lab resilience set`: the policies of every edge, as each instance holds them now."""
+"""`lab resilience` and `lab resilience set`: shows and changes the live policies of every edge."""
 
 from __future__ import annotations
 
@@ -31,39 +31,38 @@ ON_OFF = {"on": True, "off": False}
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="The resilience policies of every edge: live states, switches.")
+    group = typer.Typer(help="Show and change the resilience policies of every edge.")
     app.add_typer(group, name="resilience")
 
     @group.callback(invoke_without_command=True)
     def show(
         context: typer.Context,
-        edge: Annotated[str, typer.Option(help="only this edge, e.g. 'payments->bank'")] = "",
+        edge: Annotated[
+            str,
+            typer.Option(help="Show only this edge, e.g. 'payments->bank'. Default: all edges."),
+        ] = "",
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """Every edge of every instance. Exit 1 if an instance could not be asked."""
+        """Show the policies of every edge at every instance. Exit 1 if an instance did not answer."""
         if context.invoked_subcommand:
             return
         with _exits():
             policies = PolicyClient(find_lab(port_base))
-            held, silent = policies.read(edge or None)
-            kept = policies.kept()
-            if edge and not held and not silent:
+            states, failed = policies.read(edge or None)
+            overrides = policies.overrides()
+            if edge and not states and not failed:
                 raise UnknownPolicyError(f"no edge {edge!r}; `lab resilience` lists them")
         if as_json:
             items = [
-                {
-                    "instance": h.instance.name,
-                    **h.view,
-                    "edge": h.edge,
-                    "set": override_of(kept, h.edge),
-                }
-                for h in held
+                {"instance": state.instance.name, **state.view, "edge": state.edge}
+                | {"set": override_of(overrides, state.edge)}
+                for state in states
             ]
-            typer.echo(json.dumps({"items": items, "failed": silent}))
+            typer.echo(json.dumps({"items": items, "failed": failed}))
         else:
-            _show(held, kept)
-        _end(silent, quiet=as_json)
+            _show(states, overrides)
+        _end(failed, quiet=as_json)
 
     @group.command("set")
     def change(
@@ -71,30 +70,30 @@ def register(app: typer.Typer) -> None:
             list[str],
             typer.Argument(
                 metavar="[EDGE] NAME=VALUE...",
-                help=f"profile=STEP ({', '.join(PROFILES)}) or POLICY=on|off; all edges if none is named",
+                help=f"profile=PROFILE ({', '.join(PROFILES)}) or POLICY=on|off. Default edge: all.",
             ),
         ],
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """E.g. set "payments->bank" breaker=off, or set profile=retries.
+        """Change policies, e.g. set "payments->bank" breaker=off, or set profile=retries.
 
-        On every instance that has the edge, those that start later too, until the lab ends.
+        The change applies to every instance that has the edge, also to later ones, until the lab ends.
         """
         with _exits():
-            edge, wish = parse(words)
-            outcome = PolicyClient(find_lab(port_base)).set(wish, edge)
+            edge, wanted = parse(words)
+            result = PolicyClient(find_lab(port_base)).set(wanted, edge)
         if as_json:
-            pairs = [{"instance": name, "edge": edge} for name, edge in outcome.changed]
-            typer.echo(json.dumps({"changed": pairs, "failed": outcome.failed}))
+            pairs = [{"instance": name, "edge": edge} for name, edge in result.changed]
+            typer.echo(json.dumps({"changed": pairs, "failed": result.failed}))
         else:
-            names = sorted({name for name, _ in outcome.changed})
-            typer.echo(f"{len(outcome.changed)} edges of {len(names)} instances changed")
-        _end(outcome.failed, quiet=as_json)
+            names = sorted({name for name, _ in result.changed})
+            typer.echo(f"{len(result.changed)} edges of {len(names)} instances changed")
+        _end(result.failed, quiet=as_json)
 
 
 def parse(words: list[str]) -> tuple[str | None, PolicyChange]:
-    """(edge or None, wish) of the words of `set`. Raises UnknownPolicyError."""
+    """(edge or None, change) from the arguments of `set`. Raises UnknownPolicyError."""
     edge: str | None = None
     profile: str | None = None
     switches: dict[str, bool] = {}
@@ -103,7 +102,7 @@ def parse(words: list[str]) -> tuple[str | None, PolicyChange]:
         if not equals:
             if edge is not None:
                 raise UnknownPolicyError(
-                    f"two edges, {edge!r} and {word!r}: expected one, or none for all"
+                    f"two edges, {edge!r} and {word!r}: expected one edge, or none for all edges"
                 )
             edge = word
         elif name == "profile":
@@ -113,7 +112,7 @@ def parse(words: list[str]) -> tuple[str | None, PolicyChange]:
         else:
             raise UnknownPolicyError(f"{word!r}: expected {name}=on or {name}=off")
     if profile is None and not switches:
-        raise UnknownPolicyError("nothing to set: expected profile=STEP or POLICY=on|off")
+        raise UnknownPolicyError("nothing to set: expected profile=PROFILE or POLICY=on|off")
     return edge, PolicyChange(profile, switches)
 
 
@@ -128,53 +127,53 @@ def _exits() -> Iterator[None]:
 
 
 def _end(failed: dict[str, str], *, quiet: bool) -> None:
-    for why in () if quiet else failed.values():
-        typer.echo(why, err=True)
+    for reason in () if quiet else failed.values():
+        typer.echo(reason, err=True)
     if failed:
         raise typer.Exit(FAILED)
 
 
-def _show(held: list[PolicyState], kept: Rows) -> None:
+def _show(states: list[PolicyState], overrides: Rows) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)
-    for each in sorted(held, key=lambda each: (each.edge, each.instance.name)):
-        table.add_row(*cells(each), _words(override_of(kept, each.edge)))
+    for state in sorted(states, key=lambda state: (state.edge, state.instance.name)):
+        table.add_row(*cells(state), _words(override_of(overrides, state.edge)))
     out = console()
-    out.width = max(out.width, WIDTH)  # a pipe has no width: a line stays a line
+    out.width = max(out.width, WIDTH)  # without wrapping, also in a pipe
     out.print(table)
 
 
-def cells(held: PolicyState) -> list[str]:
-    """One line of the table, but for what was set; "-" where the edge has no such policy."""
-    off = set(held.view["off"])
-    breaker, retry = held.policy("breaker"), held.policy("retry")
-    bulkhead, shed = held.policy("bulkhead"), held.policy("shed")
-    state = breaker["state"] if breaker and "breaker" not in off else "-"
+def cells(state: PolicyState) -> list[str]:
+    """One row of the table except for the column "set"; "-" where the edge has no such policy."""
+    off = set(state.view["off"])
+    breaker, retry = state.policy("breaker"), state.policy("retry")
+    bulkhead, shed = state.policy("bulkhead"), state.policy("shed")
+    breaker_state = breaker["state"] if breaker and "breaker" not in off else "-"
     tokens = (retry or {}).get("budget_tokens")
-    room = "-"
+    load = "-"
     if bulkhead and "bulkhead" not in off:
-        room = f"{bulkhead['in_flight']} of {bulkhead['permits']}"
+        load = f"{bulkhead['in_flight']} of {bulkhead['permits']}"
     elif shed and "shed" not in off:
-        room = f"{shed['in_flight']} of {shed['capacity']} (door)"
+        load = f"{shed['in_flight']} of {shed['capacity']} (admission)"
     return [
-        held.edge,
-        held.instance.name,
-        str(held.view["profile"]),
-        f"[{COLOURS.get(state, 'default')}]{state}[/]",
+        state.edge,
+        state.instance.name,
+        str(state.view["profile"]),
+        f"[{COLOURS.get(breaker_state, 'default')}]{breaker_state}[/]",
         _share(breaker, "failures", off),
         _share(breaker, "slow", off),
         "-" if tokens is None or "budget" in off else f"{tokens:.1f}",
-        room,
-        ", ".join(held.ejected) or "-",
-        ", ".join(held.switched_off) or "-",
+        load,
+        ", ".join(state.ejected) or "-",
+        ", ".join(state.switched_off) or "-",
     ]
 
 
 def _words(row: Mapping[str, Any]) -> str:
-    """What was set for the edge, as `set` would be told it."""
+    """The overrides of an edge, as arguments of `set`."""
     profile = [f"profile={row['profile']}"] if "profile" in row else []
     switches = row.get("switches", {}).items()
     return (
@@ -183,5 +182,5 @@ def _words(row: Mapping[str, Any]) -> str:
 
 
 def _share(breaker: Any, what: str, off: set[str]) -> str:
-    """`3 of 20`, of the breaker's window."""
+    """`3 of 20` calls in the breaker's window."""
     return "-" if not breaker or "breaker" in off else f"{breaker[what]} of {breaker['n']}"

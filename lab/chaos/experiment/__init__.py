@@ -1,1 +1,1 @@
-"""Experiment files: found, read with line numbers, checked."""
+"""Experiment files: find them, read them with line numbers, check them."""

@@ -1,4 +1,4 @@
-"""Experiment files: finds them by name, checks them as Chaos Toolkit will, and reads the run's plan."""
+"""Finds an experiment file by name, checks it as Chaos Toolkit does, and reads the run's plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class UnknownExperimentError(Exception):
-    """No experiment of that name; the text has the nearest one and the list."""
+    """There is no experiment of that name; the text has the nearest name and all names."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def experiment_files(folder: Path = EXPERIMENTS) -> list[Path]:
 
 
 def check(document: Document) -> None:
-    """All that `chaos validate` asks, with the line of what is wrong. Raises MalformedFileError."""
+    """Checks all that `chaos validate` checks; the error has the line. Raises MalformedFileError."""
     data = document.data
     if not isinstance(data, dict):
         raise document.error("expected an experiment: a mapping with title, description, method")
@@ -80,7 +80,7 @@ def check(document: Document) -> None:
     hypothesis = data.get("steady-state-hypothesis")
     if not isinstance(hypothesis, dict) or not hypothesis.get("title"):
         raise document.error(
-            "expected a steady-state-hypothesis with a title: a sentence one can disagree with",
+            "expected a steady-state-hypothesis with a title: a sentence that a person can disagree with",
             "steady-state-hypothesis",
         )
     for where, activity in activities(data):
@@ -89,7 +89,7 @@ def check(document: Document) -> None:
 
 
 def activities(data: dict[str, Any]) -> Iterator[tuple[Where, Any]]:
-    """Every activity with its place in the file."""
+    """Every activity, with its place in the file."""
     hypothesis = data.get("steady-state-hypothesis") or {}
     for where, rows in (
         (("steady-state-hypothesis", "probes"), hypothesis.get("probes")),
@@ -106,9 +106,7 @@ def _check_activity(document: Document, where: Where, activity: Any) -> None:
     if "ref" in activity:
         return
     if where[0] == "steady-state-hypothesis" and "tolerance" not in activity:
-        raise document.error(
-            "expected a tolerance: a hypothesis probe without one says nothing", *where
-        )
+        raise document.error("expected a tolerance: a probe of the hypothesis needs one", *where)
     provider = activity.get("provider")
     if not isinstance(provider, dict):
         raise document.error("expected an activity with a provider", *where)

@@ -1,4 +1,4 @@
-"""Checks that what an experiment file calls is there and takes the arguments it is given."""
+"""Checks that each function an experiment file calls exists and takes the given arguments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lab.chaos.experiment.yaml_lines import Document
 from lab.nearest import did_you_mean
 from lab.strict_table import Where
 
-INJECTED = ("configuration", "secrets")  # Chaos Toolkit fills these in itself
+INJECTED = ("configuration", "secrets")  # Chaos Toolkit passes these
 
 
 def check_call(document: Document, where: Where, provider: dict[str, Any]) -> None:
-    """Of a Python provider. Raises MalformedFileError."""
+    """Checks a provider of type python. Raises MalformedFileError."""
     module, func = str(provider.get("module", "")), str(provider.get("func", ""))
     try:
         imported = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""A YAML file with the line of each of its parts, so that an error can point at what it means."""
+"""A YAML file with the line number of each part, for error messages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lab.strict_table import Where
 
 
 class MalformedFileError(Exception):
-    """The file cannot be used: `file:line: what is wrong; what is expected`."""
+    """The file is not valid; the text is `file:line: problem; what is expected`."""
 
     def __init__(self, path: Path, line: int, complaint: str) -> None:
         super().__init__(f"{path}:{line}: {complaint}")
 
 
 class Document:
-    """`data` is the file's content; `at("method", 0, "name")` a part's line, or the nearest known."""
+    """`data`: the file's content. `at("method", 0, "name")`: the line of a part, else of the part around it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,14 +27,14 @@ class Document:
         except OSError as error:
             raise MalformedFileError(path, 1, f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise MalformedFileError(path, 1, "is no text; expected YAML in UTF-8") from None
+            raise MalformedFileError(path, 1, "is not text; expected YAML in UTF-8") from None
         try:
             node = yaml.compose(text, yaml.SafeLoader)
             self.data: Any = yaml.safe_load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
-            problem = getattr(error, "problem", None) or "is no valid YAML"
+            problem = getattr(error, "problem", None) or "is not valid YAML"
             raise MalformedFileError(path, line, f"{problem}; expected YAML") from None
         self._lines: dict[Where, int] = {}
         if node is not None:
@@ -46,7 +46,7 @@ class Document:
         return self._lines.get(where, 1)
 
     def line_of(self, text: str) -> int | None:
-        """The line of the first value that is `text`."""
+        """The line of the first value that equals `text`."""
         for where, line in self._lines.items():
             if where and self._value(where) == text:
                 return line

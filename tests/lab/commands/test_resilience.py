@@ -1,4 +1,4 @@
-"""`lab resilience`: what it shows of a running instance, what it sets, and how it refuses."""
+"""`lab resilience`: shows the policies of running instances, changes them, refuses impossible changes."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ PORT_BASE = 23080
 
 @pytest.fixture
 def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Write a lab.json that knows these instances."""
+    """Write a lab.json with these instances."""
 
     def write(*services: RunningService, gone: str = "") -> None:
         monkeypatch.setenv("LAB_DIR", str(tmp_path / "labs"))
@@ -47,8 +47,8 @@ def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     code = cli.run(["resilience", *words])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    output = capsys.readouterr()
+    return code, output.out, output.err
 
 
 def view_of(capsys: pytest.CaptureFixture[str], edge: str) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ async def test_set_reaches_every_instance_that_has_the_edge(
         (["a->b", "c->d", "breaker=off"], "two edges"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_and_nothing_changes(
+async def test_an_impossible_change_is_refused_and_changes_nothing(
     running: Running,
     announce: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
@@ -120,7 +120,7 @@ async def test_what_makes_no_sense_is_refused_and_nothing_changes(
         assert all(each["enabled"] for each in view["policies"])
 
 
-async def test_an_instance_that_cannot_be_asked_is_named(
+async def test_an_instance_that_does_not_answer_is_named(
     running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     announce(await running("gateway"), gone="gateway-9")
@@ -134,24 +134,24 @@ async def test_an_instance_that_cannot_be_asked_is_named(
     assert "gateway-9 does not answer" in err
 
 
-async def test_what_was_set_outlives_an_instance_and_is_shown(
+async def test_a_change_outlives_the_instance_and_is_shown(
     running: Running,
     announce: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    kept = str(overrides_file(tmp_path / "labs" / str(PORT_BASE)))
-    first = await running("gateway", LAB_RESILIENCE=kept)
+    overrides = str(overrides_file(tmp_path / "labs" / str(PORT_BASE)))
+    first = await running("gateway", LAB_RESILIENCE=overrides)
     announce(first)
     assert run(capsys, "set", "profile=breaker", "hedge=off")[0] == 0
     assert run(capsys, "set", "gateway->products", "profile=full")[0] == 0
     first.stop()
-    second = await running("gateway", LAB_RESILIENCE=kept)
+    second = await running("gateway", LAB_RESILIENCE=overrides)
     announce(second)
     views = {view["edge"]: view for view in json.loads(run(capsys, "--json")[1])["items"]}
     profiles = {edge: view["profile"] for edge, view in views.items()}
     assert profiles.pop("gateway->products") == "full"
-    assert set(profiles.values()) == {"breaker"}, "the door and the edges that are made late too"
+    assert set(profiles.values()) == {"breaker"}, "admission control and later edges too"
     assert views["gateway->products"]["set"] == {"profile": "full", "switches": {"hedge": False}}
     (hedge,) = [each for each in views["gateway->products"]["policies"] if each["kind"] == "hedge"]
     assert hedge["enabled"] is False
@@ -162,40 +162,40 @@ async def test_what_was_set_outlives_an_instance_and_is_shown(
 async def test_a_damaged_file_of_overrides_is_logged_and_ignored(
     running: Running, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "resilience.json"
-    kept.write_text('{"gateway->products": {"profile": "most"}, "*": {"profile": "none"')
-    gateway = await running("gateway", LAB_RESILIENCE=str(kept))
+    overrides = tmp_path / "resilience.json"
+    overrides.write_text('{"gateway->products": {"profile": "most"}, "*": {"profile": "none"')
+    gateway = await running("gateway", LAB_RESILIENCE=str(overrides))
     assert "cannot be read and is ignored" in gateway.log.read_text()
-    kept.write_text('{"gateway->products": {"profile": "most"}}')
-    gateway = await running("gateway", LAB_RESILIENCE=str(kept))
+    overrides.write_text('{"gateway->products": {"profile": "most"}}')
+    gateway = await running("gateway", LAB_RESILIENCE=str(overrides))
     assert "unknown profile 'most'" in gateway.log.read_text()
 
 
-async def test_a_run_tells_the_policies_as_they_are_and_not_as_the_lab_was_set(
+async def test_a_run_records_the_live_policies_and_not_the_settings_of_the_lab(
     running: Running, announce: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     announce(await running("gateway"), await running("payments"))
-    told = run_metadata(find_lab(PORT_BASE))
-    assert told["config"]["resilience"] == "full"
-    assert told["versions"]["breakwater"] == __version__
+    metadata = run_metadata(find_lab(PORT_BASE))
+    assert metadata["config"]["resilience"] == "full"
+    assert metadata["versions"]["breakwater"] == __version__
     bank = {"window": "COUNT_BASED", "window_size": 20, "minimum_calls": 10,
             "failure_rate_threshold": 0.5, "slow_call_rate_threshold": 0.8,
             "slow_call_duration_s": 0.4, "wait_open_s": 3.0, "permitted_half_open": 3}  # fmt: skip
-    assert told["breakers"]["payments->bank"] == bank
+    assert metadata["breakers"]["payments->bank"] == bank
     run(capsys, "set", "profile=breaker")
     run(capsys, "set", "payments->bank", "breaker=off", "profile=retries")
     run(capsys, "set", "gateway->users", "profile=none")
-    told = run_metadata(find_lab(PORT_BASE))
-    assert told["config"]["resilience"] == "mixed"
-    assert told["resilience"]["payments->bank"] == {
+    metadata = run_metadata(find_lab(PORT_BASE))
+    assert metadata["config"]["resilience"] == "mixed"
+    assert metadata["resilience"]["payments->bank"] == {
         "profile": "retries",
         "switched_off": ["breaker"],
     }
-    assert "gateway->products" in told["breakers"]
-    assert not {"payments->bank", "gateway->users"} & set(told["breakers"]), "they do not act"
+    assert "gateway->products" in metadata["breakers"]
+    assert not {"payments->bank", "gateway->users"} & set(metadata["breakers"]), "not in force"
 
 
-def test_without_a_lab_it_says_how_to_start_one(
+def test_without_a_lab_the_error_shows_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
@@ -205,9 +205,9 @@ def test_without_a_lab_it_says_how_to_start_one(
     assert "lab up" in err
 
 
-def test_the_words_of_set_are_read_in_any_order() -> None:
-    wish = PolicyChange("retries", {"breaker": False, "hedge": True})
-    assert parse(["breaker=off", "a->b", "profile=retries", "hedge=on"]) == ("a->b", wish)
+def test_the_arguments_of_set_may_have_any_order() -> None:
+    change = PolicyChange("retries", {"breaker": False, "hedge": True})
+    assert parse(["breaker=off", "a->b", "profile=retries", "hedge=on"]) == ("a->b", change)
     assert parse(["profile=none"]) == (None, PolicyChange("none", {}))
     with pytest.raises(UnknownPolicyError):
         parse([])

@@ -177,7 +177,7 @@ def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab):
     bank.metrics = 'breaker_state{edge="bank->x"} 2.0\nbreaker_state{edge="bank->y"} 0.0\n'
     assert probes.breaker_state("bank->x") == "open"
     assert probes.breaker_state("bank->y") == "closed"
-    with pytest.raises(probes.NotObservedError, match="no instance tells"):
+    with pytest.raises(probes.NotObservedError, match="no instance reports"):
         probes.breaker_state("bank->z")
 
 
