@@ -8,6 +8,13 @@ from lab.topology import REPLICAS_MAX, STORES, Service, Topology
 INGRESS = "ingress"
 SMTP = "smtp"
 HOST = "127.0.0.1"
+# by server: the setting with its URL, and the URL's form
+URL_SETTINGS = {
+    "postgres": ("DATABASE_URL", "postgresql://{user}:{password}@{at}/{user}"),
+    "valkey": ("VALKEY_URL", "redis://{at}/0"),
+    "nats": ("NATS_URL", "nats://{at}"),
+    SMTP: ("SMTP_URL", "smtp://{at}"),
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from lab.nearest import nearest
 
 REPLICAS_MAX = 10
+MEMORY_MIB = 78
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_PATH = PROJECT / "system" / "topology.toml"
 STORES = ("postgres", "valkey", "nats")
@@ -32,7 +33,10 @@ class Slo:
 
 @dataclass(frozen=True)
 class Service:
-    """One kind of service. Instance n listens on port_base + offset + n - 1."""
+    """One kind of service. Instance n listens on port_base + offset + n - 1.
+
+    `memory_mib` limits its container.
+    """
 
     name: str
     offset: int
@@ -44,6 +48,7 @@ class Service:
     consumes: tuple[str, ...] = ()
     sends: str = ""
     outside: bool = False
+    memory_mib: int = MEMORY_MIB
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,8 @@ class _Reader:
         service = self._section(Service, {**table, "name": name}, where)
         if not 1 <= service.replicas <= REPLICAS_MAX:
             raise self._error(where, "replicas", f"expected 1 to {REPLICAS_MAX} replicas")
+        if service.memory_mib < 1:
+            raise self._error(where, "memory_mib", "memory_mib: expected 1 or more")
         if service.sends not in ("", "smtp"):
             raise self._error(where, "sends", f"sends {service.sends!r}: expected 'smtp'")
         return service

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 
+from lab.edges import SMTP, URL_SETTINGS, servers_of
 from lab.state import PORT_BASE
-from lab.topology import PROJECT, REPLICAS_MAX, Service, Topology
+from lab.topology import MEMORY_MIB, PROJECT, REPLICAS_MAX, Listener, Service, Topology
 
 FILE = "docker-compose.yml"
 
 BEGIN = "# --- rendered from system/topology.toml by `lab render`: edit that, or lab/render/compose.py ---"
 END = "# --- the end of what is rendered ---"
 
-# Where an instance finds what it stands on, inside the lab's own network.
-POSTGRES = "postgresql://{name}:${{{variable}:-}}@postgres:5432/{name}"
-# What differs from the others' limit: users hashes two passwords at a time, 19 MiB each.
-MEMORY = {"users": "112M"}
-STORE_SETTINGS = {"valkey": ("VALKEY_URL", "redis://valkey:6379/0")}
+# the ports on which the stores' own images listen
+STORE_PORTS = {"postgres": 5432, "valkey": 6379, "nats": 4222}
 
 
 def files(topology: Topology) -> dict[str, str]:
@@ -33,7 +31,7 @@ def block(topology: Topology) -> str:
     lines += ["", "services:"]
     for service in topology.services.values():
         for number in range(1, service.replicas + 1):
-            lines += [*_instance(service, number), ""]
+            lines += [*_instance(topology, service, number), ""]
     return "\n".join([*lines, f"  {END}"])
 
 
@@ -56,12 +54,25 @@ def password_variable(service: str) -> str:
     return f"DB_PASSWORD_{service.upper()}"
 
 
-def inner_port(service: Service) -> int:
-    """Where every instance of the service listens in its container; each service has another.
+def inner_port(listener: Service | Listener) -> int:
+    """The port on which a service or a program of the lab listens in its container.
 
-    An address that was given to another container meanwhile then refuses, rather than answers.
+    Each service has its own port: an address that another container has got meanwhile then refuses connections.
     """
-    return PORT_BASE + service.offset
+    return PORT_BASE + listener.offset
+
+
+def server_addresses(topology: Topology) -> dict[str, str]:
+    """host:port of the servers inside the containers' network."""
+    addresses = {name: f"{name}:{port}" for name, port in STORE_PORTS.items()}
+    return addresses | {SMTP: f"mail:{inner_port(topology.lab['mail_smtp'])}"}
+
+
+def url_setting(service: Service, server: str, at: str) -> tuple[str, str]:
+    """The setting of a service with the URL of a server at `at` (host:port)."""
+    setting, url = URL_SETTINGS[server]
+    password = f"${{{password_variable(service.name)}:-}}"
+    return setting, url.format(user=service.name, password=password, at=at)
 
 
 def variables(topology: Topology, port_base: int) -> Mapping[str, str]:
@@ -73,18 +84,17 @@ def variables(topology: Topology, port_base: int) -> Mapping[str, str]:
     return {port_variable(name): str(port) for name, port in ports.items()}
 
 
-def _instance(service: Service, number: int) -> list[str]:
+def _instance(topology: Topology, service: Service, number: int) -> list[str]:
     name = f"{service.name}-{number}"
     inner, outer = inner_port(service), PORT_BASE + service.offset + number - 1
-    stores = list(service.stores)
     lines = [
         f"  {name}:",
         "    <<: *instance",
         f"    hostname: {name}",
         f"    command: [chassis.run, {service.name}]",
     ]
-    if memory := MEMORY.get(service.name):
-        limits = f'{{memory: {memory}, cpus: "1.0", pids: 200}}'
+    if service.memory_mib != MEMORY_MIB:
+        limits = f'{{memory: {service.memory_mib}M, cpus: "1.0", pids: 200}}'
         lines.append(f"    deploy: {{resources: {{limits: {limits}}}}}")
     if number > 1:
         lines.append("    profiles: [full]")
@@ -98,15 +108,11 @@ def _instance(service: Service, number: int) -> list[str]:
         f'      PORT: "{inner}"',
         f"      ADVERTISE: {name}:{inner}",
     ]
-    if "postgres" in stores:
-        url = POSTGRES.format(name=service.name, variable=password_variable(service.name))
-        lines.append(f"      DATABASE_URL: {url}")
-    for store, (variable, url) in STORE_SETTINGS.items():
-        if store in stores:
-            lines.append(f"      {variable}: {url}")
-    if service.sends == "smtp":
-        lines.append("      SMTP_URL: smtp://mail:8174")
-    needed = [f"{store}: {{condition: service_healthy}}" for store in stores]
-    if needed:
+    addresses = server_addresses(topology)
+    for server in servers_of(service):
+        if server != "nats":  # in x-settings, for every service
+            lines.append("      {}: {}".format(*url_setting(service, server, addresses[server])))
+    if service.stores:
+        needed = [f"{store}: {{condition: service_healthy}}" for store in service.stores]
         lines.append(f"    depends_on: {{{', '.join(needed)}}}")
     return lines

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lab import __version__
+from lab.render.compose import inner_port
 from lab.topology import Service, Topology
 
 EACH_S = 2
@@ -171,10 +172,14 @@ def _slow(service: Service, window: str) -> str:
 
 def files(topology: Topology) -> dict[str, str]:
     """What `lab render` commits: the rules, and the configurations of docker-compose.yml."""
-    names = {"watch": "watch:8180", "recorder": "recorder:8176", "prometheus": "localhost:9090"}
-    compose = Addresses(**names, alertmanager="alertmanager:9093")
+    compose = Addresses(
+        watch=f"watch:{inner_port(topology.lab['watch'])}",
+        recorder=f"recorder:{inner_port(topology.lab['recorder'])}",
+        prometheus="localhost:9090",
+        alertmanager="alertmanager:9093",
+    )
     shop = of_topology(
-        topology, lambda service, number: f"{service.name}-{number}:{8080 + service.offset}"
+        topology, lambda service, number: f"{service.name}-{number}:{inner_port(service)}"
     )
     collector = (
         '  - job_name: collector\n    static_configs: [{targets: ["otel-collector:8889"]}]\n'
@@ -185,6 +190,6 @@ def files(topology: Topology) -> dict[str, str]:
             compose, shop=shop, rules="/etc/prometheus/rules", more=collector
         ),
         "system/deploy/alertmanager.yml": alertmanager(
-            "http://watch:8180", "credentials_file: /etc/alertmanager/lab_token"
+            f"http://{compose.watch}", "credentials_file: /etc/alertmanager/lab_token"
         ),
     }

@@ -200,9 +200,10 @@ def write_inside(lab: Lab, topology: Topology) -> None:
         for each in lab.instances
     ]
     admin = lab.addresses["postgres"].rpartition("@")[0]
+    servers = rendered.server_addresses(topology)
     addresses = {
-        "postgres": f"{admin}@postgres:5432/postgres",
-        "valkey": "redis://valkey:6379/0",
+        "postgres": f"{admin}@{servers['postgres']}/postgres",
+        "valkey": f"redis://{servers['valkey']}/0",
         "nats_monitoring": "http://nats:8222",
         "jaeger": lab.addresses.get("jaeger", ""),  # for a browser, which is on the host
     }

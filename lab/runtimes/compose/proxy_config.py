@@ -1,24 +1,13 @@
 """The fault proxy's container: what it listens on for whom, and how callers are told, by the network's names."""
 
-from lab.edges import INGRESS, SMTP, Edge, servers_of
-from lab.render.compose import POSTGRES, inner_port, password_variable
+from lab.edges import INGRESS, Edge, servers_of
+from lab.render.compose import inner_port, server_addresses, url_setting
 from lab.runtimes.compose.specs import service_of
 from lab.runtimes.processes.proxy_config import ProxyConfig
 from lab.state import PORT_BASE
 from lab.topology import Service
 
 PROXY = "proxy"
-SERVERS = {
-    "postgres": "postgres:5432",
-    "valkey": "valkey:6379",
-    "nats": "nats:4222",
-    SMTP: "mail:8174",
-}
-URLS = {
-    "valkey": ("VALKEY_URL", "redis://{at}/0"),
-    "nats": ("NATS_URL", "nats://{at}"),
-    SMTP: ("SMTP_URL", "smtp://{at}"),
-}
 
 
 class ContainerProxyConfig(ProxyConfig):
@@ -28,16 +17,12 @@ class ContainerProxyConfig(ProxyConfig):
         """What the instances of a service are told; nothing in a lab that is not proxied."""
         if not self._edges:
             return {}
-        told = {"EDGES": self._instances_of(service.name)}
+        settings = {"EDGES": self._instances_of(service.name)}
         for server in servers_of(service):
             at = self._inside(self._by_name[f"{service.name}->{server}"])
-            if server == "postgres":
-                url = POSTGRES.format(name=service.name, variable=password_variable(service.name))
-                told["DATABASE_URL"] = url.replace(SERVERS["postgres"], at)
-            else:
-                name, form = URLS[server]
-                told[name] = form.format(at=at)
-        return told
+            setting, url = url_setting(service, server, at)
+            settings[setting] = url
+        return settings
 
     def gateways(self, instances: list[str]) -> list[str]:
         """Where nginx finds these gateways."""
@@ -54,7 +39,8 @@ class ContainerProxyConfig(ProxyConfig):
         return {
             "name": edge.name,
             "listen": f"0.0.0.0:{PORT_BASE + edge.offset}",
-            "upstream": SERVERS.get(edge.callee) or self._instance(edge.callee),
+            "upstream": server_addresses(self._topology).get(edge.callee)
+            or self._instance(edge.callee),
         }
 
     def _instance(self, name: str) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lab import __version__
-from lab.edges import SMTP, servers_of
+from lab.edges import SMTP, URL_SETTINGS, servers_of
 from lab.files import write_private
 from lab.render import nginx as nginx_conf
 from lab.resilience_overrides import overrides_file
@@ -44,12 +44,6 @@ PRELOAD = (
     "importlib.readers",
     "lab.mail.__main__",
 )
-URLS = {
-    "postgres": "DATABASE_URL",
-    "valkey": "VALKEY_URL",
-    "nats": "NATS_URL",
-    SMTP: "SMTP_URL",
-}
 RECORDER = "lab.recorder"
 PROXY = "lab.proxy"
 WATCH = "lab.watch"
@@ -223,7 +217,9 @@ class ProcessSpecs:
             SMTP: addresses["mail_smtp"],
         }
         for server in servers_of(service):
-            env[URLS[server]] = self.proxy_config.through(service.name, server, urls[server])
+            env[URL_SETTINGS[server][0]] = self.proxy_config.through(
+                service.name, server, urls[server]
+            )
         env["EDGES"] = self.proxy_config.setting(service.name)
         for name, value in self._lab.settings.items():
             target, dot, own = name.rpartition(".")
