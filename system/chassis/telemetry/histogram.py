@@ -1,4 +1,4 @@
-"""A Prometheus histogram for one thread, with exemplars at a tenth of the client library's cost."""
+"""A Prometheus histogram with exemplars, for one thread: a tenth of the client library's cost."""
 
 import time
 from bisect import bisect_left
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-# From 1 ms to 10 s: an in-process answer to a caller's patience; each SLO of topology.toml is a bound.
+# From 1 ms (an answer from memory) to 10 s (the longest wait of a caller). Each SLO of topology.toml is a bound.
 BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
@@ -18,7 +18,7 @@ BUCKETS_S = (
 
 
 class Series:
-    """One set of labels. `observe` in the event loop's thread only: nothing is locked."""
+    """The counts of one set of label values. Call `observe` in the event loop's thread only: there is no lock."""
 
     __slots__ = ("bounds", "counts", "exemplars", "sum")
 
@@ -29,8 +29,10 @@ class Series:
         self.sum = 0.0
 
     def observe(self, value: float, trace_id: int = 0) -> None:
-        """Count `value`; with a trace id it is its bucket's exemplar until the next one."""
-        place = bisect_left(self.bounds, value)  # a bound is part of its bucket
+        """Count `value`. With a trace id it becomes the exemplar of its bucket."""
+        place = bisect_left(
+            self.bounds, value
+        )  # a value equal to a bound is in that bound's bucket
         self.counts[place] += 1
         self.sum += value
         if trace_id:
@@ -38,17 +40,17 @@ class Series:
 
 
 class Histogram(Collector):
-    """`buckets` are upper bounds, ascending; one more without bound is added."""
+    """A metric with its series. `buckets` are ascending upper bounds in seconds; +Inf is added."""
 
     def __init__(
         self,
         name: str,
-        says: str,
+        help_text: str,
         labels: tuple[str, ...] = (),
         buckets: tuple[float, ...] = BUCKETS_S,
     ) -> None:
         self._name = name
-        self._says = says
+        self._help_text = help_text
         self._labels = labels
         self._bounds = buckets
         self._les = [*map(floatToGoString, buckets), "+Inf"]
@@ -58,7 +60,7 @@ class Histogram(Collector):
             self._series[()] = Series(buckets)
 
     def labels(self, *values: str) -> Series:
-        """The series of these labels' values, in the order of the labels."""
+        """The series with these label values, in the order of the labels. Raises ValueError."""
         series = self._series.get(values)
         if series is None:
             if len(values) != len(self._labels):
@@ -67,15 +69,15 @@ class Histogram(Collector):
         return series
 
     def observe(self, value: float) -> None:
-        """Of a histogram without labels."""
+        """Count `value` in a histogram without labels."""
         self._series[()].observe(value)
 
     def text(self, *, exemplars: bool = False) -> str:
-        """All its series in Prometheus' text format, with exemplars in that of OpenMetrics.
+        """All series in Prometheus' text format; with `exemplars` in OpenMetrics' format.
 
-        What stays the same of each line is formatted once.
+        The constant part of each line is formatted once.
         """
-        lines = [f"# HELP {self._name} {self._says}", f"# TYPE {self._name} histogram"]
+        lines = [f"# HELP {self._name} {self._help_text}", f"# TYPE {self._name} histogram"]
         for values, series in self._series.items():
             starts = self._starts.get(values) or self._line_starts(values)
             buckets = list(
@@ -92,7 +94,7 @@ class Histogram(Collector):
         return "\n".join(lines) + "\n"
 
     def _line_starts(self, values: tuple[str, ...]) -> list[str]:
-        """Of each bucket's line, of the sum's and of the count's."""
+        """The constant start of each line: of the buckets, the sum and the count."""
         labels = dict(zip(self._labels, values, strict=True))
         starts = [f"{self._name}_bucket{_labels({**labels, 'le': le})} " for le in self._les]
         starts += [f"{self._name}_{what}{_labels(labels)} " for what in ("sum", "count")]
@@ -100,7 +102,7 @@ class Histogram(Collector):
         return starts
 
     def collect(self) -> Iterable[Metric]:
-        metric = Metric(self._name, self._says, "histogram")
+        metric = Metric(self._name, self._help_text, "histogram")
         for values, series in self._series.items():
             labels = dict(zip(self._labels, values, strict=True))
             total = 0

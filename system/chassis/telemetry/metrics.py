@@ -1,4 +1,4 @@
-"""What `/metrics` shows: the registry, what a service has put into it, and its two text formats."""
+"""The metrics of a process and the text of `/metrics`, in Prometheus' and OpenMetrics' format."""
 
 import prometheus_client
 from opentelemetry.trace import Span
@@ -8,31 +8,31 @@ from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
 from chassis.telemetry.histogram import Histogram
 
-# when each series began: a constant in every scrape, and a third of its length
+# no `_created` series: they are constant, and a third of the text of a scrape
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-_shown: set[int] = set()
+_exposed: set[int] = set()
 _histograms: list[Histogram] = []
-# all but the histograms, which write their own text
+# all metrics except the histograms, which format their own text
 _others = CollectorRegistry()
 for _of_python in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
     _others.register(_of_python)
 
 
-def counter(name: str, says: str, labels: tuple[str, ...] = ()) -> Counter:
-    """Shown once `expose` was called with it: one process imports all services, and is each one's parent."""
-    return Counter(name, says, labels, registry=None)
+def counter(name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
+    """A counter; `/metrics` has it after `expose`. The parent of forked services imports all metrics."""
+    return Counter(name, help_text, labels, registry=None)
 
 
-def gauge(name: str, says: str, labels: tuple[str, ...] = ()) -> Gauge:
-    """Shown once `expose` was called with it."""
-    return Gauge(name, says, labels, registry=None)
+def gauge(name: str, help_text: str, labels: tuple[str, ...] = ()) -> Gauge:
+    """A gauge; `/metrics` has it after `expose`."""
+    return Gauge(name, help_text, labels, registry=None)
 
 
 def expose(*metrics: Collector) -> None:
-    """From now on this process has these; again is the same as once."""
+    """Add these to `/metrics`. A repeated call has no effect."""
     for metric in metrics:
-        if id(metric) not in _shown:
-            _shown.add(id(metric))
+        if id(metric) not in _exposed:
+            _exposed.add(id(metric))
             REGISTRY.register(metric)
             if isinstance(metric, Histogram):
                 _histograms.append(metric)
@@ -41,9 +41,9 @@ def expose(*metrics: Collector) -> None:
 
 
 def withdraw(collector: Collector) -> None:
-    """Take back what `expose` showed."""
-    if id(collector) in _shown:
-        _shown.remove(id(collector))
+    """Remove a metric that `expose` added."""
+    if id(collector) in _exposed:
+        _exposed.remove(id(collector))
         REGISTRY.unregister(collector)
         if isinstance(collector, Histogram):
             _histograms.remove(collector)
@@ -52,16 +52,16 @@ def withdraw(collector: Collector) -> None:
 
 
 def exposition(accept: str) -> tuple[bytes, str]:
-    """The metrics as text and its content type: OpenMetrics, with exemplars, where `accept` asks for it."""
+    """The text of all metrics and its content type. OpenMetrics with exemplars if `accept` requests it."""
     encode, content_type = choose_encoder(accept)
     plain = content_type.startswith("text/plain")
-    # asked each second or two, and four lines in five are of histograms
+    # scraped every one or two seconds, and four lines in five belong to histograms
     histograms = "".join(each.text(exemplars=not plain) for each in _histograms).encode()
     page, end = encode(_others), b"" if plain else b"# EOF\n"
     return page.removesuffix(end) + histograms + end, content_type
 
 
 def exemplar_trace_id(span: Span) -> int:
-    """The trace id of `span` for an exemplar; 0 if nobody will find that trace."""
+    """The trace id of `span` for an exemplar; 0 if the trace is not sampled."""
     context = span.get_span_context()
     return context.trace_id if context.trace_flags.sampled else 0

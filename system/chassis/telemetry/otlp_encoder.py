@@ -1,8 +1,8 @@
-"""Ended spans as the bytes of an OTLP trace request: the library's encoding at a quarter of its cost.
+"""Encodes ended spans as an OTLP trace request, at a quarter of the library's cost.
 
-The services make sixty spans an order, and encoding was the dearer half of each. Written by hand is only the plain
-span (no events, no links, nothing dropped, attributes of single values); all others go through the library.
-Field numbers are those of opentelemetry/proto/trace/v1/trace.proto; wire types of the protobuf encoding.
+The services create sixty spans per order, and encoding was more than half of their cost. Only simple spans are
+encoded here (no events, no links, nothing dropped, attributes with single values). The library encodes all others.
+The field numbers are those of opentelemetry/proto/trace/v1/trace.proto, the wire types those of protobuf.
 """
 
 from collections.abc import Sequence
@@ -20,31 +20,31 @@ Head = tuple[bytes, bytes]
 
 
 class SpanEncoder:
-    """Encodes the spans of one process: one resource, and mostly one tracer."""
+    """Encodes the spans of one process, which has one resource and few tracers."""
 
     def __init__(self) -> None:
         self._heads: dict[tuple[int, int], Head] = {}
-        self._of: list[object] = []  # whose ids those are: they stay theirs
+        self._objects: list[object] = []  # the objects with these ids, kept so that no id is reused
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        """An ExportTraceServiceRequest."""
-        plain: dict[Head, list[bytes]] = {}
+        """An ExportTraceServiceRequest with these spans."""
+        simple: dict[Head, list[bytes]] = {}
         others: list[ReadableSpan] = []
         for span in spans:
             try:
                 encoded = _span(span)
-            except NotPlainError:
+            except NotSimpleError:
                 others.append(span)
             else:
-                plain.setdefault(self._head(span), []).append(_field(0x12, encoded))
+                simple.setdefault(self._head(span), []).append(_field(0x12, encoded))
         request = encode_spans(others).SerializeToString() if others else b""
-        for (resource, scope), encoded_spans in plain.items():
+        for (resource, scope), encoded_spans in simple.items():
             scope_spans = _field(0x12, scope + b"".join(encoded_spans))
             request += _field(0x0A, resource + scope_spans)
         return request
 
     def _head(self, span: ReadableSpan) -> Head:
-        """The resource's and the scope's fields, as the library writes them."""
+        """The encoded fields of the span's resource and scope, by the library."""
         key = id(span.resource), id(span.instrumentation_scope)
         head = self._heads.get(key)
         if head is None:
@@ -58,20 +58,20 @@ class SpanEncoder:
             resource = _field(0x0A, group.resource.SerializeToString())
             scope = _field(0x0A, group.scope_spans[0].scope.SerializeToString())
             head = self._heads[key] = (resource, scope)
-            self._of += (span.resource, span.instrumentation_scope)
+            self._objects += (span.resource, span.instrumentation_scope)
         return head
 
 
-class NotPlainError(Exception):
-    """The span has something that is not written by hand."""
+class NotSimpleError(Exception):
+    """The span has a part that only the library encodes."""
 
 
 def _span(span: ReadableSpan) -> bytes:
     context, parent = span.context, span.parent
     if context is None or span.events or span.links or context.trace_state:
-        raise NotPlainError
+        raise NotSimpleError
     if span.dropped_attributes or span.dropped_events or span.dropped_links:
-        raise NotPlainError
+        raise NotSimpleError
     parts = [
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
         b"\x12\x08", context.span_id.to_bytes(8, "big"),
@@ -79,13 +79,15 @@ def _span(span: ReadableSpan) -> bytes:
     if parent is not None:
         parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
     parts += (
-        _name(span.name, span.kind.value + 1),  # 0 is "unspecified" there
+        _name(span.name, span.kind.value + 1),  # OTLP's kinds start at 1; 0 is "unspecified"
         _TIMES.pack(b"\x39", span.start_time or 0, b"\x41", span.end_time or 0),
     )
     if span.attributes:
         parts += [_attribute(key, value) for key, value in span.attributes.items()]
-    code, said = span.status.status_code.value, span.status.description
-    status = (_field(0x12, _text(said)) if said else b"") + (bytes((0x18, code)) if code else b"")
+    code, description = span.status.status_code.value, span.status.description
+    status = (_field(0x12, _text(description)) if description else b"") + (
+        bytes((0x18, code)) if code else b""
+    )
     flags = _HAS_REMOTE | (_REMOTE if parent is not None and parent.is_remote else 0)
     parts += (_field(0x7A, status), _FLAGS.pack(b"\x85\x01", flags))
     return b"".join(parts)
@@ -96,13 +98,13 @@ def _name(name: str, kind: int) -> bytes:
     return _field(0x2A, _text(name)) + bytes((0x30, kind))
 
 
-@lru_cache(4096, typed=True)  # 1, 1.0 and True are equal, and three different values
+@lru_cache(4096, typed=True)  # typed: 1, 1.0 and True are equal, but have different encodings
 def _attribute(key: str, value: object) -> bytes:
     return _field(0x4A, _field(0x0A, _text(key)) + _field(0x12, _value(value)))
 
 
 def _value(value: object) -> bytes:
-    """An AnyValue."""
+    """An encoded AnyValue."""
     if isinstance(value, str):
         return _field(0x0A, _text(value))
     if isinstance(value, bool):
@@ -111,7 +113,7 @@ def _value(value: object) -> bytes:
         return b"\x18" + _varint(value % 2**64)
     if isinstance(value, float):
         return _DOUBLE.pack(b"\x21", value)
-    raise NotPlainError
+    raise NotSimpleError
 
 
 def _text(text: str) -> bytes:
@@ -119,7 +121,7 @@ def _text(text: str) -> bytes:
 
 
 def _field(tag: int, content: bytes) -> bytes:
-    """A field of the length-delimited kind; tags below 128 only."""
+    """A length-delimited field. The tag must be below 128."""
     return bytes((tag,)) + _varint(len(content)) + content
 
 

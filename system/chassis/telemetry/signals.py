@@ -1,4 +1,4 @@
-"""What a service tells: traces by OTLP, RED metrics for Prometheus, JSON logs with trace ids."""
+"""The signals of a service: traces by OTLP, RED metrics for Prometheus, JSON logs with trace ids."""
 
 import json
 import logging
@@ -34,11 +34,13 @@ CLIENT_SECONDS = Histogram(
     "Duration of HTTP client attempts",
     ("edge", "http_request_method", "http_route", "http_response_status_code", "error_type"),
 )
-ACTIVE = gauge("http_server_active_requests", "Requests being handled")
+ACTIVE = gauge("http_server_active_requests", "Requests in progress")
 POLICY_EVENTS = counter(
     "resilience_events", "Decisions of resilience policies", ("edge", "policy", "kind", "reason")
 )
-BREAKER_STATE = gauge("breaker_state", "0 closed, 1 half_open, 2 open", ("edge",))
+BREAKER_STATE = gauge(
+    "breaker_state", "State of the breaker: 0 closed, 1 half_open, 2 open", ("edge",)
+)
 TARGET_INFO = gauge(
     "target_info",
     "The OpenTelemetry resource",
@@ -47,14 +49,16 @@ TARGET_INFO = gauge(
 
 
 class _ExportCounts(Collector):
-    """What became of the spans, read when asked."""
+    """The counts of the span exporter, read at each scrape."""
 
     export: SpanExporter | None = None
 
     def collect(self) -> Iterable[Metric]:
         if self.export is None:
             return
-        spans = CounterMetricFamily("telemetry_spans", "Spans that ended", labels=("result",))
+        spans = CounterMetricFamily(
+            "telemetry_spans", "Ended spans by result of their export", labels=("result",)
+        )
         for result in ("exported", "dropped", "failed"):
             spans.add_metric([result], getattr(self.export, result))
         yield spans
@@ -65,7 +69,7 @@ class _ExportCounts(Collector):
 
 _export_counts = _ExportCounts()
 propagator = TraceContextTextMapPropagator()
-_encode = json.JSONEncoder(default=str).encode  # json.dumps would make a new one for each line
+_encode = json.JSONEncoder(default=str).encode  # json.dumps would create an encoder for each line
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
 
@@ -74,12 +78,12 @@ _tracer: trace.Tracer = trace.NoOpTracer()
 
 
 def tracer() -> trace.Tracer:
-    """The process's tracer; recording once `start` has run."""
+    """The tracer of the process. It records after `start`."""
     return _tracer
 
 
 class StoreSpan(NamedTuple):
-    """A use of a store that has begun; `end_span` makes a span of it."""
+    """The start of a store's use; `end_span` makes a span of it."""
 
     name: str
     attributes: Mapping[str, str]
@@ -88,11 +92,11 @@ class StoreSpan(NamedTuple):
 
 
 def store_span(name: str, attributes: Mapping[str, str]) -> StoreSpan | None:
-    """Begin a span for work on a server, to be ended by `end_span`; it is not made current.
+    """Start a span for work on a server, to be ended by `end_span`. It does not become the current span.
 
-    None outside a trace: what polls or sweeps would be a trace of its own, many a second. Nothing is added to
-    such a span while it lasts, so it is made when it is over, at a tenth of what a live one costs: of the sixty
-    spans of an order more than a third are these.
+    None outside a trace: background polling would create many traces a second. Nothing is added to such a span
+    while it runs, so the span object is created at its end, at a tenth of the cost of a live span. More than a
+    third of the sixty spans of an order are of this kind.
     """
     parent = trace.get_current_span()
     if not (isinstance(parent, Span) and parent.is_recording()):
@@ -101,7 +105,7 @@ def store_span(name: str, attributes: Mapping[str, str]) -> StoreSpan | None:
 
 
 def end_span(begun: StoreSpan | None, *, failed: bool = False) -> None:
-    """End what `store_span` gave."""
+    """End a span that `store_span` started; does nothing for None."""
     export = _export_counts.export
     if begun is None or export is None:
         return
@@ -125,7 +129,7 @@ def end_span(begun: StoreSpan | None, *, failed: bool = False) -> None:
 
 
 class CurrentSpan:
-    """The current span for the duration of a block; `trace.use_span` costs twice the time."""
+    """Makes a span current during a `with` block. `trace.use_span` takes twice the time."""
 
     __slots__ = ("_span", "_token")
 
@@ -140,14 +144,14 @@ class CurrentSpan:
 
 
 def trace_headers() -> dict[str, str]:
-    """The current span as a `traceparent` header, to send or to store with a row."""
+    """The current span as a `traceparent` header."""
     headers: dict[str, str] = {}
     propagator.inject(headers)
     return headers
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; fields given by `extra=` stand beside the message."""
+    """One JSON object per line. Fields given by `extra=` are added beside the message."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -170,7 +174,7 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
     def record(self, event: str, fields: dict[str, Any]) -> str:
-        """The line of an event for the archive."""
+        """The line of an event for the run's archive."""
         line: dict[str, Any] = {"time": time.time(), "level": "info", **self._static}
         line["message"] = event
         return _encode(line | _trace_ids() | {"event": event} | fields)
@@ -187,22 +191,22 @@ _formatter: JsonFormatter | None = None
 
 
 def record(event: str, **fields: Any) -> None:
-    """An event line for the run's archive (docs/architecture.md, "What a service tells").
+    """Write an event line for the run's archive (docs/architecture.md, "What a service emits").
 
-    Written at once and not by way of logging, which costs twice the time: breakers tell one a call.
+    It does not use `logging`, which takes twice the time: a breaker writes such a line for each call.
     """
     if _formatter is not None:
-        # nobody may fail because nobody reads: logging thinks the same
+        # a closed stdout must not fail the request; `logging` ignores it too
         with suppress(OSError, ValueError):
             sys.stdout.write(_formatter.record(event, fields) + "\n")
             sys.stdout.flush()
 
 
 def start(settings: Settings) -> TracerProvider:
-    """Logging to stdout and tracing to the OTLP endpoint, if there is one.
+    """Start logging to stdout, and tracing to the OTLP endpoint if there is one.
 
-    The SDK's own variables hold: OTEL_TRACES_SAMPLER with its _ARG, and OTEL_SDK_DISABLED=true, which
-    also leaves out the archive's event lines and every log line below a warning.
+    The SDK's environment variables apply: OTEL_TRACES_SAMPLER with its _ARG, and OTEL_SDK_DISABLED=true.
+    The latter also switches off the archive's event lines and all log lines below a warning.
     """
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     handler = logging.StreamHandler(sys.stdout)

@@ -1,4 +1,4 @@
-"""Sends ended spans to a collector that may be slow or dead: in batches, from one thread, never waited for."""
+"""Sends ended spans to the collector in batches, from one thread. The event loop never waits for it."""
 
 import http.client
 import threading
@@ -16,15 +16,15 @@ BATCH = 512
 PERIOD_S = 0.5
 ANSWER_S = 2.0
 RETRY_S = 1.0
-LAST_S = 2.5  # at the end, for what is still queued
+SHUTDOWN_S = 2.5  # to send the queued spans at the end
 HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
 class SpanExporter(SpanProcessor):
-    """OTLP/HTTP protobuf to `endpoint`, e.g. `http://127.0.0.1:8176/v1/traces`.
+    """Exports by OTLP/HTTP protobuf to `endpoint`, e.g. `http://127.0.0.1:8176/v1/traces`.
 
-    While the collector is away, batches wait; when `queue_max` spans wait, new ones are dropped. The
-    counts `exported`, `dropped` (queue full) and `failed` (refused by the collector) are of spans.
+    While the collector is unreachable, batches wait. When `queue_max` spans wait, new ones are dropped.
+    `exported`, `dropped` (queue full) and `failed` (rejected by the collector) count spans.
     """
 
     def __init__(self, endpoint: str, *, queue_max: int = QUEUE_MAX) -> None:
@@ -32,10 +32,10 @@ class SpanExporter(SpanProcessor):
         self._url = urlsplit(endpoint)
         self._queue_max = queue_max
         self._queue: deque[ReadableSpan] = deque()
-        # waiting as bytes: encoded once however often they are sent, and nothing for the garbage collector
+        # encoded batches: encoded once for all attempts, and without work for the garbage collector
         self._packed: deque[tuple[int, bytes]] = deque()
-        self._bytes = SpanEncoder()
-        self._taken = self._gone = 0  # each written by one thread alone
+        self._encoder = SpanEncoder()
+        self._accepted = self._finished = 0  # each written by one thread only
         self._wake = threading.Event()
         self._stopping = False
         self._connection: http.client.HTTPConnection | None = None
@@ -44,31 +44,32 @@ class SpanExporter(SpanProcessor):
 
     @property
     def queued(self) -> int:
-        return self._taken - self._gone
+        """The number of spans waiting for export."""
+        return self._accepted - self._finished
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing to do before the span has ended."""
+        """Do nothing: only ended spans are exported."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        """In the event loop: one append, or one count."""
+        """Queue the span, or drop it if the queue is full. Runs in the event loop."""
         if not span.context.trace_flags.sampled:
             return
         if self.queued >= self._queue_max:
             self.dropped += 1
             return
-        self._taken += 1
+        self._accepted += 1
         self._queue.append(span)
         if len(self._queue) == BATCH:
             self._wake.set()
 
     def shutdown(self) -> None:
-        """Send what is left, for up to LAST_S."""
+        """Send the queued spans, for up to SHUTDOWN_S."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(LAST_S)
+        self._thread.join(SHUTDOWN_S)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Hurries the sending; says whether nothing was waiting."""
+        """Start sending at once; returns whether nothing is queued."""
         self._wake.set()
         return not self.queued
 
@@ -88,30 +89,27 @@ class SpanExporter(SpanProcessor):
                 self._wake.wait(RETRY_S)
 
     def _pack(self, stopping: bool) -> None:
-        """Encode what waits; a batch that is not full only where nothing else waits to be sent."""
+        """Encode the queued spans. A partial batch is encoded only if no other batch waits."""
         queue = self._queue
         least = BATCH if self._packed and not stopping else 1
         while len(queue) >= least:
             batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
             try:
-                self._packed.append((len(batch), self._bytes.encode(batch)))
-            except (
-                ValueError,
-                TypeError,
-            ):  # UnicodeError is one: better without these than without all to come
-                self._gone += len(batch)
+                self._packed.append((len(batch), self._encoder.encode(batch)))
+            except (ValueError, TypeError):  # lose this batch, not all later ones
+                self._finished += len(batch)
                 self.failed += len(batch)
-            # what has just come may wait for company
+            # newer spans wait until their batch is full
             least = 1 if stopping else BATCH
 
     def _send_oldest(self) -> bool:
-        """Whether the collector took or refused it; else it stays and is sent again."""
+        """Send the oldest batch. False if the collector did not answer: it is sent again."""
         count, body = self._packed[0]
         status = self._post(body)
         if status == 0 or status >= 500 or status == 429:
             return False
         self._packed.popleft()
-        self._gone += count
+        self._finished += count
         if status < 300:
             self.exported += count
         else:
@@ -119,7 +117,7 @@ class SpanExporter(SpanProcessor):
         return True
 
     def _post(self, body: bytes) -> int:
-        """The collector's status, 0 if there was none."""
+        """The status of the collector's answer, 0 without an answer."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._url.netloc, timeout=ANSWER_S)
         try:
