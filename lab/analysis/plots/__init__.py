@@ -1,10 +1,10 @@
-"""Every plot of the report and the notebooks: a question, its answer in the title, units on axes."""
+"""The plots of the report and the notebooks. The title gives the result, each axis has a unit."""
 
 from lab.analysis.plots.breakers import breaker_timeline, breaker_window, predicted_and_measured
 from lab.analysis.plots.limits import sli_chart
 from lab.analysis.plots.orders import orders_over_time, settling_times
 from lab.analysis.plots.overview import overview
-from lab.analysis.plots.scraped import breakers_beside, red_beside, saturation
+from lab.analysis.plots.scraped import compare_breakers, compare_red, saturation
 from lab.analysis.plots.shoppers import (
     answers_over_time,
     latency_over_time,
@@ -21,7 +21,8 @@ __all__ = [
     "answers_over_time",
     "breaker_timeline",
     "breaker_window",
-    "breakers_beside",
+    "compare_breakers",
+    "compare_red",
     "latency_over_time",
     "load_delivered",
     "main_routes",
@@ -29,7 +30,6 @@ __all__ = [
     "orders_over_time",
     "overview",
     "predicted_and_measured",
-    "red_beside",
     "saturation",
     "settling_times",
     "sli_chart",

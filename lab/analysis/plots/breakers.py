@@ -1,4 +1,4 @@
-"""What the circuit breakers did, and what arithmetic says they should have done."""
+"""Plots of circuit breakers: states over time, windows, predicted and measured times."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lab.analysis.plots.style import (
     STATES,
     canvas,
     legend,
-    say,
     shade,
+    show_text,
     styled,
 )
 from lab.analysis.windows import fault_bands, load_span
@@ -31,14 +31,14 @@ QUIET_ROWS = 3
 
 @styled
 def breaker_timeline(run: Run, rows_max: int = 10) -> Figure:
-    """What did the breakers do? Their states as bands, rejected calls as ticks.
+    """The states of the breakers as bands, rejected calls as ticks.
 
-    Those that moved, else a few of the quiet ones.
+    Shows the breakers that changed their state. If none did, it shows a few others.
     """
-    shown = worth_showing(run, rows_max)
+    shown = breakers_to_show(run, rows_max)
     figure, (panel,) = canvas(1, 1.45 + 0.45 * max(len(shown), 1))
     if not shown:
-        say(panel, "no breaker said anything")
+        show_text(panel, "no breaker event was recorded")
         return figure
     draw_states(panel, run, shown)
     panel.set_xlabel(SECONDS)
@@ -46,15 +46,15 @@ def breaker_timeline(run: Run, rows_max: int = 10) -> Figure:
     return figure
 
 
-def worth_showing(run: Run, rows_max: int) -> list[tuple[str, str]]:
-    """(edge, instance) of the breakers that changed their state, else of a few that did not."""
+def breakers_to_show(run: Run, rows_max: int) -> list[tuple[str, str]]:
+    """(edge, instance) of the breakers that changed their state; if none did, of a few others."""
     bands = transitions.state_bands(run)
     states = bands.groupby(["edge", "instance"]).size().sort_values(ascending=False, kind="stable")
     return list(states[states > 1].index[:rows_max]) or list(states.index[:QUIET_ROWS])
 
 
 def draw_states(panel: Axes, run: Run, shown: Sequence[tuple[str, str]]) -> None:
-    """One row a breaker on an axis of seconds since the load began."""
+    """Draw one row for each breaker, on an axis of seconds since the load began."""
     bands = transitions.state_bands(run)
     start, end = load_span(run)
     rejected = run.sql(
@@ -76,15 +76,15 @@ def draw_states(panel: Axes, run: Run, shown: Sequence[tuple[str, str]]) -> None
     panel.set_ylim(len(shown) - 0.4, -0.75)
     panel.grid(axis="y", visible=False)
     panel.set_xlim(0, end - start)
-    panel.set_title(_breaker_answer(run))
+    panel.set_title(_breaker_title(run))
     for state, colour in STATES.items():
         panel.barh(-9, 0, color=colour, label=state.replace("_", " "))
-    panel.plot([], [], "|", color=INK, label="a rejected call")
+    panel.plot([], [], "|", color=INK, label="rejected call")
 
 
 @styled
 def breaker_window(run: Run, edge: str) -> Figure:
-    """How full of failures was the breaker's window? Against the threshold it opens at."""
+    """The share of failed calls in the breaker's window, with the threshold at which it opens."""
     figure, (panel,) = canvas(1, 2.6)
     seen = run.sql(
         "SELECT time_s, instance, failures / n AS share, slow / n AS slow_share FROM breakers"
@@ -92,17 +92,17 @@ def breaker_window(run: Run, edge: str) -> Figure:
         [edge],
     ).df()
     if seen.empty:
-        say(panel, f"the breaker of {edge} evaluated no call")
+        show_text(panel, f"the breaker of {edge} evaluated no call")
         return figure
     start, end = load_span(run)
     settings, source = transitions.settings_of(run, edge)
     shade(panel, fault_bands(run), start, label="bottom")
     for instance, own in seen.groupby("instance"):
         panel.step(own["time_s"] - start, 100 * own["share"], where="post", color=BLUE,
-                   alpha=0.9, label=f"{instance}: failed calls in its window")  # fmt: skip
+                   alpha=0.9, label=f"{instance}: failed calls in the window")  # fmt: skip
     panel.axhline(100 * settings.failure_rate_threshold, color=RED, linestyle="--", linewidth=1.2,
                   label=f"opens at {100 * settings.failure_rate_threshold:.0f}% ({source})")  # fmt: skip
-    panel.set_title(f"How full of failures was the window of {edge.replace('->', ' → ')}?")
+    panel.set_title(f"Failed calls in the breaker's window, {edge.replace('->', ' → ')}")
     panel.set_ylabel("failed calls, %")
     panel.set_xlabel(SECONDS)
     panel.set_xlim(0, end - start)
@@ -113,11 +113,11 @@ def breaker_window(run: Run, edge: str) -> Figure:
 
 @styled
 def predicted_and_measured(run: Run, edge: str) -> Figure:
-    """Did the breaker do what arithmetic says? One row a quantity, two marks."""
+    """Predicted and measured times of a breaker. One row for each quantity."""
     table = transitions.predicted_and_measured(run, edge)
     figure, (panel,) = canvas(1, 1.4 + 0.5 * max(len(table), 1))
     if table.empty:
-        say(panel, f"the breaker of {edge} did not open during a fault: nothing to compare")
+        show_text(panel, f"the breaker of {edge} did not open during a fault")
         return figure
     for row, each in enumerate(table.to_dict("records")):
         predicted, measured = float(each["predicted"]), float(each["measured"])
@@ -132,22 +132,22 @@ def predicted_and_measured(run: Run, edge: str) -> Figure:
             textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     panel.scatter([], [], s=70, facecolor="none", edgecolor=BLUE, linewidth=1.8, label="predicted")
-    panel.plot([], [], color=BLUE, linewidth=7, alpha=0.15, label="95% of such runs")
+    panel.plot([], [], color=BLUE, linewidth=7, alpha=0.15, label="95% of runs")
     panel.scatter([], [], s=60, color=GREEN, label="measured")
     panel.set_yticks(range(len(table)), list(table["quantity"]))
     panel.set_ylim(len(table) - 0.5, -0.6)
     top = float(np.nanmax(table[["predicted", "high", "measured"]].to_numpy(dtype=float)))
     panel.set_xlim(0, top * 1.75)
     panel.set_xlabel("seconds (a share has no unit)")
-    panel.set_title("Did the breaker do what arithmetic says?")
+    panel.set_title(f"Predicted and measured, {edge.replace('->', ' → ')}")
     legend(figure, panel)
     return figure
 
 
-def _breaker_answer(run: Run) -> str:
+def _breaker_title(run: Run) -> str:
     table = transitions.measures(run)
     opened = table[table["opened"] > 0]
     if opened.empty:
-        return "What did the breakers do?  None opened"
+        return "Circuit breakers:  none opened"
     rejected = int(table["rejections"].sum())
-    return f"What did the breakers do?  {len(opened)} opened, {rejected:,} calls rejected"
+    return f"Circuit breakers:  {len(opened)} opened, {rejected:,} calls rejected"

@@ -1,4 +1,4 @@
-"""How close the shop came to the limits that the experiment set."""
+"""Plot of SLIs against their limits."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lab.analysis.plots.style import GREEN, INK, MUTED, RED, canvas, say, styled
+from lab.analysis.plots.style import GREEN, INK, MUTED, RED, canvas, show_text, styled
 from lab.analysis.verdict.slis import SliResult
 
 
 @styled
 def sli_chart(slis: Sequence[SliResult]) -> Figure:
-    """How close to its limits was the shop? Each SLI with its interval, as a share of its limit."""
+    """Each SLI with its interval, as a share of its limit."""
     figure, (panel,) = canvas(1, 1.0 + 0.42 * max(len(slis), 1))
     if not slis:
-        say(panel, "the experiment states no SLI")
+        show_text(panel, "the experiment has no SLI")
         return figure
     right = 2.0
     for row, sli in enumerate(slis):
@@ -40,7 +40,7 @@ def sli_chart(slis: Sequence[SliResult]) -> Figure:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
     panel.set_xlabel("value as a share of its limit, with its 95% interval")
     missed = sum(not sli.ok for sli in slis)
-    panel.set_title(f"Were the limits kept?  {len(slis) - missed} of {len(slis)}")
+    panel.set_title(f"Limits kept:  {len(slis) - missed} of {len(slis)}")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What became of the orders, and how long they took to come to an end."""
+"""Plots of orders: placed, confirmed, cancelled, pending, and the time until they are final."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lab.analysis import orders
-from lab.analysis.plots.style import SECONDS, STORY, canvas, legend, log_axis, say, shade, styled
+from lab.analysis.plots.style import (
+    ORDER_COLOURS,
+    SECONDS,
+    canvas,
+    legend,
+    log_axis,
+    shade,
+    show_text,
+    styled,
+)
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
-CUSTOMER = "customer"  # orders.reason of an order that its customer cancelled
+CUSTOMER = "customer"  # `reason` of an order that its customer cancelled
 
 
 @styled
 def orders_over_time(run: Run) -> Figure:
-    """Were orders placed, and did they come to an end? Rates above, the unfinished below."""
+    """Orders placed, confirmed and cancelled per second (above), and pending orders (below)."""
     figure, (rates, backlog) = canvas(2, 2.0, sharex=True)
     table = orders.over_time(run)
     if table.empty:
-        say(rates, "no order was placed")
-        say(backlog, "")
+        show_text(rates, "no order was placed")
+        show_text(backlog, "")
         return figure
     start, _ = load_span(run)
     at = table["time_s"] - start + 0.5
     shade(rates, fault_bands(run), start)
-    rates.bar(at, table["confirmed"], width=0.92, color=STORY["confirmed"], label="confirmed")
-    rates.bar(at, table["cancelled"], width=0.92, bottom=table["confirmed"], color=STORY["cancelled"],
+    rates.bar(
+        at, table["confirmed"], width=0.92, color=ORDER_COLOURS["confirmed"], label="confirmed"
+    )
+    rates.bar(at, table["cancelled"], width=0.92, bottom=table["confirmed"], color=ORDER_COLOURS["cancelled"],
               label="cancelled")  # fmt: skip
-    rates.plot(at, table["placed"], color=STORY["placed"], linewidth=1.2, label="placed")
+    rates.plot(at, table["placed"], color=ORDER_COLOURS["placed"], linewidth=1.2, label="placed")
     totals = orders.totals(run)
     ended = totals["confirmed"] + totals["cancelled"]
     rates.set_title(
-        f"What became of the orders?  {totals['placed']:,} placed, {totals['confirmed']:,}"
+        f"Orders:  {totals['placed']:,} placed, {totals['confirmed']:,}"
         f" confirmed, {totals['cancelled']:,} cancelled"
-        + (f", {totals['placed'] - ended:,} open" if ended < totals["placed"] else "")
+        + (f", {totals['placed'] - ended:,} pending" if ended < totals["placed"] else "")
     )
     rates.set_ylabel("orders / s")
     legend(figure, rates)
@@ -45,16 +56,18 @@ def orders_over_time(run: Run) -> Figure:
 
 
 def draw_pending(panel: Axes, run: Run) -> None:
-    """The orders that were placed and had not ended, on an axis of seconds since the load began."""
+    """Draw the number of pending orders, on an axis of seconds since the load began."""
     table = orders.over_time(run)
     start, end = load_span(run)
     shade(panel, fault_bands(run), start, label="")
     at = table["time_s"] - start + 0.5
     pending = (table["placed"] - table["ended"]).cumsum()
-    panel.fill_between(at, pending, step="mid", color=STORY["pending"], alpha=0.35, linewidth=0)
-    panel.plot(at, pending, color=STORY["pending"], drawstyle="steps-mid", linewidth=1.2)
-    panel.set_title(f"How many orders waited for their end?  At most {int(pending.max()):,}")
-    panel.set_ylabel("orders pending")
+    panel.fill_between(
+        at, pending, step="mid", color=ORDER_COLOURS["pending"], alpha=0.35, linewidth=0
+    )
+    panel.plot(at, pending, color=ORDER_COLOURS["pending"], drawstyle="steps-mid", linewidth=1.2)
+    panel.set_title(f"Pending orders:  at most {int(pending.max()):,}")
+    panel.set_ylabel("pending orders")
     panel.set_ylim(bottom=0)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     panel.set_xlim(0, end - start)
@@ -62,13 +75,13 @@ def draw_pending(panel: Axes, run: Run) -> None:
 
 @styled
 def settling_times(run: Run) -> Figure:
-    """How long until an order was final? From placed to confirmed or cancelled by the shop.
+    """The time from placing an order until the shop confirms or cancels it.
 
-    An order that its customer cancelled ended when the customer wished: it is left out.
+    Orders that their customer cancelled are left out.
     """
     figure, (panel,) = canvas(1, 2.6)
     if "orders.orders" not in run.states:
-        say(panel, "the orders database was not audited")
+        show_text(panel, "the orders database was not audited")
         return figure
     rows = run.state("orders.orders")
     made, ended = orders.epoch_s(rows, "created_at"), orders.epoch_s(rows, "updated_at")
@@ -77,21 +90,21 @@ def settling_times(run: Run) -> Figure:
     frame = frame[(frame["at"] >= start - 1) & (frame["status"] != "pending")]
     frame = frame[frame["reason"] != CUSTOMER]
     if frame.empty:
-        say(panel, "no order came to an end")
+        show_text(panel, "no order was confirmed or cancelled")
         return figure
     shade(panel, fault_bands(run), start, label="bottom")
     for status in ("confirmed", "cancelled"):
         own = frame[frame["status"] == status]
-        panel.scatter(own["at"] - start, own["took"].clip(lower=1e-3), s=9, color=STORY[status],
+        panel.scatter(own["at"] - start, own["took"].clip(lower=1e-3), s=9, color=ORDER_COLOURS[status],
                       alpha=0.7, linewidth=0, label=status)  # fmt: skip
     slowest = float(frame["took"].max())
     panel.set_title(
-        f"How long until an order was final?  Half within {frame['took'].median():.2f} s,"
-        f" the slowest after {slowest:.1f} s"
+        f"Time until an order is final:  median {frame['took'].median():.2f} s,"
+        f" slowest {slowest:.1f} s"
     )
     log_axis(panel)
-    panel.set_ylabel("seconds to the end")
-    panel.set_xlabel("placed at, " + SECONDS)
+    panel.set_ylabel("seconds until final")
+    panel.set_xlabel("time of placing, " + SECONDS)
     panel.set_xlim(0, end - start)
     legend(figure, panel)
     return figure

@@ -1,4 +1,4 @@
-"""What Prometheus scraped, beside what the archive holds of the same time."""
+"""Plots that compare samples scraped by Prometheus with the archive of the same time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.analysis import red
-from lab.analysis.plots.breakers import draw_states, worth_showing
+from lab.analysis.plots.breakers import breakers_to_show, draw_states
 from lab.analysis.plots.style import (
     BLUE,
     INK,
@@ -18,8 +18,8 @@ from lab.analysis.plots.style import (
     canvas,
     legend,
     log_axis,
-    say,
     shade,
+    show_text,
     styled,
 )
 from lab.analysis.windows import fault_bands, load_span
@@ -27,30 +27,30 @@ from lab.archive import Run
 
 STEP_S = 2.0
 GAP_S = red.GAP_STEPS * STEP_S
-LINES_MAX = 6  # more lines than colours tell nobody anything
+LINES_MAX = 6  # the number of colours
 Series = Callable[[Run], pd.DataFrame]  # time_s, value and the columns that name a line
 
 
 @styled
-def red_beside(archive: Run, scraped: Run, service: str) -> Figure:
-    """Do scraped histograms and recorded spans tell one story? Rate, errors and p95 of a service.
+def compare_red(archive: Run, scraped: Run, service: str) -> Figure:
+    """Rate, errors and p95 of a service, from scraped counters and from recorded spans.
 
-    Lines: counters of `scraped` (a Prometheus' or the archive's own). Dots: the archive's spans.
+    Lines: the counters of `scraped` (from Prometheus or the archive). Dots: the archive's spans.
     """
     figure, panels = canvas(3, 2.0, sharex=True)
     lines = red.over_time(scraped, service, STEP_S)
     dots = red.spans_over_time(archive, service, STEP_S)
     start, end = load_span(archive)
-    told = (
+    columns = (
         ("requests_per_s", "requests/s", BLUE),
         ("errors_per_s", "5xx/s", RED),
         ("q_ms", "p95, ms", BLUE),
     )
-    for panel, (column, unit, colour) in zip(panels, told, strict=True):
+    for panel, (column, unit, colour) in zip(panels, columns, strict=True):
         if lines.empty and dots.empty:
-            say(panel, f"nothing of {service} was scraped or recorded")
+            show_text(panel, f"no data of {service} was scraped or recorded")
             continue
-        seen = broken(lines)
+        seen = with_gaps(lines)
         panel.plot(seen["time_s"] - start, seen[column], color=colour, label="scraped")
         panel.plot(
             dots["time_s"] - start, dots[column], ".", color=INK, markersize=4, label="spans"
@@ -61,31 +61,31 @@ def red_beside(archive: Run, scraped: Run, service: str) -> Figure:
         _frame(panel, archive, (start, end), label="top" if panel is panels[0] else "")
     if not (lines.empty and dots.empty):
         legend(figure, panels[0])
-    panels[0].set_title(f"{service}: do scraped counters and recorded spans agree?")
+    panels[0].set_title(f"{service}:  scraped counters (lines) and recorded spans (dots)")
     panels[2].set_xlabel(SECONDS)
     return figure
 
 
 @styled
 def saturation(archive: Run, scraped: Run) -> Figure:
-    """What was about to be full? CPU, database connections and requests in work, by instance."""
-    asked: Sequence[tuple[str, str, Series]] = (
-        ("What was about to be full?", "CPU, cores", _cpu),
+    """Saturation: CPU, database connections in use and active requests, by instance."""
+    rows: Sequence[tuple[str, str, Series]] = (
+        ("Saturation by instance", "CPU, cores", _cpu),
         ("", "database\nconnections", lambda run: red.gauge(run, "db_pool_in_use")),
-        ("", "requests\nin work", lambda run: red.gauge(run, "http_server_active_requests")),
+        ("", "active\nrequests", lambda run: red.gauge(run, "http_server_active_requests")),
     )
-    figure, panels = canvas(len(asked), 2.0, sharex=True)
+    figure, panels = canvas(len(rows), 2.0, sharex=True)
     span_s = load_span(archive)
-    for panel, (title, unit, series) in zip(panels, asked, strict=True):
+    for panel, (title, unit, series) in zip(panels, rows, strict=True):
         frame = series(scraped)
         frame = frame[frame["time_s"].between(*span_s)]
         panel.set_title(title)
         if frame.empty:
-            say(panel, f"no samples: {unit}".replace("\n", " "))
+            show_text(panel, f"no samples: {unit}".replace("\n", " "))
             continue
         peaks = frame.groupby("instance")["value"].max().sort_values(ascending=False)
         for instance in peaks.index[:LINES_MAX]:
-            own = broken(frame[frame["instance"] == instance])
+            own = with_gaps(frame[frame["instance"] == instance])
             panel.plot(own["time_s"] - span_s[0], own["value"], label=instance, linewidth=1.2)
         panel.set_ylabel(unit)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -95,27 +95,27 @@ def saturation(archive: Run, scraped: Run) -> Figure:
 
 
 @styled
-def breakers_beside(archive: Run, scraped: Run) -> Figure:
-    """How much of a breaker's life does a scrape see? Its own events above, scraped states below."""
-    shown = worth_showing(archive, LINES_MAX)
+def compare_breakers(archive: Run, scraped: Run) -> Figure:
+    """Breaker states from the breakers' events (above) and from scrapes (below)."""
+    shown = breakers_to_show(archive, LINES_MAX)
     figure, (events, states) = canvas(2, 1.2 + 0.3 * max(len(shown), 2), sharex=True)
     span_s = load_span(archive)
     if shown:
         draw_states(events, archive, shown)
         legend(figure, events)
     else:
-        say(events, "no breaker said anything")
-    events.set_title("What does a scrape see of a breaker's life?")
+        show_text(events, "no breaker event was recorded")
+    events.set_title("Breaker states:  events (above) and scrapes (below)")
     events.set_xlabel("")
     frame = red.gauge(scraped, "breaker_state", "edge")
     for number, (edge, instance) in enumerate(shown):
-        own = broken(frame[(frame["edge"] == edge) & (frame["instance"] == instance)])
+        own = with_gaps(frame[(frame["edge"] == edge) & (frame["instance"] == instance)])
         states.step(
             own["time_s"] - span_s[0], own["value"] + 0.05 * number, where="post",
             label=f"{edge} of {instance}", linewidth=1.3,
         )  # fmt: skip
     if frame.empty or not shown:
-        say(states, "no breaker was scraped")
+        show_text(states, "no breaker state was scraped")
     else:
         states.set_yticks([0, 1, 2], ["closed", "half open", "open"])
         states.set_ylim(-0.2, 2.5)
@@ -125,8 +125,8 @@ def breakers_beside(archive: Run, scraped: Run) -> Figure:
     return figure
 
 
-def broken(frame: pd.DataFrame) -> pd.DataFrame:
-    """With an empty row wherever samples are missing, so that no line is drawn where nobody looked."""
+def with_gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an empty row in each gap, so that no line is drawn across missing samples."""
     frame = frame.sort_values("time_s")
     last_seen = frame["time_s"].shift()[frame["time_s"].diff() > GAP_S]
     holes = pd.DataFrame({"time_s": last_seen + STEP_S})

@@ -1,4 +1,4 @@
-"""What shoppers met: waiting times, answers, percentiles, and whether the load was as planned."""
+"""Plots of what shoppers experienced: response times, outcomes, percentiles, and the delivered load."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from lab.analysis.plots.style import (
     canvas,
     legend,
     log_axis,
-    say,
     shade,
+    show_text,
     styled,
 )
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
 ROUTES_MAX = 4
-FIRST_ROUTE = "POST /api/orders"  # what a shop lives on
+FIRST_ROUTE = "POST /api/orders"  # the most important route of a shop
 
 
 def main_routes(run: Run, at_most: int = ROUTES_MAX) -> list[str]:
-    """The routes worth a plot: placing an order, then those most asked for."""
+    """The routes to plot: placing an order, then the most frequent ones."""
     shopper_requests(run)
     counted = run.sql(
         "SELECT route FROM shopper_requests WHERE route NOT LIKE '%/login'"
@@ -49,11 +49,11 @@ def main_routes(run: Run, at_most: int = ROUTES_MAX) -> list[str]:
 
 @styled
 def latency_over_time(run: Run, routes: Sequence[str] | None = None) -> Figure:
-    """How long did shoppers wait? Every request, and each second's p95."""
+    """The response time of each request, and the p95 of each second."""
     routes = main_routes(run) if routes is None else list(routes)
     figure, panels = canvas(max(len(routes), 1), 2.0, sharex=True, sharey=True)
     if not routes:
-        say(panels[0], "no request was recorded")
+        show_text(panels[0], "no request was recorded")
         return figure
     for panel, route in zip(panels, routes, strict=True):
         draw_route(panel, run, route, label="bottom" if panel is panels[0] else "")
@@ -64,7 +64,7 @@ def latency_over_time(run: Run, routes: Sequence[str] | None = None) -> Figure:
 
 
 def draw_route(panel: Axes, run: Run, route: str, *, label: str) -> None:
-    """One route's requests over time on an axis of seconds since the load began."""
+    """Draw the requests of one route, on an axis of seconds since the load began."""
     start, end = load_span(run)
     shade(panel, fault_bands(run), start, label=label)
     frame = shopper_requests(run).df()
@@ -72,11 +72,13 @@ def draw_route(panel: Axes, run: Run, route: str, *, label: str) -> None:
     at, took_ms = own["intended_start_s"] - start, 1000 * own["response_s"]
     good = own["outcome"] == "ok"
     panel.scatter(at[good], took_ms[good], s=5, color=SKY, alpha=0.45, linewidth=0,
-                  rasterized=True, label="a request")  # fmt: skip
+                  rasterized=True, label="request")  # fmt: skip
     panel.scatter(at[~good], took_ms[~good], s=22, color=RED, marker="x", linewidth=1.2,
                   label="failed or unknown")  # fmt: skip
     each = latency.over_time(run, route)
-    panel.plot(each["start_s"] - start + 0.5, each["p95_ms"], color=BLUE, label="p95 of a second")
+    panel.plot(
+        each["start_s"] - start + 0.5, each["p95_ms"], color=BLUE, label="p95 of each second"
+    )
     panel.set_title(f"{route}:  {_before_during_after(run, route)}")
     log_axis(panel)
     panel.set_xlim(0, end - start)
@@ -84,11 +86,11 @@ def draw_route(panel: Axes, run: Run, route: str, *, label: str) -> None:
 
 @styled
 def answers_over_time(run: Run) -> Figure:
-    """Did shoppers get an answer? Requests a second by outcome."""
+    """Requests per second by outcome."""
     figure, (panel,) = canvas(1, 2.7)
     frame = shopper_requests(run).df()
     if frame.empty:
-        say(panel, "no request was recorded")
+        show_text(panel, "no request was recorded")
         return figure
     start, end = load_span(run)
     frame["what"] = np.where(frame["dropped"], "dropped", frame["outcome"].fillna("unknown"))
@@ -99,7 +101,7 @@ def answers_over_time(run: Run) -> Figure:
     base = np.zeros(len(counts))
     for what, colour in OUTCOMES.items():
         if what in counts:
-            label = {"ok": "answered", "fail": "failed", "dropped": "never sent"}.get(what, what)
+            label = {"ok": "succeeded", "fail": "failed", "dropped": "not sent"}.get(what, what)
             panel.bar(
                 counts.index + 0.5, counts[what], width=0.92, bottom=base, color=colour, label=label
             )
@@ -107,11 +109,11 @@ def answers_over_time(run: Run) -> Figure:
     bad = {what: int((frame["what"] == what).sum()) for what in ("fail", "unknown", "dropped")}
     total = len(frame)
     if not any(bad.values()):
-        panel.set_title(f"Did shoppers get an answer?  Yes, all {total:,} requests")
+        panel.set_title(f"Requests by outcome:  all {total:,} succeeded")
     else:
         panel.set_title(
-            f"Did shoppers get an answer?  Of {total:,} requests {bad['fail']:,} failed,"
-            f" {bad['unknown']:,} ended unknown, {bad['dropped']:,} were never sent"
+            f"Requests by outcome:  of {total:,}, {bad['fail']:,} failed,"
+            f" {bad['unknown']:,} are unknown, {bad['dropped']:,} were not sent"
         )
     legend(figure, panel)
     panel.set_ylabel("requests / s")
@@ -122,14 +124,14 @@ def answers_over_time(run: Run) -> Figure:
 
 @styled
 def spectrum(run: Run, route: str) -> Figure:
-    """What did the unlucky ones get? Percentiles before, during and after the fault."""
+    """Latency percentiles before, during and after the fault."""
     figure, (panel,) = canvas(1, 3.2)
     colours = {"before": SKY, "during": RED, "after": GREEN}
     for over, colour in colours.items():
         took = np.sort(latency.response_times(run, route, over))
         if not len(took):
             continue
-        # Each value stands for its own share; beyond the last one the data know nothing.
+        # Each value represents an equal share of the requests. There is no data beyond the last one.
         share = (np.arange(1, len(took) + 1) - 0.5) / len(took)
         panel.plot(1.0 / (1.0 - share), 1000 * took, color=colour, drawstyle="steps-post",
                    label=f"{over} ({len(took):,} requests)")  # fmt: skip
@@ -143,22 +145,22 @@ def spectrum(run: Run, route: str) -> Figure:
     log_axis(panel)
     panel.set_ylabel("response time, ms")
     panel.set_xlabel("percentile of requests")
-    panel.set_title(f"{route}: what did the unlucky ones get?")
+    panel.set_title(f"{route}:  latency percentiles")
     legend(figure, panel)
     return figure
 
 
 @styled
 def naive_and_intended(spectra: pd.DataFrame) -> Figure:
-    """What hides a tester that waits? Naive percentiles beside those from the intended start."""
+    """Naive percentiles and percentiles from the intended start: the gap is coordinated omission."""
     figure, (panel,) = canvas(1, 3.0)
     if spectra.empty:
-        say(panel, "no request was sent")
+        show_text(panel, "no request was sent")
         return figure
     at = 1.0 / (1.0 - spectra["quantile"])
     for name, colour, label in (
         ("naive_ms", ORANGE, "from the actual send (naive)"),
-        ("intended_ms", BLUE, "from when the shopper came"),
+        ("intended_ms", BLUE, "from the intended start"),
     ):
         panel.plot(at, spectra[name], color=colour, marker="o", markersize=4, label=label)
     panel.set_xscale("log")
@@ -168,19 +170,19 @@ def naive_and_intended(spectra: pd.DataFrame) -> Figure:
     log_axis(panel)
     panel.set_ylabel("response time, ms")
     panel.set_xlabel("percentile of requests")
-    panel.set_title("What would a tester that waits its turn have told you?")
+    panel.set_title("Latency percentiles with and without coordinated omission")
     legend(figure, panel)
     return figure
 
 
 @styled
 def load_delivered(run: Run) -> Figure:
-    """Was the load the planned one? Arrivals a second, and how late they left."""
+    """Requests due and sent per second, and how late each request was sent."""
     figure, (arrivals, lag) = canvas(2, 1.9, sharex=True)
     frame = shopper_requests(run).df()
     if frame.empty:
-        say(arrivals, "no request was recorded")
-        say(lag, "")
+        show_text(arrivals, "no request was recorded")
+        show_text(lag, "")
         return figure
     start, end = load_span(run)
     bands = fault_bands(run)
@@ -190,10 +192,8 @@ def load_delivered(run: Run) -> Figure:
     shade(arrivals, bands, start)
     arrivals.stairs(planned, bins, color=INK, linewidth=1.2, label="due")
     arrivals.stairs(sent, bins, color=SKY, fill=True, alpha=0.5, label="sent")
-    told = latency.send_lag(run)
-    arrivals.set_title(
-        f"Was the load the planned one?  {int(sent.sum()):,} of {int(planned.sum()):,} sent"
-    )
+    lags = latency.send_lag(run)
+    arrivals.set_title(f"Load:  {int(sent.sum()):,} of {int(planned.sum()):,} requests sent")
     arrivals.set_ylabel("requests / s")
     arrivals.set_ylim(0, float(planned.max()) * 1.2)
     legend(figure, arrivals)
@@ -201,22 +201,20 @@ def load_delivered(run: Run) -> Figure:
     lag.scatter(frame["intended_start_s"] - start, (1000 * frame["lag_s"]).clip(lower=1e-2), s=4,
                 color=BLUE, alpha=0.4, linewidth=0, rasterized=True)  # fmt: skip
     log_axis(lag)
-    lag.set_ylabel("late, ms")
-    lag.set_title(
-        f"Did requests leave when they were due?  p99 {told.get('p99', math.nan):.1f} ms late"
-    )
+    lag.set_ylabel("send lag, ms")
+    lag.set_title(f"Send lag:  p99 {lags.get('p99', math.nan):.1f} ms")
     lag.set_xlabel(SECONDS)
     lag.set_xlim(0, end - start)
     return figure
 
 
 def _before_during_after(run: Run, route: str) -> str:
-    told = []
+    parts = []
     for over in ("before", "during", "after"):
         took = latency.response_times(run, route, over)
         if len(took) >= 20:
-            told.append(f"{1000 * np.quantile(took, 0.95):,.0f} ms {over}")
-    return f"p95 {', '.join(told)}" if told else "too few requests for a p95"
+            parts.append(f"{1000 * np.quantile(took, 0.95):,.0f} ms {over}")
+    return f"p95 {', '.join(parts)}" if parts else "too few requests for a p95"
 
 
 def _percentile(q: float) -> str:

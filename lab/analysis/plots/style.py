@@ -1,4 +1,4 @@
-"""How every plot of the project looks: colour-blind safe colours, quiet axes, fault bands."""
+"""The style of all plots: colours, axes, legends, fault bands, SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.analysis.windows import Band
 
 P = ParamSpec("P")
 
-# Okabe and Ito (2008), told apart with every common kind of colour vision.
+# Okabe and Ito (2008): distinguishable with all common kinds of colour vision.
 BLUE, SKY, GREEN, ORANGE, RED, PINK = (
     "#0072B2",
     "#56B4E9",
@@ -32,7 +32,7 @@ INK, MUTED, GRID = "#24292f", "#656d76", "#d0d7de"
 
 STATES = {"closed": "#9CC9E4", "half_open": ORANGE, "open": RED}
 OUTCOMES = {"ok": "#9CC9E4", "unknown": ORANGE, "fail": RED, "dropped": PINK}
-STORY = {"placed": INK, "confirmed": GREEN, "cancelled": ORANGE, "pending": BLUE}
+ORDER_COLOURS = {"placed": INK, "confirmed": GREEN, "cancelled": ORANGE, "pending": BLUE}
 
 RC: Any = {
     **{"font.family": "sans-serif", "font.size": 10, "svg.fonttype": "none"},
@@ -50,7 +50,7 @@ RC: Any = {
 
 
 def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a plot in the project's style, whatever the caller's matplotlib is set to."""
+    """Draw a plot in the project's style, independent of the caller's matplotlib settings."""
 
     @functools.wraps(plot)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -61,21 +61,21 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def use_style() -> None:
-    """Give every plot of this process the project's looks, a notebook's own ones too."""
+    """Use the project's style for all plots of this process."""
     mpl.rcParams.update(RC)
 
 
 def canvas(
     rows: int = 1, height: float = 2.6, width: float = 9.2, **subplots: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `rows` axes above each other, each `height` inches high."""
+    """A figure with `rows` axes, one above the other, each `height` inches high."""
     figure = Figure(figsize=(width, rows * height))
     axes = figure.subplots(rows, 1, squeeze=False, **subplots)
     return figure, [row[0] for row in axes]
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """The legend of one of its axes, above the whole figure, where no data can be."""
+    """Put the legend of `axes` above the figure, where it covers no data."""
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside upper right", ncols=columns,
         borderaxespad=0.2, handlelength=1.4, columnspacing=1.4,
@@ -83,7 +83,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic y axis with its numbers written out."""
+    """Make the y axis logarithmic, with plain numbers as labels."""
     axes.set_yscale("log")
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(LogLocator(numticks=7))
@@ -93,9 +93,9 @@ def log_axis(axes: Axes) -> None:
 
 
 def shade(axes: Axes, bands: Sequence[Band], start_s: float, *, label: str = "top") -> None:
-    """Fault windows as shaded bands on an axis of seconds since `start_s`.
+    """Draw fault windows as shaded bands, on an axis of seconds since `start_s`.
 
-    `label`: where they are named, `top` or `bottom` (where the data is not) or nowhere ("").
+    `label`: the position of their names, `top`, `bottom` or none ("").
     """
     for band in bands:
         left, right = band.start_s - start_s, band.end_s - start_s
@@ -103,7 +103,7 @@ def shade(axes: Axes, bands: Sequence[Band], start_s: float, *, label: str = "to
         axes.axvline(left, color=ORANGE, linewidth=1.0, zorder=1)
         axes.axvline(right, color=ORANGE, linewidth=1.0, zorder=1)
     if label and bands:
-        # Bands that overlap (one fault on two instances) share one label.
+        # Overlapping bands (one fault on two instances) share one label.
         left = min(band.start_s for band in bands) - start_s
         names = list(dict.fromkeys(band.name for band in bands))
         text = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
@@ -114,24 +114,24 @@ def shade(axes: Axes, bands: Sequence[Band], start_s: float, *, label: str = "to
         )  # fmt: skip
 
 
-def say(axes: Axes, text: str) -> None:
-    """An empty plot that says why it is empty."""
+def show_text(axes: Axes, text: str) -> None:
+    """Show the reason why a plot is empty."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as inline SVG that takes the page's own ink, light or dark.
+    """The figure as inline SVG that uses the colours of the page, light or dark.
 
-    `name` keeps the ids of several figures on one page apart.
+    `name` is the prefix of its ids, so that ids of several figures on one page differ.
     """
     text = io.StringIO()
     with mpl.rc_context({**RC, "svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None}, dpi=144, facecolor="none")
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
-    # Ids are only unique within a figure: two figures would take each other's clip paths.
+    # Ids are unique only within a figure. Without a prefix, figures would use each other's clip paths.
     drawn = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', drawn)
     drawn = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", drawn)
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)

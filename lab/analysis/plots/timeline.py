@@ -1,23 +1,33 @@
-"""What was done and when, as one strip: phases, faults, and the method's numbered steps."""
+"""Plot of a run's phases, its faults and the numbered steps of its method."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from lab.analysis import activities
-from lab.analysis.plots.style import BLUE, GRID, INK, ORANGE, RED, SECONDS, canvas, say, styled
+from lab.analysis.plots.style import (
+    BLUE,
+    GRID,
+    INK,
+    ORANGE,
+    RED,
+    SECONDS,
+    canvas,
+    show_text,
+    styled,
+)
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
 
 @styled
 def timeline(run: Run) -> Figure:
-    """What was done, and when?"""
+    """The phases, faults and steps of the run over time."""
     phases, bands, steps = activities.phases(run), fault_bands(run), activities.activities(run)
     figure, (panel,) = canvas(1, 1.9 + 0.22 * max(0, len(bands) - 1))
     start, end = load_span(run)
     if not phases and not bands:
-        say(panel, "the run tells of no phases and no faults")
+        show_text(panel, "the run has no phases and no faults")
         return figure
     for number, phase in enumerate(phases):
         left = phase.start_s - start
@@ -37,7 +47,7 @@ def timeline(run: Run) -> Figure:
         colour = RED if step.status not in ("succeeded", "None") else INK
         panel.plot([step.at_s, step.at_s + step.took_s], [last, last], color=colour, linewidth=3,
                    solid_capstyle="butt", alpha=0.5)  # fmt: skip
-        # Steps that follow at once would write their numbers over each other.
+        # Move the numbers of steps in quick succession apart.
         taken = max(step.at_s, taken + 0.016 * (end - start))
         panel.annotate(str(step.number), (taken, last), xytext=(0, -5), textcoords="offset points",
                        va="top", ha="center", fontsize=9, color=colour, weight="bold")  # fmt: skip
@@ -49,5 +59,5 @@ def timeline(run: Run) -> Figure:
                    max(end, *(phase.end_s for phase in phases), end) - start)  # fmt: skip
     panel.axvline(0, color=GRID)
     panel.set_xlabel(SECONDS)
-    panel.set_title("What was done, and when?")
+    panel.set_title("Phases, faults and steps")
     return figure

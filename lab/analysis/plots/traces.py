@@ -1,4 +1,4 @@
-"""Where requests' time went: by hop before and during the fault, over time, and one request's waterfall."""
+"""Plots of traces: time by hop before and during the fault, over time, and the waterfall of a request."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lab.analysis.plots.style import (
     SKY,
     canvas,
     legend,
-    say,
     shade,
+    show_text,
     styled,
 )
 from lab.analysis.tracing.critical_path import critical_path
@@ -36,12 +36,12 @@ ROWS_MAX = 40
 
 @styled
 def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
-    """Which hop made requests slower? Mean ms of the critical path by hop, before and during."""
+    """Mean time on the critical path by hop, before and during the fault."""
     route = route or next(iter(traces.routes()), None)
     change = traces.change(route)
     if change.empty:
         figure, (panel,) = canvas(1)
-        say(panel, "no traces on both sides: before the fault and during it")
+        show_text(panel, "there are no traces before the fault, or none during it")
         return figure
     largest = change.max(axis=1).nlargest(HOPS_MAX).index
     rows = change.loc[[hop for hop in change.index if hop in largest]]
@@ -57,11 +57,11 @@ def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
     panel.invert_yaxis()
     panel.margins(x=0.12)
     panel.grid(axis="y", visible=False)
-    panel.set_xlabel("mean time on the critical path, ms a request")
+    panel.set_xlabel("mean time on the critical path, ms per request")
     added = change["added_ms"].sum()
     worst = rows.index[0].replace("->", " → ")
-    slower = f"by {added:,.0f} ms? {worst} adds {rows['added_ms'].iloc[0]:,.0f}"
-    panel.set_title(f"Which hop made {route} slower {slower if added > 0 else '? None: it is not'}")
+    most = f", {worst} {rows['added_ms'].iloc[0]:+,.0f} ms" if added > 0 else ""
+    panel.set_title(f"{route}:  mean time during the fault {added:+,.0f} ms{most}")
     legend(figure, panel)
     return figure
 
@@ -70,14 +70,14 @@ def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
 def time_over_time(
     run: Run, traces: Traces, route: str | None = None, width_s: float = 1.0
 ) -> Figure:
-    """When did which hop take how long? Mean ms a request by hop, stacked, with the fault's band."""
+    """Mean time of a request by hop over time, stacked, with the bands of the faults."""
     route = route or next(iter(traces.routes()), None)
     figure, (panel,) = canvas(1, 3.2)
     parts = traces.over_time(route, width_s)
     if parts.empty:
-        say(panel, "no traces of this route")
+        show_text(panel, "there are no traces of this route")
         return figure
-    hops = _with_rest(traces, route)
+    hops = _largest_hops(traces, route)
     kept = [hop for hop in hops if hop in parts.columns]
     rest = parts.drop(columns=kept).sum(axis=1)
     start, end = load_span(run)
@@ -87,16 +87,16 @@ def time_over_time(
     panel.stackplot(at, layers, labels=names, colors=COLOURS, linewidth=0)
     shade(panel, fault_bands(run), start)
     panel.set_xlim(0, end - start)
-    panel.set_ylabel("mean time, ms a request")
+    panel.set_ylabel("mean time, ms per request")
     panel.set_xlabel(SECONDS)
-    panel.set_title(f"What did {route} spend its time on?")
+    panel.set_title(f"{route}:  mean time by hop")
     legend(figure, panel, columns=4)
     return figure
 
 
 @styled
 def waterfall(traces: Traces, trace_id: str) -> Figure:
-    """What was one request waiting for, moment by moment? Its spans; the critical path in blue."""
+    """The spans of one request as a waterfall, with the critical path in blue."""
     trace = traces.trace(trace_id)
     zero, end = trace.times(trace.root)
     spans = list(trace.depth_first())
@@ -121,12 +121,12 @@ def waterfall(traces: Traces, trace_id: str) -> Figure:
     panel.axvline((end - zero) / ms, color=MUTED, linewidth=1.0, linestyle=":")
     panel.set_xlim(-0.01 * (end - zero) / ms, 1.06 * (end - zero) / ms)
     later = len(spans) - len(rows)
-    more = f"; {later} later spans left out" if later else ""
-    panel.set_xlabel(f"ms since it reached the gateway; dotted: its answer{more}")
-    panel.set_title(f"What was {trace.root.name} waiting for? ({(end - zero) / ms:,.0f} ms)")
+    more = f"; {later} later spans not shown" if later else ""
+    panel.set_xlabel(f"ms since the gateway received it; dotted: its response{more}")
+    panel.set_title(f"{trace.root.name}:  {(end - zero) / ms:,.0f} ms")
     return figure
 
 
-def _with_rest(traces: Traces, route: str | None, most: int = 6) -> Sequence[str]:
-    """The hops that matter over the whole run, the largest first; the others are summed up."""
+def _largest_hops(traces: Traces, route: str | None, most: int = 6) -> Sequence[str]:
+    """The hops with the most time over the whole run, the largest first."""
     return [str(hop) for hop in traces.hops("all", route).index[:most]]

@@ -1,4 +1,4 @@
-"""An order waits until its first end: one that is confirmed and cancelled later did not wait that long."""
+"""An order ends when it is first confirmed or cancelled, even if it is cancelled again later."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ def keep(run: Run, name: str, columns: str, rows: list[tuple[Any, ...]]) -> None
 
 
 @pytest.mark.parametrize("events", [True, False], ids=["events audited", "events not audited"])
-def test_what_was_placed_confirmed_cancelled_and_ended_second_by_second(
+def test_orders_placed_confirmed_cancelled_and_ended_in_each_second(
     tiny: Callable[..., Run], events: bool
 ) -> None:
     run = tiny(info={"started_s": 0.0, "ended_s": 10.0})

@@ -1,4 +1,4 @@
-"""Every plot draws what the run holds, says its answer in its title, and survives an empty run."""
+"""Each plot draws the run, gives the result in its title, and accepts an empty run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lab.archive import Run
 EDGE, ORDERS = "payments->bank", "POST /api/orders"
 PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     "overview": (plots.overview, "p95 31 ms before, 2,50\\d ms during, 3\\d ms after"),
-    "timeline": (plots.timeline, "What was done"),
+    "timeline": (plots.timeline, "Phases, faults and steps"),
     "latency": (plots.latency_over_time, "GET /api/products:  p95 1\\d ms before"),
-    "answers": (plots.answers_over_time, "Yes, all 1,645 requests"),
+    "answers": (plots.answers_over_time, "all 1,645 succeeded"),
     "breakers": (plots.breaker_timeline, "1 opened, 1,073 calls rejected"),
     "window": (lambda run: plots.breaker_window(run, EDGE), "payments → bank"),
-    "predicted": (lambda run: plots.predicted_and_measured(run, EDGE), "what arithmetic says"),
+    "predicted": (lambda run: plots.predicted_and_measured(run, EDGE), "Predicted and measured"),
     "orders": (plots.orders_over_time, "468 placed, 431 confirmed, 37 cancelled"),
-    "settling": (plots.settling_times, "the slowest after 16.\\d s"),
-    "spectrum": (lambda run: plots.spectrum(run, ORDERS), "the unlucky ones"),
-    "naive": (lambda run: plots.naive_and_intended(latency.spectra(run)), "waits its turn"),
-    "load": (plots.load_delivered, "1,645 of 1,645 sent"),
+    "settling": (plots.settling_times, "slowest 16.\\d s"),
+    "spectrum": (lambda run: plots.spectrum(run, ORDERS), "latency percentiles"),
+    "naive": (lambda run: plots.naive_and_intended(latency.spectra(run)), "coordinated omission"),
+    "load": (plots.load_delivered, "1,645 of 1,645 requests sent"),
     "limits": (
         lambda run: plots.sli_chart([evaluate(sli, run) for sli in claim_of(run).slis]),
         "",
@@ -36,28 +36,28 @@ PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
 }
 
 
-def said(figure: Figure) -> str:
-    """All that the figure's axes say in words."""
+def text_of(figure: Figure) -> str:
+    """All titles and texts of the figure's axes."""
     words = [axes.get_title(loc="left") for axes in figure.axes]
     words += [text.get_text() for axes in figure.axes for text in axes.texts]
     return " | ".join(words)
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_a_plot_says_its_answer_and_names_its_axes(clean: Run, name: str) -> None:
+def test_a_plot_gives_its_result_and_names_its_axes(clean: Run, name: str) -> None:
     draw, answer = PLOTS[name]
     figure = draw(clean)
-    assert re.search(answer, said(figure)), said(figure)
+    assert re.search(answer, text_of(figure)), text_of(figure)
     assert figure.axes[-1].get_xlabel()
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_a_run_that_holds_nothing_is_drawn_as_such(tmp_path: Path, name: str) -> None:
+def test_an_empty_run_is_drawn_with_the_reason(tmp_path: Path, name: str) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"started_s": 0.0, "ended_s": 10.0}))
     draw, _ = PLOTS[name]
     figure = draw(Run(tmp_path))
     if name != "spectrum":
-        assert re.search(r"no |not |nothing", said(figure)), said(figure)
+        assert re.search(r"no |not |nothing", text_of(figure)), text_of(figure)
     assert plots.svg(figure, name).startswith("<svg")
 
 
@@ -68,11 +68,11 @@ def test_failed_requests_are_counted_in_the_title(archive: Callable[..., Path]) 
         row["outcome"] = outcome
     rows[3] |= {"dropped": True, "outcome": "fail", "end_s": None, "actual_start_s": None}
     (path / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    title = said(plots.answers_over_time(Run(path)))
-    assert "2 failed, 1 ended unknown, 1 were never sent" in title
+    title = text_of(plots.answers_over_time(Run(path)))
+    assert "2 failed, 1 are unknown, 1 were not sent" in title
 
 
-def test_svg_takes_the_pages_ink_and_keeps_its_ids_to_itself(clean: Run) -> None:
+def test_svg_uses_the_pages_colours_and_its_ids_have_a_prefix(clean: Run) -> None:
     drawn = {name: plots.svg(plots.breaker_timeline(clean), name) for name in ("one", "two")}
     for name, text in drawn.items():
         assert "var(--ink, #24292f)" in text

@@ -27,7 +27,7 @@ def labels(status: str = "200", **more: str) -> dict[str, str]:
     return {"http_route": "/orders", "http_response_status_code": status} | more
 
 
-def test_a_counter_grows_through_a_restart_and_from_zero_where_it_came_late(
+def test_growth_is_counted_across_a_restart_and_from_zero_for_a_late_series(
     tmp_path: Path,
 ) -> None:
     run = run_with(
@@ -49,13 +49,13 @@ def test_a_counter_grows_through_a_restart_and_from_zero_where_it_came_late(
     assert steps["errors_per_s"].tolist() == [0.0, 2.0, 0.5]
 
 
-def test_what_grew_while_no_scrape_succeeded_is_counted_but_belongs_to_no_step(
+def test_growth_over_a_gap_between_scrapes_is_counted_but_belongs_to_no_step(
     tmp_path: Path,
 ) -> None:
     run = run_with(
         tmp_path,
         [
-            (0.5, "orders-1", "up", {}, 0),  # a failed scrape is no sight of the instance
+            (0.5, "orders-1", "up", {}, 0),  # a failed scrape does not count
             *((time_s, "orders-1", "up", {}, 1) for time_s in (1.0, 2.5, 20.5)),
             (10.0, "orders-1", "up", {}, 0),
             (1.0, "orders-1", COUNT, labels(), 100),
@@ -70,7 +70,7 @@ def test_what_grew_while_no_scrape_succeeded_is_counted_but_belongs_to_no_step(
     assert steps["requests_per_s"].tolist() == [0.0, 2.0]
 
 
-def test_a_quantile_lies_where_the_known_requests_do(tmp_path: Path) -> None:
+def test_a_quantile_is_in_the_bucket_of_the_known_requests(tmp_path: Path) -> None:
     cumulative = {"0.1": 50, "0.2": 90, "0.4": 100, "+Inf": 100}
     first = [(1.0, "orders-1", "up", {}, 1.0)]
     counted = [(2.0, "orders-1", COUNT, labels(), 100.0)]
@@ -84,7 +84,7 @@ def test_a_quantile_lies_where_the_known_requests_do(tmp_path: Path) -> None:
     assert red.quantile(red.growth(run, BUCKET), 0.5) == (0.0, 0.1, 0.1)
 
 
-def test_no_data_is_no_number(tmp_path: Path) -> None:
+def test_without_data_there_is_no_number(tmp_path: Path) -> None:
     run = run_with(tmp_path, [(1.0, "orders-1", "up", {}, 1.0)])
     assert red.by_route(run).empty
     assert red.over_time(run, "orders").empty
