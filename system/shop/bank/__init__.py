@@ -1,5 +1,5 @@
-"""The outside payment processor. Owns authorizations and an append-only ledger; calls nobody.
+"""bank: the external payment processor. Owns authorizations and an append-only ledger. Calls no service.
 
-Not the shop's: it honours idempotency keys whatever the shop's switches say, and does what it is
-told under a new key, a second capture included. Its ledger is the second witness of every payment.
+It is outside the shop: it honours idempotency keys whatever the shop's settings are, and a request
+under a new key is a new request, even a second capture. Its ledger is the second record of every payment.
 """

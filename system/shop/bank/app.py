@@ -1,4 +1,4 @@
-"""HTTP edge of the bank: parse, ask the ledger, answer. No rule lives here."""
+"""HTTP edge of the bank: parse, call the ledger, answer. It contains no business rules."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ Reference = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\
 
 
 class Authorize(Body):
-    """A hold of `amount_cents` on a card."""
+    """Hold `amount_cents` on a card."""
 
     reference: Reference
     amount_cents: int = Field(gt=0, le=100_000_000, strict=True)
@@ -40,16 +40,16 @@ class Authorize(Body):
 
 
 class Cancel(Body):
-    """For a merchant that does not know whether its authorization arrived."""
+    """Cancel a reference. A merchant uses it when it got no answer to its authorization."""
 
     reference: Reference
 
 
-DECIDED = counter("bank_requests", "What the bank decided", ("operation", "result"))
+REQUESTS = counter("bank_requests", "Decisions of the bank", ("operation", "result"))
 
 
-class Desk:
-    """What the routes work with."""
+class Bank:
+    """The ledger, with its pool and clock, as the routes use it."""
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self.pool = pool
@@ -68,16 +68,16 @@ class Desk:
             try:
                 after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
             except WrongStateError:
-                DECIDED.labels(kind.value, "refused").inc()
+                REQUESTS.labels(kind.value, "refused").inc()
                 raise
-            DECIDED.labels(kind.value, "approved").inc()
+            REQUESTS.labels(kind.value, "approved").inc()
             return attempt.record(200, view(after)).response()
 
 
 @asynccontextmanager
 async def start(service: Service) -> AsyncIterator[None]:
-    expose(DECIDED)
-    service.state.desk = Desk(await service.database(), service.clock)
+    expose(REQUESTS)
+    service.state.bank = Bank(await service.database(), service.clock)
     yield
 
 
@@ -93,73 +93,73 @@ app = create_app(
 )
 
 
-async def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
+async def _bank(request: Request) -> Bank:
+    bank: Bank = request.app.state.bank
+    return bank
 
 
-AtDesk = Annotated[Desk, Depends(_desk)]
+BankDep = Annotated[Bank, Depends(_bank)]
 
 
 @app.post("/authorizations", status_code=201)
 async def authorize(
-    body: Authorize, key: IdempotencyKey, _: CallingService, desk: AtDesk
+    body: Authorize, key: IdempotencyKey, _: CallingService, bank: BankDep
 ) -> JSONResponse:
     async with (
-        desk.pool.acquire() as conn,
+        bank.pool.acquire() as conn,
         conn.transaction(),
         once(conn, scope="bank.authorize", key=key, body=body) as attempt,
     ):
         if attempt.stored:
             return attempt.stored.response()
-        made = await desk.ledger.authorize(conn, **body.model_dump(), key=key, now=desk.clock.now())
+        made = await bank.ledger.authorize(conn, **body.model_dump(), key=key, now=bank.clock.now())
         declined = made.status is Status.DECLINED
-        DECIDED.labels("authorize", "declined" if declined else "approved").inc()
+        REQUESTS.labels("authorize", "declined" if declined else "approved").inc()
         if not declined:
             return attempt.record(201, view(made)).response()
-    # after the commit: a refusal stays on the books, and the same key is refused again
+    # after the commit: the declined authorization is stored, so the same key is declined again
     raise CardDeclinedError(made)
 
 
 @app.post("/authorizations/{authorization_id}/capture")
 async def capture(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
 ) -> JSONResponse:
-    return await desk.move(Kind.CAPTURE, authorization_id, key)
+    return await bank.move(Kind.CAPTURE, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/void")
 async def void(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
 ) -> JSONResponse:
-    return await desk.move(Kind.VOID, authorization_id, key)
+    return await bank.move(Kind.VOID, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/refund")
 async def refund(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, desk: AtDesk
+    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
 ) -> JSONResponse:
-    return await desk.move(Kind.REFUND, authorization_id, key)
+    return await bank.move(Kind.REFUND, authorization_id, key)
 
 
 @app.post("/cancellations")
 async def cancel(
-    body: Cancel, key: IdempotencyKey, _: CallingService, desk: AtDesk
+    body: Cancel, key: IdempotencyKey, _: CallingService, bank: BankDep
 ) -> JSONResponse:
     async with (
-        desk.pool.acquire() as conn,
+        bank.pool.acquire() as conn,
         conn.transaction(),
         once(conn, scope="bank.cancel", key=key, body=body) as attempt,
     ):
         if attempt.stored:
             return attempt.stored.response()
-        items = await desk.ledger.cancel(conn, body.reference, key=key, now=desk.clock.now())
+        items = await bank.ledger.cancel(conn, body.reference, key=key, now=bank.clock.now())
         return attempt.record(200, {"items": [view(item) for item in items]}).response()
 
 
 @app.get("/authorizations")
-async def authorizations(reference: Reference, _: CallingService, desk: AtDesk) -> dict[str, Any]:
-    return {"items": [view(item) for item in await desk.ledger.of_reference(reference)]}
+async def authorizations(reference: Reference, _: CallingService, bank: BankDep) -> dict[str, Any]:
+    return {"items": [view(item) for item in await bank.ledger.of_reference(reference)]}
 
 
 def view(authorization: Authorization) -> dict[str, Any]:

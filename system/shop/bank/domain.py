@@ -1,4 +1,4 @@
-"""What the bank decides: which cards it accepts and which moves an authorization allows."""
+"""The bank's rules: which cards it accepts and which operations an authorization allows. No I/O."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a ledger entry records."""
+    """The kind of a ledger entry."""
 
     AUTHORIZE = "authorize"
     CAPTURE = "capture"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """Money held on a card for `reference`, the merchant's own name for the purchase."""
+    """Money held on a card for `reference`, the merchant's id of the purchase."""
 
     id: str
     reference: str
@@ -41,10 +41,10 @@ class Authorization:
 
 
 class CardDeclinedError(Exception):
-    """The card was refused, for good: this authorization holds nothing."""
+    """The card was declined. Definite: the authorization holds no money."""
 
     def __init__(self, authorization: Authorization) -> None:
-        super().__init__(f"the card was refused: {authorization.reason.replace('_', ' ')}")
+        super().__init__(f"the card was declined: {authorization.reason.replace('_', ' ')}")
         self.extra: dict[str, Any] = {
             "id": authorization.id,
             "reference": authorization.reference,
@@ -57,7 +57,7 @@ class AuthorizationNotFoundError(Exception):
 
 
 class WrongStateError(Exception):
-    """The authorization does not allow this move; `status` in the answer says where it stands."""
+    """The authorization does not allow this operation. The answer contains its `status`."""
 
     def __init__(self, kind: Kind, authorization: Authorization) -> None:
         super().__init__(f"cannot {kind} an authorization that is {authorization.status}")
@@ -65,27 +65,27 @@ class WrongStateError(Exception):
 
 
 class ReferenceCancelledError(Exception):
-    """The merchant cancelled this reference before the authorization came."""
+    """The merchant cancelled this reference before the authorization arrived."""
 
 
-def refusal(card_number: str) -> str:
-    """Why the card is refused, "" if it is not."""
+def decline_reason(card_number: str) -> str:
+    """Why the card is declined, "" if it is accepted."""
     if not luhn_valid(card_number):
         return "incorrect_number"
     return DECLINED_CARDS.get(card_number, "")
 
 
 def luhn_valid(digits: str) -> bool:
-    """The check digit of ISO/IEC 7812-1: every second digit from the right is doubled."""
+    """Whether the check digit is right (ISO/IEC 7812-1): every second digit from the right is doubled."""
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (sum(map(int, digits[::-2])) + sum(doubled)) % 10 == 0
 
 
 def apply(kind: Kind, before: Authorization) -> Authorization:
-    """The authorization after one more move of its whole amount. Raises WrongStateError."""
+    """The authorization after an operation on its whole amount. Raises WrongStateError."""
     amount = before.amount_cents
     match kind, before.status:
-        # a capture under a new key is a new capture: the bank cannot know that it was not meant
+        # a capture under a new key is a new capture: the bank cannot recognise a mistake
         case Kind.CAPTURE, Status.AUTHORIZED | Status.CAPTURED:
             captured = before.captured_cents + amount
             return replace(before, status=Status.CAPTURED, captured_cents=captured)

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS authorizations (
     captured_cents bigint NOT NULL DEFAULT 0,
     refunded_cents bigint NOT NULL DEFAULT 0 CHECK (refunded_cents <= captured_cents),
     currency text NOT NULL,
-    card_last4 text NOT NULL,  -- the rest of the number is nobody's business
+    card_last4 text NOT NULL,  -- the bank stores only these digits of the number
     reason text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL
 );
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS ledger (
     UNIQUE (authorization_id, idempotency_key)
 );
 
--- what was entered stays entered
+-- an entry is never changed or deleted
 CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
 CREATE OR REPLACE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE ON ledger

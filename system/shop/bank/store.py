@@ -1,4 +1,4 @@
-"""The bank's books in SQL: each move and its ledger entry in one transaction, once per key."""
+"""The bank's ledger in SQL: each operation and its entry in one transaction, once per key."""
 
 # ruff: noqa: S608 - the f-strings below insert constant lists of columns
 
@@ -16,13 +16,13 @@ from shop.bank.domain import (
     ReferenceCancelledError,
     Status,
     apply,
-    refusal,
+    decline_reason,
 )
 
 _COLUMNS = """authorization_id::text AS id, reference, status, amount_cents, captured_cents,
               refunded_cents, reason"""
 
-# an authorization and, unless it is a refusal, its ledger entry; nothing if the key is known
+# inserts an authorization and, unless it is declined, its ledger entry; nothing if the key is known
 _AUTHORIZE = f"""
 WITH made AS (
     INSERT INTO authorizations (authorization_id, reference, idempotency_key, status, amount_cents,
@@ -30,7 +30,7 @@ WITH made AS (
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
     WHERE NOT EXISTS (SELECT FROM cancelled_references WHERE reference = $2)
     ON CONFLICT (idempotency_key) DO NOTHING RETURNING *
-), entered AS (
+), entry AS (
     INSERT INTO ledger (authorization_id, reference, kind, amount_cents, idempotency_key, at)
     SELECT authorization_id, reference, 'authorize', amount_cents, $3, $9
     FROM made WHERE status = 'authorized'
@@ -74,24 +74,24 @@ class Ledger:
         key: str,
         now: datetime,
     ) -> Authorization:
-        """Hold the amount or refuse the card (status declined). Raises ReferenceCancelledError."""
-        # a cancellation of the same reference comes wholly before or wholly after
+        """Hold the amount, or decline the card (status declined). Raises ReferenceCancelledError."""
+        # serialises with a cancellation of the same reference
         await _lock_reference(conn, reference)
-        reason = refusal(card_number)
+        reason = decline_reason(card_number)
         status = Status.DECLINED if reason else Status.AUTHORIZED
         row = await conn.fetchrow(
             _AUTHORIZE, new_id(), reference, key, status.value, amount_cents, currency,
             card_number[-4:], reason, now,
         ) or await conn.fetchrow(_BY_KEY, key)  # fmt: skip
         if row is None:
-            raise ReferenceCancelledError(f"{reference} was cancelled; it takes no authorization")
+            raise ReferenceCancelledError(f"{reference} was cancelled and accepts no authorization")
         await failpoint("bank.before_authorize_commit")
         return _authorization(row)
 
     async def move(
         self, conn: Conn, kind: Kind, authorization_id: str, *, key: str, now: datetime
     ) -> Authorization:
-        """Capture, void or refund the whole amount; a known key moves nothing again.
+        """Capture, void or refund the whole amount. A known key changes nothing again.
 
         Raises AuthorizationNotFoundError, WrongStateError.
         """
@@ -101,7 +101,7 @@ class Ledger:
         )
         if not found:
             raise AuthorizationNotFoundError(f"no authorization {authorization_id}")
-        # read after the lock is held: a twin that we waited for is seen here
+        # read after the lock: this sees the change of a concurrent request with the same key
         row = await conn.fetchrow(_LOCKED, authorization_id, key)
         assert row is not None
         before = _authorization(row)
@@ -118,7 +118,7 @@ class Ledger:
     async def cancel(
         self, conn: Conn, reference: str, *, key: str, now: datetime
     ) -> list[Authorization]:
-        """Void what the reference holds and refuse what may still come. Raises WrongStateError if captured."""
+        """Void the reference's authorizations and refuse later ones. Raises WrongStateError if captured."""
         await _lock_reference(conn, reference)
         await conn.execute(
             "INSERT INTO cancelled_references VALUES ($1, $2) ON CONFLICT DO NOTHING",

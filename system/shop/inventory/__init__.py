@@ -1,4 +1,4 @@
-"""Stock per SKU and what orders hold of it. Owns stock and reservations; calls and publishes nothing.
+"""inventory: owns stock per SKU and the reservations of orders. Calls no service, publishes no event.
 
-initial = on_hand + reserved + shipped, always: every move takes from one place what it gives another.
+initial = on_hand + reserved + shipped holds always: every move adds to one count what it takes from another.
 """

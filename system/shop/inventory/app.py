@@ -1,4 +1,4 @@
-"""HTTP edge of inventory: parse, ask the store, answer. No rule lives here."""
+"""HTTP edge of inventory: parse, call the store, answer. It contains no business rules."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,21 +37,21 @@ from shop.inventory.sweeper import Sweeper
 
 
 class LineBody(Body):
-    """So many units of one article."""
+    """A number of units of one SKU."""
 
     sku: str = Field(min_length=1, max_length=32)
     quantity: int = Field(ge=1, le=100, strict=True)
 
 
 class Reserve(Body):
-    """The goods of one order; the same SKU in two lines is added up."""
+    """The goods of one order. Lines of the same SKU are added up."""
 
     order_id: UUID
     lines: list[LineBody] = Field(min_length=1, max_length=20)
 
 
-class Counter:
-    """What the routes work with: one transaction and one key around each command."""
+class Inventory:
+    """Runs each command once per key, in one transaction."""
 
     def __init__(self, pool: Pool, store: StockStore, clock: Clock, ttl_s: float) -> None:
         self.store = store
@@ -62,24 +62,24 @@ class Counter:
     async def reserve(self, body: Reserve, key: str) -> JSONResponse:
         lines = [Line(line.sku, line.quantity) for line in body.lines]
 
-        async def work(conn: Conn, now: datetime) -> Reservation:
+        async def command(conn: Conn, now: datetime) -> Reservation:
             return await self.store.reserve(
                 conn, str(body.order_id), lines, now=now, expires_at=now + self._ttl
             )
 
-        return await self._once(Command.RESERVE, key, body, 201, work)
+        return await self._once(Command.RESERVE, key, body, 201, command)
 
     async def change(self, command: Command, order_id: UUID, key: str) -> JSONResponse:
-        act = {
+        method = {
             Command.RELEASE: self.store.release,
             Command.COMMIT: self.store.commit,
             Command.RETURN: self.store.take_back,
         }[command]
 
-        async def work(conn: Conn, now: datetime) -> Reservation:
-            return await act(conn, str(order_id), now=now)
+        async def change(conn: Conn, now: datetime) -> Reservation:
+            return await method(conn, str(order_id), now=now)
 
-        return await self._once(command, key, {"order_id": str(order_id)}, 200, work)
+        return await self._once(command, key, {"order_id": str(order_id)}, 200, change)
 
     async def _once(
         self,
@@ -87,7 +87,7 @@ class Counter:
         key: str,
         body: BaseModel | dict[str, Any],
         status: int,
-        work: Callable[[Conn, datetime], Awaitable[Reservation]],
+        run: Callable[[Conn, datetime], Awaitable[Reservation]],
     ) -> JSONResponse:
         async with (
             self._pool.acquire() as conn,
@@ -96,7 +96,7 @@ class Counter:
         ):
             if attempt.stored:
                 return attempt.stored.response()
-            reservation = await work(conn, self._clock.now())
+            reservation = await run(conn, self._clock.now())
             answer = attempt.record(status, view(reservation))
             await failpoint("inventory.before_commit")
         await failpoint("inventory.after_commit")
@@ -109,7 +109,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     pool = await service.database(seed=seed)
     store = StockStore(pool, guard=settings.stock_guard)
     ttl_s = settings.number("RESERVATION_TTL_S", 120.0)
-    service.state.counter = Counter(pool, store, service.clock, ttl_s)
+    service.state.inventory = Inventory(pool, store, service.clock, ttl_s)
     sweeper = Sweeper(
         pool, store, service.clock, period_s=settings.number("RESERVATION_SWEEP_S", 1.0)
     )
@@ -133,45 +133,45 @@ app = create_app(
 )
 
 
-async def _counter(request: Request) -> Counter:
-    counter: Counter = request.app.state.counter
-    return counter
+async def _inventory(request: Request) -> Inventory:
+    inventory: Inventory = request.app.state.inventory
+    return inventory
 
 
-AtCounter = Annotated[Counter, Depends(_counter)]
+InventoryDep = Annotated[Inventory, Depends(_inventory)]
 
 
 @app.post("/reservations", status_code=201)
 async def reserve(
-    body: Reserve, key: IdempotencyKey, _: CallingService, counter: AtCounter
+    body: Reserve, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
 ) -> JSONResponse:
-    return await counter.reserve(body, key)
+    return await inventory.reserve(body, key)
 
 
 @app.post("/reservations/{order_id}/release")
 async def release(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
 ) -> JSONResponse:
-    return await counter.change(Command.RELEASE, order_id, key)
+    return await inventory.change(Command.RELEASE, order_id, key)
 
 
 @app.post("/reservations/{order_id}/commit")
 async def commit(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
 ) -> JSONResponse:
-    return await counter.change(Command.COMMIT, order_id, key)
+    return await inventory.change(Command.COMMIT, order_id, key)
 
 
 @app.post("/reservations/{order_id}/return")
 async def take_back(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, counter: AtCounter
+    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
 ) -> JSONResponse:
-    return await counter.change(Command.RETURN, order_id, key)
+    return await inventory.change(Command.RETURN, order_id, key)
 
 
 @app.get("/stock/{sku}")
-async def stock(sku: str, counter: AtCounter) -> dict[str, Any]:
-    found = await counter.store.stock(sku)
+async def stock(sku: str, inventory: InventoryDep) -> dict[str, Any]:
+    found = await inventory.store.stock(sku)
     return {**asdict(found), "available": found.on_hand}
 
 

@@ -1,4 +1,4 @@
-"""What a reservation may do next, and which goods move when it does. No I/O."""
+"""The states of a reservation, and the goods that each command moves. No I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Command(StrEnum):
 
 
 class Move(Enum):
-    """What one unit does to (on_hand, reserved, shipped); each sums to 0, so nothing is lost."""
+    """The change of (on_hand, reserved, shipped) per unit. Each sums to 0, so that no unit is lost."""
 
     RESERVE = (-1, +1, 0)
     PUT_BACK = (+1, -1, 0)
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Lines are merged and sorted by SKU; a tombstone (release of an unknown order) has none."""
+    """Lines are merged and sorted by SKU. A tombstone (release of an unknown order) has none."""
 
     order_id: str
     status: Status
@@ -54,7 +54,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """`on_hand` is what is free to be reserved."""
+    """The counts of one SKU. `on_hand` is free to be reserved."""
 
     sku: str
     initial: int
@@ -65,7 +65,7 @@ class Stock:
 
 
 class UnknownSkuError(Exception):
-    """There is no such article."""
+    """There is no such SKU."""
 
     def __init__(self, skus: Iterable[str]) -> None:
         listed = sorted(skus)
@@ -74,11 +74,11 @@ class UnknownSkuError(Exception):
 
 
 class StockNotFoundError(Exception):
-    """No article has this SKU."""
+    """There is no stock of this SKU."""
 
 
 class OutOfStockError(Exception):
-    """Not enough on hand; nothing was reserved."""
+    """Not enough on hand. Definite: nothing was reserved."""
 
     def __init__(self, sku: str, wanted: int, available: int) -> None:
         super().__init__(f"{sku}: {wanted} wanted, {available} available")
@@ -86,23 +86,23 @@ class OutOfStockError(Exception):
 
 
 class ReservationReleasedError(Exception):
-    """The order gave its goods up before; it gets none any more."""
+    """The order's reservation was released before, so it gets no new one."""
 
 
 class ReservationLostError(Exception):
-    """The reservation expired and the goods went to others."""
+    """The reservation expired, and other orders have the goods."""
 
 
 class ReservationDiffersError(Exception):
-    """The order has a reservation already, of other goods."""
+    """The order already has a reservation of other goods."""
 
 
 class ReservationNotFoundError(Exception):
-    """The order never reserved anything."""
+    """The order has no reservation."""
 
 
 class WrongStateError(Exception):
-    """The reservation does not allow this; `status` in the answer says where it stands."""
+    """The reservation does not allow this command. The answer contains its `status`."""
 
     def __init__(self, command: Command, status: Status) -> None:
         super().__init__(f"cannot {command} a reservation that is {status}")
@@ -111,7 +111,7 @@ class WrongStateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The status to be in afterwards, and the goods to move on the way; None: nothing moves."""
+    """The status after a command, and how it moves the goods; None: they do not move."""
 
     status: Status
     move: Move | None = None
@@ -125,7 +125,7 @@ STEPS = {
     (Command.RELEASE, Status.EXPIRED): Step(Status.RELEASED),
     (Command.RELEASE, Status.RELEASED): Step(Status.RELEASED),
     (Command.COMMIT, Status.HELD): Step(Status.COMMITTED, Move.SHIP),
-    # expired but paid for: still good while there is stock
+    # expired but paid for: still possible while there is stock
     (Command.COMMIT, Status.EXPIRED): Step(Status.COMMITTED, Move.SHIP_FROM_HAND),
     (Command.COMMIT, Status.COMMITTED): Step(Status.COMMITTED),
     (Command.RETURN, Status.COMMITTED): Step(Status.RETURNED, Move.TAKE_BACK),
@@ -134,7 +134,7 @@ STEPS = {
 
 
 def decide(command: Command, reservation: Reservation) -> Step:
-    """What `command` does to a reservation. Raises ReservationReleasedError, WrongStateError."""
+    """The step that `command` takes. Raises ReservationReleasedError, WrongStateError."""
     step = STEPS.get((command, reservation.status))
     if step is not None:
         return step
@@ -146,7 +146,7 @@ def decide(command: Command, reservation: Reservation) -> Step:
 
 
 def merged(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """One line a SKU, sorted by SKU: the order in which they are locked, so that none deadlock."""
+    """One line per SKU, sorted by SKU: rows are locked in this order, so that no deadlock is possible."""
     total: dict[str, int] = {}
     for line in lines:
         total[line.sku] = total.get(line.sku, 0) + line.quantity

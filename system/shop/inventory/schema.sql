@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS stock (
     on_hand int NOT NULL CHECK (on_hand >= 0),
     reserved int NOT NULL DEFAULT 0 CHECK (reserved >= 0),
     shipped int NOT NULL DEFAULT 0 CHECK (shipped >= 0),
-    -- no CHECK of the sum: the lab must be able to show what happens without the guard
+    -- no CHECK of the sum: the lab can switch the guard off to show overselling
     version int NOT NULL DEFAULT 1
 );
 
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS reservations (
     order_id uuid PRIMARY KEY,
     status text NOT NULL
         CHECK (status IN ('held', 'released', 'committed', 'expired', 'returned')),
-    expires_at timestamptz,  -- null: a tombstone, the order released before it reserved
+    expires_at timestamptz,  -- null: a tombstone; the order released before it reserved
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
 );

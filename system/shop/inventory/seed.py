@@ -1,4 +1,4 @@
-"""The lab's stock: plenty of everything, but little of the last ten SKUs."""
+"""The lab's stock: plenty of every SKU except the last ten."""
 
 from chassis.http.idempotency import Conn
 
@@ -7,7 +7,7 @@ SCARCE_FROM = 991
 
 
 def quantity(number: int) -> int:
-    """Units of SKU-<number>: 5,000 to 10,000, and 5 to 20 from SKU-0991 on; always the same."""
+    """Units of SKU-<number>: 5,000 to 10,000, from SKU-0991 on 5 to 20; the same in every lab."""
     if number >= SCARCE_FROM:
         return 5 + number * 7 % 16
     return 5000 + number * 7919 % 5001

@@ -1,4 +1,4 @@
-"""Stock and reservations in SQL: all lines of a reservation in one transaction, never oversold."""
+"""Stock and reservations in SQL: all lines of a reservation in one transaction, without overselling."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,8 +37,8 @@ SELECT true FROM made
 """
 _LOCK = "SELECT status, expires_at FROM reservations WHERE order_id = $1 FOR UPDATE"
 _LINES = "SELECT sku, quantity FROM reservation_lines WHERE order_id = $1 ORDER BY sku"
-# The SKUs are locked in sorted order, so that two reservations never wait for each other, and the
-# condition is checked on the locked row, so that nothing is promised twice.
+# The SKUs are locked in sorted order, so that two reservations cannot deadlock. The condition is checked
+# on the locked row, so that no unit is reserved twice.
 _MOVE = """
 WITH locked AS (
     SELECT sku, quantity FROM stock
@@ -65,7 +65,7 @@ ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
 
 class StockStore:
-    """`guard=False` is the lab's oversell anomaly: read, then write what was computed from it."""
+    """`guard=False` is the lab's oversell anomaly: read the stock, then write a value computed from it."""
 
     def __init__(self, pool: Pool, *, guard: bool = True) -> None:
         self._pool = pool
@@ -80,45 +80,45 @@ class StockStore:
         now: datetime,
         expires_at: datetime,
     ) -> Reservation:
-        """Hold the goods until `expires_at`, all or nothing; once per order.
+        """Reserve all lines until `expires_at`, or none; once per order.
 
         Raises OutOfStockError, UnknownSkuError, ReservationReleasedError, ReservationDiffersError,
         WrongStateError.
         """
         wanted = Reservation(order_id, Status.HELD, merged(lines), expires_at)
-        if await _opened(conn, wanted, now):
+        if await _insert_new(conn, wanted, now):
             await self._move(conn, Move.RESERVE, wanted.lines)
             return wanted
-        found = await _locked(conn, order_id)
+        found = await _lock(conn, order_id)
         step = decide(Command.RESERVE, found)
         if found.lines != wanted.lines:
             raise ReservationDiffersError(f"order {order_id} has a reservation of other goods")
         if step.move is None:
             return found
         await self._move(conn, step.move, wanted.lines)
-        return await _changed(conn, replace(found, expires_at=expires_at), step.status, now)
+        return await _set_status(conn, replace(found, expires_at=expires_at), step.status, now)
 
     async def release(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
-        """Give the goods up. For an unknown order: refuse a reservation that comes later."""
+        """Put the goods back. An unknown order gets a tombstone, which refuses a later reservation."""
         tombstone = Reservation(order_id, Status.RELEASED, (), None)
-        if await _opened(conn, tombstone, now):
+        if await _insert_new(conn, tombstone, now):
             return tombstone
-        return await self._carry_out(conn, Command.RELEASE, order_id, now)
+        return await self._apply(conn, Command.RELEASE, order_id, now)
 
     async def commit(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
-        """Ship the goods. Raises ReservationLostError if they expired and are gone."""
+        """Ship the goods. Raises ReservationLostError if they expired and the stock is gone."""
         try:
-            return await self._carry_out(conn, Command.COMMIT, order_id, now)
+            return await self._apply(conn, Command.COMMIT, order_id, now)
         except OutOfStockError as gone:
             raise ReservationLostError(f"order {order_id}: expired, and then {gone}") from gone
 
     async def take_back(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
         """Put shipped goods on hand again."""
-        return await self._carry_out(conn, Command.RETURN, order_id, now)
+        return await self._apply(conn, Command.RETURN, order_id, now)
 
     async def expire(self, conn: Conn, *, now: datetime, limit: int) -> int:
-        """Put back what was held too long; returns the number of reservations."""
-        # those being released or committed at this moment are left to whoever does that
+        """Put back the goods of up to `limit` expired reservations; returns how many there were."""
+        # skips reservations that another transaction releases or commits now
         expired = [row["order_id"] for row in await conn.fetch(_EXPIRED, now, limit)]
         if not expired:
             return 0
@@ -133,7 +133,7 @@ class StockStore:
         return len(expired)
 
     async def held(self) -> int:
-        """Reservations that hold goods now."""
+        """The number of reservations that hold goods now."""
         count: int = await self._pool.fetchval(
             "SELECT count(*) FROM reservations WHERE status = 'held'"
         )
@@ -149,17 +149,17 @@ class StockStore:
             raise StockNotFoundError(f"no stock of {sku}")
         return Stock(**row)
 
-    async def _carry_out(
+    async def _apply(
         self, conn: Conn, command: Command, order_id: str, now: datetime
     ) -> Reservation:
-        found = await _locked(conn, order_id)
+        found = await _lock(conn, order_id)
         step = decide(command, found)
         if step.move is not None:
             await self._move(conn, step.move, found.lines)
-        return await _changed(conn, found, step.status, now)
+        return await _set_status(conn, found, step.status, now)
 
     async def _move(self, conn: Conn, move: Move, lines: Sequence[Line]) -> None:
-        """Move the goods of all lines or raise OutOfStockError or UnknownSkuError: the caller rolls back."""
+        """Move the goods of all lines. Raises OutOfStockError, UnknownSkuError: then the caller rolls back."""
         if move.needs_stock and not self._guard:
             await self._move_unguarded(conn, move, lines)
             return
@@ -191,8 +191,8 @@ class StockStore:
         )
 
 
-async def _opened(conn: Conn, reservation: Reservation, now: datetime) -> bool:
-    """Whether the order had no reservation and has this one now."""
+async def _insert_new(conn: Conn, reservation: Reservation, now: datetime) -> bool:
+    """Insert the reservation; False if the order already has one."""
     fresh = await conn.fetchval(
         _OPEN, reservation.order_id, reservation.status.value, reservation.expires_at, now,
         [line.sku for line in reservation.lines], [line.quantity for line in reservation.lines],
@@ -200,8 +200,8 @@ async def _opened(conn: Conn, reservation: Reservation, now: datetime) -> bool:
     return fresh is not None
 
 
-async def _locked(conn: Conn, order_id: str) -> Reservation:
-    """The order's reservation, ours until the transaction ends. Raises ReservationNotFoundError."""
+async def _lock(conn: Conn, order_id: str) -> Reservation:
+    """The order's reservation, locked until the transaction ends. Raises ReservationNotFoundError."""
     row = await conn.fetchrow(_LOCK, order_id)
     if row is None:
         raise ReservationNotFoundError(f"order {order_id} has no reservation")
@@ -209,7 +209,7 @@ async def _locked(conn: Conn, order_id: str) -> Reservation:
     return Reservation(order_id, Status(row["status"]), lines, row["expires_at"])
 
 
-async def _changed(
+async def _set_status(
     conn: Conn, reservation: Reservation, status: Status, now: datetime
 ) -> Reservation:
     if status is not reservation.status:

@@ -1,4 +1,4 @@
-"""Puts back on hand what was reserved and never committed or released."""
+"""Expires reservations that were neither committed nor released in time."""
 
 from asyncpg import Pool
 
@@ -7,12 +7,12 @@ from chassis.telemetry.metrics import counter, expose, gauge
 from shop.inventory.store import StockStore
 
 HELD = gauge("reservations_held", "Reservations that hold goods")
-EXPIRED = counter("reservations_expired", "Reservations swept")
+EXPIRED = counter("reservations_expired", "Reservations that expired")
 BATCH = 100
 
 
 class Sweeper:
-    """Every `period_s` seconds; any number of them may run at the same time."""
+    """Sweeps every `period_s` seconds. Several sweepers may run at the same time."""
 
     def __init__(self, pool: Pool, store: StockStore, clock: Clock, *, period_s: float) -> None:
         self._pool = pool
@@ -28,7 +28,7 @@ class Sweeper:
             await self._clock.sleep(self._period_s)
 
     async def sweep(self) -> int:
-        """Expire all that is due, a batch a transaction; returns how many."""
+        """Expire all that are due, one batch per transaction; returns how many there were."""
         total = 0
         while True:
             async with self._pool.acquire() as conn, conn.transaction():

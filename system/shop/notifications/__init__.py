@@ -1,5 +1,5 @@
-"""Mails about what happened. Owns mails; consumes UserRegistered, OrderConfirmed, OrderCancelled.
+"""notifications: owns mails. Consumes UserRegistered, OrderConfirmed, OrderCancelled. Calls no service.
 
-A mail is written down in the transaction that takes the event, and sent afterwards: nothing is lost
-while the mail server is down, and a mail that is sent twice carries the same Message-ID.
+A mail is stored in the transaction that consumes the event, and is sent afterwards. No mail is lost
+while the mail server is down, and a mail that is sent twice has the same Message-ID.
 """

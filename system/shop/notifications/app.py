@@ -1,4 +1,4 @@
-"""HTTP edge of notifications: which mails an order has caused, and whether they are out."""
+"""HTTP edge of notifications: lists the mails of an order and their status."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +14,8 @@ from chassis.http.auth import Caller, User
 from chassis.service import Service, create_app
 from shop.notifications.domain import Kind, Status
 from shop.notifications.handlers import handlers
-from shop.notifications.post import Post
 from shop.notifications.sender import Sender
+from shop.notifications.smtp import SmtpClient
 from shop.notifications.store import MailStore
 
 
@@ -36,15 +36,15 @@ class Notifications(BaseModel):
 async def start(service: Service) -> AsyncIterator[None]:
     pool = await service.database()
     store = service.state.mails = MailStore(pool)
-    post = Post(service.settings.require("smtp_url"))
-    # chance only spreads the retries of several senders
-    sender = Sender(store, post, service.clock, Random())
+    smtp = SmtpClient(service.settings.require("smtp_url"))
+    # random pauses spread the retries of several senders
+    sender = Sender(store, smtp, service.clock, Random())
 
     async def send() -> None:
         try:
             await sender.run()
         finally:
-            post.close()
+            smtp.close()
 
     service.background("send mails", send)
     await service.consume(pool, handlers(store, service.clock.now))
@@ -63,7 +63,7 @@ async def _mails(request: Request) -> MailStore:
 async def notifications(
     order_id: UUID, caller: Caller, mails: Annotated[MailStore, Depends(_mails)]
 ) -> Notifications:
-    """The order's mails; a user sees those sent to them, and none of anyone else's."""
+    """The order's mails; for a user, only their own."""
     user_id = caller.id if isinstance(caller, User) else None
     found = await mails.of_order(str(order_id), user_id)
     return Notifications(items=[NotificationView(**mail) for mail in found])

@@ -1,4 +1,4 @@
-"""Which event becomes which mail, and when a mail is tried again. No I/O."""
+"""The mail for each event, and the pause before a retry. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class BadRecipientError(ValueError):
-    """The event's address cannot be written to; it will not get better."""
+    """The event has no valid mail address. A retry cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,13 @@ class Mail:
 
     def __post_init__(self) -> None:
         if not _ADDRESS.fullmatch(self.recipient):
-            raise BadRecipientError(f"event {self.event_id}: no mail address: {self.recipient!r}")
+            raise BadRecipientError(
+                f"event {self.event_id}: not a mail address: {self.recipient!r}"
+            )
 
     @property
     def message_id(self) -> str:
-        """From the event, so that a mail sent twice can be recognised by whoever gets it."""
+        """Made from the event, so that a recipient can recognise a mail that was sent twice."""
         return f"<{self.event_id}@{DOMAIN}>"
 
     @property
@@ -98,13 +100,13 @@ def order_cancelled(event: OrderCancelled) -> Mail:
         "Your order was cancelled",
         (
             f"Your order {event.aggregate_id} was cancelled: {event.reason.replace('_', ' ')}.",
-            "Whatever was taken from your card goes back to it.",
+            "If your card was charged, you get the money back.",
             "Breakwater shop",
         ),
     )
 
 
 def backoff_s(failures: int, rng: Random, *, base_s: float = 0.2, cap_s: float = 5.0) -> float:
-    """The pause after so many failures in a row (1 or more): doubling, half of it by chance."""
+    """The pause after `failures` failures in a row (1 or more): doubles each time, half of it is random."""
     ceiling = min(cap_s, base_s * 2.0 ** min(failures - 1, 30))
     return ceiling * (0.5 + 0.5 * rng.random())

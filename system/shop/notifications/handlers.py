@@ -1,4 +1,4 @@
-"""Consumed events: each writes its mail down, in the transaction of the inbox."""
+"""Consumed events: each handler stores one mail in the inbox transaction."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,9 +15,9 @@ Handler = Callable[[Conn, Any], Awaitable[None]]
 
 
 def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event], Handler]:
-    """The handler of each event. A mail that cannot be written sends its event to the dead letters."""
+    """The handler of each event. An event whose mail cannot be composed becomes a dead letter."""
 
-    def writes(compose: Callable[[Any], Mail]) -> Handler:
+    def stores(compose: Callable[[Any], Mail]) -> Handler:
         async def handle(conn: Conn, event: Any) -> None:
             traceparent = signals.trace_headers().get("traceparent", "")
             await store.put(conn, compose(event), traceparent=traceparent, now=now())
@@ -25,7 +25,7 @@ def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event],
         return handle
 
     return {
-        UserRegistered: writes(welcome),
-        OrderConfirmed: writes(order_confirmed),
-        OrderCancelled: writes(order_cancelled),
+        UserRegistered: stores(welcome),
+        OrderConfirmed: stores(order_confirmed),
+        OrderCancelled: stores(order_cancelled),
     }

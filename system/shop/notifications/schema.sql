@@ -1,6 +1,6 @@
 CREATE TABLE IF NOT EXISTS mails (
     notification_id uuid PRIMARY KEY,
-    event_id text NOT NULL UNIQUE,  -- one mail an event, whatever the inbox does
+    event_id text NOT NULL UNIQUE,  -- one mail per event, even if the inbox handles it twice
     user_id text NOT NULL,
     order_id uuid,
     kind text NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS mails (
     traceparent text NOT NULL,
     refusals int NOT NULL DEFAULT 0,
     error text NOT NULL DEFAULT '',
-    due_at timestamptz NOT NULL,  -- not to be tried before; a sender at work moves it ahead
+    due_at timestamptz NOT NULL,  -- not tried before; a claim moves it to a later time
     created_at timestamptz NOT NULL,
     sent_at timestamptz
 );

@@ -1,4 +1,4 @@
-"""Sends the mails that are due, in the trace of the event they come from."""
+"""Sends the mails that are due, each in the trace of its event."""
 
 import logging
 from datetime import timedelta
@@ -17,70 +17,76 @@ from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
 from shop.notifications.domain import DOMAIN, backoff_s
-from shop.notifications.post import MailRefusedError, MailServerDownError
+from shop.notifications.smtp import MailRefusedError, MailServerDownError
 from shop.notifications.store import MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
-PENDING = gauge("mails_pending", "Mails written down and not sent yet")
-MAILS = counter("mails", "Deliveries that the mail server answered", ("result",))
-DELAY_SECONDS = Histogram("mail_delay_seconds", "From written down to the mail server's yes")
+PENDING = gauge("mails_pending", "Mails that are stored and not sent yet")
+MAILS = counter("mails", "Answers of the mail server", ("result",))
+DELAY_SECONDS = Histogram(
+    "mail_delay_seconds", "From the storing of a mail to its acceptance by the mail server"
+)
 BATCH = 20
 IDLE_S = 0.2
-COUNT_EACH_S = 0.5
-CLAIM = timedelta(seconds=10)  # after a crash, how long until another sender tries
-PUT_OFF_S_MAX = 60.0
+COUNT_PERIOD_S = 0.5
+CLAIM = timedelta(seconds=10)  # after a crash, another sender tries the mail this much later
+POSTPONE_S_MAX = 60.0
 
 
-class Carrier(Protocol):
+class MailServer(Protocol):
     async def send(self, message: Message) -> None:
         """Raises MailServerDownError, MailRefusedError."""
 
 
 class Sender:
-    """At least once: a crash between the server's yes and our note of it sends the mail again."""
+    """Sends at least once: after a crash between the server's acceptance and our update, it sends again."""
 
-    def __init__(self, store: MailStore, post: Carrier, clock: Clock, rng: Random) -> None:
+    def __init__(self, store: MailStore, server: MailServer, clock: Clock, rng: Random) -> None:
         self._store = store
-        self._post = post
+        self._server = server
         self._clock = clock
         self._rng = rng
-        self._down = 0  # rounds in a row that the server was down
+        self._down_rounds = 0  # rounds in a row without a mail server
 
     async def run(self) -> None:
         for result in ("sent", "refused", "failed"):
-            MAILS.labels(result)  # zeros from the start: from nothing to one is no increase
+            MAILS.labels(
+                result
+            )  # start at zero: Prometheus sees no increase in a series that starts at one
         expose(PENDING, MAILS, DELAY_SECONDS)
         counted_at = 0.0
         while True:
             busy = await self.round()
-            if self._clock.monotonic() >= counted_at + COUNT_EACH_S:
+            if self._clock.monotonic() >= counted_at + COUNT_PERIOD_S:
                 PENDING.set(await self._store.pending())
                 counted_at = self._clock.monotonic()
-            if self._down:
-                await self._clock.sleep(backoff_s(self._down, self._rng))
+            if self._down_rounds:
+                await self._clock.sleep(backoff_s(self._down_rounds, self._rng))
             elif not busy:
                 await self._clock.sleep(IDLE_S)
 
     async def round(self) -> bool:
-        """Try what is due; whether there may be more."""
+        """Try one batch of due mails; whether more may be due."""
         now = self._clock.now()
         claimed = await self._store.claim(now=now, until=now + CLAIM, limit=BATCH)
         for number, mail in enumerate(claimed):
             try:
                 await self._deliver(mail)
-            except MailServerDownError as down:
-                self._down += 1
-                if self._down == 1:
-                    log.warning("mail waits: %s", down)
-                # the one that met it goes behind the others: it may be what the server stumbles over
-                later = self._clock.now() + timedelta(seconds=backoff_s(self._down, self._rng))
-                await self._store.give_back([mail.id], due_at=later)
+            except MailServerDownError as error:
+                self._down_rounds += 1
+                if self._down_rounds == 1:
+                    log.warning("mail waits: %s", error)
+                # the failed mail goes behind the others: it may be the cause
+                later = self._clock.now() + timedelta(
+                    seconds=backoff_s(self._down_rounds, self._rng)
+                )
+                await self._store.unclaim([mail.id], due_at=later)
                 rest = [waiting.id for waiting in claimed[number + 1 :]]
-                await self._store.give_back(rest, due_at=now)
+                await self._store.unclaim(rest, due_at=now)
                 return False
-            if self._down:
+            if self._down_rounds:
                 log.info("mail goes again")
-                self._down = 0
+                self._down_rounds = 0
         return len(claimed) == BATCH
 
     async def _deliver(self, mail: Outgoing) -> None:
@@ -89,7 +95,7 @@ class Sender:
             "send mail", parent, SpanKind.CLIENT, {"peer.service": "mail"}
         ):
             try:
-                await self._post.send(message_of(mail, format_datetime(self._clock.now())))
+                await self._server.send(message_of(mail, format_datetime(self._clock.now())))
             except MailRefusedError as refusal:
                 await self._refused(mail, refusal)
                 return
@@ -97,23 +103,23 @@ class Sender:
             delay = self._clock.now() - mail.created_at
             DELAY_SECONDS.observe(max(0.0, delay.total_seconds()))
             await failpoint("notifications.after_send")
-            await self._store.sent(mail.id, now=self._clock.now())
+            await self._store.mark_sent(mail.id, now=self._clock.now())
 
     async def _refused(self, mail: Outgoing, refusal: MailRefusedError) -> None:
         log.warning("mail refused: %s", refusal, extra={"order_id": mail.order_id})
         MAILS.labels("failed" if refusal.permanent else "refused").inc()
         if refusal.permanent:
-            await self._store.failed(mail.id, str(refusal))
+            await self._store.mark_failed(mail.id, str(refusal))
             return
-        pause_s = backoff_s(mail.refusals + 1, self._rng, cap_s=PUT_OFF_S_MAX)
+        pause_s = backoff_s(mail.refusals + 1, self._rng, cap_s=POSTPONE_S_MAX)
         until = self._clock.now() + timedelta(seconds=pause_s)
-        await self._store.put_off(mail.id, str(refusal), until=until)
+        await self._store.postpone(mail.id, str(refusal), until=until)
 
 
 def message_of(mail: Outgoing, date: str) -> Message:
-    """Plain text with an HTML alternative; headers tie it to its order and trace.
+    """Plain text with an HTML alternative. Headers name the order and the trace.
 
-    email.mime and not EmailMessage: its header parser costs more than the rest of a delivery.
+    Uses email.mime: the header parser of EmailMessage costs more than the rest of a delivery.
     """
     message = MIMEMultipart("alternative")
     message["From"] = f"Breakwater shop <shop@{DOMAIN}>"

@@ -1,4 +1,4 @@
-"""Mails in SQL: written down with the event, claimed by one sender at a time."""
+"""Mails in SQL: stored with the event, claimed by one sender at a time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ WHERE order_id = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY notification
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A mail that this sender has claimed; `refusals` are the times the server put it off."""
+    """A mail that this sender has claimed. `refusals` counts its temporary refusals by the server."""
 
     id: str
     order_id: str | None
@@ -50,46 +50,46 @@ class MailStore:
         self._pool = pool
 
     async def put(self, conn: Conn, mail: Mail, *, traceparent: str, now: datetime) -> None:
-        """Write the mail down in the caller's transaction, once per event."""
+        """Insert the mail in the caller's transaction, once per event."""
         await conn.execute(
             _PUT, new_id(), mail.event_id, mail.user_id, mail.order_id, mail.kind.value,
             mail.message_id, mail.recipient, mail.subject, mail.text, mail.html, traceparent, now,
         )  # fmt: skip
 
     async def claim(self, *, now: datetime, until: datetime, limit: int) -> list[Outgoing]:
-        """Due mails, the longest waiting first; nobody else gets them before `until`."""
+        """Due mails, the oldest first. No other sender can claim them before `until`."""
         return [Outgoing(**row) for row in await self._pool.fetch(_CLAIM, now, until, limit)]
 
-    async def sent(self, mail_id: str, *, now: datetime) -> None:
+    async def mark_sent(self, mail_id: str, *, now: datetime) -> None:
         await self._pool.execute(
             "UPDATE mails SET status = 'sent', sent_at = $2, error = '' WHERE notification_id = $1",
             mail_id, now,
         )  # fmt: skip
 
-    async def failed(self, mail_id: str, error: str) -> None:
-        """Never to be tried again."""
+    async def mark_failed(self, mail_id: str, error: str) -> None:
+        """The mail is not tried again."""
         await self._pool.execute(
             "UPDATE mails SET status = 'failed', error = $2 WHERE notification_id = $1",
             mail_id, error,
         )  # fmt: skip
 
-    async def put_off(self, mail_id: str, error: str, *, until: datetime) -> None:
-        """The server took no offence, but not this mail either: again at `until`."""
+    async def postpone(self, mail_id: str, error: str, *, until: datetime) -> None:
+        """After a temporary refusal: the mail is due again at `until`."""
         await self._pool.execute(
             "UPDATE mails SET due_at = $3, error = $2, refusals = refusals + 1"
             " WHERE notification_id = $1",
             mail_id, error, until,
         )  # fmt: skip
 
-    async def give_back(self, mail_ids: list[str], *, due_at: datetime) -> None:
-        """Claimed, but not tried."""
+    async def unclaim(self, mail_ids: list[str], *, due_at: datetime) -> None:
+        """Return claimed mails that were not sent."""
         await self._pool.execute(
             "UPDATE mails SET due_at = $2 WHERE notification_id = ANY ($1) AND status = 'pending'",
             mail_ids, due_at,
         )  # fmt: skip
 
     async def of_order(self, order_id: str, user_id: str | None) -> list[dict[str, Any]]:
-        """The order's mails, oldest first; only this user's if one is given."""
+        """The order's mails, oldest first; only those of `user_id` if it is given."""
         return [dict(row) for row in await self._pool.fetch(_OF_ORDER, order_id, user_id)]
 
     async def pending(self) -> int:

@@ -1,5 +1,5 @@
-"""Payments: one per order, made at the bank. Owns payments and the record of every call to the bank.
+"""payments: owns the payments, one per order, and the record of every call to the bank.
 
-Calls the bank. Publishes nothing: orders asks, and is told in the answer.
-`domain.py` has the rules, `payments.py` the way to ask a bank whose answer may never come.
+Calls the bank. Publishes no event: orders gets the result in the answer.
+`domain.py` has the rules; `payments.py` calls the bank and recovers from missing answers.
 """

@@ -1,4 +1,4 @@
-"""HTTP edge of payments: parse, ask the application, answer. No rule lives here."""
+"""HTTP edge of payments: parse, call the application, answer. It contains no business rules."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,7 +34,7 @@ from shop.payments.store import PaymentStore
 
 
 class Authorize(Body):
-    """The payment of one order."""
+    """Authorize the payment of one order."""
 
     order_id: UUID
     user_id: UUID
@@ -53,7 +53,7 @@ class Authorize(Body):
 
 
 class PaymentView(BaseModel):
-    """A payment as others see it; amounts in cents of `currency`."""
+    """The public form of a payment. Amounts are cents of `currency`."""
 
     id: str
     order_id: str
@@ -124,13 +124,13 @@ async def _pool(request: Request) -> Pool:
     return pool
 
 
-InPayments = Annotated[Payments, Depends(_payments)]
-Database = Annotated[Pool, Depends(_pool)]
+PaymentsDep = Annotated[Payments, Depends(_payments)]
+PoolDep = Annotated[Pool, Depends(_pool)]
 
 
 @app.post("/payments", status_code=201)
 async def authorize(
-    body: Authorize, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+    body: Authorize, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     purchase = body.purchase()
     return await answer(
@@ -140,7 +140,7 @@ async def authorize(
 
 @app.post("/payments/{order_id}/capture")
 async def capture(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(
@@ -150,7 +150,7 @@ async def capture(
 
 @app.post("/payments/{order_id}/void")
 async def void(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(pool, Operation.VOID, key, of, 200, lambda: payments.void(str(order_id)))
@@ -158,7 +158,7 @@ async def void(
 
 @app.post("/payments/{order_id}/refund")
 async def refund(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: InPayments, pool: Database
+    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(
@@ -167,10 +167,10 @@ async def refund(
 
 
 @app.get("/payments/{order_id}")
-async def read(order_id: UUID, caller: Caller, payments: InPayments) -> PaymentView:
+async def read(order_id: UUID, caller: Caller, payments: PaymentsDep) -> PaymentView:
     payment = await payments.get(str(order_id))
     if isinstance(caller, User) and caller.id != payment.user_id:
-        # not 403: whether someone else's order exists is nobody's business
+        # not 403: it would reveal that the order exists
         raise PaymentNotFoundError(f"no payment for order {order_id}")
     return PaymentView.of(payment)
 
@@ -181,17 +181,17 @@ async def answer(
     key: str,
     body: BaseModel | dict[str, Any],
     status: int,
-    ask: Callable[[], Awaitable[Payment]],
+    run: Callable[[], Awaitable[Payment]],
 ) -> JSONResponse:
-    """The same answer for the same key; that there is one effect is the state machine's doing.
+    """Give the same answer for the same key. The state machine ensures that there is one effect.
 
-    The key's row is not held while the bank is asked: a connection of the pool would wait with it.
+    The key's row is not locked during the call to the bank: that would hold a database connection.
     """
     scope = f"payments.{operation}"
     async with pool.acquire() as conn:
         stored = await recall(conn, scope=scope, key=key, body=body)
     if stored is None:
-        view = PaymentView.of(await ask())
+        view = PaymentView.of(await run())
         async with pool.acquire() as conn:
             stored = await keep(conn, scope=scope, key=key, body=body, status=status, answer=view)
     return stored.response()

@@ -1,4 +1,4 @@
-"""The bank as payments sees it: its answers in our words, its silence with what it means."""
+"""Calls the bank over HTTP, and turns its answers and failures into those of the domain."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from chassis.http.response import Response
 from chassis.resilience.errors import CallError
 from shop.payments.domain import Authorization, BankRefusedError, NoBankAnswerError, Purchase
 
-# the bank looked at the question and said no; anything else it answers is a bug on our side
+# the bank refused the operation; any other error status is a bug in payments
 REFUSALS = frozenset({404, 409, 422})
 
 
 class BankClient:
-    """`Bank` over HTTP."""
+    """The protocol `Bank` over HTTP."""
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
@@ -31,13 +31,13 @@ class BankClient:
         return _authorization(_accepted(response))
 
     async def capture(self, authorization_id: str, key: str) -> Authorization:
-        return await self._act(authorization_id, "capture", key)
+        return await self._run(authorization_id, "capture", key)
 
     async def void(self, authorization_id: str, key: str) -> Authorization:
-        return await self._act(authorization_id, "void", key)
+        return await self._run(authorization_id, "void", key)
 
     async def refund(self, authorization_id: str, key: str) -> Authorization:
-        return await self._act(authorization_id, "refund", key)
+        return await self._run(authorization_id, "refund", key)
 
     async def cancel(self, reference: str, key: str) -> Authorization | None:
         response = await self._post("/cancellations", key=key, json={"reference": reference})
@@ -53,7 +53,7 @@ class BankClient:
             raise NoBankAnswerError(error.definite, error.retry_after_s) from error
         return [_authorization(item) for item in _accepted(response)["items"]]
 
-    async def _act(self, authorization_id: str, verb: str, key: str) -> Authorization:
+    async def _run(self, authorization_id: str, verb: str, key: str) -> Authorization:
         response = await self._post(
             f"/authorizations/{authorization_id}/{verb}",
             key=key,
@@ -69,7 +69,7 @@ class BankClient:
 
 
 def _accepted(response: Response) -> Mapping[str, Any]:
-    """The body of a success. Raises BankRefusedError."""
+    """The body of a successful answer. Raises BankRefusedError."""
     body = response.body
     detail = body.get("detail", "") if isinstance(body, dict) else ""
     if response.status in REFUSALS:

@@ -1,4 +1,4 @@
-"""What a payment is, what it may do next, and what the bank's word means for it. No I/O."""
+"""The states of a payment, its operations, and the effect of the bank's answers. No I/O."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """The states ending in -ing are in between: the bank was asked, its answer is not known yet."""
+    """A state in -ing is in doubt: the bank was called, and its answer is not known yet."""
 
     AUTHORIZING = "authorizing"
     AUTHORIZED = "authorized"
@@ -27,9 +27,9 @@ class Operation(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one call to the bank ended, as far as we were told."""
+    """The known outcome of one call to the bank."""
 
-    ASKED = "asked"  # and nothing heard since: in flight, or we crashed
+    ASKED = "asked"  # no answer yet: in flight, or this process crashed
     DONE = "done"
     DECLINED = "declined"
     REFUSED = "refused"
@@ -38,16 +38,19 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """An operation begins in `begins` (`during` is among them: ask again) and is over in `ends`."""
+class Transition:
+    """An operation may start in `starts`, is in `during` until the bank answers, and ends in `ends`.
 
-    begins: frozenset[Status]
+    `starts` contains `during`: a repeated operation calls the bank again.
+    """
+
+    starts: frozenset[Status]
     during: Status
     ends: frozenset[Status]
 
 
-MOVES = {
-    Operation.AUTHORIZE: Move(
+TRANSITIONS = {
+    Operation.AUTHORIZE: Transition(
         frozenset({Status.AUTHORIZING}),
         Status.AUTHORIZING,
         frozenset(
@@ -60,27 +63,27 @@ MOVES = {
             }
         ),
     ),
-    Operation.CAPTURE: Move(
+    Operation.CAPTURE: Transition(
         frozenset({Status.AUTHORIZED, Status.CAPTURING}),
         Status.CAPTURING,
         frozenset({Status.CAPTURED}),
     ),
-    # a void while an authorization or a capture is in between: the bank says which came first
-    Operation.VOID: Move(
+    # a void may start while another operation is in doubt: the bank reports which came first
+    Operation.VOID: Transition(
         frozenset({Status.AUTHORIZING, Status.AUTHORIZED, Status.CAPTURING, Status.VOIDING}),
         Status.VOIDING,
         frozenset({Status.VOIDED, Status.DECLINED}),
     ),
-    Operation.REFUND: Move(
+    Operation.REFUND: Transition(
         frozenset({Status.CAPTURED, Status.REFUNDING}),
         Status.REFUNDING,
         frozenset({Status.REFUNDED}),
     ),
 }
-IN_BETWEEN = frozenset(move.during for move in MOVES.values())
+IN_DOUBT = frozenset(transition.during for transition in TRANSITIONS.values())
 
-# in which states the bank's news is believed; in any other it comes too late
-BELIEVED_IN = {
+# status from the bank -> states in which it is accepted; in any other state it is out of date
+ACCEPTED_IN = {
     Status.AUTHORIZED: frozenset({Status.AUTHORIZING}),
     Status.DECLINED: frozenset({Status.AUTHORIZING}),
     Status.CAPTURED: frozenset({Status.CAPTURING, Status.VOIDING}),
@@ -91,7 +94,7 @@ BELIEVED_IN = {
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Amounts in cents of `currency`. A tombstone (void of an unknown order): no user, amount 0."""
+    """Amounts are cents of `currency`. A tombstone (void of an unknown order) has no user and amount 0."""
 
     id: str
     order_id: str
@@ -107,7 +110,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """What orders wants paid."""
+    """The payment that orders requests."""
 
     order_id: str
     user_id: str
@@ -115,8 +118,8 @@ class Purchase:
     currency: str
     card_number: str
 
-    def is_paid_by(self, payment: Payment) -> bool:
-        """Whether the order's payment is on these terms; the card may be another."""
+    def matches(self, payment: Payment) -> bool:
+        """Whether the payment has the same user, amount and currency. The card may differ."""
         return (payment.user_id, payment.amount_cents, payment.currency) == (
             self.user_id,
             self.amount_cents,
@@ -126,7 +129,7 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What the bank says: `status` authorized, declined, captured, voided or refunded."""
+    """The bank's answer: `status` is authorized, declined, captured, voided or refunded."""
 
     id: str
     status: str
@@ -135,12 +138,12 @@ class Authorization:
     reason: str = ""
 
 
-def reached(operation: Operation, told: Authorization | None) -> Status:
-    """The status that the bank's answer to `operation` stands for; None: it had not to be asked."""
+def status_after(operation: Operation, answer: Authorization | None) -> Status:
+    """The payment's status after the bank's answer to `operation`; None: no call was necessary."""
     match operation:
         case Operation.AUTHORIZE:
             refusals = {"declined": Status.DECLINED, "voided": Status.VOIDED}
-            return refusals.get(told.status if told else "", Status.AUTHORIZED)
+            return refusals.get(answer.status if answer else "", Status.AUTHORIZED)
         case Operation.CAPTURE:
             return Status.CAPTURED
         case Operation.VOID:
@@ -149,78 +152,80 @@ def reached(operation: Operation, told: Authorization | None) -> Status:
             return Status.REFUNDED
 
 
-def news_for(
+def status_at_bank(
     payment: Payment, authorizations: list[Authorization]
 ) -> tuple[Status, Authorization] | None:
-    """What the bank's books say about a payment that is in between; None: not decided there yet."""
-    for told in authorizations:
+    """The status that the bank's records give to a payment in doubt; None: the bank has not decided yet."""
+    for found in authorizations:
         if payment.status is Status.REFUNDING:
-            if told.refunded_cents > payment.refunded_cents:
-                return Status.REFUNDED, told
-        elif told.status in ("captured", "refunded"):
-            return Status.CAPTURED, told
-        elif told.status == "voided" or (
-            told.status == "declined" and payment.status is Status.VOIDING
+            if found.refunded_cents > payment.refunded_cents:
+                return Status.REFUNDED, found
+        elif found.status in ("captured", "refunded"):
+            return Status.CAPTURED, found
+        elif found.status == "voided" or (
+            found.status == "declined" and payment.status is Status.VOIDING
         ):
-            return Status.VOIDED, told
+            return Status.VOIDED, found
         elif payment.status is Status.AUTHORIZING:
-            return Status(told.status), told
+            return Status(found.status), found
     return None
 
 
 class NoBankAnswerError(Exception):
-    """No answer from the bank. definite: it was certainly not asked; else nobody here knows."""
+    """No answer from the bank. `definite`: the call certainly did not reach it; else it may have acted."""
 
     def __init__(self, definite: bool, retry_after_s: float | None = None) -> None:
-        super().__init__("the bank was not asked" if definite else "the bank did not answer")
+        super().__init__("the bank was not reached" if definite else "the bank did not answer")
         self.definite = definite
         self.retry_after_s = retry_after_s
 
 
 class BankRefusedError(Exception):
-    """The bank says that its authorization, or the reference, does not allow this."""
+    """The bank refused: the authorization or the reference does not allow the operation."""
 
 
 class PaymentDeclinedError(Exception):
-    """The card was refused. Definite: nothing is held."""
+    """The card was declined. Definite: the bank holds no money."""
 
     def __init__(self, payment: Payment) -> None:
-        super().__init__(f"the card was refused: {payment.reason.replace('_', ' ')}")
+        super().__init__(f"the card was declined: {payment.reason.replace('_', ' ')}")
         self.extra: dict[str, Any] = {"order_id": payment.order_id, "reason": payment.reason}
 
 
 class PaymentUnknownError(Exception):
-    """The bank did not answer; it may have acted. Indefinite: ask again with the same key."""
+    """The bank did not answer; it may have acted. Indefinite: retry with the same key."""
 
     def __init__(self, order_id: str, operation: Operation, retry_after_s: float | None) -> None:
-        super().__init__(f"it is not known whether the bank did {operation}; ask again")
+        super().__init__(f"the bank did not answer to {operation}; retry with the same key")
         self.extra: dict[str, Any] = {"order_id": order_id, "definite": False}
         self.retry_after_s = retry_after_s or 1.0
 
 
 class BankUnavailableError(Exception):
-    """The bank was never asked. Definite: nothing happened; ask again with the same key."""
+    """The call did not reach the bank. Definite: nothing happened; retry with the same key."""
 
     def __init__(self, order_id: str, operation: Operation, retry_after_s: float | None) -> None:
-        super().__init__(f"the bank cannot be reached, {operation} did not happen; ask again")
+        super().__init__(
+            f"the bank cannot be reached; {operation} did not happen; retry with the same key"
+        )
         self.extra: dict[str, Any] = {"order_id": order_id, "definite": True}
         self.retry_after_s = retry_after_s or 1.0
 
 
 class PaymentNotFoundError(Exception):
-    """No payment for this order, or not this user's."""
+    """The order has no payment, or it belongs to another user."""
 
 
 class PaymentVoidedError(Exception):
-    """The order was given up before; it takes no authorization any more."""
+    """The payment was voided before. It accepts no authorization."""
 
 
 class PaymentDiffersError(Exception):
-    """The order has a payment already, with another amount, currency or user."""
+    """The order already has a payment with another amount, currency or user."""
 
 
 class WrongStateError(Exception):
-    """The payment does not allow this; `status` in the answer says where it stands."""
+    """The payment does not allow this operation. The answer contains its `status`."""
 
     def __init__(self, operation: Operation, payment: Payment) -> None:
         super().__init__(f"cannot {operation} a payment that is {payment.status}")

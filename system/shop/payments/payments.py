@@ -1,7 +1,7 @@
-"""How to ask a bank whose answer may never come: persist, ask with a stable key, persist.
+"""Calls the bank safely: store the intention, call with a stable key, store the answer.
 
-The key is made from the payment and the operation, so that after a crash or a time-out the same
-question can be put again and nothing happens twice.
+The key is made from the payment and the operation. After a crash or a timeout the same call is
+repeated with the same key, and nothing happens twice.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from chassis.faults import failpoint
 from shop.payments.domain import (
-    MOVES,
+    TRANSITIONS,
     Authorization,
     BankRefusedError,
     BankUnavailableError,
@@ -26,63 +26,63 @@ from shop.payments.domain import (
     Purchase,
     Status,
     WrongStateError,
-    news_for,
-    reached,
+    status_after,
+    status_at_bank,
 )
 
-Question = Callable[[str], Awaitable[Authorization | None]]
+BankCall = Callable[[str], Awaitable[Authorization | None]]
 
 
 class Bank(Protocol):
-    """The bank over an unreliable wire. All raise NoBankAnswerError; those with a key also BankRefusedError."""
+    """The bank. Every method raises NoBankAnswerError; those with a key also raise BankRefusedError."""
 
     async def authorize(self, purchase: Purchase, key: str) -> Authorization: ...
     async def capture(self, authorization_id: str, key: str) -> Authorization: ...
     async def void(self, authorization_id: str, key: str) -> Authorization: ...
     async def refund(self, authorization_id: str, key: str) -> Authorization: ...
     async def cancel(self, reference: str, key: str) -> Authorization | None:
-        """Void what the reference holds, if anything, and refuse what may still come for it."""
+        """Void the reference's authorization, if there is one, and refuse later ones."""
 
     async def of_reference(self, reference: str) -> list[Authorization]: ...
 
 
 class Store(Protocol):
-    """Payments that survive a crash; every method is one transaction."""
+    """The stored payments. Every method is one transaction."""
 
     async def get(self, order_id: str) -> Payment | None: ...
     async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
-        """The order's payment, made now (authorizing) if there was none."""
+        """The order's payment; a new one (authorizing) if there was none."""
 
-    async def bury(self, order_id: str, payment_id: str, now: datetime) -> Payment:
-        """The order's payment, a tombstone (voided) made now if there was none."""
+    async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
+        """The order's payment; a tombstone (voided) if there was none."""
 
     async def begin(
         self, payment: Payment, operation: Operation, during: Status, key: str, now: datetime
     ) -> int | None:
-        """Enter `during` and note the call; None if the payment's status is another by now."""
+        """Enter `during` and record the call; None if the payment's status has changed."""
 
     async def end(self, call_id: int, outcome: Outcome) -> None:
-        """Note how the call ended, without news about the payment."""
+        """Record the call's outcome without a change of the payment."""
 
     async def settle(
         self,
         order_id: str,
         status: Status,
-        told: Authorization | None,
+        answer: Authorization | None,
         now: datetime,
         call: tuple[int, Outcome] | None = None,
     ) -> Payment:
-        """Take over the bank's news: its figures always, `status` where it is believed."""
+        """Store the bank's answer: its amounts always, `status` where it is accepted."""
 
-    async def may_have_asked(self, order_id: str, operation: Operation) -> bool:
-        """Whether any call of this operation may have reached the bank."""
+    async def may_have_reached_bank(self, order_id: str, operation: Operation) -> bool:
+        """Whether a call of this operation may have reached the bank."""
 
 
 class Payments:
-    """The application: asks the bank, and keeps what is known.
+    """The operations on payments.
 
-    idempotent=False is the lab's demonstration without protection: every call goes out under a
-    fresh key, and a repeated capture is not recognised.
+    idempotent=False is the lab's demonstration without protection: every call has a new key, and
+    a repeated capture is not recognised.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class Payments:
         BankUnavailableError.
         """
         payment = await self._store.open(purchase, self._new_id(), self._now())
-        given_up = payment.status in (Status.VOIDING, Status.VOIDED)
-        if not given_up and not purchase.is_paid_by(payment):
+        voided = payment.status in (Status.VOIDING, Status.VOIDED)
+        if not voided and not purchase.matches(payment):
             raise PaymentDiffersError(f"order {payment.order_id} has a payment with other terms")
         try:
-            return await self._move(Operation.AUTHORIZE, payment, purchase)
+            return await self._run(Operation.AUTHORIZE, payment, purchase)
         except WrongStateError as wrong:
             if wrong.payment.status is Status.DECLINED:
                 raise PaymentDeclinedError(wrong.payment) from None
@@ -131,117 +131,117 @@ class Payments:
 
         Raises PaymentNotFoundError, WrongStateError, PaymentUnknownError, BankUnavailableError.
         """
-        return await self._move(Operation.CAPTURE, await self.get(order_id))
+        return await self._run(Operation.CAPTURE, await self.get(order_id))
 
     async def refund(self, order_id: str) -> Payment:
         """Give the money back. Raises the same errors as `capture`."""
-        return await self._move(Operation.REFUND, await self.get(order_id))
+        return await self._run(Operation.REFUND, await self.get(order_id))
 
     async def void(self, order_id: str) -> Payment:
         """Void the payment; an unknown order gets a voided payment.
 
         Raises WrongStateError, PaymentUnknownError, BankUnavailableError.
         """
-        payment = await self._store.bury(order_id, self._new_id(), self._now())
-        return await self._move(Operation.VOID, payment)
+        payment = await self._store.open_voided(order_id, self._new_id(), self._now())
+        return await self._run(Operation.VOID, payment)
 
     async def reconcile(self, payment: Payment) -> Payment:
-        """Find out about a payment left in between; raises as the operations do, and NoBankAnswerError.
+        """Resolve a payment in doubt. Raises NoBankAnswerError and the errors of the operations.
 
-        A void or a refund is carried through. An authorization or a capture that the bank does
-        not know stays open: orders asks again or voids, and the first question may yet arrive.
+        A void or a refund is completed. An authorization or a capture without a record at the bank
+        stays in doubt: orders retries or voids it, and the first call may still arrive.
         """
-        payment = await self._look(payment)
+        payment = await self._read_bank(payment)
         if payment.status is Status.VOIDING:
-            return await self._move(Operation.VOID, payment)
+            return await self._run(Operation.VOID, payment)
         if payment.status is Status.REFUNDING:
-            return await self._move(Operation.REFUND, payment)
+            return await self._run(Operation.REFUND, payment)
         return payment
 
-    async def _move(
+    async def _run(
         self, operation: Operation, payment: Payment, purchase: Purchase | None = None
     ) -> Payment:
-        """Bring the payment to where `operation` ends. Raises WrongStateError if it cannot get there."""
-        move = MOVES[operation]
+        """Run `operation` to its end. Raises WrongStateError if the payment does not allow it."""
+        transition = TRANSITIONS[operation]
         repeats = operation is Operation.CAPTURE and not self._idempotent
-        begins = move.begins | move.ends if repeats else move.begins
-        while payment.status not in move.ends or repeats:
-            if payment.status not in begins:
+        starts = transition.starts | transition.ends if repeats else transition.starts
+        while payment.status not in transition.ends or repeats:
+            if payment.status not in starts:
                 raise WrongStateError(operation, payment)
-            after = await self._ask(
-                operation, payment, self._question(operation, payment, purchase)
+            after = await self._call_bank(
+                operation, payment, self._bank_call(operation, payment, purchase)
             )
             if after is not None:
                 payment = after
                 break
-            # someone else moved the payment since we read it
+            # another request changed the payment meanwhile
             payment = await self.get(payment.order_id)
-        if payment.status not in move.ends:
+        if payment.status not in transition.ends:
             raise WrongStateError(operation, payment)
         return payment
 
-    async def _ask(
-        self, operation: Operation, payment: Payment, question: Question
+    async def _call_bank(
+        self, operation: Operation, payment: Payment, call: BankCall
     ) -> Payment | None:
-        """Persist the intention, ask the bank, persist its answer; None if not in that state any more."""
+        """Store the intention, call the bank, store its answer; None if the payment's status has changed."""
         key = f"{payment.id}:{operation}" if self._idempotent else self._new_id()
-        during = MOVES[operation].during
+        during = TRANSITIONS[operation].during
         call_id = await self._store.begin(payment, operation, during, key, self._now())
         if call_id is None:
             return None
         await failpoint(f"payments.before_bank_{operation}")
         try:
-            told = await question(key)
+            answer = await call(key)
         except BankRefusedError:
             await self._store.end(call_id, Outcome.REFUSED)
             try:
-                return await self._look(await self.get(payment.order_id))
-            except NoBankAnswerError as silent:
+                return await self._read_bank(await self.get(payment.order_id))
+            except NoBankAnswerError as error:
                 raise PaymentUnknownError(
-                    payment.order_id, operation, silent.retry_after_s
-                ) from silent
-        except NoBankAnswerError as silent:
-            raise await self._silence(silent, operation, payment.order_id, call_id) from silent
+                    payment.order_id, operation, error.retry_after_s
+                ) from error
+        except NoBankAnswerError as error:
+            raise await self._no_answer(error, operation, payment.order_id, call_id) from error
         await failpoint(f"payments.after_bank_{operation}")
-        status = reached(operation, told)
+        status = status_after(operation, answer)
         outcome = Outcome.DECLINED if status is Status.DECLINED else Outcome.DONE
-        call = (call_id, outcome if told else Outcome.NOT_SENT)
-        return await self._store.settle(payment.order_id, status, told, self._now(), call)
+        ended = (call_id, outcome if answer else Outcome.NOT_SENT)
+        return await self._store.settle(payment.order_id, status, answer, self._now(), ended)
 
-    def _question(
+    def _bank_call(
         self, operation: Operation, payment: Payment, purchase: Purchase | None
-    ) -> Question:
+    ) -> BankCall:
         held = payment.authorization_id
         if purchase is not None:
             return lambda key: self._bank.authorize(purchase, key)
         if operation is Operation.VOID and held is None:
             return lambda key: self._cancel(payment.order_id, key)
         assert held is not None, f"{payment.order_id} is {payment.status} without authorization"
-        act = {
+        method = {
             Operation.CAPTURE: self._bank.capture,
             Operation.VOID: self._bank.void,
             Operation.REFUND: self._bank.refund,
         }[operation]
-        return lambda key: act(held, key)
+        return lambda key: method(held, key)
 
     async def _cancel(self, order_id: str, key: str) -> Authorization | None:
-        """Void what may or may not have arrived; a bank that was never asked is spared."""
-        if not await self._store.may_have_asked(order_id, Operation.AUTHORIZE):
+        """Cancel an authorization that may have reached the bank; skip the call if none was sent."""
+        if not await self._store.may_have_reached_bank(order_id, Operation.AUTHORIZE):
             return None
         return await self._bank.cancel(order_id, key)
 
-    async def _silence(
-        self, silent: NoBankAnswerError, operation: Operation, order_id: str, call_id: int
+    async def _no_answer(
+        self, error: NoBankAnswerError, operation: Operation, order_id: str, call_id: int
     ) -> PaymentUnknownError | BankUnavailableError:
-        await self._store.end(call_id, Outcome.NOT_SENT if silent.definite else Outcome.UNKNOWN)
-        # this call may be certain not to have arrived; an earlier one may have
-        if silent.definite and not await self._store.may_have_asked(order_id, operation):
-            return BankUnavailableError(order_id, operation, silent.retry_after_s)
-        return PaymentUnknownError(order_id, operation, silent.retry_after_s)
+        await self._store.end(call_id, Outcome.NOT_SENT if error.definite else Outcome.UNKNOWN)
+        # this call certainly did not arrive, but an earlier one may have
+        if error.definite and not await self._store.may_have_reached_bank(order_id, operation):
+            return BankUnavailableError(order_id, operation, error.retry_after_s)
+        return PaymentUnknownError(order_id, operation, error.retry_after_s)
 
-    async def _look(self, payment: Payment) -> Payment:
-        """Take over what the bank's books say, if they say anything. Raises NoBankAnswerError."""
-        news = news_for(payment, await self._bank.of_reference(payment.order_id))
-        if news is None:
+    async def _read_bank(self, payment: Payment) -> Payment:
+        """Store the status that the bank's records give, if any. Raises NoBankAnswerError."""
+        found = status_at_bank(payment, await self._bank.of_reference(payment.order_id))
+        if found is None:
             return payment
-        return await self._store.settle(payment.order_id, *news, self._now())
+        return await self._store.settle(payment.order_id, *found, self._now())

@@ -1,4 +1,4 @@
-"""Asks the bank about payments that were left in between: a crash, a time-out, nobody asking again."""
+"""Resolves payments in doubt: after a crash, or after a timeout without a retry."""
 
 import logging
 from collections.abc import Sequence
@@ -17,22 +17,24 @@ from shop.payments.domain import (
 from shop.payments.payments import Payments
 
 log = logging.getLogger("payments.reconciler")
-IN_DOUBT = gauge("payments_in_doubt", "Payments whose last question to the bank has no answer yet")
+PAYMENTS_IN_DOUBT = gauge(
+    "payments_in_doubt", "Payments whose last call to the bank has no answer yet"
+)
 BATCH = 20
 
 
-class Stuck(Protocol):
-    async def claim_stuck(
+class Store(Protocol):
+    async def claim_in_doubt(
         self, before: datetime, now: datetime, limit: int
     ) -> Sequence[Payment]: ...
     async def in_doubt(self) -> int: ...
 
 
 class Reconciler:
-    """Every `period_s`, takes up what has been in between for `after_s` and was not looked at since."""
+    """Every `period_s` reconciles the payments that have been in doubt for `after_s`."""
 
     def __init__(
-        self, payments: Payments, store: Stuck, clock: Clock, *, after_s: float, period_s: float
+        self, payments: Payments, store: Store, clock: Clock, *, after_s: float, period_s: float
     ) -> None:
         self._payments = payments
         self._store = store
@@ -41,24 +43,24 @@ class Reconciler:
         self._period_s = period_s
 
     async def run(self) -> None:
-        expose(IN_DOUBT)
+        expose(PAYMENTS_IN_DOUBT)
         while True:
             await self.sweep()
             await self._clock.sleep(self._period_s)
 
     async def sweep(self) -> None:
-        """One round; a bank that is silent ends it."""
+        """Reconcile one batch. A bank that does not answer ends the round."""
         now = self._clock.now()
-        for payment in await self._store.claim_stuck(now - self._after, now, BATCH):
-            where = {"order_id": payment.order_id, "was": payment.status.value}
+        for payment in await self._store.claim_in_doubt(now - self._after, now, BATCH):
+            fields = {"order_id": payment.order_id, "was": payment.status.value}
             try:
                 settled = await self._payments.reconcile(payment)
-            except WrongStateError as wrong:
-                log.info("reconciled", extra={**where, "now": wrong.payment.status.value})
-            except (NoBankAnswerError, BankUnavailableError, PaymentUnknownError) as silence:
-                log.warning("cannot reconcile: %s", silence, extra=where)
+            except WrongStateError as error:
+                log.info("reconciled", extra={**fields, "now": error.payment.status.value})
+            except (NoBankAnswerError, BankUnavailableError, PaymentUnknownError) as error:
+                log.warning("cannot reconcile: %s", error, extra=fields)
                 break
             else:
                 if settled.status is not payment.status:
-                    log.info("reconciled", extra={**where, "now": settled.status.value})
-        IN_DOUBT.set(await self._store.in_doubt())
+                    log.info("reconciled", extra={**fields, "now": settled.status.value})
+        PAYMENTS_IN_DOUBT.set(await self._store.in_doubt())

@@ -1,23 +1,23 @@
 CREATE TABLE IF NOT EXISTS payments (
     order_id uuid PRIMARY KEY,
     payment_id uuid NOT NULL UNIQUE,
-    user_id uuid,  -- null and amount 0: a tombstone, the order was voided before it was authorized
+    user_id uuid,  -- null and amount 0: a tombstone; the order was voided before it was authorized
     status text NOT NULL CHECK (status IN ('authorizing', 'authorized', 'declined', 'capturing',
         'captured', 'voiding', 'voided', 'refunding', 'refunded')),
     amount_cents bigint NOT NULL CHECK (amount_cents >= 0),
     currency text NOT NULL,
     captured_cents bigint NOT NULL DEFAULT 0,
     refunded_cents bigint NOT NULL DEFAULT 0,
-    authorization_id text,  -- the bank's name for it
+    authorization_id text,  -- the bank's id
     reason text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    checked_at timestamptz  -- when the reconciler last took it up
+    checked_at timestamptz  -- when the reconciler last claimed it
 );
-CREATE INDEX IF NOT EXISTS payments_in_between ON payments (updated_at)
+CREATE INDEX IF NOT EXISTS payments_in_doubt ON payments (updated_at)
     WHERE status IN ('authorizing', 'capturing', 'voiding', 'refunding');
 
--- every call to the bank, noted before it is made
+-- every call to the bank, recorded before it is made
 CREATE TABLE IF NOT EXISTS operations (
     operation_id bigserial PRIMARY KEY,
     order_id uuid NOT NULL REFERENCES payments,

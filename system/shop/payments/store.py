@@ -1,4 +1,4 @@
-"""Payments in SQL. A status is only ever changed from the status it was decided on."""
+"""Payments in SQL. A status changes only from the status that the decision was based on."""
 
 # ruff: noqa: S608 - the f-strings below insert constant lists of columns
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from asyncpg import Pool, Record
 
 from shop.payments.domain import (
-    BELIEVED_IN,
-    IN_BETWEEN,
+    ACCEPTED_IN,
+    IN_DOUBT,
     Authorization,
     Operation,
     Outcome,
@@ -26,7 +26,7 @@ INSERT INTO payments (order_id, payment_id, user_id, status, amount_cents, curre
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
 ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
 """
-# the new status and the note of the call together: a call that nobody knows of cannot happen
+# the new status and the record of the call in one statement, so that every call is recorded
 _BEGIN = """
 WITH moved AS (
     UPDATE payments SET status = $3, updated_at = $6 WHERE order_id = $1 AND status = $2
@@ -41,7 +41,7 @@ WITH ended AS (UPDATE operations SET status = $9 WHERE operation_id = $8)
 UPDATE payments SET
     status = CASE WHEN status = ANY ($3) THEN $2 ELSE status END,
     authorization_id = coalesce(authorization_id, $4),
-    -- two answers may arrive in the other order than the bank gave them
+    -- two answers may arrive in another order than the bank sent them
     captured_cents = greatest(captured_cents, $5),
     refunded_cents = greatest(refunded_cents, $6),
     reason = CASE WHEN reason = '' THEN $7 ELSE reason END,
@@ -55,11 +55,11 @@ UPDATE payments SET checked_at = $1 WHERE order_id IN (
     ORDER BY updated_at LIMIT $4 FOR UPDATE SKIP LOCKED
 ) RETURNING {_COLUMNS}
 """
-_IN_BETWEEN = [status.value for status in IN_BETWEEN]
+_IN_DOUBT = [status.value for status in IN_DOUBT]
 
 
 class PaymentStore:
-    """`Store` on PostgreSQL; each method is one statement, so one transaction."""
+    """The protocol `Store` on PostgreSQL. Each method is one statement, so one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -69,13 +69,13 @@ class PaymentStore:
         return _payment(row) if row else None
 
     async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
-        return await self._made(
+        return await self._insert(
             purchase.order_id, payment_id, purchase.user_id, Status.AUTHORIZING.value,
             purchase.amount_cents, purchase.currency, now,
         )  # fmt: skip
 
-    async def bury(self, order_id: str, payment_id: str, now: datetime) -> Payment:
-        return await self._made(order_id, payment_id, None, Status.VOIDED.value, 0, "", now)
+    async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
+        return await self._insert(order_id, payment_id, None, Status.VOIDED.value, 0, "", now)
 
     async def begin(
         self, payment: Payment, operation: Operation, during: Status, key: str, now: datetime
@@ -92,21 +92,21 @@ class PaymentStore:
         self,
         order_id: str,
         status: Status,
-        told: Authorization | None,
+        answer: Authorization | None,
         now: datetime,
         call: tuple[int, Outcome] | None = None,
     ) -> Payment:
-        told = told or Authorization("", "")
+        answer = answer or Authorization("", "")
         call_id, outcome = call or (None, None)
         row = await self._pool.fetchrow(
-            _SETTLE, order_id, status.value, [state.value for state in BELIEVED_IN[status]],
-            told.id or None, told.captured_cents, told.refunded_cents, told.reason,
+            _SETTLE, order_id, status.value, [state.value for state in ACCEPTED_IN[status]],
+            answer.id or None, answer.captured_cents, answer.refunded_cents, answer.reason,
             call_id, outcome, now,
         )  # fmt: skip
         assert row is not None, "payments are never deleted"
         return _payment(row)
 
-    async def may_have_asked(self, order_id: str, operation: Operation) -> bool:
+    async def may_have_reached_bank(self, order_id: str, operation: Operation) -> bool:
         found: bool = await self._pool.fetchval(
             "SELECT EXISTS (SELECT FROM operations"
             " WHERE order_id = $1 AND kind = $2 AND status <> 'not_sent')",
@@ -114,21 +114,21 @@ class PaymentStore:
         )  # fmt: skip
         return found
 
-    async def claim_stuck(self, before: datetime, now: datetime, limit: int) -> list[Payment]:
-        """Payments in between since `before`, each given to one reconciler only."""
+    async def claim_in_doubt(self, before: datetime, now: datetime, limit: int) -> list[Payment]:
+        """Payments in doubt since `before`. Each goes to one reconciler only."""
         return [
-            _payment(row) for row in await self._pool.fetch(_CLAIM, now, _IN_BETWEEN, before, limit)
+            _payment(row) for row in await self._pool.fetch(_CLAIM, now, _IN_DOUBT, before, limit)
         ]
 
     async def in_doubt(self) -> int:
-        """How many payments are in between."""
+        """The number of payments in doubt."""
         count: int = await self._pool.fetchval(
             "SELECT count(*) FROM payments"
             " WHERE status IN ('authorizing', 'capturing', 'voiding', 'refunding')"
         )
         return count
 
-    async def _made(self, order_id: str, *values: object) -> Payment:
+    async def _insert(self, order_id: str, *values: object) -> Payment:
         row = await self._pool.fetchrow(_OPEN, order_id, *values)
         row = row or await self._pool.fetchrow(_GET, order_id)
         assert row is not None, "payments are never deleted"

@@ -10,8 +10,8 @@ from shop.bank.domain import (
     Status,
     WrongStateError,
     apply,
+    decline_reason,
     luhn_valid,
-    refusal,
 )
 
 MOVES = st.lists(st.sampled_from([Kind.CAPTURE, Kind.VOID, Kind.REFUND]), max_size=12)
@@ -37,10 +37,10 @@ def test_any_single_wrong_digit_is_noticed(digits: str, data: st.DataObject) -> 
 
 
 def test_cards_are_refused_by_number_with_a_reason() -> None:
-    assert refusal("4242424242424242") == ""
-    assert refusal("4000000000000002") == "card_declined"
-    assert refusal("4000000000009995") == "insufficient_funds"
-    assert refusal("4242424242424241") == "incorrect_number"
+    assert decline_reason("4242424242424242") == ""
+    assert decline_reason("4000000000000002") == "card_declined"
+    assert decline_reason("4000000000009995") == "insufficient_funds"
+    assert decline_reason("4242424242424241") == "incorrect_number"
 
 
 def test_a_capture_then_a_refund_leaves_nothing_with_the_merchant() -> None:

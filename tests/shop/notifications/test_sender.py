@@ -12,8 +12,8 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts.events import OrderConfirmed
 from shop.notifications.domain import order_confirmed
-from shop.notifications.post import MailRefusedError, MailServerDownError
 from shop.notifications.sender import BATCH, CLAIM, Sender
+from shop.notifications.smtp import MailRefusedError, MailServerDownError
 from shop.notifications.store import MailStore
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 
 from shop.payments.domain import (
-    BELIEVED_IN,
+    ACCEPTED_IN,
     Authorization,
     BankRefusedError,
     NoBankAnswerError,
@@ -169,7 +169,7 @@ class FakeStore:
         )  # fmt: skip
         return self.payments.setdefault(purchase.order_id, fresh)
 
-    async def bury(self, order_id: str, payment_id: str, now: datetime) -> Payment:
+    async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
         stone = Payment(payment_id, order_id, None, Status.VOIDED, 0, "")
         return self.payments.setdefault(order_id, stone)
 
@@ -196,7 +196,7 @@ class FakeStore:
         before = self.payments[order_id]
         after = replace(
             before,
-            status=status if before.status in BELIEVED_IN[status] else before.status,
+            status=status if before.status in ACCEPTED_IN[status] else before.status,
             authorization_id=before.authorization_id or told.id or None,
             captured_cents=max(before.captured_cents, told.captured_cents),
             refunded_cents=max(before.refunded_cents, told.refunded_cents),
@@ -205,7 +205,7 @@ class FakeStore:
         self.payments[order_id] = after
         return after
 
-    async def may_have_asked(self, order_id: str, operation: Operation) -> bool:
+    async def may_have_reached_bank(self, order_id: str, operation: Operation) -> bool:
         return any(
             call[:2] == (order_id, operation) and call[3] is not Outcome.NOT_SENT
             for call in self.calls

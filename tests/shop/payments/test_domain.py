@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.payments.domain import (
-    BELIEVED_IN,
-    IN_BETWEEN,
-    MOVES,
+    ACCEPTED_IN,
+    IN_DOUBT,
+    TRANSITIONS,
     BankRefusedError,
     BankUnavailableError,
     NoBankAnswerError,
@@ -97,9 +97,9 @@ async def test_silence_is_indefinite_and_asking_again_acts_once(
     with pytest.raises(PaymentUnknownError) as unknown:
         await ask()
     assert unknown.value.extra["definite"] is False
-    assert shop.status is MOVES[operation].during
+    assert shop.status is TRANSITIONS[operation].during
     shop.bank.mood = Mood.FINE
-    assert (await ask()).status in MOVES[operation].ends
+    assert (await ask()).status in TRANSITIONS[operation].ends
     assert [entry[1] for entry in shop.bank.ledger].count(operation) == 1
 
 
@@ -250,7 +250,7 @@ async def test_the_reconciler_carries_through_what_was_given_up(
         await ask()
     shop.bank.mood = Mood.FINE
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
-    assert settled.status in MOVES[operation].ends
+    assert settled.status in TRANSITIONS[operation].ends
 
 
 async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop: Shop) -> None:
@@ -262,10 +262,10 @@ async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop:
 
 
 def test_every_operation_can_be_asked_again_and_every_news_ends_something() -> None:
-    for move in MOVES.values():
-        assert move.during in move.begins
-        assert not move.ends & move.begins
-    assert frozenset().union(*BELIEVED_IN.values()) == IN_BETWEEN
+    for move in TRANSITIONS.values():
+        assert move.during in move.starts
+        assert not move.ends & move.starts
+    assert frozenset().union(*ACCEPTED_IN.values()) == IN_DOUBT
 
 
 STEPS = st.lists(
@@ -313,7 +313,7 @@ def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
             if settled.status is Status.REFUNDING:
                 settled = await shop.payments.reconcile(settled)
         shop.bank.deliver_late()
-        assert settled.status not in IN_BETWEEN
+        assert settled.status not in IN_DOUBT
         assert agrees(settled, shop.bank)
 
     asyncio.run(story())

@@ -9,7 +9,7 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from shop.payments.domain import BankUnavailableError, PaymentUnknownError, Purchase, Status
 from shop.payments.payments import Payments
-from shop.payments.reconciler import IN_DOUBT, Reconciler
+from shop.payments.reconciler import PAYMENTS_IN_DOUBT, Reconciler
 from shop.payments.store import PaymentStore
 from tests.shop.payments.fakes import NOW, FakeBank, Mood
 
@@ -57,11 +57,11 @@ async def test_a_payment_in_between_is_taken_up_after_a_while_not_before(stage: 
     stage.wait(4)
     await stage.reconciler.sweep()
     assert await stage.status(order_id) is Status.AUTHORIZING
-    assert IN_DOUBT._value.get() == 1
+    assert PAYMENTS_IN_DOUBT._value.get() == 1
     stage.wait(2)
     await stage.reconciler.sweep()
     assert await stage.status(order_id) is Status.AUTHORIZED
-    assert IN_DOUBT._value.get() == 0
+    assert PAYMENTS_IN_DOUBT._value.get() == 0
 
 
 async def test_a_silent_bank_ends_the_round_and_a_later_round_goes_on(stage: Stage) -> None:

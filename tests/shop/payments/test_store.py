@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chassis.ids import new_id
 from shop.payments.domain import (
-    IN_BETWEEN,
+    IN_DOUBT,
     BankUnavailableError,
     Operation,
     Outcome,
@@ -49,7 +49,7 @@ async def test_the_first_purchase_of_an_order_stays(store: PaymentStore) -> None
     made = await store.open(first, new_id(), NOW)
     again = await store.open(first, new_id(), NOW)
     assert again == made == await store.get(first.order_id)
-    assert await store.bury(first.order_id, new_id(), NOW) == made
+    assert await store.open_voided(first.order_id, new_id(), NOW) == made
 
 
 async def test_a_call_begins_only_from_the_state_it_was_decided_on(
@@ -67,20 +67,20 @@ async def test_a_call_that_was_certainly_not_sent_did_not_ask(store: PaymentStor
     payment = await store.open(purchase(), new_id(), NOW)
     call = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k", NOW)
     assert call is not None
-    assert await store.may_have_asked(payment.order_id, Operation.AUTHORIZE)
+    assert await store.may_have_reached_bank(payment.order_id, Operation.AUTHORIZE)
     await store.end(call, Outcome.NOT_SENT)
-    assert not await store.may_have_asked(payment.order_id, Operation.AUTHORIZE)
+    assert not await store.may_have_reached_bank(payment.order_id, Operation.AUTHORIZE)
 
 
 async def test_two_reconcilers_never_take_up_the_same_payment(store: PaymentStore) -> None:
     for _ in range(30):
         await store.open(purchase(), new_id(), NOW)
     later = NOW + timedelta(seconds=10)
-    rounds = [store.claim_stuck(NOW + timedelta(seconds=5), later, 10) for _ in range(4)]
+    rounds = [store.claim_in_doubt(NOW + timedelta(seconds=5), later, 10) for _ in range(4)]
     claimed = [payment.order_id for taken in await asyncio.gather(*rounds) for payment in taken]
     assert len(claimed) == len(set(claimed)) == 30
     assert await store.in_doubt() == 30
-    assert await store.claim_stuck(NOW + timedelta(seconds=5), later, 10) == []
+    assert await store.claim_in_doubt(NOW + timedelta(seconds=5), later, 10) == []
 
 
 ACTS = st.lists(
@@ -110,7 +110,7 @@ async def test_many_asking_at_once_never_move_the_money_twice(
     bank.deliver_late()
     final = await payments.get(wanted.order_id)
     held = bank.held.get(wanted.order_id)
-    assert final.status not in IN_BETWEEN
+    assert final.status not in IN_DOUBT
     if held is not None:
         assert held.status == final.status
         assert held.captured_cents == final.captured_cents

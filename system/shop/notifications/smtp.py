@@ -1,4 +1,4 @@
-"""The mail server over SMTP: one connection that is kept, and what its refusals mean."""
+"""Sends mails over SMTP on one kept connection, and turns the server's refusals into errors."""
 
 from email.message import Message
 from urllib.parse import unquote, urlsplit
@@ -6,23 +6,23 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 TIMEOUT_S = 5.0
-SERVICE_CLOSING = 421  # RFC 5321, 4.2.3: about the server, not about the mail
+SERVICE_CLOSING = 421  # RFC 5321, 4.2.3: the server shuts down; the mail is not at fault
 
 
 class MailServerDownError(Exception):
-    """Nobody took the mail, and it is not the mail's fault."""
+    """The mail server does not answer. The mail is not at fault."""
 
 
 class MailRefusedError(Exception):
-    """The server does not take this mail: `permanent`, or for now."""
+    """The server refuses this mail, permanently or temporarily."""
 
     def __init__(self, permanent: bool, reason: str) -> None:
         super().__init__(reason)
         self.permanent = permanent
 
 
-class Post:
-    """Sends one mail at a time; connects when there is something to send."""
+class SmtpClient:
+    """Sends one mail at a time. Connects when there is a mail to send."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -39,14 +39,14 @@ class Post:
         )
 
     async def send(self, message: Message) -> None:
-        """Hand the mail over. Raises MailServerDownError, MailRefusedError."""
-        kept = self._smtp.is_connected
+        """Deliver the mail to the server. Raises MailServerDownError, MailRefusedError."""
+        was_connected = self._smtp.is_connected
         try:
             await self._send(message)
         except MailServerDownError:
-            if not kept:
+            if not was_connected:
                 raise
-            # the server may only have closed what was idle too long
+            # the server may have closed an idle connection: connect again
             await self._send(message)
 
     def close(self) -> None:
