@@ -1,11 +1,11 @@
-"""Resilience policies: one a file, one interface, freely composed, time and chance passed in.
+"""Resilience policies: one per file, with one interface, composable. Clock and randomness are passed in.
 
-Needs nothing but the standard library: copy the folder, under any name. A policy is an object with
-`run(attempt, call)`; an attempt is any async function of a Call that raises CallError (or what you
-name) when it fails. Policies hold state, so make one of each for each dependency, at start-up.
+The package requires only the standard library: you can copy the folder under any name. A policy is an
+object with `run(attempt, call)`. An attempt is any async function of a Call that raises CallError, or
+an exception that you name, when it fails. Policies hold state: create one of each per dependency.
 
 >>> import asyncio
->>> async def ask_the_bank(call: Call) -> str:
+>>> async def authorize(call: Call) -> str:
 ...     return f"{call.operation}: attempt {call.attempt}"
 >>> async def main() -> str:
 ...     bank = compose(
@@ -14,18 +14,18 @@ name) when it fails. Policies hold state, so make one of each for each dependenc
 ...         Bulkhead("payments->bank", permits=50),
 ...         Timeout(0.5),
 ...     )
-...     return await bank.run(ask_the_bank, Call("payments->bank", "authorize", idempotent=True))
+...     return await bank.run(authorize, Call("payments->bank", "authorize", idempotent=True))
 >>> asyncio.run(main())
 'authorize: attempt 1'
 
-Or from a dict, such as a table of a TOML file, with profiles and switches:
+From a dict, such as a table of a TOML file, with profiles and switches:
 
 >>> edge = build("payments->bank", {"timeout": {"seconds": 0.5}, "bulkhead": False})
 >>> edge.use("breaker")
 >>> edge.switch("retry", False)
 
-A FakeClock makes all of it run in virtual time, in tests. Give a `listener` and every decision is
-an Event; `snapshot()` is the live state.
+With a FakeClock everything runs in virtual time, in tests. A `listener` receives an Event for every
+decision. `snapshot()` returns the live state.
 """
 
 from .adaptive_limit import AdaptiveLimit

@@ -24,8 +24,8 @@ class AdaptiveLimit(Switchable):
     """Admits while fewer calls than `algorithm.limit` are in flight; raises LimitReachedError.
 
     Samples are averaged over windows of at least `window_s` seconds and `samples_min` calls, then
-    handed to the algorithm. A time-out and an answer 429 or 503 are drops; another failure says
-    nothing about capacity and is not sampled. Use it at the caller, or around a server's handlers.
+    passed to the algorithm. A timeout and an answer 429 or 503 are drops. Other failures are not
+    sampled: they do not depend on capacity. Use it at the caller or around a server's handlers.
     """
 
     kind: ClassVar[str] = "adaptive_limit"
@@ -56,7 +56,7 @@ class AdaptiveLimit(Switchable):
 
     @property
     def limit(self) -> int:
-        """Calls admitted at once now."""
+        """The number of calls admitted at the same time now."""
         return int(self.algorithm.limit)
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:

@@ -1,4 +1,4 @@
-"""Circuit breaker: stop calling what fails or drags, and probe it before trusting it again."""
+"""Circuit breaker: stops calls to a failing or slow dependency, and closes again after trial calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .window import FAILED, SLOW, CountWindow, TimeWindow, Window
 
 
 class State(StrEnum):
-    """closed, open and half_open follow the dependency; the others are an operator's orders."""
+    """closed, open and half_open follow the dependency. An operator sets the others."""
 
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-    FORCED_OPEN = "forced_open"  # rejects everything
-    DISABLED = "disabled"  # admits everything, counts nothing
-    METRICS_ONLY = "metrics_only"  # admits everything, counts, never trips
+    FORCED_OPEN = "forced_open"  # rejects all calls
+    DISABLED = "disabled"  # admits all calls, counts none
+    METRICS_ONLY = "metrics_only"  # admits and counts all calls, never opens
 
 
 CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -34,17 +34,17 @@ class Breaker(Switchable):
     closed -> open       when the window holds at least `minimum_calls` (at most its size) and
                          failures/n >= failure_rate_threshold or slow/n >= slow_call_rate_threshold
     open -> half_open    at the first call after `wait_open_s`
-    half_open            admits `permitted_half_open` probes in all; after min(minimum_calls,
+    half_open            admits `permitted_half_open` trial calls in total; after min(minimum_calls,
                          permitted_half_open) of them have returned, the same rule closes or opens
 
-    A call longer than `slow_call_duration_s` is slow, failed or not. A rejected call is not a failed one: an
-    inner policy's rejection, work that never started, errors in `ignored` and cancelled calls
-    give their permit back and count nowhere; an error not in `recorded` counts as a good call.
-    Unlike resilience4j an outcome counts only in the state that admitted its call. With
-    `half_open_s_max` a half-open breaker whose probes do not return opens again after so long.
+    A call longer than `slow_call_duration_s` is slow, whether it failed or not. A rejection by an
+    inner policy, work that never started, errors in `ignored` and cancelled calls are not counted
+    and free their permit. An error not in `recorded` counts as a success. Unlike in resilience4j, an
+    outcome counts only in the state that admitted its call. With `half_open_s_max`, a half-open
+    breaker whose trial calls do not return opens again after that time.
 
-    window_size is calls (COUNT_BASED) or seconds (TIME_BASED). Rates are shares in (0, 1].
-    Not thread-safe: one breaker belongs to one event loop. Raises BreakerOpenError, with
+    window_size is a number of calls (COUNT_BASED) or seconds (TIME_BASED). Rates are in (0, 1].
+    Not thread-safe: a breaker belongs to one event loop. Raises BreakerOpenError, with
     `retry_after_s` while open.
     """
 
@@ -88,15 +88,15 @@ class Breaker(Switchable):
         self.listener = listener
         self.rejected = 0
         self._state = CLOSED
-        self._era = 0  # one more at each transition: an outcome counts only in its own era
+        self._era = 0  # increases at each transition: an outcome counts only in the era of its call
         self._since = clock.monotonic()
-        self._probes = 0
+        self._trials = 0
         self._counts = self._fresh_window()
         self._needed = self._minimum_closed()
 
     @property
     def state(self) -> State:
-        """The current state; open lasts until a call finds the wait over."""
+        """The current state. It stays open until the first call after `wait_open_s`."""
         return self._state
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
@@ -105,7 +105,7 @@ class Breaker(Switchable):
         try:
             answer = await attempt(call)
         except Exception as error:
-            self._settle(era, started, error)
+            self._record_error(era, started, error)
             raise
         except BaseException:
             self.release(era)
@@ -114,7 +114,7 @@ class Breaker(Switchable):
         return answer
 
     def acquire(self) -> int:
-        """Ask to make a call; returns the era to hand to `record` or `release` exactly once.
+        """Admit a call. Returns its era, to be passed to `record` or `release` exactly once.
 
         Raises BreakerOpenError.
         """
@@ -124,14 +124,14 @@ class Breaker(Switchable):
         now = self.clock.monotonic()
         if state is OPEN and now - self._since >= self.wait_open_s:
             self._enter(HALF_OPEN, "wait_elapsed", now)
-        elif state is HALF_OPEN and self._probes_overdue(now):
+        elif state is HALF_OPEN and self._trials_overdue(now):
             self._enter(OPEN, "probes_overdue", now)
-        if self._state is HALF_OPEN and self._probes < self.permitted_half_open:
-            self._probes += 1
+        if self._state is HALF_OPEN and self._trials < self.permitted_half_open:
+            self._trials += 1
             return self._era
         self.rejected += 1
         wait_s = max(0.0, self._since + self.wait_open_s - now) if self._state is OPEN else None
-        self._tell(now, "rejection", reason=self._state.value, wait_s=wait_s or 0.0)
+        self._emit(now, "rejection", reason=self._state.value, wait_s=wait_s or 0.0)
         raise BreakerOpenError(
             f"{self.edge}: breaker is {self._state}", reason=self._state.value, retry_after_s=wait_s
         )
@@ -147,11 +147,11 @@ class Breaker(Switchable):
         counts = self._counts
         counts.record(outcome, now)
         if self.listener is not None:
-            self._tell(now, "evaluation")
+            self._emit(now, "evaluation")
         n = counts.n
         if n < self._needed or self._state is METRICS_ONLY:
             return
-        # The rounded quotient meets a threshold written as the same fraction exactly.
+        # The quotient equals a threshold written as the same fraction: both are rounded alike.
         if counts.failures and counts.failures / n >= self.failure_rate_threshold:
             self._enter(OPEN, "failure_rate", now)
         elif counts.slow and counts.slow / n >= self.slow_call_rate_threshold:
@@ -160,9 +160,9 @@ class Breaker(Switchable):
             self._enter(CLOSED, "probes_passed", now)
 
     def release(self, era: int) -> None:
-        """Give back the permit of a call that says nothing about the dependency."""
+        """Free the permit of a call that is not counted."""
         if era == self._era and self._state is HALF_OPEN:
-            self._probes -= 1
+            self._trials -= 1
 
     def force_open(self) -> None:
         """Reject every call until `reset`."""
@@ -180,7 +180,7 @@ class Breaker(Switchable):
         """Close, with an empty window."""
         self._enter(CLOSED, "operator", self.clock.monotonic())
 
-    def _settle(self, era: int, started: float, error: Exception) -> None:
+    def _record_error(self, era: int, started: float, error: Exception) -> None:
         unstarted = isinstance(error, DeadlineExceededError) and error.definite
         if unstarted or isinstance(error, self.ignored):
             self.release(era)
@@ -188,7 +188,7 @@ class Breaker(Switchable):
             failed = isinstance(error, self.recorded)
             self.record(era, self.clock.monotonic() - started, failed=failed)
 
-    def _probes_overdue(self, now: float) -> bool:
+    def _trials_overdue(self, now: float) -> bool:
         return self.half_open_s_max is not None and now - self._since >= self.half_open_s_max
 
     def _enter(self, state: State, reason: str, now: float) -> None:
@@ -197,7 +197,7 @@ class Breaker(Switchable):
         self._state = state
         self._era += 1
         self._since = now
-        self._probes = 0
+        self._trials = 0
         if state is HALF_OPEN:
             self._counts = CountWindow(self.permitted_half_open)
             self._needed = min(self.minimum_calls, self.permitted_half_open)
@@ -229,7 +229,7 @@ class Breaker(Switchable):
             return self.minimum_calls
         return min(self.minimum_calls, self.window_size)
 
-    def _tell(self, now: float, kind: Kind, *, reason: str = "", wait_s: float = 0.0) -> None:
+    def _emit(self, now: float, kind: Kind, *, reason: str = "", wait_s: float = 0.0) -> None:
         if self.listener is None:
             return
         counts = self._counts

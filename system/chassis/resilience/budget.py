@@ -1,4 +1,4 @@
-"""Retry budget: retries may only be a small share of the successes, whatever the errors."""
+"""Retry budget: limits retries to a small share of the successes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .checks import not_negative, positive
 class RetryBudget:
     """A token bucket: a success deposits `deposit`, a retry (or hedge) costs 1.
 
-    It starts full, so retries <= capacity + deposit x successes at any time: under a total outage
-    the extra load stops after `capacity` retries, in health it stays near `deposit` (0.1 = 10%).
-    With `enabled` off it grants everything and counts nothing. Share one budget among all callers
-    of a dependency in a process.
+    It starts full, so retries <= capacity + deposit x successes at any time. In a total outage the
+    extra load ends after `capacity` retries; in normal operation it stays below `deposit` (0.1 = 10%).
+    While `enabled` is False, it allows every retry and counts nothing. All callers of a dependency in
+    a process should share one budget.
     """
 
     kind: ClassVar[str] = "budget"
@@ -35,7 +35,7 @@ class RetryBudget:
         """Take one token for one retry; False when less than one is left."""
         if not self.enabled:
             return True
-        # Ten deposits of 0.1 sum to 0.9999999999999999: they are meant to buy a retry.
+        # Ten deposits of 0.1 add up to 0.9999999999999999, and must pay for one retry.
         if self.tokens < 1.0 - 1e-9:
             return False
         self.tokens = max(0.0, self.tokens - 1.0)

@@ -1,4 +1,4 @@
-"""Bulkhead: at most so many calls at once, and a short, bounded queue for the rest."""
+"""Bulkhead: limits the calls in flight, with a short, bounded queue for further calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .policy import Attempt, Call, Switchable, T
 
 
 class Bulkhead(Switchable):
-    """`permits` calls run, up to `queue` wait, first come first served, the rest is rejected.
+    """Runs `permits` calls at once. Up to `queue` more wait, first come first served; others are rejected.
 
     A queued call waits at most `wait_s_max` seconds and never past its deadline. Raises
-    BulkheadFullError (reason "full" or "waited") or DeadlineExceededError (definite). A permit given to a
-    call that was cancelled in the same instant moves on to the next in the queue.
+    BulkheadFullError (reason "full" or "waited") or DeadlineExceededError (definite). If a call is
+    cancelled at the moment it gets a permit, the next call in the queue gets that permit.
     """
 
     kind: ClassVar[str] = "bulkhead"
@@ -41,7 +41,7 @@ class Bulkhead(Switchable):
         self.listener = listener
         self.in_flight = 0
         self.rejected = 0
-        self._waiting: deque[asyncio.Future[bool]] = deque()  # True: a permit is yours
+        self._waiting: deque[asyncio.Future[bool]] = deque()  # True: the call has a permit
 
     @property
     def waiting(self) -> int:
@@ -49,7 +49,7 @@ class Bulkhead(Switchable):
         return len(self._waiting)
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
-        if self.in_flight < self.permits:  # a free permit means an empty queue: see release
+        if self.in_flight < self.permits:  # a free permit implies an empty queue, see `release`
             self.in_flight += 1
         else:
             await self._wait(call)
@@ -59,7 +59,7 @@ class Bulkhead(Switchable):
             self.release()
 
     def release(self) -> None:
-        """Give a permit back: to the first in the queue, or to the shelf."""
+        """Free a permit. The first call in the queue gets it."""
         self.in_flight -= 1
         while self._waiting and self.in_flight < self.permits:
             first = self._waiting.popleft()
@@ -70,15 +70,15 @@ class Bulkhead(Switchable):
     async def _wait(self, call: Call) -> None:
         if len(self._waiting) >= self.queue:
             self._reject("full")
-        patience_s = self.wait_s_max
+        wait_s = self.wait_s_max
         remaining_s = call.remaining(self.clock)
-        by_deadline = remaining_s is not None and remaining_s < patience_s
+        by_deadline = remaining_s is not None and remaining_s < wait_s
         if by_deadline and remaining_s is not None:
-            patience_s = remaining_s
+            wait_s = remaining_s
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         timer = self.clock.call_later(
-            patience_s, lambda: None if turn.done() else turn.set_result(False)
+            wait_s, lambda: None if turn.done() else turn.set_result(False)
         )
         try:
             granted = await turn

@@ -1,4 +1,4 @@
-"""Checks of settings at construction: a wrong knob fails by name, before any call."""
+"""Checks of settings at construction. The error names the setting."""
 
 from __future__ import annotations
 

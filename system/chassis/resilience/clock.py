@@ -1,4 +1,4 @@
-"""Time as a dependency: the clock every policy is given, and a virtual one for tests."""
+"""The clock that is passed to every policy, and a virtual one for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Timer(Protocol):
-    """A callback that is due later and can still be called off."""
+    """A callback that runs later and can be cancelled."""
 
     def cancel(self) -> None: ...
 
@@ -32,7 +32,7 @@ class Clock(Protocol):
 class SystemClock:
     """The running machine's monotonic clock and the running event loop's timers."""
 
-    # An instance attribute would cost a lookup more on every protected call.
+    # A class attribute: an instance attribute would cost one more look-up per call.
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
@@ -56,17 +56,19 @@ class _FakeTimer:
 
 
 class FakeClock:
-    """Virtual time for tests: it moves only when told to, or when every task waits.
+    """Virtual time for tests. It moves only on request, or when every task waits.
 
-    `run(main())` runs a coroutine in an event loop whose time is this clock: whenever all tasks
-    wait, time jumps to the next timer, so an hour costs what its events cost, and the same
-    program always takes the same steps. Inside another loop use `await advance(seconds)`;
-    without any loop `tick(seconds)`.
+    `run(main())` runs a coroutine in an event loop that uses this clock. When all tasks wait, time
+    jumps to the next timer: an hour takes no longer than its events, and the same program always
+    runs the same steps. Inside another loop use `await advance(seconds)`, without a loop
+    `tick(seconds)`.
     """
 
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
-        self._order = itertools.count()  # timers due at the same instant fire first come first
+        self._order = (
+            itertools.count()
+        )  # timers due at the same time fire in the order of their creation
         self._timers: list[tuple[float, int, _FakeTimer]] = []
 
     def monotonic(self) -> float:
@@ -89,14 +91,14 @@ class FakeClock:
         return timer
 
     def tick(self, seconds: float) -> None:
-        """Move time without giving tasks a turn; due timers fire in order."""
+        """Move time without running tasks. Due timers fire in order."""
         until = self._now + seconds
         while self._fire_next(until):
             pass
         self._now = until
 
     async def advance(self, seconds: float, *, turns: int = 20) -> None:
-        """Move time inside any loop; after each timer tasks get `turns` turns to react."""
+        """Move time inside any loop. After each timer, tasks run for `turns` turns of the loop."""
         until = self._now + seconds
         await _yield(turns)
         while self._fire_next(until):
@@ -107,7 +109,7 @@ class FakeClock:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run `main` to its end in virtual time.
 
-        Raises RuntimeError when every task waits for something that can never happen.
+        Raises RuntimeError when every task waits and no timer is set.
         """
         with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self)) as runner:
             return runner.run(main)
@@ -125,14 +127,14 @@ class FakeClock:
         return False
 
     def _jump(self, at_most: float | None) -> None:
-        """All tasks wait: go to the next timer, or by `at_most`, whichever is sooner."""
+        """All tasks wait: move to the next timer, or by `at_most` seconds if that is sooner."""
         until = float("inf") if at_most is None else self._now + at_most
         if not self._fire_next(until):
             if at_most is None:
                 raise RuntimeError("deadlock in virtual time: every task waits and no timer is set")
             self._now = until
         while self._fire_next(self._now):
-            pass  # timers of one instant fire in one turn of the loop, as in a real one
+            pass  # timers due at the same time fire in one turn of the loop, as in a real loop
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
@@ -145,7 +147,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where a loop would wait for the network, jump in time instead."""
+    """Moves virtual time where a real loop waits for the network."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Consecutive-failure breaker: trips on a run of failures, whatever the rate around it."""
+"""Consecutive-failure breaker: opens after several failures in a row, whatever the failure rate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .window import RunWindow, Window
 
 
 class ConsecutiveBreaker(Breaker):
-    """Opens after `run_length` failures in a row; one good call starts the count again.
+    """Opens after `run_length` failures in a row. One success resets the count.
 
-    Everything else is Breaker's: wait in open, probes, events, orders of the operator. With an
-    error share e it trips after (e^-k - 1)/(1 - e) calls on average, k = run_length. With the
-    default single probe it behaves like the classic textbook breaker.
+    The rest is as in Breaker: the wait while open, trial calls, events, states set by an operator.
+    With an error share e it opens after (e^-k - 1)/(1 - e) calls on average, k = run_length. With the
+    default of one trial call it behaves like the textbook breaker.
     """
 
     kind: ClassVar[str] = "consecutive"
@@ -48,7 +48,7 @@ class ConsecutiveBreaker(Breaker):
             clock=clock,
             listener=listener,
         )
-        # A run of k is k of k failed; only the window differs. Slowness never trips it.
+        # k failures in a row are k of k failed: only the window differs. Slow calls never open it.
         self.slow_call_duration_s = float("inf")
 
     def _fresh_window(self) -> Window:

@@ -1,10 +1,10 @@
-"""Deadline propagation: a request's remaining budget travels in a header, from hop to hop."""
+"""Deadline propagation: a header carries the remaining time of a request from service to service."""
 
 from __future__ import annotations
 
 import math
 
-# A duration, not a time of day: machines' clocks disagree, and monotonic ones have no origin.
+# A duration, not a point in time: clocks of machines differ, and monotonic clocks have no common origin.
 BUDGET_HEADER = "Breakwater-Budget-Ms"
 
 
@@ -14,7 +14,7 @@ def to_header(deadline: float, now: float) -> str:
 
 
 def from_header(text: str, now: float) -> float:
-    """The absolute deadline (monotonic seconds) for a received budget.
+    """The absolute deadline (monotonic seconds) from a received header.
 
     Raises ValueError unless `text` is a whole number of milliseconds >= 0.
     """
@@ -24,7 +24,7 @@ def from_header(text: str, now: float) -> float:
 
 
 def sooner(one: float | None, other: float | None) -> float | None:
-    """The sooner of two deadlines; None means none."""
+    """The sooner of two deadlines; None means no deadline."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

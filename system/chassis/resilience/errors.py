@@ -1,14 +1,14 @@
-"""How a protected call can fail; every error says whether the work may have happened."""
+"""The errors of a protected call. Each has a field for whether the work may have happened."""
 
 from __future__ import annotations
 
 
 class CallError(Exception):
-    """A call did not deliver an answer.
+    """A call did not return an answer.
 
-    definite       True: the work did certainly not happen. False: nobody here knows.
+    definite       True: the work certainly did not happen. False: it may have happened.
     retryable      True: the same call may succeed later.
-    retry_after_s  seconds the other side (or the policy) asks to wait; None: nothing asked.
+    retry_after_s  seconds to wait, requested by the other side or the policy; None: no request.
     """
 
     definite: bool = False
@@ -33,13 +33,13 @@ class CallError(Exception):
 
 
 def label(error: BaseException) -> str:
-    """The error's name in events, metrics and spans: its class name, ours without `Error`."""
+    """The error's name in events, metrics and spans: the class name, without `Error` for a CallError."""
     name = type(error).__name__
     return name.removesuffix("Error") if isinstance(error, CallError) else name
 
 
 class CallFailedError(CallError):
-    """The other side answered with an error, refused, or hung up; the caller's client raises it."""
+    """The other side answered with an error, refused the connection or closed it. Clients raise it."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class CallFailedError(CallError):
 
 
 class TimedOutError(CallError):
-    """One attempt took longer than it was given; the work may have happened."""
+    """One attempt took longer than its timeout. The work may have happened."""
 
     retryable = True
 
 
 class DeadlineExceededError(CallError):
-    """The whole request ran out of time; definite only if the attempt was never started."""
+    """The deadline of the request passed. Definite only if the attempt was never started."""
 
 
 class RejectedError(CallError):
-    """A policy turned the call away before it started: rejected is not failed."""
+    """A policy rejected the call before it started. A rejected call is not a failed one."""
 
     definite = True
     policy = ""
@@ -85,13 +85,13 @@ class RejectedError(CallError):
 
 
 class BreakerOpenError(RejectedError):
-    """The breaker is open, or half-open with all its probes out."""
+    """The breaker is open, or half-open with all its trial calls in flight."""
 
     policy = "breaker"
 
 
 class BulkheadFullError(RejectedError):
-    """No permit free and no room, or no more patience, in the queue."""
+    """No permit is free, and the queue is full or the wait was too long."""
 
     policy = "bulkhead"
 
@@ -103,18 +103,18 @@ class RateLimitedError(RejectedError):
 
 
 class LimitReachedError(RejectedError):
-    """The adaptive concurrency limit is used up."""
+    """The adaptive concurrency limit is reached."""
 
     policy = "adaptive_limit"
 
 
 class ThrottledError(RejectedError):
-    """The client-side throttle drew this call to be dropped."""
+    """The client-side throttle dropped this call at random."""
 
     policy = "throttle"
 
 
 class ShedError(RejectedError):
-    """The server is overloaded and this priority class goes first."""
+    """The server is overloaded and sheds this priority class."""
 
     policy = "shed"

@@ -1,4 +1,4 @@
-"""What policies tell the outside: one event for each decision, with bounded, typed details."""
+"""The events of policies: one for each decision, with typed details. A listener receives them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ C = TypeVar("C")
 
 @dataclass_transform(frozen_default=True)
 def record(cls: type[C]) -> type[C]:
-    """A dataclass that type checkers hold frozen; enforcing it in running code costs 5 x the time.
+    """A dataclass that type checkers treat as frozen. Enforcing that at run time takes 5 times as long.
 
-    One is made for each call of each listened-to breaker.
+    Each call of a breaker with a listener creates one.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 Kind = Literal[
-    "evaluation",  # a breaker weighed its window: n, failures, slow
+    "evaluation",  # a breaker evaluated its window: n, failures, slow
     "transition",  # previous -> state, because of reason
-    "rejection",  # a call was turned away: reason
-    "timeout",  # an attempt was cut off after duration_s
+    "rejection",  # a call was rejected: reason
+    "timeout",  # an attempt was cancelled after duration_s
     "attempt",  # a retry is about to start: attempt, wait_s, reason
-    "give_up",  # a failure will not be retried (again): attempt, reason
-    "hedge",  # a second copy was started, or won: reason
+    "give_up",  # a failure is not retried, or not again: attempt, reason
+    "hedge",  # another copy was started, or was first: reason
     "fallback",  # a substitute answered: reason
-    "limit",  # an adaptive limit moved: limit
-    "ejection",  # a host was taken out for wait_s: host, reason
-    "probation",  # an ejected host gets probes: host
-    "readmission",  # a host is back: host
+    "limit",  # an adaptive limit changed: limit
+    "ejection",  # a host was ejected for wait_s: host, reason
+    "probation",  # an ejected host gets trial calls: host
+    "readmission",  # a host is used again: host
     "shed",  # a server dropped work: priority, reason
 ]
 
@@ -40,9 +40,9 @@ Kind = Literal[
 class Event:
     """One decision of one policy.
 
-    `at` is on the policy's clock (monotonic seconds); `edge` reads "caller->callee". Every other
-    text comes from a small fixed set (states, reasons, error class names, host names), so each
-    field may label a metric. Fields that mean nothing for a kind keep their default.
+    `at` is on the policy's clock (monotonic seconds). `edge` is "caller->callee". All other texts
+    have a small fixed set of values (states, reasons, names of errors and hosts), so that each may
+    label a metric. Fields that do not apply to a kind keep their default.
     """
 
     at: float
@@ -69,7 +69,7 @@ _log = logging.getLogger(__name__)
 
 
 def emit(listener: Listener, event: Event) -> None:
-    """Hand `event` over; a listener that raises is logged and never hurts the call."""
+    """Pass `event` to the listener. If the listener raises, that is logged and the call continues."""
     try:
         listener(event)
     except Exception:

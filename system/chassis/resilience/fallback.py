@@ -1,4 +1,4 @@
-"""Fallback: answer in place of a failed call: a value, a function's result, or a stale answer."""
+"""Fallback: a substitute for a failed call: a value, the result of a function, or a stale answer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .policy import Attempt, Call, Switchable, T
 
 
 class Fallback(Switchable):
-    """Answers `value`, or what `function(call, error)` returns (awaited if need be).
+    """Returns `value`, or the result of `function(call, error)`, which may be async.
 
-    Only for errors in `on`. A function that cannot help raises; raising `error` itself keeps the
-    original. Belongs outermost, where nothing is left to try.
+    Only for errors in `on`. A function without a substitute raises; it can raise `error` again.
+    Place it outermost, after all other policies have failed.
     """
 
     kind: ClassVar[str] = "fallback"
@@ -62,10 +62,10 @@ class Fallback(Switchable):
 
 
 class StaleFallback(Fallback):
-    """Answers with the last good answer to the same `call.key`, at most `age_s_max` seconds old.
+    """Returns the last good answer with the same `call.key`, at most `age_s_max` seconds old.
 
-    Keeps the `entries_max` most recently used answers. Calls without a key pass through: an
-    operation's name alone would hand out somebody else's answer. Without a good answer the
+    Keeps the `entries_max` most recently used answers. Calls without a key are not handled: by the
+    operation's name alone, a call could get another resource's answer. Without a good answer the
     original error is raised.
     """
 

@@ -1,4 +1,4 @@
-"""Hedge: when a safe read is slower than most, send a second copy and take the first answer."""
+"""Hedge: sends a second copy of a slow, idempotent call, and returns the first answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from .policy import Attempt, Call, Switchable, T
 
 
 class Hedge(Switchable):
-    """Starts one more copy each `delay_s`, up to `copies_max` in all; the first success wins.
+    """Starts another copy every `delay_s`, up to `copies_max` in total, and returns the first success.
 
-    Only for idempotent calls; others pass straight through. With `quantile` the delay follows
-    that quantile of the last 200 answers (`delay_s` until 20 are known): at q the extra load is
-    1 - q (Dean and Barroso, The Tail at Scale, 2013). With `budget` each copy costs a token, so
-    that hedging stops when everything is slow. If all copies fail the last error is raised.
-    Losers are cancelled.
+    Only for idempotent calls; others run once. With `quantile` the delay is that quantile of the
+    last 200 latencies (`delay_s` until 20 are known): at q the extra load is 1 - q (Dean and Barroso,
+    The Tail at Scale, 2013). With `budget` each copy costs a token, so that hedging stops when all
+    calls are slow. If all copies fail, the last error is raised. The other copies are cancelled.
     """
 
     kind: ClassVar[str] = "hedge"
@@ -45,7 +44,7 @@ class Hedge(Switchable):
         self.won = 0
         self._latencies: list[float] = []
         self._answers = 0
-        self._losers: set[asyncio.Task[Any]] = set()  # a task nobody holds may vanish midway
+        self._losers: set[asyncio.Task[Any]] = set()  # a task without a reference may be collected
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
         if not call.idempotent:
@@ -64,8 +63,8 @@ class Hedge(Switchable):
         due = False
         maybe_happened = False
 
-        def ring() -> None:
-            nonlocal due  # told, and not read off the clock: by it an event loop's timer may be early
+        def delay_over() -> None:
+            nonlocal due  # not computed from the clock: a timer of the event loop may fire early
             due = True
             wake.set()
 
@@ -75,7 +74,7 @@ class Hedge(Switchable):
             while True:
                 may_launch = launched < self.copies_max
                 if may_launch and timer is None:
-                    timer = self.clock.call_later(self.delay_s, ring)
+                    timer = self.clock.call_later(self.delay_s, delay_over)
                 await wake.wait()
                 wake.clear()
                 for task in [task for task in copies if task.done()]:
@@ -101,19 +100,19 @@ class Hedge(Switchable):
                 timer.cancel()
             for task in copies:
                 self._losers.add(task)
-                task.add_done_callback(self._retire)
+                task.add_done_callback(self._forget_loser)
                 task.cancel()
 
-    def _retire(self, loser: asyncio.Task[Any]) -> None:
+    def _forget_loser(self, loser: asyncio.Task[Any]) -> None:
         self._losers.discard(loser)
         if not loser.cancelled():
-            loser.exception()  # seen, so that the loop does not complain
+            loser.exception()  # read, so that asyncio does not warn
 
     def _may_hedge(self, call: Call) -> bool:
         granted = self.budget is None or self.budget.try_spend()
         if granted:
             self.hedged += 1
-        self._tell(call, "started" if granted else "budget")
+        self._emit(call, "started" if granted else "budget")
         return granted
 
     def _count_answer(self, call: Call, number: int, latency_s: float) -> None:
@@ -121,7 +120,7 @@ class Hedge(Switchable):
             self.budget.deposit()
         if number > 1:
             self.won += 1
-            self._tell(call, "won")
+            self._emit(call, "won")
         if self.quantile is not None:
             if len(self._latencies) < 200:
                 self._latencies.append(latency_s)
@@ -133,7 +132,7 @@ class Hedge(Switchable):
                 rank = min(len(ranked) - 1, int(self.quantile * len(ranked)))
                 self.delay_s = max(1e-3, ranked[rank])
 
-    def _tell(self, call: Call, reason: str) -> None:
+    def _emit(self, call: Call, reason: str) -> None:
         if self.listener is not None:
             now = self.clock.monotonic()
             event = Event(now, call.edge, self.kind, "hedge", reason=reason, wait_s=self.delay_s)

@@ -1,4 +1,4 @@
-"""How many calls at once a dependency takes, learnt from its latency: AIMD and gradient2."""
+"""Algorithms that estimate the concurrency a dependency can handle, from its latency: AIMD, gradient2."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from .checks import at_least, positive, share
 
 
 class Limit(Protocol):
-    """An estimate that learns from one sample window at a time."""
+    """An estimate, updated from one sample window at a time."""
 
     limit: float
 
     def update(self, rtt_s: float, in_flight: int, dropped: bool) -> None:
-        """Learn: mean round trip in seconds, most calls in flight, whether any was dropped."""
+        """Update from a window: mean round trip in seconds, most calls in flight, whether any was dropped."""
 
 
 class Aimd:
-    """Additive increase, multiplicative decrease: TCP's answer.
+    """Additive increase, multiplicative decrease, as in TCP.
 
     +1 while at least half the limit is in use; x `backoff` when a call was dropped or the round
     trip exceeds `rtt_s_max`.
@@ -46,13 +46,13 @@ class Aimd:
 
 
 class Gradient2:
-    """Shrinks by the ratio of long-term to current round trip, grows by an allowed queue.
+    """Shrinks by the ratio of the long-term to the current round trip, grows by an allowed queue.
 
     limit <- (1 - s) limit + s (g limit + queue), g = clamp(tolerance x long/rtt, 0.5, 1), where
     long is an exponential average over `long_window` samples (Netflix concurrency-limits,
-    Gradient2Limit). Unlike there, a dropped sample means g = 0.5 and leaves the averages alone:
-    a fast refusal would otherwise look like a fast dependency. The long average follows a steady
-    overload within about `long_window` samples, and the limit then grows again: a known weakness.
+    Gradient2Limit). Unlike there, a dropped sample means g = 0.5 and does not change the average: a
+    fast rejection would otherwise look like a fast dependency. Known weakness: in a steady overload
+    the long average follows within about `long_window` samples, and the limit then grows again.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class Gradient2:
             self._average(rtt_s)
             gradient = max(0.5, min(1.0, self.tolerance * self.long_s / rtt_s))
             if self.long_s > 2 * rtt_s:
-                self.long_s *= 0.95  # back from a long overload: forget it faster
+                self.long_s *= 0.95  # after a long overload: forget it faster
         if not dropped and in_flight < self.limit / 2:
-            return  # the caller, not the limit, held the calls back: nothing learnt
+            return  # the load, not the limit, bounded the calls: no information
         target = self.limit * gradient + (0 if dropped else self.queue)
         limit = (1 - self.smoothing) * self.limit + self.smoothing * target
         self.limit = max(self.least, min(self.most, limit))
 
     def _average(self, rtt_s: float) -> None:
         self._samples += 1
-        if self._samples <= 10:  # a plain mean until the average has something to stand on
+        if self._samples <= 10:  # a plain mean of the first samples
             self.long_s += (rtt_s - self.long_s) / self._samples
         else:
             self.long_s += (rtt_s - self.long_s) * 2 / (self.long_window + 1)

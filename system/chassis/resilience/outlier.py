@@ -1,4 +1,4 @@
-"""Outlier ejection: take one bad instance out of the balancing, probe it before it is trusted again."""
+"""Outlier ejection: excludes a bad instance from load balancing until its trial calls succeed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .events import Event, Kind, Listener, emit
 from .policy import Switchable
 
 SMOOTHING = 0.1  # weight of the newest latency in a host's average
-LAST = 10  # calls that `failing` looks at
+LAST = 10  # number of calls that `failing` evaluates
 
 
 @dataclass(slots=True)
 class _Host:
-    """`era` rises at each ejection and probation: an outcome counts only in the era of its start."""
+    """The state of one host. `era` increases at each ejection and probation: older outcomes do not count."""
 
     out: bool = False
-    waits_until: float = 0.0  # after it, while out, the next call puts it on probation
+    waits_until: float = 0.0  # from then on the next call starts the probation
     on_probation: bool = False
-    probe_out: bool = False
+    trial_in_flight: bool = False
     era: int = 0
-    calls: int = 0  # answered, well or badly, since it was (re)admitted or put on probation
-    latency_s: float = 0.0  # their average: exponential, on probation plain
+    calls: int = 0  # returned since the admission or the start of the probation
+    latency_s: float = 0.0  # average of these calls: exponential, during probation arithmetic
     bad_run: int = 0
-    last: int = 0  # its newest `LAST` calls, a bit each, 1 a bad one
+    last: int = 0  # the newest `LAST` calls, one bit each, 1 for a bad one
     overtaken_run: int = 0
     answered_run: int = 0
     ejections: int = 0
@@ -36,29 +36,30 @@ class _Host:
 
 
 class OutlierEjection(Switchable):
-    """Which of an edge's hosts a balancing client may use. Not a Policy: it runs no call.
+    """Decides which hosts of an edge a load balancing client may use. It is not a Policy: it runs no call.
 
-    A client asks `available`, begins each call with `admit` and ends it with exactly one of
-    `record`, `overtaken`, `release`. A host leaves
+    A client calls `available`, starts each call with `admit` and ends it with exactly one of
+    `record`, `overtaken`, `release`. A host is ejected
 
-    consecutive  after so many bad calls in a row (failed, or longer than `slow_s`)
-    failing      when so many of its last 10 calls were bad, in whatever order, and of no other host
-                 half as many: what all of them suffer is no outlier, and fewer hosts bear it worse
+    consecutive  after that many bad calls in a row (failed, or longer than `slow_s`)
+    failing      when that many of its last 10 calls were bad, and of no other host half as many: if
+                 all hosts fail, there is no outlier, and fewer hosts would make it worse
     slow         when its average latency over at least `slow_calls_min` calls exceeds both
                  `slow_ratio` times the median of the others and that median plus `slow_gap_s`
-    overtaken    when a later copy of the same call, sent to another host, was answered first
-                 (hedging) `overtaken` times in a row, while no other host has been overtaken in as
-                 many calls: such a call was cut short, so that its latency is not known
+    overtaken    when, `overtaken` times in a row, a hedge sent later to another host was answered
+                 first, and no other host was overtaken in as many calls. An overtaken call is
+                 cancelled, so its latency is not known
 
-    It stays out for `base_s` times its recent ejections (one is forgotten per `interval_s` spent
-    inside), at most `base_s_max`. Then it is on probation: one call at a time, and it is back after
-    `probes` good ones, out again, for longer, at the first that failed or was overtaken, and as
-    soon as their average must come out slow. So a host that is still bad costs one call a return.
+    The ejection lasts `base_s` times the number of recent ejections (one less per `interval_s` in
+    use), at most `base_s_max`. Then the host is on probation: it gets one trial call at a time. After
+    `probes` good ones it is readmitted. It is ejected again, for longer, after a trial call that
+    failed or was overtaken, or as soon as their average is certain to be slow. A host that is still
+    bad therefore costs one call per probation.
 
-    At most a share `share_max` of the hosts is out, yet always one may be, and never the last.
-    After Envoy's outlier detection, whose defaults these are; Envoy looks neither at latency nor at
-    hedges, counts a failure percentage over an interval and beside the other hosts', of which there
-    are too few here, and trusts a host at once. The probes are a breaker's, half open.
+    At most a share `share_max` of the hosts is ejected; one may always be, the last one never.
+    The model is Envoy's outlier detection, with its defaults. Envoy uses neither latencies nor
+    hedges, compares failure percentages over an interval (there are too few hosts here for that),
+    and readmits a host without trial calls.
     """
 
     kind: ClassVar[str] = "outlier"
@@ -102,9 +103,9 @@ class OutlierEjection(Switchable):
         self._hosts: dict[str, _Host] = {}
 
     def available(self, hosts: Sequence[str]) -> list[str]:
-        """Those of `hosts` that may have the next call, in their order; all of them if none would.
+        """The hosts that may get the next call, in the given order; all of them if none may.
 
-        `hosts` is the current membership: hosts no longer in it are forgotten.
+        `hosts` is the current membership. Hosts that are not in it are forgotten.
         """
         now = self.clock.monotonic()
         for host in hosts:
@@ -117,7 +118,7 @@ class OutlierEjection(Switchable):
         return [host for host in hosts if self._usable(self._hosts[host], now)] or list(hosts)
 
     def admit(self, host: str) -> int:
-        """A call to `host` begins; returns the era to hand back at its end."""
+        """Start a call to `host`. Returns the era, to be passed back at the end of the call."""
         state = self._hosts.get(host)
         if state is None:
             return -1
@@ -126,12 +127,12 @@ class OutlierEjection(Switchable):
             if not state.on_probation:
                 self._renew(state)
                 state.on_probation = True
-                self._tell(now, "probation", host, "wait_elapsed", state)
-            state.probe_out = True
+                self._emit(now, "probation", host, "wait_elapsed", state)
+            state.trial_in_flight = True
         return state.era
 
     def record(self, host: str, era: int, ok: bool, latency_s: float) -> None:
-        """The call ended by itself after `latency_s` seconds; may eject or readmit the host."""
+        """End a call that returned after `latency_s` seconds. This may eject or readmit the host."""
         state = self._ended(host, era)
         if state is None:
             return
@@ -144,7 +145,7 @@ class OutlierEjection(Switchable):
         state.bad_run = 0 if good else state.bad_run + 1
         state.last = (state.last << 1 | (not good)) & (1 << LAST) - 1
         if state.out:
-            self._judge_probe(host, state)
+            self._judge_trial(host, state)
         elif state.bad_run >= self.consecutive:
             self._eject(host, state, "consecutive")
         elif self._is_failing(state):
@@ -153,7 +154,7 @@ class OutlierEjection(Switchable):
             self._eject(host, state, "slow")
 
     def overtaken(self, host: str, era: int) -> None:
-        """The call was cut short: a copy of it that began later got its answer elsewhere."""
+        """End a call that was cancelled because a later copy got its answer from another host."""
         state = self._ended(host, era)
         if state is None:
             return
@@ -167,43 +168,45 @@ class OutlierEjection(Switchable):
             self._eject(host, state, "overtaken")
 
     def release(self, host: str, era: int) -> None:
-        """The call ended in a way that says nothing of the host."""
+        """End a call whose outcome does not count."""
         self._ended(host, era)
 
     def _others(self, host: _Host) -> list[_Host]:
-        """All but this one that are not out."""
+        """All other hosts that are not ejected."""
         return [other for other in self._hosts.values() if other is not host and not other.out]
 
     def _usable(self, host: _Host, now: float) -> bool:
-        return not host.out or (now >= host.waits_until and not host.probe_out)
+        return not host.out or (now >= host.waits_until and not host.trial_in_flight)
 
     def _ended(self, name: str, era: int) -> _Host | None:
-        """The host, if the call's outcome counts: it is a member still, in the same era."""
+        """The host, if the outcome counts: it is still a member, and in the same era."""
         host = self._hosts.get(name)
         if host is None or host.era != era:
             return None
-        if host.out and not host.probe_out:  # switched off, or nobody else was left
+        if (
+            host.out and not host.trial_in_flight
+        ):  # ejection is switched off, or no other host was left
             return None
-        host.probe_out = False
+        host.trial_in_flight = False
         return host
 
-    def _judge_probe(self, name: str, host: _Host) -> None:
+    def _judge_trial(self, name: str, host: _Host) -> None:
         if host.bad_run:
             self._eject(name, host, "probe_failed")
         elif self._is_slow(host, host.latency_s * host.calls / self.probes):
-            # what the first ones took is enough to make the average of all of them slow
+            # the calls so far are enough to make the average of all trial calls slow
             self._eject(name, host, "probe_slow")
         elif host.calls >= self.probes:
             host.out = False
             now = host.admitted_at = self.clock.monotonic()
             self._renew(host)
-            # hosts are compared over the same time, or not at all
+            # hosts must be compared over the same time
             for other in self._others(host):
                 other.calls, other.latency_s, other.last = 0, 0.0, 0
-            self._tell(now, "readmission", name, "probes_passed", host)
+            self._emit(now, "readmission", name, "probes_passed", host)
 
     def _is_failing(self, host: _Host) -> bool:
-        """Whether many of the host's last calls were bad, and few of the others'."""
+        """Whether many of the last calls to the host were bad, and few of those to others."""
         return (
             self.failing is not None
             and host.last.bit_count() >= self.failing
@@ -211,7 +214,7 @@ class OutlierEjection(Switchable):
         )
 
     def _is_slow(self, host: _Host, latency_s: float) -> bool:
-        """Whether a host with this average is slow beside the others."""
+        """Whether a host with this average is slow compared with the others."""
         if self.slow_ratio is None:
             return False
         others = [
@@ -238,17 +241,17 @@ class OutlierEjection(Switchable):
         wait_s = min(self.base_s * host.ejections, self.base_s_max)
         host.waits_until = now + wait_s
         self._renew(host)
-        self._tell(now, "ejection", name, reason, host, wait_s, failures)
+        self._emit(now, "ejection", name, reason, host, wait_s, failures)
 
     @staticmethod
     def _renew(host: _Host) -> None:
-        """Begin an era: what was counted before is over, calls under way count no more."""
+        """Start a new era with empty counts. Calls in flight do not count any more."""
         host.era += 1
         host.calls = host.bad_run = host.last = host.overtaken_run = host.answered_run = 0
         host.latency_s = 0.0
-        host.on_probation = host.probe_out = False
+        host.on_probation = host.trial_in_flight = False
 
-    def _tell(
+    def _emit(
         self,
         now: float,
         kind: Kind,

@@ -1,4 +1,4 @@
-"""The one interface of all policies, what they may know of a call, and how they compose."""
+"""The interface of all policies, the data of a call, and the composition of policies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Call:
-    """What a policy may know of one logical call.
+    """The data of one logical call that policies can use.
 
     edge        "caller->callee", e.g. "payments->bank"
-    operation   route template or name, low cardinality
-    idempotent  a safe method, or the request carries an Idempotency-Key
+    operation   route template or name, for labels
+    idempotent  a safe method, or a request with an Idempotency-Key
     deadline    absolute, on the clock's monotonic scale (seconds); None: none
-    priority    load-shedding class; higher is more important, 0 is dropped first
-    attempt     1-based; retry sets it, so afterwards it holds the attempts made
-    key         identity of what is asked for, e.g. a product's id; finds stale answers, no label
-    disabled    kinds of policies this call leaves out; None: what the chain's profile leaves out
+    priority    class for load shedding; 0 is shed first
+    attempt     1-based; set by retry, so that it ends as the number of attempts
+    key         identifies the resource, e.g. a product's id; for stale answers, not for labels
+    disabled    kinds of policies that this call leaves out; None: those of the chain's profile
     """
 
     edge: str
@@ -57,10 +57,10 @@ Attempt = Callable[[Call], Awaitable[T]]
 
 
 class Policy(Protocol):
-    """Runs an attempt, or refuses to, or runs it again.
+    """Runs an attempt, rejects it, or runs it again.
 
     kind     stable name: "timeout", "retry", "breaker", ...; labels events and switches
-    enabled  the operator's switch; a chain leaves a policy out while it is off
+    enabled  the operator's switch; a chain leaves out a policy that is off
     """
 
     kind: ClassVar[str]
@@ -72,13 +72,13 @@ class Policy(Protocol):
 
 
 class Switchable:
-    """What all policies share: a name, a switch, and a description of their live state."""
+    """The base of all policies: a kind, a switch and a snapshot of the live state."""
 
     kind: ClassVar[str] = ""
     enabled: bool = True
 
     def snapshot(self) -> dict[str, object]:
-        """Live state in a few plain values; safe to print or to send as JSON."""
+        """The live state as plain values that JSON can represent."""
         return {"kind": self.kind, "enabled": self.enabled, **self._live()}
 
     def _live(self) -> dict[str, object]:
@@ -86,10 +86,10 @@ class Switchable:
 
 
 class Chain(Switchable):
-    """Policies around one another, outermost first; itself a policy.
+    """Policies around one another, outermost first. A chain is itself a policy.
 
-    A policy whose switch is off, or whose kind is in `off` (or in the call's `disabled`, which
-    then counts instead of `off`), is left out for that call.
+    A call leaves out each policy that is switched off, or whose kind is in `off`. If the call has
+    `disabled`, that is used in place of `off`.
     """
 
     kind: ClassVar[str] = "chain"
@@ -108,7 +108,7 @@ class Chain(Switchable):
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
         if call.disabled is None and self.off:
-            call.disabled = self.off  # for policies with parts that can be left out
+            call.disabled = self.off  # for policies that read it, such as a retry with its budget
         off = call.disabled or ()
         for policy in self._inner_first:
             if policy.enabled and policy.kind not in off:

@@ -1,4 +1,4 @@
-"""From a plain dict (an edge's table in resilience.toml) to that edge's composed policies."""
+"""Builds the policies of an edge from a plain dict, such as its table in resilience.toml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .settings import SETTINGS, Setting
 from .throttle import AdaptiveThrottle
 from .timeout import Timeout
 
-KINDS = tuple(SETTINGS)  # outermost first, which is also how they compose
+KINDS = tuple(SETTINGS)  # outermost first: the order in which they are composed
 
 PROFILES: dict[str, frozenset[str]] = {
     "none": frozenset(),
@@ -33,7 +33,7 @@ PROFILES: dict[str, frozenset[str]] = {
     "full": frozenset(KINDS),
 }
 
-# Built even if the edge's table does not name them; the other kinds only if it does.
+# These kinds are built for every edge, the others only if the edge's table names them.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "timeout": {"seconds": 1.0},
     "retry": {"max_attempts": 3},
@@ -51,13 +51,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class ProfileError(ValueError):
-    """A setting is unknown or wrong; the message names edge, key, value and what is expected."""
+    """A setting is unknown or wrong. The message names edge, key, value and the expected values."""
 
 
 class EdgePolicies(Chain):
-    """All policies of one edge, with a profile and single switches to be moved at run time.
+    """All policies of one edge, with a profile and switches that can change at run time.
 
-    A policy runs if the profile (or the call's own `disabled`) includes it and its switch is on.
+    A policy runs if its switch is on and the profile includes it. A call's `disabled` replaces the
+    profile's choice.
     """
 
     def __init__(self, edge: str, policies: list[Policy], budgets: list[RetryBudget]) -> None:
@@ -67,12 +68,12 @@ class EdgePolicies(Chain):
         self.profile = "full"
 
     def use(self, profile: str) -> None:
-        """Move to another step of the ladder none < timeouts < retries < breaker < full."""
+        """Change the profile: none < timeouts < retries < breaker < full. Raises ProfileError."""
         self.off = off_for(profile)
         self.profile = profile
 
     def switch(self, kind: str, on: bool) -> None:
-        """Turn one policy on or off, whatever the profile. Raises ProfileError if not there."""
+        """Switch one policy on or off. Raises ProfileError if the edge has none of this kind."""
         parts: list[Policy | RetryBudget] = [p for p in self.policies if p.kind == kind]
         if kind == "budget":
             parts.extend(self.budgets)
@@ -93,7 +94,7 @@ class EdgePolicies(Chain):
 
 
 def off_for(profile: str) -> frozenset[str]:
-    """The kinds a profile leaves out: what to put into `Call.disabled` for a ladder step."""
+    """The kinds that a profile leaves out, for `Call.disabled`. Raises ProfileError."""
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ProfileError(f"unknown profile {profile!r}; {_one_of(PROFILES, str(profile))}")
     return frozenset(KINDS) - PROFILES[profile]
@@ -107,11 +108,11 @@ def build(
     rng: random.Random | None = None,
     listener: Listener | None = None,
 ) -> EdgePolicies:
-    """The policies of `edge` as `spec` says.
+    """The policies of `edge`, built from `spec`. Raises ProfileError.
 
-    `spec` holds `profile` (default "full") and, by kind, a table of SETTINGS, or true for the
-    defaults, or false to leave the kind out. All kinds are built, so that any profile can be
-    chosen later. Raises ProfileError.
+    `spec` contains `profile` (default "full") and, by kind, a table of SETTINGS, or true for the
+    defaults, or false to leave the kind out. The policies of all profiles are built, so that the
+    profile can change later.
     """
     tables = dict(DEFAULTS)
     for key, value in spec.items():
@@ -131,25 +132,25 @@ def build(
     budgets: list[RetryBudget] = []
     policies: list[Policy] = []
     shared: dict[str, Any] = {"clock": clock, "listener": listener}
-    chance = rng or random.Random()
+    rng = rng or random.Random()
     if "budget" in tables:
-        # One for retries and one for hedges: a success must not pay into the same purse twice.
+        # One for retries, one for hedges: a success must not be deposited twice in the same budget.
         budgets = [_make(edge, "budget", tables["budget"], RetryBudget) for _ in range(2)]
     for_retries, for_hedges = budgets or (None, None)
     makers: dict[str, Callable[..., Policy]] = {
-        "retry": lambda **knobs: Retry(rng=chance, budget=for_retries, **knobs, **shared),
-        "throttle": lambda **knobs: AdaptiveThrottle(edge, rng=chance, **knobs, **shared),
-        "breaker": lambda **knobs: Breaker(edge, **knobs, **shared),
-        "consecutive": lambda **knobs: ConsecutiveBreaker(edge, **knobs, **shared),
-        "rate_limiter": lambda rate_per_s=100.0, burst=10, **knobs: RateLimiter(
-            edge, rate_per_s, burst=burst, **knobs, **shared
+        "retry": lambda **settings: Retry(rng=rng, budget=for_retries, **settings, **shared),
+        "throttle": lambda **settings: AdaptiveThrottle(edge, rng=rng, **settings, **shared),
+        "breaker": lambda **settings: Breaker(edge, **settings, **shared),
+        "consecutive": lambda **settings: ConsecutiveBreaker(edge, **settings, **shared),
+        "rate_limiter": lambda rate_per_s=100.0, burst=10, **settings: RateLimiter(
+            edge, rate_per_s, burst=burst, **settings, **shared
         ),
-        "hedge": lambda **knobs: Hedge(budget=for_hedges, **knobs, **shared),
-        "bulkhead": lambda **knobs: Bulkhead(edge, **knobs, **shared),
-        "adaptive_limit": lambda algorithm="gradient2", **knobs: AdaptiveLimit(
-            edge, Aimd(**knobs) if algorithm == "aimd" else Gradient2(**knobs), **shared
+        "hedge": lambda **settings: Hedge(budget=for_hedges, **settings, **shared),
+        "bulkhead": lambda **settings: Bulkhead(edge, **settings, **shared),
+        "adaptive_limit": lambda algorithm="gradient2", **settings: AdaptiveLimit(
+            edge, Aimd(**settings) if algorithm == "aimd" else Gradient2(**settings), **shared
         ),
-        "timeout": lambda **knobs: Timeout(**knobs, **shared),
+        "timeout": lambda **settings: Timeout(**settings, **shared),
     }
     for kind, maker in makers.items():
         if kind in tables:
@@ -170,20 +171,20 @@ def _make(edge: str, kind: str, table: Mapping[str, Any], maker: Callable[..., A
 
 
 def _check(edge: str, kind: str, table: Mapping[str, Any]) -> None:
-    knobs = SETTINGS[kind]
+    settings = SETTINGS[kind]
     for key, value in table.items():
-        knob = knobs.get(key)
-        if knob is None:
-            raise ProfileError(f"{edge}: unknown key {kind}.{key}; {_one_of(knobs, key)}")
-        if isinstance(value, bool) or not isinstance(value, knob.types):
-            raise ProfileError(f"{edge}: {kind}.{key} must be {_noun(knob)}, got {value!r}")
-        if knob.choices and value not in knob.choices:
-            raise ProfileError(f"{edge}: {kind}.{key} is {value!r}; {_one_of(knob.choices)}")
+        setting = settings.get(key)
+        if setting is None:
+            raise ProfileError(f"{edge}: unknown key {kind}.{key}; {_one_of(settings, key)}")
+        if isinstance(value, bool) or not isinstance(value, setting.types):
+            raise ProfileError(f"{edge}: {kind}.{key} must be {_noun(setting)}, got {value!r}")
+        if setting.choices and value not in setting.choices:
+            raise ProfileError(f"{edge}: {kind}.{key} is {value!r}; {_one_of(setting.choices)}")
 
 
-def _noun(knob: Setting) -> str:
-    noun = {str: "a text", int: "a whole number"}.get(knob.types[0], "a number")
-    return f"{'a number' if float in knob.types else noun} ({knob.meaning})"
+def _noun(setting: Setting) -> str:
+    noun = {str: "a text", int: "a whole number"}.get(setting.types[0], "a number")
+    return f"{'a number' if float in setting.types else noun} ({setting.meaning})"
 
 
 def _one_of(names: Any, near: str = "") -> str:

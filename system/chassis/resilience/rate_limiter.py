@@ -14,10 +14,10 @@ from .policy import Attempt, Call, Switchable, T
 class RateLimiter(Switchable):
     """At most `burst` + `rate_per_s` x t calls start in any t seconds.
 
-    A call without a token reserves the next one if that comes within `wait_s_max` seconds and
-    before its deadline, else RateLimitedError with `retry_after_s`. A call cancelled while it waits
-    returns its reservation. Tokens flow continuously: resilience4j refreshes in whole cycles, and
-    may so let through two cycles' worth at a cycle's edge.
+    A call without a token reserves the next one if it comes within `wait_s_max` seconds and before
+    the call's deadline. Otherwise it raises RateLimitedError with `retry_after_s`. A call cancelled
+    while it waits returns its token. Tokens are added continuously. resilience4j adds them in whole
+    cycles, and can admit the calls of two cycles at the border between them.
     """
 
     kind: ClassVar[str] = "rate_limiter"
@@ -53,12 +53,12 @@ class RateLimiter(Switchable):
         return await attempt(call)
 
     def acquire(self, call: Call) -> float:
-        """Take a token; returns the seconds to wait before it may be used. Raises RateLimitedError."""
+        """Take a token. Returns the seconds to wait before its use. Raises RateLimitedError."""
         now = self.clock.monotonic()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate_per_s)
         self._at = now
         wait_s = (1 - self._tokens) / self.rate_per_s
-        if wait_s <= 1e-9:  # a token refilled in ten steps of 0.1 is a whole token
+        if wait_s <= 1e-9:  # ten refills of 0.1 make a whole token
             wait_s = 0.0
         late = call.deadline is not None and now + wait_s >= call.deadline
         if wait_s and (wait_s > self.wait_s_max or late):

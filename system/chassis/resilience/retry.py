@@ -1,4 +1,4 @@
-"""Retry: try again after a growing, jittered pause, within a budget, never past a deadline."""
+"""Retry: repeats a failed call after a growing, jittered pause, within a budget and the deadline."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .policy import Attempt, Call, Switchable, T
 
 
 class Retry(Switchable):
-    """Up to `max_attempts` attempts in all.
+    """Makes up to `max_attempts` attempts in total.
 
-    Retries an error that says it is `retryable`, if the call is idempotent or the error definite;
-    exceptions in `retry_on` count as retryable and indefinite. The pause before attempt i + 1 is
+    It retries an error that is `retryable`, if the call is idempotent or the error is definite.
+    Exceptions in `retry_on` count as retryable and indefinite. The pause before attempt i + 1 is
     uniform in [0, min(backoff_cap_s, backoff_base_s 2^(i-1))] (full jitter, AWS Architecture Blog
-    2015), on top of the error's `retry_after_s`. Raises the last error when it gives up:
-    attempts used up, not safe to repeat, deadline would pass during the pause, budget spent, or
-    asked to wait longer than `retry_after_s_max` (whoever waits for this answer may do better with
-    that news). A last error that is definite becomes indefinite if an earlier attempt may have
-    happened.
+    2015), added to the error's `retry_after_s`.
+
+    It gives up and raises the last error if no attempt is left, a repetition is not safe, the
+    deadline would pass during the pause, the budget is spent, or the requested wait is longer than
+    `retry_after_s_max`: then the caller gets the error at once. A definite last error becomes
+    indefinite if an earlier attempt may have happened.
     """
 
     kind: ClassVar[str] = "retry"
@@ -62,7 +63,7 @@ class Retry(Switchable):
     async def run(self, attempt: Attempt[T], call: Call) -> T:
         budget = self.budget
         if budget is not None and call.disabled is not None and "budget" in call.disabled:
-            budget = None  # a lab may ask for the ladder step without it
+            budget = None  # the profile `retries` has no budget
         number = 1
         maybe_happened = False
         while True:
@@ -70,8 +71,8 @@ class Retry(Switchable):
             try:
                 answer = await attempt(call)
             except self._catch as error:
-                asked_s = getattr(error, "retry_after_s", None) or 0.0
-                wait_s = asked_s + self._backoff_s(number)
+                requested_s = getattr(error, "retry_after_s", None) or 0.0
+                wait_s = requested_s + self._backoff_s(number)
                 reason = self._refusal(error, call, number, wait_s, budget)
                 maybe_happened = maybe_happened or not getattr(error, "definite", False)
                 if reason:
@@ -109,7 +110,7 @@ class Retry(Switchable):
     def _refusal(
         self, error: Exception, call: Call, number: int, wait_s: float, budget: RetryBudget | None
     ) -> str:
-        """Why this failure is not tried again; "" if it is, and then the budget has paid for it."""
+        """Why this failure is not retried; "" if it is retried, and then the budget has paid for it."""
         retryable = getattr(error, "retryable", False) or isinstance(error, self.retry_on)
         if not retryable:
             return "not_retryable"

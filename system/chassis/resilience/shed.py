@@ -1,4 +1,4 @@
-"""Load shedding: an overloaded server drops its least important work first, before doing any."""
+"""Load shedding: an overloaded server rejects its least important requests first, before any work."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .policy import Attempt, Call, Switchable, T
 
 
 class LoadShedder(Switchable):
-    """Admits by priority class from two signals: work in flight, and time spent queueing.
+    """Admits requests by priority class, from two signals: requests in flight and queueing time.
 
-    shares[p] is the part of `capacity` (requests in flight) that class p may fill; priorities
-    above the last class count as the last, whose share is 1. Besides, if even the shortest queue
-    time reported during an `interval_s` exceeded `queue_s_max` (CoDel's sign of a standing queue,
-    RFC 8289), one more class is dropped for the next interval, and one less if not; the last
-    class is never dropped for that. Raises ShedError with `retry_after_s`.
+    shares[p] is the share of `capacity` (requests in flight) that class p may use. Priorities above
+    the last class count as the last, whose share is 1. In addition, if even the shortest queueing
+    time reported during an `interval_s` exceeds `queue_s_max` (CoDel's sign of a standing queue,
+    RFC 8289), the next interval sheds one more class, otherwise one less. The last class is never
+    shed for that reason. Raises ShedError with `retry_after_s`.
     """
 
     kind: ClassVar[str] = "shed"
@@ -49,7 +49,7 @@ class LoadShedder(Switchable):
         self.listener = listener
         self.in_flight = 0
         self.dropped = 0
-        self.level = 0  # classes below this are dropped because work queues
+        self.level = 0  # classes below this are shed because of queueing
         self._interval_ends = clock.monotonic() + interval_s
         self._shortest_s = math.inf
 
@@ -61,7 +61,7 @@ class LoadShedder(Switchable):
             self.release()
 
     def admit(self, priority: int) -> None:
-        """Take in one request; every admission must be followed by one `release`. Raises ShedError."""
+        """Admit one request. Exactly one `release` must follow. Raises ShedError."""
         last = len(self.shares) - 1
         rank = min(max(priority, 0), last)
         self._roll(self.clock.monotonic())
@@ -72,11 +72,11 @@ class LoadShedder(Switchable):
         self.in_flight += 1
 
     def release(self) -> None:
-        """The request is done."""
+        """End an admitted request."""
         self.in_flight -= 1
 
     def observe_queue(self, seconds: float) -> None:
-        """Report how long a request (or the event loop) waited before work on it began."""
+        """Report how long a request, or the event loop, waited before its work began."""
         self._roll(self.clock.monotonic())
         self._shortest_s = min(self._shortest_s, seconds)
 

@@ -1,4 +1,4 @@
-"""Adaptive throttling: a client drops calls itself once its backend accepts too few of them."""
+"""Adaptive throttling: a client drops calls itself when its backend accepts too few of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .policy import Attempt, Call, Switchable, T
 class AdaptiveThrottle(Switchable):
     """Drops a call with probability max(0, (requests - k accepts)/(requests + 1)).
 
-    Site Reliability Engineering (2016), chapter 21. `requests` counts all calls of the last
-    `window_s` seconds, dropped ones too; `accepts` those the backend took: a call that returned
-    or failed with an error outside `refused`. At capacity c below the offered rate it sends k c.
-    Inner rejections are no requests to the backend: they count nowhere. Raises ThrottledError.
+    Site Reliability Engineering (2016), chapter 21. `requests` is the number of calls in the last
+    `window_s` seconds, including dropped ones. `accepts` is the number that the backend accepted: the
+    call returned, or failed with an error outside `refused`. With a capacity c below the offered rate
+    it sends k c. Rejections by inner policies are not counted. Raises ThrottledError.
     """
 
     kind: ClassVar[str] = "throttle"
@@ -47,12 +47,12 @@ class AdaptiveThrottle(Switchable):
         self.requests = 0
         self.accepts = 0
         self.dropped = 0
-        self._buckets: deque[list[int]] = deque()  # [index, requests, accepts], 20 a window
+        self._buckets: deque[list[int]] = deque()  # [index, requests, accepts], 20 per window
         self._bucket_s = window_s / 20
 
     @property
     def drop_probability(self) -> float:
-        """In [0, 1)."""
+        """The probability of dropping the next call, in [0, 1)."""
         return max(0.0, (self.requests - self.k * self.accepts) / (self.requests + 1))
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
@@ -82,7 +82,7 @@ class AdaptiveThrottle(Switchable):
         self.accepts += 1
 
     def _forget(self, bucket: list[int]) -> None:
-        """Uncount a request, unless its bucket has already left the window."""
+        """Remove a request from the count, unless its bucket has left the window."""
         if self._buckets and bucket[0] >= self._buckets[0][0]:
             bucket[1] -= 1
             self.requests -= 1

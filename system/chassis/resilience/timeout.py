@@ -1,4 +1,4 @@
-"""Timeout: cut off an attempt after some seconds, or at the request's deadline if sooner."""
+"""Timeout: cancels an attempt after some seconds, or at the request's deadline if that is sooner."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .errors import DeadlineExceededError, TimedOutError
 from .events import Event, Kind, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 
-EARLY_S = 1e-6  # a loop may wake a hair before the hour; do not go back to sleep for that
+EARLY_S = 1e-6  # a loop may wake slightly early; do not wait again for that
 
 
 class Timeout(Switchable):
-    """Bounds one attempt to `seconds`; placed outermost it bounds all attempts together.
+    """Limits one attempt to `seconds`. Placed outermost, it limits all attempts together.
 
-    Raises DeadlineExceededError, definite, without starting work whose deadline has passed; TimedOutError
-    (indefinite) after `seconds`; DeadlineExceededError (indefinite) when the deadline came first.
-    Works by cancelling the caller's own task, by asyncio.timeout's rules.
+    Raises TimedOutError (indefinite) after `seconds`, or DeadlineExceededError (indefinite) if the
+    deadline came first. If the deadline has already passed, the work is not started and
+    DeadlineExceededError is definite. It cancels the caller's own task, as asyncio.timeout does.
 
-    All attempts get the same number of seconds, so they fall due in the order they started: one
-    queue and one timer watch them all, which costs a quarter of a timer for each attempt.
+    All attempts have the same number of seconds, so they time out in the order of their start. One
+    queue and one timer serve them all, at a quarter of the cost of a timer per attempt.
     """
 
     kind: ClassVar[str] = "timeout"
@@ -35,7 +35,7 @@ class Timeout(Switchable):
         self.clock = clock
         self.listener = listener
         self.timed_out = 0
-        self.expired = 0  # never started: the deadline had passed
+        self.expired = 0  # not started: the deadline had passed
         self._guards: deque[_Guard] = deque()
         self._armed_in: asyncio.AbstractEventLoop | None = None
 
@@ -49,7 +49,7 @@ class Timeout(Switchable):
             seconds = call.deadline - now
             if seconds <= 0:
                 self.expired += 1
-                self._tell(call, "rejection", "deadline", 0.0)
+                self._emit(call, "rejection", "deadline", 0.0)
                 raise DeadlineExceededError(
                     "deadline passed before the attempt started", definite=True
                 )
@@ -65,17 +65,17 @@ class Timeout(Switchable):
             loop = task.get_loop()
             if self._armed_in is not loop:
                 if self._armed_in is not None:
-                    guards.clear()  # a former loop ended with attempts under way
+                    guards.clear()  # an earlier loop ended with attempts in flight
                 self._arm(loop, seconds)
             guards.append(guard)
         try:
             return await attempt(call)
         except asyncio.CancelledError:
-            # Ours only if nobody else cancelled this task too.
+            # A timeout only if no other code cancelled this task too.
             if not guard.settle():
                 raise
             self.timed_out += 1
-            self._tell(call, "timeout", "deadline" if by_deadline else "timeout", seconds)
+            self._emit(call, "timeout", "deadline" if by_deadline else "timeout", seconds)
             if by_deadline:
                 raise DeadlineExceededError(f"deadline after {seconds:.3f} s") from None
             raise TimedOutError(f"no answer within {seconds:g} s") from None
@@ -92,7 +92,7 @@ class Timeout(Switchable):
         self.clock.call_later(seconds, lambda: self._sweep(loop))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cut off what is due and look again when the next attempt falls due."""
+        """Cancel the attempts that are due, and set the timer for the next one."""
         if self._armed_in is not loop:
             return
         self._armed_in = None
@@ -103,7 +103,7 @@ class Timeout(Switchable):
         if guards:
             self._arm(loop, guards[0].due - now)
 
-    def _tell(self, call: Call, kind: Kind, reason: str, seconds: float) -> None:
+    def _emit(self, call: Call, kind: Kind, reason: str, seconds: float) -> None:
         if self.listener is not None:
             event = Event(
                 self.clock.monotonic(),
@@ -121,7 +121,7 @@ class Timeout(Switchable):
 
 
 class _Guard:
-    """Cancels a task at most once, and takes that cancellation back."""
+    """Cancels a task at most once, and can undo that cancellation."""
 
     __slots__ = ("before", "done", "due", "fired", "task")
 
@@ -138,7 +138,7 @@ class _Guard:
             self.task.cancel()
 
     def settle(self) -> bool:
-        """Withdraw our cancellation, if made; whether the task is then cancelled by nobody."""
+        """Undo the own cancellation. True if there was one and no other code cancelled the task."""
         if not self.fired:
             return False
         self.fired = False

@@ -1,4 +1,4 @@
-"""Sliding windows of outcomes; recording and reading cost O(1) whatever the size."""
+"""Sliding windows of outcomes. Recording and reading cost O(1) for any size."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ SLOW = 2
 
 
 class Window(Protocol):
-    """Counts over the recent calls; `failures` and `slow` overlap (a slow failure is both)."""
+    """Counts over the recent calls. A slow failure counts in both `failures` and `slow`."""
 
     n: int
     failures: int
     slow: int
 
     def record(self, outcome: int, now: float) -> None:
-        """Add an outcome (a sum of FAILED and SLOW, 0 for good) that ended at `now` seconds."""
+        """Add an outcome that ended at `now` seconds: a sum of FAILED and SLOW, 0 for success."""
 
 
 class CountWindow:
-    """The last `size` calls: a ring of one byte a call, with running sums."""
+    """The last `size` calls: a ring with one byte per call, and running sums."""
 
     __slots__ = ("_head", "_ring", "_size", "failures", "n", "slow")
 
@@ -47,9 +47,9 @@ class CountWindow:
 
 
 class TimeWindow:
-    """The last `size` seconds in one-second buckets, the current second included.
+    """The last `size` seconds in one-second buckets, including the current second.
 
-    Only seconds with calls have a bucket, each is added and dropped once: O(1) amortized.
+    Only seconds with calls have a bucket. Each is added and removed once: O(1) amortized.
     """
 
     __slots__ = ("_buckets", "_size", "failures", "n", "slow")
@@ -75,7 +75,7 @@ class TimeWindow:
             self.slow += outcome >> 1
 
     def expire(self, now: float) -> None:
-        """Drop the seconds that have left the window."""
+        """Remove the seconds that have left the window."""
         oldest = int(now) - self._size
         buckets = self._buckets
         while buckets and buckets[0][0] <= oldest:
@@ -86,7 +86,7 @@ class TimeWindow:
 
 
 class RunWindow:
-    """The current run of failures: one good call empties it."""
+    """The current run of failures. One success empties it."""
 
     __slots__ = ("failures", "n", "slow")
 

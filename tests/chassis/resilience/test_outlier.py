@@ -315,7 +315,7 @@ def test_never_more_than_the_share_never_the_last_and_one_probe_at_a_time(
             else:
                 ejection.record(name, era, what == "g", 0.1)
         out = [name for name, host in ejection._hosts.items() if host.out]
-        probed = [name for name in out if ejection._hosts[name].probe_out]
+        probed = [name for name in out if ejection._hosts[name].trial_in_flight]
         assert len(out) < hosts
         assert len(out) <= max(1, int(share * hosts))
         assert not set(probed) & set(ejection.available(names)), "two probes at once"
