@@ -1,4 +1,4 @@
-"""orders: owns orders and the checkout saga. Calls products, inventory, payments.
+"""orders: owns orders and the checkout saga. Calls products, inventory and payments.
 
 Publishes OrderPlaced, OrderConfirmed, OrderCancelled.
 """

@@ -1,4 +1,4 @@
-"""HTTP edge of orders: parse, ask the domain, answer. No rule lives here."""
+"""HTTP edge of orders: parse, call the use cases, answer. It contains no business rules."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -64,7 +64,7 @@ app = create_app(
 )
 
 
-class LineWanted(Body):
+class NewLine(Body):
     sku: Annotated[str, Field(min_length=1, max_length=64)]
     quantity: Annotated[int, Field(ge=1, le=100)]
 
@@ -74,7 +74,7 @@ class Card(Body):
 
 
 class PlaceOrder(Body):
-    lines: Annotated[list[LineWanted], Field(min_length=1, max_length=20)]
+    lines: Annotated[list[NewLine], Field(min_length=1, max_length=20)]
     payment: Card
 
 
@@ -107,31 +107,31 @@ async def _orders(request: Request) -> Orders:
     return orders
 
 
-Use = Annotated[Orders, Depends(_orders)]
+OrdersDep = Annotated[Orders, Depends(_orders)]
 
 
 @app.post(
     "/orders", status_code=201, response_model=OrderView, responses={202: {"model": OrderView}}
 )
 async def place_order(
-    body: PlaceOrder, user: CurrentUser, key: IdempotencyKey, orders: Use
+    body: PlaceOrder, user: CurrentUser, key: IdempotencyKey, orders: OrdersDep
 ) -> Response:
-    """201 confirmed, 202 still on its way; refusals are problems that carry the order's id."""
+    """201 if confirmed, 202 if still pending. A refusal is a problem with the order's id."""
     quantities = [(line.sku, line.quantity) for line in body.lines]
     order, replayed = await orders.place(
         user.id, user.email, key, quantities, body.payment.card_number, body
     )
     if order.status == "cancelled":
-        refused = refusal(order.reason, order.id)
-        if refused is not None:
-            raise refused
+        error = refusal(order.reason, order.id)
+        if error is not None:
+            raise error
     headers = {"Idempotency-Replayed": "true"} if replayed else None
     return _answer(order, 202 if order.status == "pending" else 201, headers)
 
 
 @app.get("/orders")
 async def list_orders(
-    user: CurrentUser, orders: Use, limit: Limit = LIMIT_DEFAULT, cursor: str | None = None
+    user: CurrentUser, orders: OrdersDep, limit: Limit = LIMIT_DEFAULT, cursor: str | None = None
 ) -> OrderPage:
     before = decode_cursor(cursor, str)
     found = await orders.list_of(user.id, limit + 1, before[0] if before else None)
@@ -141,7 +141,7 @@ async def list_orders(
 
 
 @app.get("/orders/{order_id}")
-async def get_order(order_id: str, user: CurrentUser, orders: Use) -> OrderView:
+async def get_order(order_id: str, user: CurrentUser, orders: OrdersDep) -> OrderView:
     return _view(await orders.get(user.id, order_id))
 
 
@@ -149,9 +149,9 @@ async def get_order(order_id: str, user: CurrentUser, orders: Use) -> OrderView:
     "/orders/{order_id}/cancel", response_model=OrderView, responses={202: {"model": OrderView}}
 )
 async def cancel_order(
-    order_id: str, user: CurrentUser, key: IdempotencyKey, orders: Use
+    order_id: str, user: CurrentUser, key: IdempotencyKey, orders: OrdersDep
 ) -> Response:
-    """200 cancelled, 202 under way. Cancelling twice is cancelling once, whatever the key."""
+    """200 if cancelled, 202 if in progress. A second cancellation has no further effect, whatever its key."""
     order = await orders.cancel(user.id, order_id)
     return _answer(order, 200 if order.status == "cancelled" else 202)
 

@@ -1,4 +1,4 @@
-"""The use cases of orders: place, see, cancel."""
+"""The use cases of orders: place, read, cancel."""
 
 import asyncio
 from typing import Any, Protocol
@@ -12,10 +12,8 @@ from shop.orders.domain import Order, OrderNotFoundError, price, total_cents
 from shop.orders.runner import SagaRunner
 from shop.orders.saga import Progress
 
-WAIT_S = (
-    2.5  # how long an answer waits for the saga; then it is 202 and goes on without the customer
-)
-MARGIN_S = 0.1  # kept of the caller's deadline to get the answer back
+WAIT_S = 2.5  # how long an answer waits for the saga; after that the answer is 202
+MARGIN_S = 0.1  # left of the caller's deadline for the answer's way back
 
 
 class Prices(Protocol):
@@ -55,11 +53,11 @@ class Orders:
         card_number: str,
         body: Any,
     ) -> tuple[Order, bool]:
-        """Place an order and wait a little for its saga; (order, whether the key was used before).
+        """Place an order and wait for its saga; returns (order, whether the key was used before).
 
         Raises UnknownSkuError, KeyReusedError, CallError (definite: nothing was placed).
         """
-        known = await self._known(user_id, key, body)
+        known = await self._order_of_key(user_id, key, body)
         if known is not None:
             REPLAYED.inc()
             return known, True
@@ -68,8 +66,8 @@ class Orders:
         wanted = Order(new_id(), user_id, email, lines, card_number, total_cents=total_cents(lines))
         traceparent = signals.trace_headers().get("traceparent", "")
         order = await self._store.place(wanted, key, body, traceparent)
-        if order is None:  # a twin with the same key was faster
-            known = await self._known(user_id, key, body)
+        if order is None:  # a concurrent request with the same key was faster
+            known = await self._order_of_key(user_id, key, body)
             assert known is not None, "the key was taken, so its order exists"
             REPLAYED.inc()
             return known, True
@@ -77,11 +75,11 @@ class Orders:
         await self._wait(self._runner.start(Progress(order)))
         return await self._get(order.id), False
 
-    async def _known(self, user_id: str, key: str, body: Any) -> Order | None:
-        """The order that this key placed, waited for a little if it is still on its way."""
+    async def _order_of_key(self, user_id: str, key: str, body: Any) -> Order | None:
+        """The order that this key placed. Waits for its saga if it is still pending."""
         if not self._idempotency:
             return None
-        give_up = self._clock.monotonic() + self._patience_s()
+        wait_until = self._clock.monotonic() + self._wait_s()
         while True:
             found = await self._store.by_key(user_id, key)
             if found is None:
@@ -90,12 +88,12 @@ class Orders:
             if digest != fingerprint(body):
                 MISMATCH.inc()
                 raise KeyReusedError("this Idempotency-Key placed another order")
-            if order.status != "pending" or self._clock.monotonic() >= give_up:
+            if order.status != "pending" or self._clock.monotonic() >= wait_until:
                 return order
             await self._clock.sleep(0.05)
 
     async def get(self, user_id: str, order_id: str) -> Order:
-        """Raises OrderNotFoundError, also for somebody else's."""
+        """Raises OrderNotFoundError, also for another user's order."""
         order = await self._get(order_id)
         if order.user_id != user_id:
             raise OrderNotFoundError(f"no order {order_id}")
@@ -105,7 +103,7 @@ class Orders:
         return await self._store.list_of(user_id, limit, before)
 
     async def cancel(self, user_id: str, order_id: str) -> Order:
-        """Cancel, before or after confirmation; `pending` or `confirmed` means: under way."""
+        """Cancel before or after confirmation. A status other than `cancelled` means: in progress."""
         order = await self.get(user_id, order_id)
         if order.status == "cancelled":
             return order
@@ -118,17 +116,17 @@ class Orders:
         return await self._get(order_id)
 
     async def _wait_cancelled(self, order_id: str) -> None:
-        give_up = self._clock.monotonic() + self._patience_s()
-        while self._clock.monotonic() < give_up:
+        wait_until = self._clock.monotonic() + self._wait_s()
+        while self._clock.monotonic() < wait_until:
             if (await self._get(order_id)).status == "cancelled":
                 return
             await self._clock.sleep(0.05)
 
     async def _wait(self, saga: asyncio.Task[None]) -> None:
-        """Until the saga ends or parks, or the customer should not wait longer; it goes on anyway."""
-        await asyncio.wait([saga], timeout=self._patience_s())
+        """Wait until the saga ends or is parked, but not past the deadline. The saga continues anyway."""
+        await asyncio.wait([saga], timeout=self._wait_s())
 
-    def _patience_s(self) -> float:
+    def _wait_s(self) -> float:
         deadline = context.deadline()
         if deadline is None:
             return WAIT_S

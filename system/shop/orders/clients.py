@@ -1,4 +1,4 @@
-"""What orders asks of its neighbours, in the saga's words."""
+"""Calls of orders to other services, as the saga's ports."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from chassis.resilience.errors import CallFailedError
 from shop.orders.domain import Order
 from shop.orders.saga import StepRefusedError
 
-STEP_S = 2.0  # a step, its retries included; shorter than the saga's lease
+STEP_S = 2.0  # one step with its retries; shorter than the saga's lease
 _REASONS = {
     "out-of-stock": "out_of_stock",
     "unknown-sku": "unknown_sku",
@@ -16,13 +16,13 @@ _REASONS = {
 }
 
 
-def _accept(response: Response, what: str) -> Any:
-    """The body of a success; StepRefusedError for a definite no."""
+def _accept(response: Response, operation: str) -> Any:
+    """The body of a successful answer. Raises StepRefusedError for a definite refusal."""
     if response.status < 300:
         return response.body
     problem = response.body if isinstance(response.body, dict) else {}
     kind = str(problem.get("type", "")).rpartition(":")[2]
-    raise StepRefusedError(_REASONS.get(kind, kind or f"{what} {response.status}"))
+    raise StepRefusedError(_REASONS.get(kind, kind or f"{operation} {response.status}"))
 
 
 class ProductsClient:
@@ -30,7 +30,7 @@ class ProductsClient:
         self._client = client
 
     async def prices(self, skus: list[str]) -> dict[str, int]:
-        """Price in cents by SKU; unknown SKUs are left out."""
+        """Prices in cents by SKU. Unknown SKUs are left out."""
         response = await self._client.get(
             "/prices", params=[("sku", sku) for sku in skus], route="/prices", timeout_s=STEP_S
         )
@@ -42,7 +42,7 @@ class ProductsClient:
 
 
 class InventoryClient:
-    """Each call is keyed by the order, so it can be asked again."""
+    """The key of each call is made from the order, so that every call can be repeated."""
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
@@ -64,12 +64,12 @@ class InventoryClient:
     async def take_back(self, order: Order) -> None:
         await self._move(order, "return")
 
-    async def _move(self, order: Order, what: str) -> None:
+    async def _move(self, order: Order, operation: str) -> None:
         response = await self._client.post(
-            f"/reservations/{order.id}/{what}", key=f"{order.id}:{what}",
-            route=f"/reservations/{{order_id}}/{what}", timeout_s=STEP_S,
+            f"/reservations/{order.id}/{operation}", key=f"{order.id}:{operation}",
+            route=f"/reservations/{{order_id}}/{operation}", timeout_s=STEP_S,
         )  # fmt: skip
-        _accept(response, what)
+        _accept(response, operation)
 
 
 class PaymentsClient:
@@ -96,7 +96,7 @@ class PaymentsClient:
             "voided",
             "refunded",
         ):
-            return  # no money was taken, or it was given back: nothing to refund
+            return  # no money was captured, or it was refunded
         _accept(response, "refund")
 
     async def void(self, order: Order) -> None:
@@ -104,16 +104,16 @@ class PaymentsClient:
         if response.status == 409:
             status = await self._status(order)
             if status in ("declined", "voided", "refunded"):
-                return  # nothing is held
-            if status == "captured":  # a capture that we gave up on did arrive
+                return  # the bank holds no money
+            if status == "captured":  # a capture without an answer did arrive
                 await self.refund(order)
                 return
         _accept(response, "void")
 
-    async def _move(self, order: Order, what: str) -> Response:
+    async def _move(self, order: Order, operation: str) -> Response:
         return await self._client.post(
-            f"/payments/{order.id}/{what}", key=f"{order.id}:{what}",
-            route=f"/payments/{{order_id}}/{what}", timeout_s=STEP_S,
+            f"/payments/{order.id}/{operation}", key=f"{order.id}:{operation}",
+            route=f"/payments/{{order_id}}/{operation}", timeout_s=STEP_S,
         )  # fmt: skip
 
     async def _status(self, order: Order) -> str:

@@ -1,4 +1,4 @@
-"""What an order is and when one may be placed. No I/O, no framework."""
+"""Orders, their prices and the reasons to refuse them. No I/O, no framework."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ CURRENCY = "EUR"
 
 
 class OrderError(Exception):
-    """A refusal that the customer is told; `order_id` goes with it if there is an order."""
+    """A refusal for the customer. It carries `order_id` if there is an order."""
 
     def __init__(self, message: str, order_id: str = "") -> None:
         super().__init__(message)
@@ -17,26 +17,26 @@ class OrderError(Exception):
 
 
 class UnknownSkuError(OrderError):
-    """No such product."""
+    """There is no such product."""
 
 
 class OutOfStockError(OrderError):
-    """Definite: nothing was reserved."""
+    """Not enough in stock. Definite: nothing was reserved."""
 
 
 class PaymentDeclinedError(OrderError):
-    """Definite: no money was moved."""
+    """The card was declined. Definite: no money was moved."""
 
 
 class PaymentUnavailableError(OrderError):
-    """The payment could not be made in time; the order is cancelled and nothing is owed."""
+    """The payment was not possible in time. The order is cancelled and nothing was charged."""
 
 
 class OrderNotFoundError(OrderError):
-    """No such order, or someone else's: the two look the same from outside."""
+    """There is no such order, or it belongs to another user: both get the same answer."""
 
 
-# why an order was cancelled -> what the customer is told
+# reason of the cancellation -> error for the customer
 REASONS: dict[str, type[OrderError]] = {
     "out_of_stock": OutOfStockError,
     "unknown_sku": UnknownSkuError,
@@ -45,9 +45,9 @@ REASONS: dict[str, type[OrderError]] = {
 }
 EXPLANATIONS = {
     "out_of_stock": "not enough of a product is in stock",
-    "unknown_sku": "a product of the order is not known",
+    "unknown_sku": "a product of the order is unknown",
     "payment_declined": "the bank declined the card",
-    "unavailable": "the payment could not be made in time; nothing was charged",
+    "unavailable": "the payment was not possible in time; nothing was charged",
 }
 
 
@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`status`: pending, confirmed or cancelled; `reason` says why it was cancelled."""
+    """`status` is pending, confirmed or cancelled; `reason` is why it was cancelled."""
 
     id: str
     user_id: str
@@ -77,14 +77,14 @@ class Order:
 
 
 def price(quantities: Sequence[tuple[str, int]], prices: Mapping[str, int]) -> tuple[Line, ...]:
-    """Order lines at today's prices, one a SKU, by SKU as the store reads them. Raises UnknownSkuError."""
+    """Order lines with current prices, one per SKU, sorted by SKU. Raises UnknownSkuError."""
     merged: dict[str, int] = {}
     for sku, quantity in quantities:
         merged[sku] = merged.get(sku, 0) + quantity
     unknown = sorted(sku for sku in merged if sku not in prices)
     if unknown:
         raise UnknownSkuError(f"unknown SKU: {', '.join(unknown)}")
-    # sorted: a saga that is resumed must ask with the same key for the very same lines
+    # sorted: a resumed saga repeats the key, so it must send exactly the same lines
     return tuple(Line(sku, quantity, prices[sku]) for sku, quantity in sorted(merged.items()))
 
 
@@ -93,6 +93,6 @@ def total_cents(lines: Sequence[Line]) -> int:
 
 
 def refusal(reason: str, order_id: str) -> OrderError | None:
-    """The error a customer gets for an order that was cancelled on the way, if it was a refusal."""
+    """The error for a cancelled order; None if the customer cancelled it."""
     error = REASONS.get(reason)
     return error(EXPLANATIONS[reason], order_id) if error else None

@@ -1,4 +1,4 @@
-"""Runs sagas: step by step, persisted, fenced by a lease; parks what cannot go on now, resumes what was left."""
+"""Runs sagas step by step under a lease: parks a saga that cannot continue now, resumes one without an owner."""
 
 import asyncio
 import logging
@@ -18,20 +18,20 @@ from chassis.telemetry.metrics import counter, expose, gauge
 from shop.orders.saga import Ports, Progress, Step, StepRefusedError
 
 log = logging.getLogger("orders.saga")
-ACTIVE = gauge("saga_active", "Sagas that this instance is running")
+ACTIVE = gauge("saga_active", "Sagas that this instance runs now")
 PENDING = gauge("saga_pending", "Sagas of all instances that have not ended")
-STEPS = counter("saga_steps", "Steps and compensations tried", ("step", "phase"))
+STEPS = counter("saga_steps", "Attempts of steps and compensations", ("step", "phase"))
 PARK_BASE_S = 0.2
 PARK_CAP_S = 3.0
-COUNT_EACH_S = 1.0
-# What waited is caught up at 2 a second and instance, and after what is under way: new orders are waited for at
-# the counter, and a recovered neighbour is not to be overrun. When a deadline comes near, faster. Where new orders
-# never rest, one that waited each `SHARE_EACH_S` all the same: what missed its deadline is undone too.
-RESUME_EACH_S = 0.5
-RESUME_AT_ONCE = 1
-SHARE_EACH_S = 5.0
-PRESSING_S = 10.0
-PRESSED_AT_ONCE = 6
+COUNT_PERIOD_S = 1.0
+# Each instance resumes at most 2 sagas per second, and only while it runs no other: shoppers wait for the
+# new orders, and a recovered service must not be overloaded. It resumes more when a deadline is near. Under a
+# constant load of new orders it still resumes one per `RESUME_ONE_PERIOD_S`, so that every saga ends.
+RESUME_PERIOD_S = 0.5
+RESUME_ONE_PERIOD_S = 5.0
+RUNNING_MAX = 1
+NEAR_DEADLINE_S = 10.0
+RUNNING_NEAR_DEADLINE_MAX = 6
 STOP_S = 1.0
 
 
@@ -42,11 +42,11 @@ class Store(Protocol):
     async def finish(self, progress: Progress) -> Progress | None: ...
     async def claim(self, limit: int) -> list[tuple[str, str]]: ...
     async def load(self, order_id: str) -> Progress | None: ...
-    async def waiting(self, pressing_s: float) -> tuple[int, int]: ...
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]: ...
 
 
 class SagaRunner:
-    """Runs sagas of which this instance holds the lease."""
+    """Runs the sagas whose lease this instance holds."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class SagaRunner:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def start(self, progress: Progress, traceparent: str = "") -> asyncio.Task[None]:
-        """Go on with a saga whose lease we hold; the task ends when it has ended or is parked."""
+        """Run a saga whose lease this instance holds. The task ends when the saga has ended or is parked."""
         order_id = progress.order.id
         if order_id not in self._running:
             task = asyncio.create_task(self._run_detached(progress, traceparent))
@@ -73,32 +73,32 @@ class SagaRunner:
         return self._running[order_id]
 
     async def resume(self) -> None:
-        """For ever: take over sagas that are due and that nobody holds."""
+        """Resume sagas that are due and have no owner, until cancelled."""
         expose(ACTIVE, PENDING, STEPS)
-        count_at, share_at, at_once = 0.0, 0.0, RESUME_AT_ONCE
+        count_at, resume_one_at, running_max = 0.0, 0.0, RUNNING_MAX
         while True:
             now = self._clock.monotonic()
             if now >= count_at:
-                pending, pressing = await self._store.waiting(PRESSING_S)
+                pending, near_deadline = await self._store.count_pending(NEAR_DEADLINE_S)
                 PENDING.set(pending)
-                at_once = PRESSED_AT_ONCE if pressing else RESUME_AT_ONCE
-                count_at = now + COUNT_EACH_S
-            free = max(at_once - len(self._running), int(now >= share_at))
+                running_max = RUNNING_NEAR_DEADLINE_MAX if near_deadline else RUNNING_MAX
+                count_at = now + COUNT_PERIOD_S
+            free = max(running_max - len(self._running), int(now >= resume_one_at))
             if free > 0:
-                share_at = now + SHARE_EACH_S
+                resume_one_at = now + RESUME_ONE_PERIOD_S
             for order_id, traceparent in await self._store.claim(free) if free > 0 else ():
                 progress = await self._store.load(order_id)
                 if progress is not None:
                     self.start(progress, traceparent)
-            await self._clock.sleep(RESUME_EACH_S)
+            await self._clock.sleep(RESUME_PERIOD_S)
 
     async def stop(self) -> None:
-        """Give what is under way a moment to end; what is left is resumed by another instance."""
+        """Wait up to `STOP_S` for running sagas. Another instance resumes the others."""
         if self._running:
             await asyncio.wait(self._running.values(), timeout=STOP_S)
 
     async def _run_detached(self, progress: Progress, traceparent: str) -> None:
-        """The saga outlives the request that began it: no deadline of its, but its lab options."""
+        """Run the saga without the request's deadline, because it outlives the request; lab options stay."""
         request = context.current.get()
         context.current.set(context.RequestContext(lab=request.lab if request else ""))
         if traceparent:
@@ -107,41 +107,41 @@ class SagaRunner:
         try:
             await self.run(progress)
         except Exception:
-            # the lease runs out and the saga is resumed: nothing is lost but time
+            # the lease expires and the saga is resumed
             log.exception("saga of order %s interrupted", progress.order.id)
         finally:
             ACTIVE.dec()
 
     async def run(self, progress: Progress) -> None:
-        """Until the saga has ended, is parked, or another instance holds it."""
+        """Run the saga until it has ended, is parked, or another instance holds its lease."""
         current: Progress | None = progress
         while current is not None:
-            if current.may_turn_back and (current.cancel_requested or current.overdue):
-                current = current.turned_back(
+            if current.may_compensate and (current.cancel_requested or current.overdue):
+                current = current.compensating(
                     "customer" if current.cancel_requested else "unavailable"
                 )
             step = current.step
             if step is None:
                 current = await self._store.finish(current)
             elif current.direction == "forward":
-                current = await self._make(current, step)
+                current = await self._do(current, step)
             elif step.undo is None:
                 current = current.skipped()
             else:
                 current = await self._attempt(current, step, step.undo)
 
-    async def _make(self, progress: Progress, step: Step) -> Progress | None:
+    async def _do(self, progress: Progress, step: Step) -> Progress | None:
         persisted = await self._store.persist(progress.begun())
         if persisted is None:
             return None  # another instance took over
         if persisted.cancel_requested and not progress.started and not progress.cancel_requested:
             fresh = replace(persisted, started=False)
-            if fresh.may_turn_back:
+            if fresh.may_compensate:
                 return fresh
         await failpoint(f"orders.before_{step.name}")
-        made = await self._attempt(persisted, step, step.do)
+        after = await self._attempt(persisted, step, step.do)
         await failpoint(f"orders.after_{step.name}")
-        return made
+        return after
 
     async def _attempt(
         self, progress: Progress, step: Step, action: Callable[[Ports, Any], Awaitable[None]]
@@ -154,28 +154,28 @@ class SagaRunner:
             span.set_attribute("breakwater.saga.attempt", progress.attempts + 1)
             try:
                 await action(self._ports, progress.order)
-            except StepRefusedError as refusal:
-                self._tell(progress, name, "refused", reason=refusal.reason)
+            except StepRefusedError as error:
+                self._report(progress, name, "refused", reason=error.reason)
                 if progress.direction == "backward":
-                    log.error("order %s: %s refused: %s", progress.order.id, name, refusal.reason)
+                    log.error("order %s: %s refused: %s", progress.order.id, name, error.reason)
                     await self._park(progress)
                     return None
-                return progress.refused(refusal.reason)
+                return progress.refused(error.reason)
             except CallError as error:
                 phase = "failed" if error.definite else "unknown"
-                self._tell(progress, name, phase, error=str(error))
+                self._report(progress, name, phase, error=str(error))
                 await self._park(progress, error.retry_after_s or 0.0)
                 return None
-        self._tell(progress, name, "done")
+        self._report(progress, name, "done")
         return progress.done()
 
-    def _tell(self, progress: Progress, step: str, phase: str, **more: str) -> None:
-        """How a step ended: that it began is in the saga's log and, by its span, in the trace."""
+    def _report(self, progress: Progress, step: str, phase: str, **more: str) -> None:
+        """Count and record the end of a step. Its start is in the saga's log and in the trace."""
         STEPS.labels(step, phase).inc()
         self._record("saga", order_id=progress.order.id, step=step, phase=phase, **more)
 
-    async def _park(self, progress: Progress, asked_s: float = 0.0) -> None:
-        """Give the lease back and try again later, with full jitter, not before we are asked to."""
+    async def _park(self, progress: Progress, retry_after_s: float = 0.0) -> None:
+        """Release the lease and retry later: after `retry_after_s`, plus a backoff with full jitter."""
         ceiling = min(PARK_CAP_S, PARK_BASE_S * 2.0 ** min(progress.attempts, 10))
-        wait_s = max(PARK_BASE_S, min(asked_s, PARK_CAP_S)) + self._rng.random() * ceiling
-        await self._store.persist(progress.again(), park_s=wait_s)
+        wait_s = max(PARK_BASE_S, min(retry_after_s, PARK_CAP_S)) + self._rng.random() * ceiling
+        await self._store.persist(progress.retrying(), park_s=wait_s)

@@ -1,7 +1,7 @@
-"""The checkout as a saga: each step is persisted before it is made, and can be made again.
+"""The checkout as a saga: each step is stored before it runs, and can be repeated.
 
-Forward until the pivot there is a way back; past it only forward. A step that is definitely refused
-turns the saga back; one whose outcome is unknown is asked again, because every step is idempotent.
+Before the pivot the saga can be compensated; after it, it only goes forward. A definite refusal starts the
+compensation. A step with an unknown outcome is retried, because every step is idempotent.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from shop.orders.domain import Order
 
 
 class StepRefusedError(Exception):
-    """A step definitely did not happen and will not: turn back, for this reason."""
+    """The step definitely did not happen: compensate the saga for this reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class Payments(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Whom the steps talk to."""
+    """The services that the steps call."""
 
     inventory: Inventory
     payments: Payments
@@ -53,17 +53,17 @@ class Step:
 
 
 def step(do: Action, undo: Action) -> Step:
-    """A step with a way back."""
+    """A step with a compensation."""
     return Step(do.__name__, do, undo)
 
 
 def pivot(do: Action, undo: Action) -> Step:
-    """The step that decides: once started, the saga goes forward unless the step is refused."""
+    """The deciding step: once it has started, the saga goes forward unless the step is refused."""
     return Step(do.__name__, do, undo, pivot=True)
 
 
 def retried(do: Action) -> Step:
-    """A step past the pivot: asked again until it is done."""
+    """A step after the pivot: retried until it succeeds."""
     return Step(do.__name__, do, None)
 
 
@@ -99,15 +99,15 @@ async def take_stock_back(ports: Ports, order: Order) -> None:
     await ports.inventory.take_back(order)
 
 
-# The order is confirmed in the transaction that ends the saga. `commit_stock` can still be refused
-# (the reservation expired and the stock is gone): then the captured money is refunded.
+# The transaction that ends the saga confirms the order. `commit_stock` can still be refused (the reservation
+# expired and the stock is gone): then the captured money is refunded.
 CHECKOUT = (
     step(reserve_stock, undo=release_stock),
     step(authorize_payment, undo=void_authorization),
     pivot(capture_payment, undo=refund_payment),
     retried(commit_stock),
 )
-# A confirmed order that the customer cancels.
+# The customer cancels a confirmed order.
 CANCELLATION = (retried(refund_payment), retried(take_stock_back))
 SAGAS: dict[str, tuple[Step, ...]] = {"checkout": CHECKOUT, "cancellation": CANCELLATION}
 
@@ -116,7 +116,7 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where one saga stands. `started` says that the current step may have happened already."""
+    """The state of one saga. `started`: the current step may have happened already."""
 
     order: Order
     kind: str = "checkout"
@@ -135,44 +135,44 @@ class Progress:
 
     @property
     def step(self) -> Step | None:
-        """The step to make or to undo next; None when there is nothing left to do."""
+        """The step to run or to undo next; None when the saga is complete."""
         return self.steps[self.at] if 0 <= self.at < len(self.steps) else None
 
     @property
-    def may_turn_back(self) -> bool:
+    def may_compensate(self) -> bool:
         pivots = [index for index, step in enumerate(self.steps) if step.pivot]
         if self.direction == "backward" or not pivots:
             return False
         return self.at < pivots[0] or (self.at == pivots[0] and not self.started)
 
     def begun(self) -> "Progress":
-        """The step is about to be made: persist this first."""
-        return self._noted("started", started=True)
+        """The step starts now: store this first."""
+        return self._logged("started", started=True)
 
     def done(self) -> "Progress":
-        """The step was made (or undone)."""
+        """The step succeeded, or was undone."""
         if self.direction == "forward":
-            return self._noted("done", at=self.at + 1, started=False, attempts=0)
-        return self._noted("compensated", at=self.at - 1, attempts=0)
+            return self._logged("done", at=self.at + 1, started=False, attempts=0)
+        return self._logged("compensated", at=self.at - 1, attempts=0)
 
     def skipped(self) -> "Progress":
-        """Going back, this step has nothing to undo."""
+        """The current step has no compensation: go to the one before."""
         return replace(self, at=self.at - 1, attempts=0)
 
-    def again(self) -> "Progress":
-        """The outcome is unknown: the same step another time."""
+    def retrying(self) -> "Progress":
+        """The outcome is unknown: retry the same step."""
         return replace(self, attempts=self.attempts + 1)
 
     def refused(self, reason: str) -> "Progress":
-        """The current step did definitely not happen: undo those before it."""
-        turned = self._noted("failed", direction="backward", at=self.at - 1, attempts=0)
-        return replace(turned, reason=reason)
+        """The current step definitely did not happen: undo the steps before it."""
+        compensating = self._logged("failed", direction="backward", at=self.at - 1, attempts=0)
+        return replace(compensating, reason=reason)
 
-    def turned_back(self, reason: str) -> "Progress":
-        """Give up on the way: undo what was made, and the current step if it was started."""
+    def compensating(self, reason: str) -> "Progress":
+        """Undo the completed steps, and the current one if it was started."""
         at = self.at if self.started else self.at - 1
         return replace(self, direction="backward", at=at, attempts=0, reason=reason)
 
-    def _noted(self, phase: str, **changes: object) -> "Progress":
+    def _logged(self, phase: str, **changes: object) -> "Progress":
         name = self.steps[self.at].name
         return replace(self, log=(*self.log, (name, phase)), **changes)  # type: ignore[arg-type]

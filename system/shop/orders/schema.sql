@@ -6,11 +6,11 @@ CREATE TABLE IF NOT EXISTS orders (
     reason text NOT NULL DEFAULT '',
     total_cents bigint NOT NULL,
     currency text NOT NULL,
-    card_number text NOT NULL,          -- masked as soon as the order has ended
+    card_number text NOT NULL,          -- masked when the order ends
     idempotency_key text NOT NULL,
-    dedupe_key text UNIQUE,             -- user and key; null where the lab turned idempotency off
+    dedupe_key text UNIQUE,             -- user and key; null where the lab has switched idempotency off
     fingerprint text NOT NULL,
-    answer text,                        -- the first definite answer, given again for the same key
+    answer text,                        -- the first definite answer, repeated for the same key
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     version int NOT NULL DEFAULT 1

@@ -15,11 +15,11 @@ from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
 from shop.orders.domain import Line, Order
 from shop.orders.saga import Progress
 
-OUTCOMES = counter("saga_outcomes", "Sagas that ended here", ("outcome", "reason"))
+OUTCOMES = counter("saga_outcomes", "Sagas that this instance ended", ("outcome", "reason"))
 DURATION_SECONDS = Histogram(
-    "saga_duration_seconds", "From an order's arrival to its saga's end", ("outcome",)
+    "saga_duration_seconds", "Time from an order's arrival to the end of its saga", ("outcome",)
 )
-LEASE = timedelta(seconds=3)  # longer than a step may take (clients.STEP_S)
+LEASE = timedelta(seconds=3)  # longer than a step (clients.STEP_S)
 
 _SELECT = """
 SELECT o.*, (SELECT json_agg(json_build_array(l.sku, l.quantity, l.price_cents) ORDER BY l.sku)
@@ -41,7 +41,7 @@ WITH fresh AS (
 )
 SELECT created_at FROM fresh
 """
-# One statement a step: the saga's row (fenced by owner and state) and the log lines.
+# One statement per step: the saga's row (fenced by owner and state) and the log lines.
 _PERSIST = """
 WITH moved AS (
     UPDATE sagas SET at = $3, direction = $4, started = $5, attempts = $6, reason = $7,
@@ -61,9 +61,9 @@ WHERE order_id IN (
     ORDER BY deadline_at < now(), deadline_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING order_id, traceparent
 """
-_WAITING = """
+_COUNT_PENDING = """
 SELECT count(*) AS pending, count(*) FILTER (
-    WHERE next_at <= now() AND lease_until < now() AND deadline_at BETWEEN now() AND now() + $1) AS pressing
+    WHERE next_at <= now() AND lease_until < now() AND deadline_at BETWEEN now() AND now() + $1) AS near_deadline
 FROM sagas WHERE state = 'running'
 """
 _END_ORDER = """
@@ -85,7 +85,7 @@ WHERE order_id = $1 AND state = 'done'
 
 
 class OrderStore:
-    """`owner` is this instance; a saga is only moved by the owner of its lease."""
+    """`owner` is this instance. Only the owner of its lease changes a saga."""
 
     def __init__(
         self,
@@ -101,9 +101,8 @@ class OrderStore:
         self._owner = owner
         self._deadline = timedelta(seconds=saga_deadline_s)
         self._idempotency = idempotency
-        OUTCOMES.labels(
-            "confirmed", ""
-        )  # a zero from the start: from nothing to one is no increase
+        # start at zero: Prometheus sees no increase in a series that starts at one
+        OUTCOMES.labels("confirmed", "")
         expose(OUTCOMES, DURATION_SECONDS)
 
     # -- orders -----------------------------------------------------------------------------
@@ -127,7 +126,7 @@ class OrderStore:
         return replace(order, created_at=created_at, updated_at=created_at)
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
-        """The order placed with this key, as it was first answered, and its body's fingerprint."""
+        """The order placed with this key, as first answered, and the fingerprint of its body."""
         row = await self._pool.fetchrow(
             _SELECT + "WHERE o.dedupe_key = $1", self._dedupe(user_id, key)
         )
@@ -135,7 +134,7 @@ class OrderStore:
             return None
         order = _order(row)
         if row["answer"]:
-            # the same answer again, whatever became of the order since
+            # the first answer, even if the order has changed since
             answer = json.loads(row["answer"])
             answer["updated_at"] = datetime.fromisoformat(answer["updated_at"])
             order = replace(order, **answer)
@@ -155,9 +154,9 @@ class OrderStore:
         return [_order(row) for row in rows]
 
     async def cancel(self, order_id: str, traceparent: str) -> Progress | None:
-        """Ask a running saga to turn back, or begin the cancellation of a confirmed order.
+        """Request the compensation of a running saga, or begin the cancellation of a confirmed order.
 
-        Returns the progress to run if the cancellation is ours to run.
+        Returns the cancellation that this instance must run, if there is one.
         """
         if (await self._pool.execute(_REQUEST_CANCEL, order_id)) == "UPDATE 1":
             return None
@@ -172,9 +171,9 @@ class OrderStore:
     # -- sagas ------------------------------------------------------------------------------
 
     async def persist(self, progress: Progress, *, park_s: float | None = None) -> Progress | None:
-        """Write where the saga stands; None if the lease is not ours any more.
+        """Store the saga's state; None if another instance holds the lease.
 
-        `park_s` gives the lease back and makes the saga due in so many seconds.
+        `park_s` releases the lease and makes the saga due after that many seconds.
         """
         row = await self._pool.fetchrow(_PERSIST, *self._row(progress, park_s))
         if row is None:
@@ -192,7 +191,7 @@ class OrderStore:
         )  # fmt: skip
 
     async def finish(self, progress: Progress) -> Progress | None:
-        """End the saga and its order in one transaction; a cancellation may begin right there."""
+        """End the saga and its order in one transaction. Returns the cancellation to run, if one was requested."""
         order = progress.order
         confirmed = progress.kind == "checkout" and progress.direction == "forward"
         reason = "" if confirmed else progress.reason or "customer"
@@ -215,7 +214,7 @@ class OrderStore:
             await conn.execute(_END_ORDER, order.id, outcome, reason)
             await self._outbox.put(conn, event)
             if confirmed and row["cancel_requested"]:
-                # the customer asked too late to turn back: undo what was just done
+                # the customer cancelled after the pivot: begin the cancellation of the confirmed order
                 await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
         OUTCOMES.labels(outcome, reason).inc()
         if progress.kind == "checkout" and order.created_at is not None:
@@ -224,15 +223,15 @@ class OrderStore:
         return await self.load(order.id) if confirmed and row["cancel_requested"] else None
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
-        """Take the lease of up to `limit` due sagas that nobody holds: (order id, traceparent).
+        """Take the lease of up to `limit` due sagas without an owner; returns (order id, traceparent).
 
-        First those with the next deadline; last those that missed theirs and can only be undone.
+        The nearest deadline comes first. Sagas past their deadline come last.
         """
         rows = await self._pool.fetch(_CLAIM, self._owner, LEASE, limit)
         return [(row["order_id"], row["traceparent"]) for row in rows]
 
     async def load(self, order_id: str) -> Progress | None:
-        """A saga that is running."""
+        """The saga of the order if it is running."""
         saga = await self._pool.fetchrow(
             "SELECT *, deadline_at < now() AS overdue FROM sagas WHERE order_id = $1 AND state = 'running'",
             order_id,
@@ -245,11 +244,10 @@ class OrderStore:
             saga["reason"], saga["cancel_requested"], saga["overdue"],
         )  # fmt: skip
 
-    async def waiting(self, pressing_s: float) -> tuple[int, int]:
-        """How many sagas have not ended; how many of them are due, held by nobody, and would miss their deadline
-        if they waited for `pressing_s` more."""
-        (row,) = await self._pool.fetch(_WAITING, timedelta(seconds=pressing_s))
-        return row["pending"], row["pressing"]
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]:
+        """(sagas that have not ended, those of them that are due, without an owner, and near their deadline)."""
+        (row,) = await self._pool.fetch(_COUNT_PENDING, timedelta(seconds=near_deadline_s))
+        return row["pending"], row["near_deadline"]
 
 
 def _order(row: Record) -> Order:

@@ -1,4 +1,4 @@
-"""products: owns the catalogue: what is sold, in which category, at what price.
+"""products: owns the catalogue of products, categories and prices.
 
-Calls nobody. Publishes and consumes nothing. Answers from Valkey where it may, from PostgreSQL otherwise.
+Calls no service. Publishes and consumes no event. Answers from Valkey as a cache, else from PostgreSQL.
 """

@@ -1,4 +1,4 @@
-"""HTTP edge of products: parse, ask the domain, answer. No rule lives here."""
+"""HTTP edge of products: parse, call the use cases, answer. It contains no business rules."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,13 +57,13 @@ class NewPrice(Body):
 async def start(service: Service) -> AsyncIterator[None]:
     settings = service.settings
     pool = await service.database(seed=seed)
-    usual = domain.Lives()
-    lives = domain.Lives(
-        product_s=settings.number("PRODUCT_TTL_S", usual.product_s),
-        page_s=settings.number("PAGE_TTL_S", usual.page_s),
-        categories_s=settings.number("CATEGORIES_TTL_S", usual.categories_s),
+    default = domain.CacheTtls()
+    ttls = domain.CacheTtls(
+        product_s=settings.number("PRODUCT_TTL_S", default.product_s),
+        page_s=settings.number("PAGE_TTL_S", default.page_s),
+        categories_s=settings.number("CATEGORIES_TTL_S", default.categories_s),
     )
-    service.state.products = domain.Products(ProductStore(pool), await service.cache(), lives)
+    service.state.products = domain.Products(ProductStore(pool), await service.cache(), ttls)
     yield
 
 
@@ -79,7 +79,7 @@ async def _products(request: Request) -> domain.Products:
     return products
 
 
-Products = Annotated[domain.Products, Depends(_products)]
+ProductsDep = Annotated[domain.Products, Depends(_products)]
 Text = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 
@@ -87,9 +87,9 @@ def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
 
 
-@app.get("/products", response_model=ProductPage, summary="Browse and search")
+@app.get("/products", response_model=ProductPage, summary="List and search products")
 async def list_products(
-    products: Products,
+    products: ProductsDep,
     query: Text = "",
     category: Text = "",
     limit: Limit = LIMIT_DEFAULT,
@@ -97,35 +97,37 @@ async def list_products(
 ) -> Response:
     after = (decode_cursor(cursor, str) or [""])[0]
     if after and not domain.SKU.fullmatch(after):
-        raise BadCursorError(
-            "the cursor is not one that a page of products gave out; start without it"
-        )
+        raise BadCursorError("the cursor is not from a page of products; start without a cursor")
     words = domain.search_words(query)
-    if query.strip() and not words:  # nothing to look for is no reason to show everything
+    if query.strip() and not words:  # a query without any word matches nothing, not everything
         return _json(b'{"items":[],"next_cursor":null}')
     page = domain.PageRequest(words, category, limit, after)
     return _json(await products.page(page))
 
 
-@app.get("/products/{product_id}", response_model=ProductView, summary="One product")
-async def get_product(product_id: str, products: Products) -> Response:
+@app.get("/products/{product_id}", response_model=ProductView, summary="Read one product")
+async def get_product(product_id: str, products: ProductsDep) -> Response:
     return _json(await products.product(product_id))
 
 
-@app.get("/categories", response_model=Categories, summary="Categories with counts")
-async def list_categories(products: Products) -> Response:
+@app.get(
+    "/categories",
+    response_model=Categories,
+    summary="List the categories with their product counts",
+)
+async def list_categories(products: ProductsDep) -> Response:
     return _json(await products.categories())
 
 
-@app.get("/prices", response_model=PriceList, summary="Prices as of now, for services")
+@app.get("/prices", response_model=PriceList, summary="Read current prices (for services)")
 async def list_prices(
-    caller: CallingService, products: Products, sku: Annotated[list[str] | None, Query()] = None
+    caller: CallingService, products: ProductsDep, sku: Annotated[list[str] | None, Query()] = None
 ) -> dict[str, Any]:
     return domain.price_view(await products.prices(sku or []))
 
 
 @app.put("/products/{product_id}/price", response_model=ProductView, summary="Change a price")
 async def set_price(
-    product_id: str, body: NewPrice, caller: CallingService, products: Products
+    product_id: str, body: NewPrice, caller: CallingService, products: ProductsDep
 ) -> Response:
     return _json(await products.set_price(product_id, body.price_cents))

@@ -1,7 +1,7 @@
-"""The catalogue: browsing, searching and pricing. No I/O here.
+"""The catalogue: browsing, searching and pricing. No I/O.
 
-What shoppers browse is passed on as JSON bytes, just as the store wrote them: the hot path neither
-parses nor validates what was validated when it was written.
+Pages and products are JSON bytes as PostgreSQL wrote them: the hot path neither parses nor validates
+data that was validated when it was stored.
 """
 
 import re
@@ -14,7 +14,7 @@ PRICE_CENTS_MAX = 10_000_000
 PRICES_MAX = 100
 WORDS_MAX = 8
 PAGE_DEFAULT = 20
-_UNKNOWN = b""  # in the cache: there is no such product
+_UNKNOWN = b""  # cached for an id without a product
 
 
 class UnknownProductError(Exception):
@@ -22,12 +22,12 @@ class UnknownProductError(Exception):
 
 
 class BadPriceListError(Exception):
-    """A price list was asked for no product, or for more than one answer may hold."""
+    """A price list was requested for no product, or for too many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
-    """How long each kind of answer may be served from the cache, in seconds."""
+class CacheTtls:
+    """How long each kind of answer is cached, in seconds."""
 
     product_s: float = 30.0
     page_s: float = 10.0
@@ -36,7 +36,7 @@ class Lives:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """`after` is the id that the last page ended with; empty for the first page."""
+    """`after` is the last id of the page before; empty for the first page."""
 
     words: tuple[str, ...] = ()
     category: str = ""
@@ -44,8 +44,8 @@ class PageRequest:
     after: str = ""
 
     @property
-    def common(self) -> bool:
-        """Whether many shoppers ask for just this page: a first one, unsearched, of default length."""
+    def cacheable(self) -> bool:
+        """Whether many shoppers read this page: a first page without a search, of default length."""
         return not self.words and not self.after and self.limit == PAGE_DEFAULT
 
 
@@ -56,7 +56,7 @@ class Price:
 
 
 class Catalogue(Protocol):
-    """The store: all answers but `prices` are JSON bytes of the public form."""
+    """The store. All answers except `prices` are the public JSON as bytes."""
 
     async def product(self, product_id: str) -> bytes | None: ...
 
@@ -79,52 +79,50 @@ class BytesCache(Protocol):
 
 
 def search_words(query: str) -> tuple[str, ...]:
-    """`'Oak table!'` -> `('oak', 'table')`: at most eight words, each to be matched by its beginning."""
+    """`'Oak table!'` -> `('oak', 'table')`: at most eight words, each matched by its beginning."""
     words = re.findall(r"[^\W_]+", query.lower())
     return tuple(dict.fromkeys(words))[:WORDS_MAX]
 
 
 class Products:
-    """The use cases, cached where many ask for the same."""
+    """The use cases, with a cache for the common reads."""
 
-    def __init__(self, catalogue: Catalogue, cache: BytesCache, lives: Lives) -> None:
+    def __init__(self, catalogue: Catalogue, cache: BytesCache, ttls: CacheTtls) -> None:
         self._catalogue = catalogue
         self._cache = cache
-        self._lives = lives
+        self._ttls = ttls
 
     async def product(self, product_id: str) -> bytes:
         """The product as JSON. Raises UnknownProductError."""
-        _check(product_id)  # nor can made-up ids fill the cache
+        _check(product_id)  # an invalid id never enters the cache
 
         async def load() -> bytes:
             return await self._catalogue.product(product_id) or _UNKNOWN
 
-        found = await self._cache.bytes_or_load(
-            product_key(product_id), self._lives.product_s, load
-        )
+        found = await self._cache.bytes_or_load(product_key(product_id), self._ttls.product_s, load)
         if found == _UNKNOWN:
             raise _unknown(product_id)
         return found
 
     async def page(self, request: PageRequest) -> bytes:
         """`{items, next_cursor}` as JSON."""
-        if not request.common:
+        if not request.cacheable:
             return await self._catalogue.page(request)
         return await self._cache.bytes_or_load(
-            page_key(request.category), self._lives.page_s, lambda: self._catalogue.page(request)
+            page_key(request.category), self._ttls.page_s, lambda: self._catalogue.page(request)
         )
 
     async def categories(self) -> bytes:
         """`{items: [{name, count}]}` as JSON."""
         return await self._cache.bytes_or_load(
-            "categories", self._lives.categories_s, self._catalogue.categories
+            "categories", self._ttls.categories_s, self._catalogue.categories
         )
 
     async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
-        """Prices as of now, never cached: orders are charged by them. Unknown ids are left out."""
+        """Current prices, never cached: orders are charged with them. Unknown ids are left out."""
         if not 1 <= len(product_ids) <= PRICES_MAX:
             raise BadPriceListError(
-                f"ask for 1 to {PRICES_MAX} products: ?sku=SKU-0001&sku=SKU-0002"
+                f"request 1 to {PRICES_MAX} products: ?sku=SKU-0001&sku=SKU-0002"
             )
         return await self._catalogue.prices([sku for sku in product_ids if SKU.fullmatch(sku)])
 
@@ -135,7 +133,7 @@ class Products:
         if changed is None:
             raise _unknown(product_id)
         product, category = changed
-        # after the commit: before it, a reader could put the old price back for a whole life
+        # after the commit: before it, a reader could cache the old price again
         await self._cache.delete(product_key(product_id), page_key(""), page_key(category))
         return product
 

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS products (
     price_cents integer NOT NULL CHECK (price_cents > 0),
     currency    text NOT NULL DEFAULT 'EUR',
     version     integer NOT NULL DEFAULT 1,
-    -- full text rather than trigrams: pg_trgm is not part of every PostgreSQL build the shop runs on
+    -- full text search, not trigrams: not every supported PostgreSQL build contains pg_trgm
     document    tsvector NOT NULL GENERATED ALWAYS AS (
         to_tsvector('simple', replace(id, '-', ' ') || ' ' || name || ' ' || category || ' ' || description)
     ) STORED
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS products (
 CREATE INDEX IF NOT EXISTS products_by_category ON products (category, id);
 CREATE INDEX IF NOT EXISTS products_by_word ON products USING gin (document);
 
--- The public form of one product, written once here and passed through untouched.
+-- The public JSON of one product. The services forward it unchanged.
 CREATE OR REPLACE FUNCTION public_form(p products) RETURNS text LANGUAGE sql STABLE RETURN json_build_object(
     'id', p.id, 'name', p.name, 'description', p.description, 'category', p.category,
     'price_cents', p.price_cents, 'currency', p.currency, 'version', p.version

@@ -1,4 +1,4 @@
-"""A catalogue of 1,000 believable products, the same in every lab: a small word list and a fixed seed."""
+"""A catalogue of 1,000 realistic products, the same in every lab: a small word list and a fixed seed."""
 
 from collections.abc import Iterator
 from random import Random
@@ -9,7 +9,7 @@ from chassis.http.idempotency import Conn
 PRODUCTS = 1000
 SEED = "breakwater catalogue"
 
-# category: (what is sold, its materials, cheapest and dearest in cents)
+# category: (goods, materials, lowest and highest price in cents)
 RANGE: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, int]]] = {
     "Books": (
         ("Atlas", "Cookbook", "Field Guide", "Notebook", "Novel", "Star Chart", "Tide Table"),
@@ -91,14 +91,14 @@ class Product(NamedTuple):
 
 
 def catalogue(count: int = PRODUCTS) -> Iterator[Product]:
-    """SKU-0001 onwards; prices end in 90 cents, as prices do."""
+    """Products from SKU-0001 on. Prices end in 90 cents."""
     rng = Random(SEED)
     categories = sorted(RANGE)
     for number in range(1, count + 1):
         category = rng.choice(categories)
         goods, materials, (low, high) = RANGE[category]
         line, material, good = rng.choice(LINES), rng.choice(materials), rng.choice(goods)
-        # squared: more cheap things than dear ones
+        # squared: more low prices than high ones
         price_cents = int(low + (high - low) * rng.random() ** 2) // 100 * 100 + 90
         yield Product(
             f"SKU-{number:04d}",

@@ -1,4 +1,4 @@
-"""The catalogue in PostgreSQL, which writes the public JSON itself: one pass, no objects in between."""
+"""The catalogue in PostgreSQL, which writes the public JSON: no Python objects in between."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from chassis.http.paging import encode_cursor
 from shop.products.domain import PageRequest, Price
 
 _PRODUCT = "SELECT public_form(p) FROM products p WHERE id = $1"
-_SET_PRICE = (  # the same price again is no change: PUT may be repeated
+_SET_PRICE = (  # the same price again changes nothing, so that PUT may be repeated
     "UPDATE products p SET price_cents = $2, version = version + (price_cents <> $2)::int "
     "WHERE id = $1 RETURNING category, public_form(p) AS public"
 )
@@ -26,14 +26,14 @@ class ProductStore:
         return found.encode() if found is not None else None
 
     async def page(self, request: PageRequest) -> bytes:
-        """The page as JSON, ordered by id; one row more is read to know whether another page follows."""
+        """The page as JSON, ordered by id; one more row is read to find out whether another page follows."""
         values: list[Any] = [request.after, request.limit + 1]
         conditions = ["id > $1"]
         if request.category:
             values.append(request.category)
             conditions.append(f"category = ${len(values)}")
         if request.words:
-            # words hold letters and digits only, so they need no quoting inside a tsquery
+            # words contain only letters and digits, so they need no quoting in a tsquery
             values.append(" & ".join(f"{word}:*" for word in request.words))
             conditions.append(f"document @@ to_tsquery('simple', ${len(values)})")
         where = " AND ".join(conditions)

@@ -1,4 +1,4 @@
 """users: owns accounts, passwords, sessions and the keys that sign user tokens.
 
-Calls nobody. Publishes UserRegistered. Consumes nothing.
+Calls no service. Publishes UserRegistered. Consumes no event.
 """

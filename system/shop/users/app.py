@@ -1,4 +1,4 @@
-"""HTTP edge of users: parse, ask the domain, answer. No rule lives here."""
+"""HTTP edge of users: parse, call the use cases, answer. It contains no business rules."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ class UserView(BaseModel):
     name: str
 
 
-class GrantView(BaseModel):
+class TokensView(BaseModel):
     access_token: str
     token_type: str = "Bearer"
     expires_in_s: int
@@ -69,16 +69,16 @@ async def start(service: Service) -> AsyncIterator[None]:
     async def reload_keys() -> None:
         now = service.clock.now()
         ring.load(await signing_keys(pool, now, rotation, timedelta(seconds=ring.life_s)))
-        # this service has the keys at hand: its own token check needs no call to itself
+        # its own token check uses these keys, without a call to itself
         service.auth.users.trust(ring.jwks(now))
 
-    async def follow_keys() -> None:
+    async def reload_keys_regularly() -> None:
         while True:
             await service.clock.sleep(KEYS_RELOAD_S)
             await reload_keys()
 
     await reload_keys()
-    service.background("follow signing keys", follow_keys)
+    service.background("reload signing keys", reload_keys_regularly)
     passwords = await asyncio.to_thread(
         ArgonPasswords,
         threads=int(settings.number("ARGON2_THREADS", 2)),
@@ -115,40 +115,40 @@ def _users(request: Request) -> domain.Users:
     return users
 
 
-Users = Annotated[domain.Users, Depends(_users)]
+UsersDep = Annotated[domain.Users, Depends(_users)]
 
 
-@app.post("/users", status_code=201, response_model=UserView, summary="Register")
-async def register(body: Register, key: IdempotencyKey, users: Users) -> JSONResponse:
+@app.post("/users", status_code=201, response_model=UserView, summary="Register a user")
+async def register(body: Register, key: IdempotencyKey, users: UsersDep) -> JSONResponse:
     stored = await users.register(body.email, body.name, body.password, key)
     return stored.response()
 
 
 @app.post("/login", summary="Log in")
-async def login(body: Login, users: Users) -> GrantView:
+async def login(body: Login, users: UsersDep) -> TokensView:
     return _view(await users.login(body.email, body.password))
 
 
-@app.post("/refresh", summary="Trade a refresh token for new tokens")
-async def refresh(body: Refresh, users: Users) -> GrantView:
+@app.post("/refresh", summary="Exchange a refresh token for new tokens")
+async def refresh(body: Refresh, users: UsersDep) -> TokensView:
     return _view(await users.refresh(body.refresh_token))
 
 
-@app.get("/me", summary="The user of the token")
-async def me(user: CurrentUser, users: Users) -> UserView:
+@app.get("/me", summary="Read the token's user")
+async def me(user: CurrentUser, users: UsersDep) -> UserView:
     profile = await users.profile(user.id)
     return UserView(id=profile.id, email=profile.email, name=profile.name)
 
 
-@app.get("/.well-known/jwks.json", summary="The public keys of user tokens (RFC 7517)")
+@app.get("/.well-known/jwks.json", summary="Read the public keys of user tokens (RFC 7517)")
 async def jwks(request: Request) -> dict[str, Any]:
     ring: KeyRing = request.app.state.ring
     return ring.jwks(request.app.state.clock.now())
 
 
-def _view(grant: domain.Grant) -> GrantView:
-    return GrantView(
-        access_token=grant.access_token,
-        expires_in_s=grant.expires_in_s,
-        refresh_token=grant.refresh_token,
+def _view(tokens: domain.Tokens) -> TokensView:
+    return TokensView(
+        access_token=tokens.access_token,
+        expires_in_s=tokens.expires_in_s,
+        refresh_token=tokens.refresh_token,
     )

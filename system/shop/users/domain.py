@@ -1,4 +1,4 @@
-"""Accounts and sessions: who may be registered, who is let in, and for how long. No I/O here."""
+"""Accounts and sessions: registration, login and the life of a session. No I/O."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from chassis.http.idempotency import Stored
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
 EMAIL_LENGTH_MAX = 254
 NAME_LENGTH_MAX = 100
-PASSWORD_LENGTH_MIN = 8  # NIST SP 800-63B-4: length is the rule, composition is not
+PASSWORD_LENGTH_MIN = 8  # NIST SP 800-63B-4: require a length, not a composition
 PASSWORD_LENGTH_MAX = 128
 SESSION_LIFE = timedelta(days=14)
 
@@ -24,19 +24,19 @@ class EmailTakenError(Exception):
 
 
 class BadCredentialsError(Exception):
-    """Unknown address or wrong password: the answer does not tell which."""
+    """Unknown address or wrong password. The answer does not reveal which."""
 
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
 class BadRefreshTokenError(Exception):
-    """Unknown, expired, or used before: then its whole session is over."""
+    """Unknown, expired or used before. A second use ends the whole session."""
 
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="breakwater"'}
 
 
 class TooBusyError(Exception):
-    """More password checks are waiting than can be done in time; nothing was done."""
+    """Too many password checks are waiting. Definite: nothing was done."""
 
     extra: ClassVar[dict[str, bool]] = {"definite": True}
     retry_after_s = 1.0
@@ -51,7 +51,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user as the database knows them, with the hash that a password is checked against."""
+    """A user with the hash of their password."""
 
     user: User
     password_hash: str
@@ -59,7 +59,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login. Only the digest of its refresh token is kept, and only of the newest."""
+    """One login. Only the digest of its newest refresh token is stored."""
 
     id: str
     user_id: str
@@ -68,8 +68,8 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What a login gives out; `expires_in_s` is the access token's life."""
+class Tokens:
+    """The tokens of a login. `expires_in_s` is the life of the access token."""
 
     access_token: str
     refresh_token: str
@@ -80,7 +80,7 @@ class UserStore(Protocol):
     async def register(
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
-        """Keep the account and its event once per `key`. Raises EmailTakenError."""
+        """Store the account and its event once per `key`. Raises EmailTakenError."""
 
     async def account(self, email: str) -> Account | None: ...
 
@@ -91,14 +91,14 @@ class UserStore(Protocol):
     async def rotate_session(
         self, session_id: str, old: bytes, new: bytes, now: datetime
     ) -> User | None:
-        """Swap the token's digest; None, and the session is gone, unless `old` was the newest."""
+        """Replace the token's digest. If `old` is not the newest, delete the session and return None."""
 
 
 class Passwords(Protocol):
     async def hash(self, password: str) -> str: ...
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Costs the same whether there is a hash or not."""
+        """Takes the same time with and without a hash."""
 
 
 class TokenSigner(Protocol):
@@ -116,7 +116,7 @@ def normalise_email(text: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    """The name without outer blanks. Raises ValueError with what is expected."""
+    """The name without surrounding blanks. Raises ValueError with what is expected."""
     name = text.strip()
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
         raise ValueError(f"expected 1 to {NAME_LENGTH_MAX} printable characters")
@@ -128,12 +128,12 @@ def split_refresh_token(token: str) -> tuple[str, bytes]:
     session_id, dot, secret = token.partition(".")
     if not (dot and session_id and secret and token.isascii() and token.isprintable()):
         raise BadRefreshTokenError("this is not a refresh token")
-    # the secret is 256 random bits: nothing to gain from a slow hash
+    # the secret has 256 random bits, so a fast hash is safe
     return session_id, hashlib.sha256(secret.encode()).digest()
 
 
 class Users:
-    """The use cases. `secret` makes unguessable text; `fingerprint_key` guards digests of bodies."""
+    """The use cases. `secret` returns a random secret; `fingerprint_key` protects the digests of bodies."""
 
     def __init__(
         self,
@@ -154,8 +154,8 @@ class Users:
         self._secret = secret
 
     async def register(self, email: str, name: str, password: str, key: str) -> Stored:
-        """201 and the user's view, the same again for the same key. Raises EmailTakenError, TooBusyError."""
-        # a plain digest of the body in the idempotency table would let its thief guess passwords fast
+        """201 and the user, the same answer for the same key. Raises EmailTakenError, TooBusyError."""
+        # keyed: with a plain digest, a thief of the idempotency table could guess passwords fast
         keyed = hashlib.blake2b(password.encode(), key=self._fingerprint_key[:64], digest_size=32)
         body = {"email": email, "name": name, "password": keyed.hexdigest()}
         # hashed before the transaction: 30 ms of CPU must not hold a connection
@@ -163,7 +163,7 @@ class Users:
         user = User(self._new_id(), email, name)
         return await self._store.register(user, password_hash, self._clock.now(), key, body)
 
-    async def login(self, email: str, password: str) -> Grant:
+    async def login(self, email: str, password: str) -> Tokens:
         """A new session. Raises BadCredentialsError, TooBusyError."""
         account = await self._store.account(email)
         known = account.password_hash if account else None
@@ -175,10 +175,10 @@ class Users:
         _, digest = split_refresh_token(token)
         session = Session(session_id, account.user.id, digest, now + SESSION_LIFE)
         await self._store.open_session(session, now)
-        return self._grant(account.user, token, now)
+        return self._issue(account.user, token, now)
 
-    async def refresh(self, refresh_token: str) -> Grant:
-        """A new pair for the newest refresh token; an older one ends the session. Raises BadRefreshTokenError."""
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """New tokens for the newest refresh token; an older one ends the session. Raises BadRefreshTokenError."""
         session_id, old = split_refresh_token(refresh_token)
         token = f"{session_id}.{self._secret()}"
         _, new = split_refresh_token(token)
@@ -188,14 +188,14 @@ class Users:
             raise BadRefreshTokenError(
                 "unknown, expired or already used refresh token; log in again"
             )
-        return self._grant(user, token, now)
+        return self._issue(user, token, now)
 
     async def profile(self, user_id: str) -> User:
-        """The user as of now. Raises BadCredentialsError if the account is gone."""
+        """The current user. Raises BadCredentialsError if the account was deleted."""
         user = await self._store.user(user_id)
         if user is None:
-            raise BadCredentialsError("the account of this token does not exist any more")
+            raise BadCredentialsError("the account of this token no longer exists")
         return user
 
-    def _grant(self, user: User, refresh_token: str, now: datetime) -> Grant:
-        return Grant(self._tokens.sign(user, now), refresh_token, self._tokens.life_s)
+    def _issue(self, user: User, refresh_token: str, now: datetime) -> Tokens:
+        return Tokens(self._tokens.sign(user, now), refresh_token, self._tokens.life_s)

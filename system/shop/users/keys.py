@@ -1,7 +1,7 @@
-"""The Ed25519 keys that sign user tokens: which one signs, which are published, when the next is due.
+"""The Ed25519 keys that sign user tokens: the current key, the published keys and their rotation.
 
-A key is published before it signs, so that everyone who verifies has it by then, and stays published
-until the last token it signed has expired. Several instances share the keys through the database.
+A key is published before it signs, so that every verifier has it in time. It stays published until the
+last token that it signed has expired. Several instances share the keys through the database.
 """
 
 import base64
@@ -24,7 +24,7 @@ PUBLISHED_AHEAD = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """`secret` is the raw 32-byte private key; `signs_from` is when it takes over."""
+    """`secret` is the raw 32-byte private key. It signs from `signs_from` on."""
 
     kid: str
     secret: bytes
@@ -47,14 +47,14 @@ class SigningKey:
 
 
 def current(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """The newest key that signs already; the first of all if the clock is set back before it."""
+    """The newest key that already signs; the first key if the clock was set back before all of them."""
     started = [key for key in keys if key.signs_from <= now]
     first = min(keys, key=lambda key: key.signs_from, default=None)
     return max(started, key=lambda key: key.signs_from, default=first)
 
 
 def published(keys: Sequence[SigningKey], now: datetime, token_life: timedelta) -> list[SigningKey]:
-    """The current key, those to come, and those whose last tokens may still be in use."""
+    """The current key, later keys, and older keys whose tokens may still be valid."""
     ordered = sorted(keys, key=lambda key: key.signs_from)
     successors = [*ordered[1:], None]
     return [
@@ -65,7 +65,7 @@ def published(keys: Sequence[SigningKey], now: datetime, token_life: timedelta) 
 
 
 def successor(keys: Sequence[SigningKey], now: datetime, rotation: timedelta) -> SigningKey | None:
-    """The key to add now, if one is due: the first signs at once, a later one after it was published."""
+    """The key to add now, if one is due. The first signs at once, a later one after its publication."""
     newest = max(keys, key=lambda key: key.signs_from, default=None)
     if newest is None:
         return SigningKey.new(now)
@@ -76,7 +76,7 @@ def successor(keys: Sequence[SigningKey], now: datetime, rotation: timedelta) ->
 
 
 class KeyRing:
-    """The keys in memory: signs tokens of `life_s` seconds and answers the public key set."""
+    """The keys in memory: signs tokens that are valid for `life_s` seconds and returns the public keys."""
 
     def __init__(self, life_s: int) -> None:
         self.life_s = life_s

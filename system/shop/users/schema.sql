@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS users (
     created_at    timestamptz NOT NULL
 );
 
--- One row a login. Only the newest refresh token's digest is kept: an older one does not match, which ends the session.
+-- One row per login. Only the digest of the newest refresh token is stored. Using an older one ends the session.
 CREATE TABLE IF NOT EXISTS sessions (
     session_id   text PRIMARY KEY,
     user_id      text NOT NULL REFERENCES users ON DELETE CASCADE,
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (user_id);
 
--- Shared by all instances; the private keys never leave this database.
+-- Shared by all instances. Only the users service reads the private keys.
 CREATE TABLE IF NOT EXISTS signing_keys (
     kid        text PRIMARY KEY,
     secret     bytea NOT NULL,

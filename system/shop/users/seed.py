@@ -1,4 +1,4 @@
-"""The 500 known shoppers of a lab: user001@example.com to user500@example.com, one password for all."""
+"""The 500 seeded users of a lab: user001@example.com to user500@example.com, with one password."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -17,10 +17,10 @@ def user_id(number: int) -> str:
 
 
 async def seed(conn: Conn) -> None:
-    """Add the shoppers unless there are users already. No events: nobody registered."""
+    """Add the users unless there are some already. It publishes no events."""
     if await conn.fetchval("SELECT EXISTS (SELECT FROM users)"):
         return
-    # one hash shared by all: 500 would take a quarter of a minute
+    # one hash for all: 500 hashes would take 15 s
     shared = await asyncio.to_thread(HASHER.hash, PASSWORD)
     await conn.copy_records_to_table(
         "users",

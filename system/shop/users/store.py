@@ -13,7 +13,7 @@ from shop.users.keys import SigningKey, published, successor
 
 
 class UserStore:
-    """`outbox` takes the events of the same transactions."""
+    """Events go into `outbox` in the same transactions."""
 
     def __init__(self, pool: Pool, outbox: Outbox) -> None:
         self._pool = pool
@@ -22,7 +22,7 @@ class UserStore:
     async def register(
         self, user: User, password_hash: str, created_at: datetime, key: str, body: dict[str, Any]
     ) -> Stored:
-        """201 and the user's view, or what this key got before. Raises EmailTakenError, KeyReusedError."""
+        """201 and the user, or the stored answer of this key. Raises EmailTakenError, KeyReusedError."""
         async with (
             self._pool.acquire() as conn,
             conn.transaction(),
@@ -36,9 +36,7 @@ class UserStore:
                 user.id, user.email, user.name, password_hash, created_at,
             )  # fmt: skip
             if not added:
-                raise EmailTakenError(
-                    f"there is an account for {user.email} already; log in instead"
-                )
+                raise EmailTakenError(f"{user.email} already has an account; log in instead")
             await self._outbox.put(
                 conn,
                 UserRegistered(
@@ -60,7 +58,7 @@ class UserStore:
         return _user(row) if row else None
 
     async def open_session(self, session: Session, now: datetime) -> None:
-        """Keep the session; the user's expired ones go, so that nobody needs to sweep."""
+        """Insert the session and delete the user's expired ones, so that no sweeper is needed."""
         await self._pool.execute(
             "WITH expired AS (DELETE FROM sessions WHERE user_id = $2 AND expires_at <= $5) "
             "INSERT INTO sessions (session_id, user_id, token_digest, expires_at) "
@@ -71,8 +69,8 @@ class UserStore:
     async def rotate_session(
         self, session_id: str, old: bytes, new: bytes, now: datetime
     ) -> User | None:
-        """Swap the digest; None, and the session is gone, unless `old` was the newest and in time."""
-        # one conditional update: of two that present the same token only one can win
+        """Replace the digest. If `old` is not the newest or has expired, delete the session and return None."""
+        # one conditional update: of two requests with the same token only one succeeds
         row = await self._pool.fetchrow(
             "UPDATE sessions s SET token_digest = $3 FROM users u "
             "WHERE s.session_id = $1 AND s.token_digest = $2 AND s.expires_at > $4 "
@@ -81,7 +79,7 @@ class UserStore:
         )  # fmt: skip
         if row:
             return _user(row)
-        # expired, or an old token came back: thief or owner, who knows; both must log in again
+        # expired, or an old token was used again, perhaps by a thief: everyone must log in again
         await self._pool.execute("DELETE FROM sessions WHERE session_id = $1", session_id)
         return None
 
@@ -89,7 +87,7 @@ class UserStore:
 async def signing_keys(
     pool: Pool, now: datetime, rotation: timedelta, token_life: timedelta
 ) -> list[SigningKey]:
-    """The keys in use; the next one is made if it is due, those past use go. One instance at a time."""
+    """The keys in use. Adds the next one if it is due and deletes expired ones, one instance at a time."""
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('signing_keys'))")
         rows = await conn.fetch("SELECT kid, secret, signs_from FROM signing_keys")

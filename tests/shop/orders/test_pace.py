@@ -6,7 +6,12 @@ from itertools import chain, repeat
 
 from chassis.clock import SystemClock
 from shop.orders.domain import Line, Order
-from shop.orders.runner import PRESSED_AT_ONCE, RESUME_AT_ONCE, SHARE_EACH_S, SagaRunner
+from shop.orders.runner import (
+    RESUME_ONE_PERIOD_S,
+    RUNNING_MAX,
+    RUNNING_NEAR_DEADLINE_MAX,
+    SagaRunner,
+)
 from shop.orders.saga import Ports, Progress
 from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
 
@@ -46,7 +51,7 @@ class Backlog(FakeStore):
         self.asked.append(limit)
         return []
 
-    async def waiting(self, pressing_s: float) -> tuple[int, int]:
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]:
         return 100, next(self._pressing)
 
 
@@ -74,16 +79,16 @@ async def _wait(for_it: asyncio.Event) -> None:
 async def test_it_hurries_while_a_deadline_is_near_and_no_longer() -> None:
     pressing = iter([0, 0, 3, 1, 0])
     assert await asked(pressing, 5) == [
-        RESUME_AT_ONCE, RESUME_AT_ONCE, PRESSED_AT_ONCE, PRESSED_AT_ONCE, RESUME_AT_ONCE,
+        RUNNING_MAX, RUNNING_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_MAX,
     ]  # fmt: skip
 
 
 async def test_new_orders_under_way_come_first_until_a_deadline_is_near() -> None:
-    assert await asked(repeat(0), 3, under_way=RESUME_AT_ONCE) == [1]
-    hurried = await asked(chain([0], repeat(1)), 3, under_way=RESUME_AT_ONCE)
-    assert hurried == [1, *[PRESSED_AT_ONCE - RESUME_AT_ONCE] * 2]
+    assert await asked(repeat(0), 3, under_way=RUNNING_MAX) == [1]
+    hurried = await asked(chain([0], repeat(1)), 3, under_way=RUNNING_MAX)
+    assert hurried == [1, *[RUNNING_NEAR_DEADLINE_MAX - RUNNING_MAX] * 2]
 
 
 async def test_what_waits_has_a_share_though_new_orders_never_rest() -> None:
-    turns = 4 * int(SHARE_EACH_S)  # of a second each
+    turns = 4 * int(RESUME_ONE_PERIOD_S)  # of a second each
     assert await asked(repeat(0), turns, under_way=50) == [1] * 4

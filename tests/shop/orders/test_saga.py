@@ -88,8 +88,8 @@ async def test_a_customer_who_cancels_before_the_pivot_turns_the_saga_back() -> 
 async def test_a_saga_past_its_deadline_turns_back_before_the_pivot_but_not_after() -> None:
     early = Progress(ORDER, at=1, started=True, overdue=True)
     late = Progress(ORDER, at=2, started=True, overdue=True)
-    assert early.may_turn_back
-    assert not late.may_turn_back
+    assert early.may_compensate
+    assert not late.may_compensate
     world = World()
     world.inventory.state = "held"
     world.store.saved = early

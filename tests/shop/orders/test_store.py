@@ -125,7 +125,9 @@ async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced
 async def test_a_parked_saga_is_due_after_its_pause_for_anybody(shop: Shop) -> None:
     order = await shop.store("a").place(_order(), "k", BODY, "")
     assert order is not None
-    assert await shop.store("a").persist(Progress(order).begun().again(), park_s=0.05) is not None
+    assert (
+        await shop.store("a").persist(Progress(order).begun().retrying(), park_s=0.05) is not None
+    )
     claimed = await wait_until_async(lambda: shop.store("b").claim(10), "the parked saga is due")
     assert [order_id for order_id, _ in claimed] == [order.id]
     loaded = await shop.store("b").load(order.id)
@@ -142,7 +144,7 @@ async def test_the_end_of_a_saga_ends_the_order_tells_it_and_masks_the_card(shop
     assert ended is not None
     assert (ended.status, ended.version, ended.card_number) == ("confirmed", 2, "************4242")
     assert [event.type for event in shop.outbox.events] == ["OrderPlaced", "OrderConfirmed"]
-    assert await orders.waiting(3600.0) == (0, 0)
+    assert await orders.count_pending(3600.0) == (0, 0)
 
 
 async def test_the_next_deadline_is_caught_up_first_and_a_missed_one_last(shop: Shop) -> None:
@@ -152,10 +154,12 @@ async def test_the_next_deadline_is_caught_up_first_and_a_missed_one_last(shop: 
         order = await orders.place(_order(), name, BODY, "")
         assert order is not None
         if name != "held":
-            assert await orders.persist(Progress(order).begun().again(), park_s=0.0) is not None
+            assert await orders.persist(Progress(order).begun().retrying(), park_s=0.0) is not None
         placed[order.id] = name
     other = shop.store("b")
-    assert await other.waiting(10.0) == (4, 1), "one that is held, missed or far off does not press"
+    assert await other.count_pending(10.0) == (4, 1), (
+        "one that is held, missed or far off does not press"
+    )
     claimed = [placed[order_id] for _ in range(4) for order_id, _ in await other.claim(1)]
     assert claimed == ["soon", "late", "missed"]
 

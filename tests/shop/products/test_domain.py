@@ -6,7 +6,7 @@ import pytest
 
 from shop.products.domain import (
     BadPriceListError,
-    Lives,
+    CacheTtls,
     PageRequest,
     Price,
     Products,
@@ -66,7 +66,7 @@ class FakeCache:
 class Shop:
     def __init__(self) -> None:
         self.catalogue, self.cache = FakeCatalogue(), FakeCache()
-        self.products = Products(self.catalogue, self.cache, Lives())
+        self.products = Products(self.catalogue, self.cache, CacheTtls())
 
 
 @pytest.fixture
