@@ -16,7 +16,8 @@ from chassis.postgres import connection, database
 from chassis.service import Service, create_app
 
 # the same waits as the shop's, but shorter than a test has patience
-connection.STATEMENT_S = database.STATEMENT_S = 1.5
+for module in (connection, database):
+    vars(module)["STATEMENT_S"] = 1.5
 inbox.ACK_WAIT_S = 2.0
 inbox.DELIVERIES_MAX = 3
 

@@ -53,7 +53,7 @@ async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
     await cache.get_or_load("key", 0.1, load)
 
     async def is_loaded_again() -> bool:
-        return await cache.get_or_load("key", 0.1, load) == 2
+        return bool(await cache.get_or_load("key", 0.1, load) == 2)
 
     await wait_until_async(is_loaded_again, "the second load")
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lab.topology import DEFAULT_PATH
-from tests.dashboards.reading import PROJECT, Asked, annotations, queries
+from lab.topology import DEFAULT_PATH, PROJECT
+from tests.dashboards.reading import Asked, annotations, queries
 from tests.fixtures.labs import free_port_base
 
 SEED = 3

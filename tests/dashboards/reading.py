@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from lab.topology import PROJECT
 
-PROJECT = PROJECT
 FOLDER = PROJECT / "dashboards" / "json"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.json"))
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from lab.topology import PROJECT
 from tests.dashboards.promtool import promtool
-from tests.dashboards.reading import PROJECT, STEMS, annotations, board, panels, queries, series
+from tests.dashboards.reading import STEMS, annotations, board, panels, queries, series
 
 WINDOWS = r"(?:10s|30s|60s|6m)$"
 VARIABLES = ["datasource", "service", "instance", "arm"]

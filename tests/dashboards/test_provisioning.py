@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from lab.recorder import loki
-from tests.dashboards.reading import PROJECT, STEMS
+from lab.topology import PROJECT
+from tests.dashboards.reading import STEMS
 
 FOLDER = PROJECT / "dashboards" / "provisioning"
 

@@ -82,7 +82,7 @@ def collector(recorder: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
         **{"COLLECTOR_HEALTH_PORT": str(health)},
         **{"RECORDER_OTLP": recorder, "JAEGER_OTLP_URL": jaeger},
     }
-    argv = [binary, "--config", DEPLOY / "otel-collector.yaml"]
+    argv: list[str | Path] = [binary, "--config", DEPLOY / "otel-collector.yaml"]
     with running(argv, env, tmp_path / "collector.log"):
         until(lambda: get(f"http://127.0.0.1:{health}/status"), "the collector answers")
         urls = [f"http://127.0.0.1:{port}" for port in (otlp, metrics, own)]
@@ -100,8 +100,7 @@ def test_spans_reach_the_recorder_and_jaeger(collector: Collector, jaeger: Jaege
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
 def test_a_dead_jaeger_keeps_no_span_from_the_recorder(collector: Collector) -> None:
     ids = [tell_order(collector.otlp) for _ in range(20)]
-    for trace_id in ids:
-        until(lambda trace_id=trace_id: len(collector.spans(trace_id)) == 5, trace_id)
+    until(lambda: all(len(collector.spans(each)) == 5 for each in ids), "all spans of each")
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)

@@ -137,11 +137,13 @@ def fluentd(
     with running([binary, "-c", CONF, "--no-supervisor"], env, tmp_path / "fluentd.log"):
         url = f"http://127.0.0.1:{monitor}"
         until(lambda: get(f"{url}/api/plugins.json"), "Fluentd answers", 40)
-        until(
-            lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True,
-            "Fluentd accepts lines",
-        )
+        until(lambda: accepts(port), "Fluentd accepts lines")
         yield Fluentd(port, url, folder)
+
+
+def accepts(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True
 
 
 def packed(value: Any) -> bytes:

@@ -22,7 +22,8 @@ class Documented:
 def documented() -> list[Documented]:
     """Every row's metrics in the order of the page, without those that Prometheus records."""
     found: list[Documented] = []
-    section, columns = "", []
+    section = ""
+    columns: list[str] = []
     for line in PAGE.read_text().splitlines():
         if line.startswith("## "):
             section, columns = line[3:].partition(" (")[0], []

@@ -14,6 +14,7 @@ from lab.archive import Run
 from lab.chaos.experiment.loader import find_experiment
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
+from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import PROJECT
 
 pytestmark = pytest.mark.timeout(300)
@@ -23,7 +24,7 @@ PATIENCE = (
 )
 
 
-def lab_command(lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+def lab_command(lab: ProcessesRuntime, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`lab ...` against the fixture's lab."""
     return subprocess.run(
         [sys.executable, "-m", "lab.cli", *arguments, "--port-base", str(lab.port_base), "--json"],
@@ -34,7 +35,7 @@ def lab_command(lab, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab):
+def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab: ProcessesRuntime) -> None:
     done = lab_command(lab, "load", "light", "--duration", "5", "--seed", "7")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -63,7 +64,9 @@ def patient(experiment: str, folder: Path) -> Path:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("experiment", ["payments_slow", "orders_crash"])
-def test_a_run_disturbs_audits_and_leaves_nothing_behind(lab, experiment: str, tmp_path: Path):
+def test_a_run_disturbs_audits_and_leaves_nothing_behind(
+    lab: ProcessesRuntime, experiment: str, tmp_path: Path
+) -> None:
     file = patient(experiment, tmp_path)
     done = lab_command(lab, "run", str(file), "--seed", "7", "--profile", "light")
     told = json.loads(done.stdout)

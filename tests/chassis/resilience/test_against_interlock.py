@@ -45,9 +45,7 @@ async def attempt(*_: object) -> None:
 class Both:
     """One breaker of each kind on one clock, fed the same calls."""
 
-    def __init__(
-        self, window: str, size: int, minimum: int, permitted: int, **rates: float
-    ) -> None:
+    def __init__(self, window: str, size: int, minimum: int, permitted: int, **rates: Any) -> None:
         self.clock = FakeClock(start=100.0)
         self.ours = Breaker(
             EDGE,

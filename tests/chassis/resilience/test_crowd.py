@@ -23,6 +23,7 @@ from chassis.resilience import (
     build,
     compose,
 )
+from chassis.resilience.policy import Policy
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, failed, only
 from tests.chassis.resilience.test_pairs import assert_nothing_held
 
@@ -49,7 +50,7 @@ async def crowd(clock: FakeClock, rng: random.Random, policy: Any, bank: Bank) -
         await clock.sleep(rng.random() * 10)
         task = asyncio.create_task(policy.run(bank, a_call(priority=rng.randrange(3))))
         if rng.random() < 0.3:
-            clock.call_later(rng.random(), lambda: task.cancel() and None)
+            clock.call_later(rng.random(), lambda: task.cancel())
         await asyncio.wait([task])
         assert task.cancelled() or isinstance(task.exception(), CallError | None), task
 
@@ -60,7 +61,7 @@ async def crowd(clock: FakeClock, rng: random.Random, policy: Any, bank: Bank) -
 @pytest.mark.parametrize("seed", range(3))
 def test_all_policies_together_leak_nothing(clock: FakeClock, seed: int) -> None:
     rng = random.Random(seed)
-    policies = [
+    policies: list[Policy] = [
         LoadShedder("gateway", 80, clock=clock),
         Retry(3, rng=rng, budget=RetryBudget(), clock=clock),
         Breaker(EDGE, window_size=50, minimum_calls=20, wait_open_s=1, clock=clock),

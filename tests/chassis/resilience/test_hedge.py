@@ -42,7 +42,7 @@ def test_a_slow_answer_is_overtaken_and_the_loser_cancelled(
 class EarlyClock(FakeClock):
     """Its timers come a millisecond before their time, as an event loop's may that counts in those."""
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         return super().call_later(seconds - 0.001, callback)
 
 

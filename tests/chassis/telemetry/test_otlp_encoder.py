@@ -77,7 +77,7 @@ def made(name: str = "work", **options: Any) -> ReadableSpan:
     )
 )
 def test_any_spans_read_the_same(given_spans: list[tuple[Any, ...]]) -> None:
-    spans = []
+    spans: list[ReadableSpan] = []
     for name, attributes, kind, code, said, remote in given_spans:
         parent = SpanContext(7, 9, is_remote=remote, trace_flags=TraceFlags(1))
         context = set_span_in_context(NonRecordingSpan(parent))

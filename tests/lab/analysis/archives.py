@@ -213,8 +213,8 @@ def same_key_twice(state: State, order: Row) -> None:
 
 def _twin(row: Row) -> Row:
     """A copy under other ids, but with the same idempotency key if it is an order's."""
-    ids = ("order_id", "reference", "aggregate_id", "event_id", "authorization_id", "message_id")
-    ids += ("payment_id", "notification_id")
+    ids = {"order_id", "reference", "aggregate_id", "event_id", "authorization_id", "message_id"}
+    ids |= {"payment_id", "notification_id"}
     twin = {name: f"{value}-twin" if name in ids else value for name, value in row.items()}
     if "reference" in row and "idempotency_key" in row:
         twin["idempotency_key"] += "-twin"
@@ -337,4 +337,4 @@ MUTANTS: dict[str, tuple[int, Callable[[State, Row], None]]] = {
 
 
 if __name__ == "__main__":
-    write_archive(Path(sys.argv[1]), *sys.argv[2:3])
+    write_archive(Path(sys.argv[1]), "".join(sys.argv[2:3]))

@@ -204,7 +204,10 @@ class Shop:
                     **{"idempotency_key": f"{kind}-{checkout.order_id}"},
                 }
             )
-        money = {"amount_cents": checkout.total_cents, "captured_cents": checkout.total_cents}
+        money: dict[str, Any] = {
+            "amount_cents": checkout.total_cents,
+            "captured_cents": checkout.total_cents,
+        }
         money |= {"refunded_cents": 0, "status": "captured", "authorization_id": authorization}
         self.state["bank.authorizations"].append(money | {"reference": checkout.order_id})
         self.state["payments.payments"].append(
@@ -260,7 +263,7 @@ class Shop:
             return
         done = {"event_id": event_id, "handler": kind, "processed_at": now + 0.05}
         self.state["notifications.inbox"].append(done)
-        mail = {"notification_id": f"mail-{event_id}", "event_id": event_id}
+        mail: dict[str, Any] = {"notification_id": f"mail-{event_id}", "event_id": event_id}
         mail |= {"order_id": checkout.order_id, "kind": kind, "status": "sent"}
         mail |= {"created_at": now + 0.05, "sent_at": now + 0.1, "message_id": f"<{event_id}@shop>"}
         self.state["notifications.mails"].append(mail)

@@ -72,7 +72,7 @@ def test_growth_over_a_gap_between_scrapes_is_counted_but_belongs_to_no_step(
 
 def test_a_quantile_is_in_the_bucket_of_the_known_requests(tmp_path: Path) -> None:
     cumulative = {"0.1": 50, "0.2": 90, "0.4": 100, "+Inf": 100}
-    first = [(1.0, "orders-1", "up", {}, 1.0)]
+    first: list[tuple[float, str, str, dict[str, str], float]] = [(1.0, "orders-1", "up", {}, 1.0)]
     counted = [(2.0, "orders-1", COUNT, labels(), 100.0)]
     buckets = [
         (2.0, "orders-1", BUCKET, labels(le=le), float(count)) for le, count in cumulative.items()

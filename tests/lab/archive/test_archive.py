@@ -11,6 +11,7 @@ import pytest
 from lab.archive import ArchiveError, Run, latest_run, list_runs, replace_table, seal
 from lab.archive.seal import seal_part
 from lab.archive.tables import TABLES, parts
+from tests.lab.archive.parquet import write_parquet
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_interrupted_sealing_can_be_repeated(run_dir: Path) -> None:
 def test_an_archive_of_version_1_can_be_read_and_its_spans_have_no_events(run_dir: Path) -> None:
     seal(run_dir)
     path = str(run_dir / "spans.parquet")
-    duckdb.sql("SELECT 'ab' AS trace_id, 'GET /' AS name").write_parquet(path)
+    write_parquet("SELECT 'ab' AS trace_id, 'GET /' AS name", path)
     assert Run(run_dir).info["archive_version"] == 1
     assert Run(run_dir).spans.project("trace_id, events").fetchall() == [("ab", None)]
 
@@ -123,7 +124,7 @@ def test_a_table_may_have_sealed_and_raw_parts(run_dir: Path) -> None:
 def test_a_column_that_an_older_archive_lacks_is_null(run_dir: Path) -> None:
     seal(run_dir)
     path = str(run_dir / "breakers.parquet")
-    duckdb.sql("SELECT 1.0::DOUBLE AS time_s, 'x' AS edge, 9 AS later").write_parquet(path)
+    write_parquet("SELECT 1.0::DOUBLE AS time_s, 'x' AS edge, 9 AS later", path)
     row = Run(run_dir).frame("breakers").iloc[0]
     assert (row.edge, row.later) == ("x", 9)
     assert "policy" in row.index
@@ -131,9 +132,7 @@ def test_a_column_that_an_older_archive_lacks_is_null(run_dir: Path) -> None:
 
 def test_audit_tables_are_found_by_name(run_dir: Path) -> None:
     (run_dir / "state").mkdir()
-    duckdb.sql("SELECT 'o1' AS order_id").write_parquet(
-        str(run_dir / "state/orders.orders.parquet")
-    )
+    write_parquet("SELECT 'o1' AS order_id", str(run_dir / "state/orders.orders.parquet"))
     run = Run(run_dir)
     assert run.states == ["orders.orders"]
     assert run.frame("orders.orders").order_id.tolist() == ["o1"]

@@ -7,7 +7,7 @@ import http.server
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ def test_a_temporary_run_is_deleted_with_its_object(jaeger_server: Server) -> No
 
 
 def test_the_error_of_a_failed_fetch_names_the_reason(server: Server, tmp_path: Path) -> None:
-    readers = (Run.from_jaeger, Run.from_prometheus)
+    readers: tuple[Callable[..., Run], ...] = (Run.from_jaeger, Run.from_prometheus)
     for reader, message in zip(readers, ("Jaeger 2 or newer", "refused"), strict=True):
         with pytest.raises(ArchiveError, match=message):
             reader(server.url, 1.0, 2.0, into=tmp_path / "run")

@@ -5,7 +5,9 @@ import json
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,6 +16,7 @@ from lab.load.profiles import load_profiles
 from lab.load.schedule import make_schedule
 from lab.topology import PROJECT
 from tests.fixtures.waiting import wait_until_async
+from tests.lab.load.stub_shop import StubShop
 
 ROOT = PROJECT
 
@@ -37,7 +40,9 @@ def profiles(tmp_path: Path) -> Path:
     return path
 
 
-async def start_load(url: str, run_dir: Path, profiles: Path, profile: str, **more: object):
+async def start_load(
+    url: str, run_dir: Path, profiles: Path, profile: str, **more: object
+) -> asyncio.subprocess.Process:
     options = {
         "load-profile": profile,
         "load-profiles": profiles,
@@ -55,16 +60,22 @@ async def start_load(url: str, run_dir: Path, profiles: Path, profile: str, **mo
     )
 
 
-async def run_load(url: str, run_dir: Path, profiles: Path, profile: str, **more: object) -> dict:
+async def run_load(
+    url: str, run_dir: Path, profiles: Path, profile: str, **more: object
+) -> dict[str, Any]:
     process = await start_load(url, run_dir, profiles, profile, **more)
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    return json.loads((run_dir / "load.json").read_text())
+    told: dict[str, Any] = json.loads((run_dir / "load.json").read_text())
+    return told
 
 
 async def test_every_planned_arrival_becomes_a_row_at_its_intended_time(
-    stub_shop, tmp_path, profiles, rows_of
-):
+    stub_shop: StubShop,
+    tmp_path: Path,
+    profiles: Path,
+    rows_of: Callable[..., list[dict[str, Any]]],
+) -> None:
     run_dir = tmp_path / "run"
     status = await run_load(stub_shop.url, run_dir, profiles, "few", duration=2)
 
@@ -87,14 +98,18 @@ async def test_every_planned_arrival_becomes_a_row_at_its_intended_time(
 
 
 async def test_an_unknown_outcome_is_tried_again_with_the_same_key(
-    stub_shop, tmp_path, profiles, rows_of
-):
+    stub_shop: StubShop,
+    tmp_path: Path,
+    profiles: Path,
+    rows_of: Callable[..., list[dict[str, Any]]],
+) -> Any:
     first_seen: set[str] = set()
 
-    async def lose_each_first_answer(request: web.Request):
+    async def lose_each_first_answer(request: web.Request) -> web.StreamResponse | None:
         key = request.headers.get("Idempotency-Key")
         if key and key not in first_seen:
             first_seen.add(key)
+            assert request.transport is not None
             request.transport.close()
             return web.Response()
         return None
@@ -104,7 +119,7 @@ async def test_an_unknown_outcome_is_tried_again_with_the_same_key(
     await run_load(stub_shop.url, run_dir, profiles, "orders", duration=1)
 
     rows = [row for row in rows_of(run_dir / "requests.ndjson") if row["idempotency_key"]]
-    by_key: dict[str, list] = {}
+    by_key: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_key.setdefault(row["idempotency_key"], []).append(row)
     assert by_key
@@ -119,9 +134,12 @@ async def test_an_unknown_outcome_is_tried_again_with_the_same_key(
 
 
 async def test_a_slow_shop_shows_in_times_from_the_intended_start_and_ends_as_info(
-    stub_shop, tmp_path, profiles, rows_of
-):
-    async def never(request: web.Request):
+    stub_shop: StubShop,
+    tmp_path: Path,
+    profiles: Path,
+    rows_of: Callable[..., list[dict[str, Any]]],
+) -> Any:
+    async def never(request: web.Request) -> web.StreamResponse | None:
         if request.path == "/api/orders":
             await asyncio.sleep(1)
         return None
@@ -140,8 +158,11 @@ async def test_a_slow_shop_shows_in_times_from_the_intended_start_and_ends_as_in
 
 
 async def test_sigusr1_ends_the_arrivals_early_and_loses_no_answer(
-    stub_shop, tmp_path, profiles, rows_of
-):
+    stub_shop: StubShop,
+    tmp_path: Path,
+    profiles: Path,
+    rows_of: Callable[..., list[dict[str, Any]]],
+) -> None:
     run_dir = tmp_path / "run"
     process = await start_load(stub_shop.url, run_dir, profiles, "few", duration=300)
     await wait_until_async(
@@ -159,8 +180,10 @@ async def test_sigusr1_ends_the_arrivals_early_and_loses_no_answer(
     assert len(orders) == len(stub_shop.keys)
 
 
-async def test_a_shop_that_lets_nobody_in_is_said_and_exits_1(stub_shop, tmp_path, profiles):
-    async def refuse(request: web.Request):
+async def test_a_shop_that_lets_nobody_in_is_said_and_exits_1(
+    stub_shop: StubShop, tmp_path: Path, profiles: Path
+) -> Any:
+    async def refuse(request: web.Request) -> web.StreamResponse | None:
         return web.json_response({"type": "urn:x:bad-credentials"}, status=401)
 
     stub_shop.spoil = refuse
@@ -171,7 +194,9 @@ async def test_a_shop_that_lets_nobody_in_is_said_and_exits_1(stub_shop, tmp_pat
     assert "bad-credentials" in json.loads((tmp_path / "run/load.json").read_text())["error"]
 
 
-async def test_an_unknown_profile_is_refused_with_the_nearest_one(stub_shop, tmp_path, profiles):
+async def test_an_unknown_profile_is_refused_with_the_nearest_one(
+    stub_shop: StubShop, tmp_path: Path, profiles: Path
+) -> None:
     process = await start_load(stub_shop.url, tmp_path / "run", profiles, "fewer", duration=1)
     output, _ = await process.communicate()
     assert process.returncode != 0

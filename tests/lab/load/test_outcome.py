@@ -24,12 +24,12 @@ from lab.load.outcome import attempt_outcome, broken_outcome, history_type
     ],
 )
 def test_an_answer_is_classified_by_what_it_says_about_the_work(
-    method, status, body, headers, outcome
-):
+    method: str, status: int, body: object, headers: dict[str, str], outcome: str
+) -> None:
     assert attempt_outcome(method, status, body, headers) == outcome
 
 
-def test_only_a_refused_connection_proves_that_nothing_was_delivered():
+def test_only_a_refused_connection_proves_that_nothing_was_delivered() -> None:
     assert broken_outcome(ConnectionRefusedError()) == "fail"
     assert broken_outcome(ConnectionResetError()) == "unknown"
     assert broken_outcome(TimeoutError()) == "unknown"
@@ -46,5 +46,7 @@ def test_only_a_refused_connection_proves_that_nothing_was_delivered():
         ("unknown", 503, "info"),
     ],
 )
-def test_history_tells_whether_the_operation_took_place(outcome, status, told):
+def test_history_tells_whether_the_operation_took_place(
+    outcome: str, status: int, told: str
+) -> None:
     assert history_type(outcome, status) == told

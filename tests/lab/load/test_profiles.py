@@ -10,24 +10,24 @@ from lab.topology import PROJECT
 SHIPPED = PROJECT / "loadtests/profiles.toml"
 
 
-def test_the_shipped_profiles_are_read_and_steady_is_60_browsing_and_15_orders_a_second():
+def test_the_shipped_profiles_are_read_and_steady_is_60_browsing_and_15_orders_a_second() -> None:
     rates = load_profiles(SHIPPED)["steady"].rate_per_s
     assert rates["order"] == 15
     assert sum(rates[action] for action in ("list", "product", "search")) == 60
     assert sum(rates.values()) == 75
 
 
-def test_rates_by_route_add_up_the_actions_of_one_route():
+def test_rates_by_route_add_up_the_actions_of_one_route() -> None:
     steady = load_profiles(SHIPPED)["steady"]
     assert steady.rate_per_s_by_route["GET /api/products"] == 24
     assert sum(steady.rate_per_s_by_route.values()) == 75
 
 
-def test_every_shipped_profile_says_what_it_is_about():
+def test_every_shipped_profile_says_what_it_is_about() -> None:
     assert all(profile.about for profile in load_profiles(SHIPPED).values())
 
 
-def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
+def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list() -> None:
     with pytest.raises(ProfileError, match=r"Did you mean steady\?.*light, steady"):
         find_profile("stedy", SHIPPED)
 
@@ -70,7 +70,7 @@ def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list():
 )
 def test_a_malformed_file_is_refused_with_line_and_expectation(
     tmp_path: Path, text: str, complaint: str
-):
+) -> None:
     path = tmp_path / "profiles.toml"
     path.write_text(text)
     with pytest.raises(ProfileError) as refused:
@@ -78,6 +78,6 @@ def test_a_malformed_file_is_refused_with_line_and_expectation(
     assert f"{path}{complaint}" in str(refused.value)
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path: Path):
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"none\.toml: cannot be read"):
         load_profiles(tmp_path / "none.toml")

@@ -45,7 +45,7 @@ async def jaeger() -> AsyncIterator[Jaeger]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr,attr-defined]
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     taker.url = f"http://127.0.0.1:{port}"
     yield taker
     await runner.cleanup()

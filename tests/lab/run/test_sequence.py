@@ -1,8 +1,9 @@
 """The run's story with stub steps: phases, exit codes, interruption, and an archive in every case."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ class StubLoad:
         if self.error:
             raise LoadFailedError(self.error)
 
-    def finish(self) -> dict:
+    def finish(self) -> dict[str, Any]:
         self.check()
         return {"planned": 10, "sent": 10, "dropped": 0}
 
@@ -62,7 +63,7 @@ class StubMethod:
 
     def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]]) -> None:
         self.clock, self.start_s = clock, clock()
-        self.coming = [
+        self.coming: list[dict[str, Any]] = [
             {
                 "time_s": self.start_s + at,
                 "what": what,
@@ -74,7 +75,7 @@ class StubMethod:
         ]
         self.stopped = False
 
-    def events(self) -> list[dict]:
+    def events(self) -> list[dict[str, Any]]:
         told = [event for event in self.coming if event["time_s"] <= self.clock()]
         self.coming = [event for event in self.coming if event not in told]
         return told
@@ -153,7 +154,7 @@ class StubSteps:
         self.guard = StubGuard(self.violated_at_s, self.clock)
         return self.guard
 
-    def drain(self, tick) -> Quiescence:
+    def drain(self, tick: Any) -> Quiescence:
         self._do("drain")
         return Quiescence(self.rests, 1.0)
 
@@ -196,20 +197,23 @@ def run(tmp_path: Path, clock: Clock) -> RunDir:
     return RunDir.make("payments_slow", 7, root=tmp_path, clock=clock)
 
 
-def sequence(run: RunDir, steps: StubSteps, clock: Clock, **script: object) -> RunSequence:
-    told = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
+def sequence(run: RunDir, steps: StubSteps, clock: Clock, **script: Any) -> RunSequence:
+    told: dict[str, Any] = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
     return RunSequence(RunScript(**told), run, steps, SilentReporter(), clock, clock.sleep)
 
 
-def written(run: RunDir) -> dict:
-    return json.loads((run.path / "run.json").read_text())
+def written(run: RunDir) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run.path / "run.json").read_text())
+    return content
 
 
 def lengths(run: RunDir) -> dict[str, float]:
     return {p["name"]: round(p["end_s"] - p["start_s"], 1) for p in written(run)["phases"]}
 
 
-def test_the_phases_follow_the_load_and_what_the_toolkit_tells(run, steps, clock):
+def test_the_phases_follow_the_load_and_what_the_toolkit_tells(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     assert sequence(run, steps, clock).execute() == 0
     assert lengths(run) == {
         **{"warmup": 2.0, "before": 6.5, "method": 8.0, "recovery": 2.5, "after": 4.0},
@@ -220,7 +224,7 @@ def test_the_phases_follow_the_load_and_what_the_toolkit_tells(run, steps, clock
     assert starts[0] == steps.load.start_s
 
 
-def test_everything_is_done_in_order(run, steps, clock):
+def test_everything_is_done_in_order(run: RunDir, steps: StubSteps, clock: Clock) -> None:
     sequence(run, steps, clock).execute()
     assert steps.calls == [
         *("start_recording", "start_load", "start_method", "find_residue", "clear_faults", "drain"),
@@ -230,19 +234,25 @@ def test_everything_is_done_in_order(run, steps, clock):
     assert written(run)["quiescence"]["reached"] is True
 
 
-def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(run, steps, clock):
+def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     sequence(run, steps, clock, recovery_from=None).execute()
     assert lengths(run)["method"] == 10.5
     assert lengths(run)["recovery"] == 0.0
 
 
 @pytest.mark.parametrize("verdict", [0, 1, 3])
-def test_the_exit_code_is_the_verdicts(run, steps, clock, verdict):
+def test_the_exit_code_is_the_verdicts(
+    run: RunDir, steps: StubSteps, clock: Clock, verdict: int
+) -> None:
     steps.verdict = verdict
     assert sequence(run, steps, clock).execute() == verdict
 
 
-def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, steps, clock):
+def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     def ctrl_c() -> None:
         raise KeyboardInterrupt
 
@@ -258,13 +268,13 @@ def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(run, s
 
 
 def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stopped(
-    run, steps, clock
-):
+    run: RunDir, steps: StubSteps, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
     clock.at(1000 + 12, ctrl_c)
-    steps.find_residue = ctrl_c
+    monkeypatch.setattr(steps, "find_residue", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         sequence(run, steps, clock).execute()
     assert steps.load.killed
@@ -272,7 +282,9 @@ def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stoppe
     assert written(run)["interrupted"] is True
 
 
-def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, steps, clock):
+def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     def break_load() -> None:
         steps.load.error = "the load broke off"
 
@@ -284,7 +296,9 @@ def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(run, st
     assert "the load broke off" in written(run)["problems"][0]
 
 
-def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, steps, clock):
+def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     steps.failing = {"start_recording"}
     with pytest.raises(RecorderRefusedError, match="another run"):
         sequence(run, steps, clock).execute()
@@ -293,71 +307,83 @@ def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(run, steps, cl
 
 @pytest.mark.parametrize("part", ["audit", "drain", "write_fault_rows", "stop_recording", "report"])
 def test_a_part_that_fails_makes_the_run_invalid_and_the_archive_is_sealed_all_the_same(
-    run, steps, clock, part
-):
+    run: RunDir, steps: StubSteps, clock: Clock, part: str
+) -> None:
     steps.failing = {part}
     assert sequence(run, steps, clock).execute() == 3
     assert steps.calls.count("seal") == 1
 
 
-def test_faults_find_residue_are_kept_in_the_run_and_removed(run, steps, clock):
+def test_faults_find_residue_are_kept_in_the_run_and_removed(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     steps.left = ["latency-1 on bank-1"]
     sequence(run, steps, clock).execute()
     assert written(run)["residue"] == ["latency-1 on bank-1"]
     assert "clear_faults" in steps.calls
 
 
-def test_a_method_that_outlasts_the_load_is_stopped(run, steps, clock):
+def test_a_method_that_outlasts_the_load_is_stopped(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     steps.plot = [*EVENTS[:-2], (500.0, "method", "end", "title")]
     assert sequence(run, steps, clock).execute() == 3
     assert steps.method.stopped
 
 
-def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(run, steps, clock):
+def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     steps.plot = EVENTS[:1]
     steps.verdict = 3
     assert sequence(run, steps, clock).execute() == 3
     assert "method" not in lengths(run)
 
 
-def test_a_load_without_an_experiment_has_no_method(run, steps, clock):
+def test_a_load_without_an_experiment_has_no_method(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     sequence(run, steps, clock, has_method=False).execute()
     assert list(lengths(run)) == ["warmup", "before", "drain"]
     assert "start_method" not in steps.calls
     assert "judge" not in steps.calls
 
 
-def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock):
+def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock) -> None:
     first, second = (RunDir.make("x", 1, root=tmp_path, clock=clock) for _ in range(2))
     assert first.path != second.path
 
 
-def test_a_run_is_played_until_it_is_closed(run: RunDir):
+def test_a_run_is_played_until_it_is_closed(run: RunDir) -> None:
     assert is_running(run.path)
     run.close()
     assert not is_running(run.path)
 
 
-def test_a_run_whose_process_is_gone_is_not_played(run: RunDir):
+def test_a_run_whose_process_is_gone_is_not_played(run: RunDir) -> None:
     (run.path / "runner.json").write_text('{"pid": 1, "identity": "another"}')
     assert not is_running(run.path)
 
 
-def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock):
-    looks = iter([{"orders-1 saga_pending": 2.0}, {}, {"users-1 outbox_pending": 1.0}])
+def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock) -> None:
+    looks: Iterator[dict[str, float | None]] = iter(
+        [{"orders-1 saga_pending": 2.0}, {}, {"users-1 outbox_pending": 1.0}]
+    )
     rest = drain(lambda: next(looks, {}), deadline_s=30, clock=clock, sleep=clock.sleep)
     assert rest.reached
     assert rest.waited_s == 1.5 + STILL_S
 
 
-def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock):
-    untold = {"notifications-1 inbox_lag": None}
+def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock) -> None:
+    untold: dict[str, float | None] = {"notifications-1 inbox_lag": None}
     rest = drain(lambda: untold, deadline_s=5, clock=clock, sleep=clock.sleep)
     assert not rest.reached
     assert rest.left == untold
 
 
-def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(run, steps, clock):
+def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     steps.violated_at_s, steps.verdict = 1000 + 14, 1
     assert sequence(run, steps, clock).execute() == 1
     assert steps.method.stopped
@@ -369,7 +395,9 @@ def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
     assert {"drain", "audit", "judge", "report"} <= set(steps.calls)
 
 
-def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(run, steps, clock):
+def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
     sequence(run, steps, clock).execute()
     assert steps.guard.stopped
     assert "guard" not in written(run)

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from email.message import EmailMessage
+from email.message import Message
 from random import Random
 
 import pytest
@@ -29,11 +29,11 @@ class FakePost:
     """Keeps what it takes; `moods` maps a recipient to what it raises."""
 
     def __init__(self) -> None:
-        self.taken: list[EmailMessage] = []
+        self.taken: list[Message] = []
         self.moods: dict[str, Exception] = {}
         self.down = False
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: Message) -> None:
         await asyncio.sleep(0)
         if self.down:
             raise MailServerDownError("connection refused")

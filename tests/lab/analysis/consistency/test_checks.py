@@ -12,6 +12,7 @@ import pytest
 from lab.analysis.consistency import INVARIANTS, check_all
 from lab.archive import Run
 from tests.lab.analysis.archives import MUTANTS, write_archive
+from tests.lab.archive.parquet import write_parquet
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -54,7 +55,7 @@ def test_empty_audit_tables_are_no_data(archive: Callable[..., Path]) -> None:
 
 def test_an_audit_table_with_other_columns_is_no_data(archive: Callable[..., Path]) -> None:
     path = archive()
-    duckdb.sql("SELECT 1 AS x").write_parquet(str(path / "state/inventory.stock.parquet"))
+    write_parquet("SELECT 1 AS x", str(path / "state/inventory.stock.parquet"))
     [stock] = check_all(Run(path), [3])
     assert stock.status == "no_data"
     assert "has unexpected columns" in stock.detail

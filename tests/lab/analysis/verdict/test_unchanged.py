@@ -28,7 +28,7 @@ def run_of(tiny: Tiny, slower: float = 1.0, every: int = 1, during: int = 1000) 
         rows.append(request(number, at, at + rng.expovariate(100.0)))
     for number in range(during):
         at = 100 + number / 10
-        failed = {"outcome": "fail"} if number % every else {}
+        failed: dict[str, Any] = {"outcome": "fail"} if number % every else {}
         took = slower * rng.expovariate(100.0)
         rows.append(request(2000 + number, at, at + took, **failed))
     return tiny({"phases": PHASES, "started_s": 0.0, "ended_s": 210.0}, requests=rows)

@@ -23,17 +23,17 @@ FOLDER = ROOT / "experiments"
 SHIPPED = [file.stem for file in experiment_files(FOLDER)]
 
 
-def test_the_two_experiments_are_there():
+def test_the_two_experiments_are_there() -> None:
     assert {"payments_slow", "orders_crash"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_is_valid_for_the_toolkit_itself(name: str):
+def test_a_shipped_experiment_is_valid_for_the_toolkit_itself(name: str) -> None:
     ensure_experiment_is_valid(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_unmodified_chaos_validate_accepts_a_shipped_experiment(name: str, tmp_path: Path):
+def test_unmodified_chaos_validate_accepts_a_shipped_experiment(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file"),
@@ -48,7 +48,7 @@ def test_unmodified_chaos_validate_accepts_a_shipped_experiment(name: str, tmp_p
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_states_all_that_a_run_needs(name: str):
+def test_a_shipped_experiment_states_all_that_a_run_needs(name: str) -> None:
     experiment = load_experiment(name, FOLDER)
     assert experiment.hypothesis
     assert experiment.plan.claim
@@ -57,7 +57,7 @@ def test_a_shipped_experiment_states_all_that_a_run_needs(name: str):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: str):
+def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text()
     head = text[: text.index("\ntitle:")]
     assert "?" in head
@@ -68,14 +68,14 @@ def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: st
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_asks_for_edges_exactly_if_it_breaks_some(name: str):
+def test_a_shipped_experiment_asks_for_edges_exactly_if_it_breaks_some(name: str) -> None:
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     modules = {activity["provider"]["module"] for _, activity in activities(data)}
     assert load_experiment(name, FOLDER).plan.proxied == ("lab.chaos.edges" in modules)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str):
+def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str) -> None:
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     assert data["runtime"]["rollbacks"]["strategy"] == "always"
     assert data["runtime"]["hypothesis"]["strategy"] == "continuously"
@@ -86,7 +86,7 @@ def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str):
             assert activity["provider"]["arguments"]["ttl_s"] > 0
 
 
-def test_an_unknown_experiment_is_answered_with_the_nearest_and_the_list():
+def test_an_unknown_experiment_is_answered_with_the_nearest_and_the_list() -> None:
     with pytest.raises(UnknownExperimentError, match=r"Did you mean payments_slow\?.*orders_crash"):
         load_experiment("payment_slow", FOLDER)
 
@@ -155,7 +155,7 @@ def line_of(text: str, part: str) -> int:
 )
 def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
     tmp_path: Path, old: str, new: str, at: str, complaint: str
-):
+) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     path = tmp_path / "bad.yaml"
@@ -167,7 +167,7 @@ def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
     assert int(place) == line_of(text, at)
 
 
-def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
+def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path) -> None:
     rows = """load: checkout
     proxied: true
     guard:
@@ -186,7 +186,7 @@ def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n", "\x00"])
-def test_a_file_that_is_no_experiment_at_all_is_refused(tmp_path: Path, text: str):
+def test_a_file_that_is_no_experiment_at_all_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(MalformedFileError, match="expected"):

@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
@@ -68,7 +70,7 @@ def bank() -> Iterator[Bank]:
 
 
 @pytest.fixture
-def state(bank: Bank, tmp_path, monkeypatch) -> Lab:
+def state(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """lab.json of a lab with this one instance, found as an experiment finds it."""
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
     monkeypatch.delenv("LAB_PORT_BASE", raising=False)
@@ -89,7 +91,7 @@ def control(state: Lab) -> FaultClient:
     return FaultClient(RunningLab(state))
 
 
-def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient):
+def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient) -> None:
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert [placed.view["kind"] for placed in control.faults()] == ["latency"]
     armed = f"fault {control.faults()[0].view['id']} (latency) on bank-1"
@@ -103,11 +105,11 @@ def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient):
 
 def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
     control: FaultClient, monkeypatch: pytest.MonkeyPatch
-):
+) -> Any:
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     down = iter([NoReplyError("refused")])
 
-    def coming_up(*args, **options):
+    def coming_up(*args: Any, **options: Any) -> Any:
         for error in down:
             raise error
         return exchange(*args, **options)
@@ -118,14 +120,16 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
 
 def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
     control: FaultClient, bank: Bank, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(control, "ready", lambda _instance: True)
     bank.stop()
     with pytest.raises(FaultRefused, match="bank-1"):
         control.faults("bank")
 
 
-def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: FaultClient, tmp_path):
+def test_the_rows_of_a_run_leave_out_faults_from_before_it(
+    control: FaultClient, tmp_path: Path
+) -> None:
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     journal = tmp_path / "journal.json"
     (row,) = fault_rows(control, journal, since_s=0.0)
@@ -133,7 +137,7 @@ def test_the_rows_of_a_run_leave_out_faults_from_before_it(control: FaultClient,
     assert fault_rows(control, journal, since_s=time.time() + 1) == []
 
 
-def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: FaultClient, tmp_path):
+def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: FaultClient, tmp_path: Path) -> None:
     journal = tmp_path / "journal.json"
     journal.write_text(
         '{"run": [{"output": 3.5}, {"output": {"fault_id": "kill-1", "target": "orders-1",'
@@ -143,37 +147,37 @@ def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: FaultClient, tmp_p
     assert (row["fault_id"], row["status"]) == ("kill-1", "confirmed")
 
 
-def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient):
+def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient) -> None:
     actions.add_fault("bank", "latency", ttl_s=0.3, attributes={"latency_ms": 1})
     assert not probes.no_faults()
     assert 0 < probes.faults_end("bank", within_s=5) < 5
     assert probes.no_faults()
 
 
-def test_what_the_instance_refuses_is_told_with_its_reason(control: FaultClient):
+def test_what_the_instance_refuses_is_told_with_its_reason(control: FaultClient) -> None:
     with pytest.raises(FaultRefused, match=r"bank-1 refused .* 400 .*latency_ms"):
         control.add_fault("bank", {**LATENCY, "attributes": {"latency_ms": -1}, "ttl_s": 1})
     assert control.faults() == []
 
 
-def test_of_two_instances_both_are_armed_or_none(control: FaultClient, state: Lab):
+def test_of_two_instances_both_are_armed_or_none(control: FaultClient, state: Lab) -> None:
     state.instances.append(Entry("bank-2", 0, "", "bank", "http://127.0.0.1:1"))
     with pytest.raises(FaultRefused, match="bank-2 does not answer"):
         control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert control.faults("bank-1") == []
 
 
-def test_a_wrong_token_never_reads_as_no_faults(control: FaultClient, state: Lab):
+def test_a_wrong_token_never_reads_as_no_faults(control: FaultClient, state: Lab) -> None:
     with pytest.raises(FaultRefused, match="401"):
         FaultClient(RunningLab(replace(state, token="wrong"))).faults()
 
 
-def test_an_unknown_target_is_answered_with_the_nearest(control: FaultClient):
+def test_an_unknown_target_is_answered_with_the_nearest(control: FaultClient) -> None:
     with pytest.raises(UnknownTarget, match=r"Did you mean bank\?"):
         control.targets("bnk")
 
 
-def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab):
+def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab) -> None:
     bank.metrics = 'breaker_state{edge="bank->x"} 2.0\nbreaker_state{edge="bank->y"} 0.0\n'
     assert probes.breaker_state("bank->x") == "open"
     assert probes.breaker_state("bank->y") == "closed"
@@ -181,7 +185,9 @@ def test_a_breaker_state_is_read_from_its_edge_alone(bank: Bank, state: Lab):
         probes.breaker_state("bank->z")
 
 
-def test_without_a_lab_the_error_says_how_to_start_one(tmp_path, monkeypatch):
+def test_without_a_lab_the_error_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAB_DIR", str(tmp_path / "nothing"))
     with pytest.raises(NoLabError, match="lab up"):
         find_lab()
@@ -199,7 +205,7 @@ def victim(state: Lab) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_kill_waits_for_the_middle_of_sagas(bank: Bank, victim):
+def test_a_kill_waits_for_the_middle_of_sagas(bank: Bank, victim: subprocess.Popen[bytes]) -> None:
     bank.metrics = "saga_active 0.0\n"
     threading.Timer(0.3, lambda: setattr(bank, "metrics", "saga_active 2.0\n")).start()
     started = time.time()
@@ -210,14 +216,18 @@ def test_a_kill_waits_for_the_middle_of_sagas(bank: Bank, victim):
     assert victim.wait() == -9
 
 
-def test_a_kill_whose_moment_does_not_come_kills_nobody(bank: Bank, victim):
+def test_a_kill_whose_moment_does_not_come_kills_nobody(
+    bank: Bank, victim: subprocess.Popen[bytes]
+) -> None:
     bank.metrics = "saga_active 0.0\n"
     with pytest.raises(probes.NotObservedError, match="no instance of bank had a saga under way"):
         actions.kill_instance("bank", when="in the middle of sagas", within_s=0.2)
     assert victim.poll() is None
 
 
-def test_a_pid_that_became_another_process_is_not_killed(state: Lab, victim):
+def test_a_pid_that_became_another_process_is_not_killed(
+    state: Lab, victim: subprocess.Popen[bytes]
+) -> None:
     state.instances = [replace(state.instances[0], identity="an earlier process")]
     state.save()
     with pytest.raises(probes.NotObservedError, match="bank-1 is not running"):
@@ -225,5 +235,5 @@ def test_a_pid_that_became_another_process_is_not_killed(state: Lab, victim):
     assert victim.poll() is None
 
 
-def test_the_lab_file_round_trips(state: Lab):
+def test_the_lab_file_round_trips(state: Lab) -> None:
     assert asdict(find_lab().state) == asdict(state)

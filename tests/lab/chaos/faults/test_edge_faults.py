@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,7 +219,7 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
 def test_on_an_edge_that_is_down_nothing_else_is_armed(fault_client: FaultClient) -> None:
     fault_client.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
     for kind in ("down", "latency"):
-        spec = {"kind": kind, "ttl_s": 5}
+        spec: dict[str, Any] = {"kind": kind, "ttl_s": 5}
         spec |= {"attributes": {"latency_ms": 1}} if kind == "latency" else {}
         with pytest.raises(FaultRefused, match="a->b-1"):
             fault_client.add_fault("*->b-1", spec)

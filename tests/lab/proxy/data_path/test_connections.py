@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_a_thousand_connections_at_once() -> None:
     assert 0.050 <= took_s < 10
 
 
-def spared_pattern(server: ProxyProcess, upstream: Upstream, **options: object) -> list[bool]:
+def spared_pattern(server: ProxyProcess, upstream: Upstream, **options: Any) -> list[bool]:
     """For 24 connections in order: did the toxic (here: reset) spare them?"""
     port = server.edge(upstream)
     server.client.add("edge", "limit_data", {"bytes": 0}, toxicity=0.5, **options)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
@@ -29,7 +30,7 @@ async def test_timers_are_never_early_and_fire_in_order(source: str) -> None:
     start_s = time.monotonic()
     for number in range(50):
         when_s = start_s + (number * 37 % 50) / 1000
-        timers.at(when_s, lambda when_s=when_s: fire(when_s))
+        timers.at(when_s, partial(fire, when_s))
         timers.at(when_s, lambda: pytest.fail("a cancelled timer fired")).cancel()
     await asyncio.wait_for(done.wait(), 5)
     timers.close()

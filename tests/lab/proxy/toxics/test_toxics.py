@@ -187,7 +187,12 @@ def test_timeout_counts_from_its_start_whatever_comes(lab: ProxyProcess, echoing
     lab.client.add("edge", "timeout", {"timeout": 200})
     started_s = time.monotonic()
     ended = threading.Event()
-    threading.Thread(target=lambda: recv_to_end(sock) or ended.set(), daemon=True).start()
+
+    def receive() -> None:
+        recv_to_end(sock)
+        ended.set()
+
+    threading.Thread(target=receive, daemon=True).start()
     while not ended.wait(0.02) and time.monotonic() - started_s < 5:
         sock.sendall(b"again")  # in Toxiproxy, and under --strict, each chunk starts it anew
     assert time.monotonic() - started_s < 2
@@ -320,16 +325,17 @@ def test_limit_data_passes_exactly_its_bytes_then_closes(
     assert recv_to_end(client) == PAYLOAD[:limit]
 
 
+def wait_for_chunks(lab: ProxyProcess, count: int) -> None:
+    wait_until(lambda: received(lab.ask("GET", "/metrics")[1]) >= count, "the chunk to arrive")
+
+
 def test_packet_loss_takes_whole_chunks(lab: ProxyProcess, idling: Upstream) -> None:
     client = connect(lab.edge(idling))
     lab.client.add("edge", "packet_loss", {"loss_rate": 0.5}, name="loss", seed=SEED)
     server = idling.first()
     for number in range(60):
         server.sendall(bytes([number]))
-        wait_until(
-            lambda sent=number + 1: received(lab.ask("GET", "/metrics")[1]) >= sent,
-            "the chunk to arrive",
-        )
+        wait_for_chunks(lab, number + 1)
     server.shutdown(socket.SHUT_WR)
     got = recv_to_end(client)
     lost = lab.record("loss")["hits"]

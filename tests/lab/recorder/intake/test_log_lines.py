@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -183,7 +183,7 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
     recorder.start(run_dir)
     for name in SCENES:
         clock = FakeClock()
-        scene: Callable[[], Awaitable[None]] = getattr(Scenes(clock), name)
+        scene: Callable[[], Coroutine[Any, Any, None]] = getattr(Scenes(clock), name)
         with provider.get_tracer("test").start_as_current_span(name):
             clock.run(scene())
     event_sink.flush()

@@ -1,6 +1,7 @@
 """The audit: named queries on real databases become typed Parquet, mails included."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -27,7 +28,7 @@ def services(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def orders_url(database) -> str:
+async def orders_url(database: Callable[[str], str]) -> str:
     url: str = database("orders_audit")
     connection = await asyncpg.connect(url)
     await connection.execute(
@@ -44,7 +45,9 @@ def table(path: Path) -> duckdb.DuckDBPyRelation:
     return duckdb.read_parquet(str(path))
 
 
-async def test_each_named_query_becomes_a_typed_table(tmp_path, services, orders_url):
+async def test_each_named_query_becomes_a_typed_table(
+    tmp_path: Path, services: Path, orders_url: str
+) -> None:
     rows = await _audit_all(tmp_path, {"orders": orders_url}, services)
     assert rows == {"orders.orders": 2, "orders.nothing": 0}
     orders = table(tmp_path / "orders.orders.parquet")
@@ -58,25 +61,25 @@ async def test_each_named_query_becomes_a_typed_table(tmp_path, services, orders
 
 
 async def test_a_query_without_rows_is_an_empty_table_with_its_columns(
-    tmp_path, services, orders_url
-):
+    tmp_path: Path, services: Path, orders_url: str
+) -> None:
     await _audit_all(tmp_path, {"orders": orders_url}, services)
     empty = table(tmp_path / "orders.nothing.parquet")
     assert empty.columns == ["order_id"]
     assert empty.fetchall() == []
 
 
-async def test_a_database_that_is_down_is_an_error_by_name(tmp_path, services):
+async def test_a_database_that_is_down_is_an_error_by_name(tmp_path: Path, services: Path) -> None:
     with pytest.raises(AuditError, match="orders: "):
         await _audit_all(tmp_path, {"orders": "postgresql://x:y@127.0.0.1:1/z"}, services)
 
 
-async def test_a_database_without_audit_queries_is_an_error(tmp_path, services):
+async def test_a_database_without_audit_queries_is_an_error(tmp_path: Path, services: Path) -> None:
     with pytest.raises(AuditError, match=r"bank has a database but no .*audit\.sql"):
         await _audit_all(tmp_path, {"bank": "postgresql://unused"}, services)
 
 
-def test_mails_are_audited_beside_the_databases(tmp_path: Path):
+def test_mails_are_audited_beside_the_databases(tmp_path: Path) -> None:
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail/1.eml").write_text(
         "From: shop@example.com\nTo: user001@example.com\nMessage-ID: <1@shop>\n"
@@ -90,7 +93,7 @@ def test_mails_are_audited_beside_the_databases(tmp_path: Path):
     ]
 
 
-def test_mails_from_before_the_run_are_left_out(tmp_path: Path):
+def test_mails_from_before_the_run_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "mail").mkdir()
     for name, arrived_s in (("old", 100.0), ("new", 200.0)):
         (tmp_path / f"mail/{name}.eml").write_text("Subject: x\n\n")
@@ -108,12 +111,12 @@ def test_mails_from_before_the_run_are_left_out(tmp_path: Path):
         ("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;", "a is there twice"),
     ],
 )
-def test_an_audit_file_that_names_nothing_or_twice_is_refused(text: str, complaint: str):
+def test_an_audit_file_that_names_nothing_or_twice_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(AuditError, match=complaint):
         named_queries(text, "audit.sql")
 
 
-def test_every_services_audit_file_is_read():
+def test_every_services_audit_file_is_read() -> None:
     files = list(SERVICES.glob("*/audit.sql"))
     assert files
     for file in files:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.chaos.experiment.plan import RequestLimit
 from lab.chaos.faults.audit import audit
 from lab.chaos.faults.clear_all import disarm
 from lab.chaos.faults.client import FaultClient
@@ -17,7 +18,7 @@ from lab.chaos.running_lab import find_lab
 from lab.proxy.client import ProxyClient
 from lab.run.evidence.fault_rows import left_behind
 from lab.run.guard.guard import Guard
-from lab.run.guard.limits import Limit, RequestRows, RequestWatch
+from lab.run.guard.limits import RequestRows, RequestWatch
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.waiting import wait_until
 
@@ -66,7 +67,7 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     began = time.perf_counter()  # what this machine takes now to ask once
     fault_client.faults("*->*")
     pace_s = time.perf_counter() - began
-    limit = Limit("orders fail", for_s=0.2, limit=0.5)
+    limit = RequestLimit(name="orders fail", measure="error_ratio", for_s=0.2, limit=0.5)
     watch = RequestWatch(limit, RequestRows(requests), 0.0, time.time() - 1)
     guard = Guard([("orders fail", watch)], lambda: None, lambda: disarm(find_lab()))
     try:

@@ -132,9 +132,9 @@ def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
 
 
 def test_a_probe_outside_its_tolerance_for_a_shorter_time_is_no_violation() -> None:
-    row = {"name": "x", "provider": {"module": __name__, "func": "probe"}, "tolerance": [0, 3]}
-    row["provider"] |= {"arguments": {"value": 5}}
-    looking = ProbeWatch(ProbeLimit.model_validate(row | {"for_s": 30.0}), 21080)
+    provider = {"module": __name__, "func": "probe", "arguments": {"value": 5}}
+    row = {"name": "x", "provider": provider, "tolerance": [0, 3], "for_s": 30.0}
+    looking = ProbeWatch(ProbeLimit.model_validate(row), 21080)
     assert looking.look(time.time()) is None
 
 

@@ -4,6 +4,7 @@ Skipped where no engine answers, or none has the shop's image (`lab up --runtime
 """
 
 import json
+from typing import Any
 
 import yaml
 
@@ -36,13 +37,14 @@ run.serve("gateway")
 """
 
 
-def looked(network: str, *options: str) -> dict[str, list[bool | float]]:
+def looked(network: str, *options: str) -> dict[str, Any]:
     """What a service in that network finds: another name while SEARCHERS look for one that is gone."""
     name = f"{network}-probe"
     run = ["run", "--rm", "--name", name, "--hostname", name, "--network", network, *options]
     settings = [f"--env={each}" for each in ("PORT=8090", "SERVICE_SECRET=" + "s" * 32)]
     argv = [*run, *settings, f"--env=HOSTNAME={name}", "--entrypoint=python", IMAGE, "-c", PROBE]
-    return json.loads(docker(*argv))
+    found: dict[str, Any] = json.loads(docker(*argv))
+    return found
 
 
 def test_a_name_that_nobody_answers_keeps_no_other_from_being_found(network: str) -> None:

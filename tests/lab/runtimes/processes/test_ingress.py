@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.runtimes.logs import read
+from lab.runtimes.logs import LogLine, read
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.labs import get, who
 from tests.fixtures.waiting import wait_until
@@ -46,7 +46,7 @@ def test_the_trace_begins_at_nginx_whatever_a_client_claims(stub_lab: ProcessesR
     assert json.load(answer)["traceparent"] == f"00-{trace_id}-{trace_id[:16]}-01"
     connection.close()
 
-    def logged() -> object:
+    def logged() -> list[LogLine]:
         lines = read(stub_lab.home / "logs", "nginx", last=1000)
         return [line for line in lines if line.fields.get("trace_id") == trace_id]
 
