@@ -1,4 +1,4 @@
-"""`lab bench`: runs the programs of bench/, each of which prints its figures as JSON."""
+"""`lab bench`: runs programs of bench/; each one prints its figures as JSON."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from lab.options import AsJson, print_json
 from lab.topology import PROJECT
 
 FOLDER = PROJECT / "bench"
-DEFAULT = ("shop", "resilience")  # the proxy's takes minutes; ask for it by name
+DEFAULT = ("shop", "resilience")  # others take minutes
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +20,12 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="programs of bench/")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Programs of bench/. Default: shop, resilience.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the lab itself: all of one subject's figures come from one run of one machine."""
+    """Measure the lab itself. Exit 1 if a benchmark fails."""
     known = sorted(path.stem for path in FOLDER.glob("*.py"))
     wanted = names or [name for name in DEFAULT if name in known]
     for name in wanted:

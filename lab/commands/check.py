@@ -1,4 +1,4 @@
-"""`lab check`: judge a run again from its archive."""
+"""`lab check`: judges a run again from its archive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 def check(
     run: RunName = None,
     all_invariants: Annotated[
-        bool, typer.Option("--all", help="Also the invariants that the experiment did not ask for.")
+        bool,
+        typer.Option(
+            "--all", help="Also print the invariants that the experiment does not require."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Argument(help="A load profile: a table of loadtests/profiles.toml.")
         ] = "light",
         duration: Annotated[
-            float, typer.Option(min=1.0, help="For how many seconds shoppers arrive.")
+            float, typer.Option(min=1.0, help="The seconds during which requests arrive.")
         ] = 60.0,
         seed: Seed = 1,
         ui: Annotated[

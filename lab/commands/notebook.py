@@ -1,4 +1,4 @@
-"""`lab notebook`: execute a notebook on a run, and put the result beside the run."""
+"""`lab notebook`: executes a notebook on a run; the result goes into the run's directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTEBOOKS = PROJECT / "notebooks"
 
 
 class NotebookError(Exception):
-    """There is no such notebook, or a cell of it failed; the text says which."""
+    """There is no such notebook, or a cell of it failed; the text names it."""
 
     def __init__(self, text: str, exit_code: int = 2) -> None:
         super().__init__(text)
@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def notebook(
     name: Annotated[
-        str, typer.Argument(help="latency, circuit_breakers, consistency, traces, ...; or a file.")
+        str,
+        typer.Argument(help="The name of a file in notebooks/ (latency, traces, ...), or a path."),
     ],
     run: Annotated[
         str | None,
@@ -40,7 +41,7 @@ def notebook(
     from lab.archive import Run, find_run
 
     source, path = find_notebook(name), find_run(run).resolve()
-    Run(path)  # what is wrong with the archive is said before a kernel starts
+    Run(path)  # a damaged archive is an error before a kernel starts
     target = execute(source, path)
     if as_json:
         print_json({"run": str(path), "notebook": str(target)})
@@ -58,7 +59,7 @@ def find_notebook(name: str, folder: Path = NOTEBOOKS) -> Path:
 
 
 def execute(source: Path, run_dir: Path) -> Path:
-    """Run the notebook with `run` set to the archive; the executed copy's path."""
+    """Runs the notebook with `run` set to the archive; returns the path of the executed copy."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
@@ -78,7 +79,7 @@ def execute(source: Path, run_dir: Path) -> Path:
     except PapermillExecutionError as error:
         raise NotebookError(
             f"cell {error.exec_count} of {source.name} failed: {error.ename}: {error.evalue};"
-            f" look at {target}",
+            f" see {target}",
             exit_code=1,
         ) from None
     return target

@@ -1,4 +1,4 @@
-"""`lab report`: write a run's report again, or a picture of it."""
+"""`lab report`: writes a run's report again, and a picture of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 def report(
     run: RunName = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also a picture of it, e.g. for a README.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a picture of the report to this file."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -31,15 +32,15 @@ def report(
     from lab.report import write_report
 
     path = find_run(run)
-    told = {"run": str(path), "report": str(write_report(path))}
-    lines = [f"report    {told['report']}"]
+    written = {"run": str(path), "report": str(write_report(path))}
+    lines = [f"report    {written['report']}"]
     if png is not None:
         from lab.report.picture import write_picture
 
         how = write_picture(path, png)
-        told["png"] = str(png)
+        written["png"] = str(png)
         lines.append(f"picture   {png} ({how})")
     if as_json:
-        print_json(told)
+        print_json(written)
     else:
         console().print("\n".join(lines), markup=False)

@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """Change policies, e.g. set "payments->bank" breaker=off, or set profile=retries.
+        """Change policies: set "payments->bank" breaker=off, or set profile=retries.
 
         The change applies to every instance that has the edge, also to later ones, until the lab ends.
         """

@@ -1,4 +1,4 @@
-"""`lab runs`: the runs recorded so far."""
+"""`lab runs`: lists the recorded runs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ def register(app: typer.Typer) -> None:
 
 
 def runs(
-    last: Annotated[int, typer.Option(min=1, help="How many, the newest last.")] = 20,
+    last: Annotated[
+        int, typer.Option(min=1, help="The number of runs to list, the newest last.")
+    ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: name, verdict, size, whether a report is there."""
+    """List the runs: name, verdict, requests, size, report."""
     from lab.archive import list_runs, runs_folder
 
-    told = [_about(path) for path in list_runs()[-last:]]
+    rows = [_about(path) for path in list_runs()[-last:]]
     if as_json:
-        print_json(told)
-    elif not told:
-        console().print(f"no run below {runs_folder()}: make one with `lab run payments_slow`")
+        print_json(rows)
+    elif not rows:
+        console().print(f"no run in {runs_folder()}; `lab run payments_slow` makes one")
     else:
         from rich.table import Table
 
         table = Table("run", "verdict", "requests", "size", "report", box=None, pad_edge=False)
-        for each in told:
+        for each in rows:
             size = f"{each['bytes'] / 2**20:.1f} MB"
             requests = "" if each["requests"] is None else f"{each['requests']:,}"
             has_report = "yes" if each["report"] else "no"
@@ -40,7 +42,7 @@ def runs(
 
 
 def _about(path: Any) -> dict[str, Any]:
-    """One run as the list shows it; a damaged one says so instead of ending the list."""
+    """One row of the list. A damaged run has a `problem` and does not stop the list."""
     from lab.archive import ArchiveError, Run
 
     about: dict[str, Any] = {"run": path.name, "path": str(path), "verdict": None, "problem": ""}

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.alone
 TOOLKIT = """
 import signal
 from lab.chaos import edges
+from lab.chaos.experiment.plan import RequestLimit
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 edges.add_toxic('a->b', 'latency', 60, {'latency_ms': 9})
@@ -40,7 +41,7 @@ signal.pause()
 
 
 def failing(path: Path) -> float:
-    """Orders that fail, as the load tells them; when they were told."""
+    """Write failed orders as the load does; when they were written (epoch s)."""
     with path.open("a") as file:
         for _ in range(20):
             now = time.time()
@@ -49,7 +50,7 @@ def failing(path: Path) -> float:
     return time.time()
 
 
-def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit_is_dead(
+def test_a_passed_limit_removes_every_fault_within_a_second_even_if_the_toolkit_is_dead(
     mesh: ProcessesRuntime, fault_client: FaultClient, tmp_path: Path
 ) -> None:
     requests = tmp_path / "requests.ndjson"
@@ -64,7 +65,7 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     finally:
         toolkit.kill()
         toolkit.communicate()
-    began = time.perf_counter()  # what this machine takes now to ask once
+    began = time.perf_counter()  # the time of one request on this machine now
     fault_client.faults("*->*")
     pace_s = time.perf_counter() - began
     limit = RequestLimit(name="orders fail", measure="error_ratio", for_s=0.2, limit=0.5)
@@ -82,14 +83,14 @@ def test_a_passed_limit_takes_everything_off_within_a_second_even_if_the_toolkit
     assert violation.faults_off_s - passed_s <= 1.0 + pace_s
     gone = [each.view for each in fault_client.history() if each.view["commanded_s"] >= started_s]
     assert len(gone) == 7
-    for view in gone:  # by the clocks of those who held them
+    for view in gone:  # by the clocks of the processes that had the faults
         assert view["removed_s"] is not None, view
         assert view["removed_s"] - passed_s <= 1.0 + pace_s, view
     wait_until(lambda: mesh.status()["ready"], "all ready again")
     assert left_behind(lambda: FaultClient(find_lab())) == []
 
 
-def test_an_audit_of_a_whole_lab_looks_at_edges_and_servers_too(
+def test_an_audit_of_a_whole_lab_covers_edges_and_servers(
     mesh: ProcessesRuntime, fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
     assert {each.name for each in audit(fault_client)} >= {
