@@ -1,4 +1,4 @@
-"""docs/metrics.md as data, so that tests can hold what is served against it."""
+"""docs/metrics.md as data, so that tests can compare it with the served metrics."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ PAGE = PROJECT / "docs" / "metrics.md"
 
 @dataclass(frozen=True)
 class Documented:
-    """One metric: its section, `who` where a table says so, its labels' names; type "" if not said."""
+    """One metric: its section, `who` if the table has that column, the names of its labels, its type or ""."""
 
     name: str
     section: str
@@ -20,7 +20,7 @@ class Documented:
 
 
 def documented() -> list[Documented]:
-    """Every row's metrics in the order of the page, without those that Prometheus records."""
+    """The metrics of all rows, in the order of the page, without those that Prometheus records."""
     found: list[Documented] = []
     section = ""
     columns: list[str] = []
