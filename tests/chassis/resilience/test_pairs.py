@@ -55,7 +55,7 @@ def assert_nothing_held(*policies: Any) -> None:
         assert getattr(policy, "in_flight", 0) == 0, policy.kind
         assert not getattr(policy, "waiting", 0), policy.kind
         assert not getattr(policy, "_guards", ()), policy.kind
-        assert getattr(policy, "_probes", 0) == 0, policy.kind
+        assert getattr(policy, "_trials", 0) == 0, policy.kind
 
 
 @pytest.mark.parametrize(("outer", "inner"), PAIRS)
