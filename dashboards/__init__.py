@@ -1,4 +1,4 @@
-"""Grafana's dashboards as code: one module a dashboard; `lab render dashboards` writes json/."""
+"""Grafana's dashboards as code, one module per dashboard. `lab render dashboards` writes json/."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from dashboards import (
     valkey,
 )
 
-# The file's stem in json/, and its dashboard.
+# file name in json/ without suffix -> dashboard
 BOARDS: dict[str, Callable[[], Dashboard]] = {
     "overview": overview.board,
     "slo": slo.board,

@@ -1,4 +1,4 @@
-"""What all dashboards have in common: variables, links to each other, fault windows and phases as annotations."""
+"""The parts that all dashboards share: variables, links, and faults and phases as annotations."""
 
 import json
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ class Row(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """One annotation query; the series' labels fill `{{...}}` of the text."""
+    """One annotation query. The series' labels replace `{{...}}` in the text."""
 
     name: str
     colour: str
     expr: str
     text: str
     tags: str
-    value_is_time: bool = False  # in ms; else the mark is where the series has a value
+    value_is_time: bool = False  # in ms; otherwise the mark is where the series has a value
     shown: bool = True
 
 
-# A run's recorder knows all its faults; what was put in by hand, without a run, the service itself tells.
+# During a run the recorder exports all faults. Without a run, each service exports its own.
 FAULTS = (
     'breakwater_fault_active{job="recorder"} or on (fault) label_replace('
     'breakwater_fault_active{job="shop"}, "target", "$1", "instance", "(.*)")'
@@ -74,15 +74,15 @@ def make(stem: str, title: str, about: str, *rows: Row) -> models.Dashboard:
             built = built.with_panel(panel)
     dashboard = built.build()
     for number, placed in enumerate(dashboard.panels or [], start=1):
-        placed.id_val = number  # so that a link to a panel stays one
+        placed.id_val = number  # fixed, so that links to panels stay valid
     return dashboard
 
 
 def text(dashboard: models.Dashboard) -> str:
-    """The JSON that Grafana reads."""
+    """The dashboard as JSON for Grafana."""
     content: dict[str, Any] = json.loads(JSONEncoder().encode(dashboard))
     for found, mark in zip(content["annotations"]["list"], MARKS, strict=True):
-        # fields of Prometheus' annotations, which the SDK's type does not know
+        # fields of Prometheus annotations that the SDK's type lacks
         found |= {"titleFormat": mark.text, "tagKeys": mark.tags, "step": "2s"}
         found |= {"useValueForTime": True} if mark.value_is_time else {}
     return json.dumps(content, indent=1, sort_keys=True) + "\n"

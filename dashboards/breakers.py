@@ -1,4 +1,4 @@
-"""Do the protections protect? Breakers, retries, hedges, limits and ejections, edge by edge."""
+"""Resilience policies: breakers, retries, hedges, limits and ejections, by edge."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -13,11 +13,11 @@ def board() -> Dashboard:
     return make(
         "breakers",
         "Breakwater: circuit breakers",
-        "Every resilience policy's decisions (docs/resilience.md), by edge: caller->callee.",
-        Row("When was which breaker open?", _breakers()),
-        Row("What does the edge look like to its caller?", _edges()),
-        Row("Is it asked again?", _again()),
-        Row("How many are let in?", _let_in()),
+        "The decisions of every resilience policy (docs/resilience.md), by edge: caller->callee.",
+        Row("Circuit breakers", _breakers()),
+        Row("Calls, as the caller sees them", _edges()),
+        Row("Retries, hedges and fallbacks", _retries()),
+        Row("Concurrency limits and load shedding", _limits()),
     )
 
 
@@ -30,8 +30,8 @@ def _decisions(title: str, about: str, kind: str, by: str = "edge, reason") -> P
 def _breakers() -> list[Panel]:
     return [
         states(
-            "Which breakers were open, and when?",
-            "Each caller keeps a breaker for each service it calls.",
+            "State of each breaker",
+            "Each caller has one breaker for each service that it calls.",
             Query(
                 f"max by (edge, instance) ({chosen('breaker_state')})", "{{edge}} of {{instance}}"
             ),
@@ -39,13 +39,13 @@ def _breakers() -> list[Panel]:
             height=12,
         ),
         _decisions(
-            "How often do breakers change their state?",
-            "Transitions a second, with their reason.",
+            "Breaker transitions",
+            "Transitions per second, with their reason.",
             "transition",
         ),
         _decisions(
-            "How many calls are rejected at once?",
-            "Calls that were not made: an open breaker, a full bulkhead, a limit.",
+            "Rejected calls",
+            "Calls that were not made because of an open breaker, a full bulkhead or a limit.",
             "rejection",
             by="edge, policy, reason",
         ),
@@ -56,21 +56,21 @@ def _edges() -> list[Panel]:
     failed = rate(f"{CALLED}_count", 'error_type!=""', by="edge")
     return [
         graph(
-            "What share of attempts has no good answer?",
-            "Timeouts, broken connections, 429 and 5xx, as the caller sees them: what a breaker"
-            " judges by.",
+            "Failed attempts",
+            "Share of attempts that end in a timeout, a broken connection, 429 or 5xx. The breakers"
+            " count the same.",
             "percentunit",
             Query(share(failed, ATTEMPTS), "{{edge}}"),
         ),
         graph(
-            "How long do attempts take?",
-            "99th percentile by edge. The dots are exemplars: each opens its trace.",
+            "Duration of attempts",
+            "99th percentile by edge. Each dot is an exemplar and opens its trace.",
             "s",
             Query(quantile(0.99, CALLED, by="edge"), "{{edge}}", exemplars=True),
         ),
         graph(
-            "What goes wrong?",
-            "Attempts without a good answer, by what came instead.",
+            "Failed attempts by cause",
+            "Failed attempts per second, by error type.",
             "cps",
             Query(
                 rate(f"{CALLED}_count", 'error_type!=""', by="edge, error_type"),
@@ -78,47 +78,43 @@ def _edges() -> list[Panel]:
             ),
         ),
         _decisions(
-            "How many calls run out of time?",
+            "Timeouts",
             "Attempts that the timeout policy ended.",
             "timeout",
         ),
     ]
 
 
-def _again() -> list[Panel]:
+def _retries() -> list[Panel]:
     retried = rate("resilience_events_total", 'kind="attempt"', by="edge")
     return [
         graph(
-            "Do retries make the load worse?",
-            "Retries for each attempt. Near 0 it is help; a retry storm goes towards 1.",
+            "Retries per attempt",
+            "Share of retries among all attempts. It is near 0 in normal operation; near 1 it is a retry storm.",
             "percentunit",
             Query(share(retried, ATTEMPTS), "{{edge}}"),
         ),
         graph(
-            "How many retries are still allowed?",
-            "Tokens of the retry budget: at 0 failures are passed on as they are.",
+            "Retry budget",
+            "Retries that are still allowed. At 0, failures are not retried.",
             "short",
             Query(f"min by (edge) ({chosen('retry_budget_tokens')})", "{{edge}}"),
         ),
+        _decisions("Hedges", "Second attempts that start beside a slow first one.", "hedge"),
         _decisions(
-            "How often is a slow call hedged?", "A second attempt beside the first.", "hedge"
-        ),
-        _decisions(
-            "How often does another answer stand in?",
-            "Fallbacks: a stale or a degraded answer.",
+            "Fallbacks",
+            "Old or degraded answers in place of failed ones.",
             "fallback",
         ),
+        _decisions("Retries given up", "Calls without an attempt, budget or time left.", "give_up"),
         _decisions(
-            "How often are retries given up?", "No attempt, budget or time left.", "give_up"
-        ),
-        _decisions(
-            "Which instances are left out?",
-            "Ejections of instances that failed more than their twins.",
+            "Ejections",
+            "Instances that balancing excludes because they failed more than the others.",
             "ejection",
         ),
         graph(
-            "How many instances are left out now?",
-            "Instances ejected from balancing, by edge.",
+            "Ejected instances",
+            "Instances that are excluded from balancing now, by edge.",
             "short",
             Query(f"max by (edge) ({chosen('outlier_ejected')})", "{{edge}}"),
             span=24,
@@ -126,12 +122,12 @@ def _again() -> list[Panel]:
     ]
 
 
-def _let_in() -> list[Panel]:
+def _limits() -> list[Panel]:
     by = "{{edge}} {{policy}}"
     return [
         graph(
-            "How full are bulkheads and limits?",
-            "Calls inside, for each that may be; at 1 the next one waits or is refused.",
+            "Usage of bulkheads and limits",
+            "Running calls as a share of the limit. At 1, the next call waits or is rejected.",
             "percentunit",
             Query(
                 f"max by (edge, policy) ({chosen('resilience_in_flight')}"
@@ -141,20 +137,20 @@ def _let_in() -> list[Panel]:
             limit=1,
         ),
         graph(
-            "Where do adaptive limits stand?",
-            "How many calls may be inside at once.",
+            "Concurrency limits",
+            "Calls that may run at the same time.",
             "short",
             Query(f"min by (edge, policy) ({chosen('resilience_limit')})", by),
         ),
         graph(
-            "How many calls stand in line?",
+            "Waiting calls",
             "Calls that wait for a permit.",
             "short",
             Query(f"sum by (edge, policy) ({chosen('resilience_waiting')})", by),
         ),
         _decisions(
-            "How much is shed at the door?",
-            "Requests refused with 503 or 429 because the service is over its limit.",
+            "Shed requests",
+            "Requests that the gateway refuses with 503 because it is overloaded.",
             "shed",
         ),
     ]

@@ -1,4 +1,4 @@
-"""What was sent, and what came back? The load of a run as its shoppers saw it, beside phases and faults."""
+"""The load of a run as its shoppers experienced it, with its phases and faults."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -13,27 +13,27 @@ def board() -> Dashboard:
     return make(
         "load",
         "Breakwater: load test",
-        "There while a run is recorded (`lab run`, `lab load`). Arrivals are open loop: a time"
-        " counts from the moment a request was due.",
-        Row("Where is the run?", _run()),
-        Row("Is what is offered answered?", _answered()),
-        Row("How long do shoppers wait?", _waiting()),
-        Row("Is the evidence whole?", _evidence()),
+        "It has data while a run is recorded (`lab run`, `lab load`). The load is open loop: a response"
+        " time counts from the moment when the request was due.",
+        Row("Phases and faults", _run()),
+        Row("Offered load and answers", _answers()),
+        Row("Response times", _times()),
+        Row("Recording", _recording()),
     )
 
 
 def _run() -> list[Panel]:
     return [
         states(
-            "Which phase is the run in?",
-            "As in run.json; the method is where the faults are.",
+            "Phase of the run",
+            "The phases of run.json. The faults are in the phase `method`.",
             Query("max by (experiment, phase) (breakwater_run_phase)", "{{experiment}} {{phase}}"),
             {1: ("now", GREEN)},
             span=12,
         ),
         states(
-            "Which faults are in effect?",
-            "As their holders tell: from effective to removed, or to the end of their TTL.",
+            "Active faults",
+            "From effective to removed, or to the end of the TTL, as the faulty processes report it.",
             Query(f"max by (fault, kind, target) ({FAULTS})", "{{kind}} on {{target}}"),
             {1: ("in effect", RED)},
             span=12,
@@ -41,57 +41,57 @@ def _run() -> list[Panel]:
     ]
 
 
-def _answered() -> list[Panel]:
+def _answers() -> list[Panel]:
     return [
         graph(
-            "Does the shop keep up with what is offered?",
-            "Arrivals of the schedule against attempts answered: a gap is work that piles up. An"
-            " errand may take several attempts, and shoppers log in besides.",
+            "Offered and answered load",
+            "Scheduled arrivals and ended attempts. A gap means that work queues up. One arrival can"
+            " need several attempts, and shoppers also log in.",
             "reqps",
             Query(f"sum(rate(load_arrivals_total{WINDOW}))", "offered"),
             Query(f"sum(rate(load_requests_total{WINDOW}))", "ended"),
-            Query(f'sum(rate(load_requests_total{{outcome="ok"}}{WINDOW}))', "answered well"),
+            Query(f'sum(rate(load_requests_total{{outcome="ok"}}{WINDOW}))', "succeeded"),
         ),
         graph(
-            "What do shoppers come to?",
-            "Attempts by outcome; unknown is a POST whose fate nobody told.",
+            "What shoppers experienced",
+            "Attempts by outcome. `unknown` is a POST without an answer.",
             "reqps",
             Query(f"sum by (outcome) (rate(load_requests_total{WINDOW}))", "{{outcome}}"),
             stacked=True,
         ),
         graph(
-            "What do they ask for?",
-            "Attempts by route.",
+            "Attempts per route",
+            "Attempts per second, by route.",
             "reqps",
             Query(f"sum by (route) (rate(load_requests_total{WINDOW}))", "{{route}}"),
         ),
         graph(
-            "How many arrivals could not be sent?",
-            "Dropped because too many were under way: to the shopper a failure.",
+            "Dropped arrivals",
+            "Not sent because too many requests were in flight. They count as failures.",
             "cps",
             Query(f'sum(rate(load_arrivals_total{{result="dropped"}}{WINDOW}))', "dropped"),
         ),
     ]
 
 
-def _waiting() -> list[Panel]:
+def _times() -> list[Panel]:
     by_route = f"sum by (route, le) (rate({RESPONSES}_bucket{WINDOW}))"
     return [
         graph(
-            "How long does the slowest 1% wait?",
-            "99th percentile by route.",
+            "99th percentile response time",
+            "By route.",
             "s",
             Query(f"histogram_quantile(0.99, {by_route})", "{{route}}"),
         ),
         graph(
-            "How long does it take usually?",
-            "Median by route.",
+            "Median response time",
+            "By route.",
             "s",
             Query(f"histogram_quantile(0.5, {by_route})", "{{route}}"),
         ),
         buckets(
-            "Where do the times lie?",
-            "All attempts; darker is more.",
+            "Distribution of response times",
+            "All attempts. Darker means more.",
             "s",
             f"sum by (le) (rate({RESPONSES}_bucket{WINDOW}))",
             span=24,
@@ -99,18 +99,18 @@ def _waiting() -> list[Panel]:
     ]
 
 
-def _evidence() -> list[Panel]:
+def _recording() -> list[Panel]:
     return [
         graph(
-            "How much is recorded?",
-            "Rows of the run's archive a second, by table.",
+            "Recorded rows",
+            "Rows of the run's archive per second, by table.",
             "cps",
             Query(f"sum by (table) (rate(recorder_rows_total{WINDOW}))", "{{table}}"),
         ),
         graph(
-            "How much was shed?",
-            "Rows lost because the disk did not keep up, and scrapes without an answer: both"
-            " belong into a run's validity.",
+            "Lost rows and scrapes",
+            "Rows lost because the disk was too slow, and scrapes without an answer. Both can make"
+            " a run invalid.",
             "short",
             Query("sum by (table) (recorder_shed_total)", "{{table}}"),
             Query("sum(recorder_scrape_failures_total)", "scrapes"),

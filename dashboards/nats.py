@@ -1,4 +1,4 @@
-"""Do messages flow? The broker's connections, streams and consumers; the registry lives in it too."""
+"""NATS: connections, streams and consumers of the broker. It also stores the registry."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -12,32 +12,32 @@ def board() -> Dashboard:
         "nats",
         "Breakwater: NATS",
         "Events (stream EVENTS), dead letters (DEAD) and the registry (KV_registry).",
-        Row("Is it there?", _there()),
-        Row("What lies in the streams?", _streams()),
-        Row("Do consumers keep up?", _consumers()),
+        Row("Server", _server()),
+        Row("Streams", _streams()),
+        Row("Consumers", _consumers()),
     )
 
 
-def _there() -> list[Panel]:
+def _server() -> list[Panel]:
     return [
-        number("Does it answer?", "1 while it does.", "short", "min(nats_up)"),
-        number("How many are connected?", "Connections.", "short", "max(nats_connections)"),
+        number("Up", "1 while NATS answers.", "short", "min(nats_up)"),
+        number("Connections", "Open client connections.", "short", "max(nats_connections)"),
         graph(
-            "How many messages?",
-            "Into the server and out of it.",
+            "Messages",
+            "Into and out of the server.",
             "cps",
             Query(f"sum by (direction) (rate(nats_messages_total{WINDOW}))", "{{direction}}"),
             span=16,
         ),
         graph(
-            "How many bytes?",
-            "Into the server and out of it.",
+            "Traffic",
+            "Into and out of the server.",
             "Bps",
             Query(f"sum by (direction) (rate(nats_bytes_total{WINDOW}))", "{{direction}}"),
         ),
         graph(
-            "How much memory does it use?",
-            "Resident set of the server.",
+            "Memory",
+            "Resident memory of the server.",
             "bytes",
             Query("max(nats_memory_bytes)", "nats"),
         ),
@@ -47,14 +47,14 @@ def _there() -> list[Panel]:
 def _streams() -> list[Panel]:
     return [
         graph(
-            "How many messages does each stream hold?",
-            "EVENTS keeps what was published; in DEAD each message wants a person.",
+            "Messages per stream",
+            "EVENTS keeps published events. Each message in DEAD needs a decision by an operator.",
             "short",
             Query("max by (stream) (nats_stream_messages)", "{{stream}}"),
         ),
         graph(
-            "How large is each stream?",
-            "On disk.",
+            "Size of each stream",
+            "Bytes on disk.",
             "bytes",
             Query("max by (stream) (nats_stream_bytes)", "{{stream}}"),
         ),
@@ -66,26 +66,26 @@ def _consumers() -> list[Panel]:
     legend = "{{stream}} {{consumer}}"
     return [
         graph(
-            "How many messages wait?",
-            "Not delivered yet.",
+            "Waiting messages",
+            "Messages that are not delivered yet.",
             "short",
             Query(f"max by ({by}) (nats_consumer_pending)", legend),
         ),
         graph(
-            "How many are in work?",
-            "Delivered, not acknowledged yet.",
+            "Unacknowledged messages",
+            "Messages that are delivered and not acknowledged yet.",
             "short",
             Query(f"max by ({by}) (nats_consumer_unacknowledged)", legend),
         ),
         graph(
-            "How many are being given again?",
-            "Delivered more than once and still not acknowledged.",
+            "Redelivered messages",
+            "Messages that were delivered more than once and are not acknowledged.",
             "short",
             Query(f"max by ({by}) (nats_consumer_redelivered)", legend),
         ),
         graph(
-            "Is a client too slow?",
-            "Connections that the server cut because they did not read.",
+            "Slow consumers",
+            "Connections that the server closed because the client did not read.",
             "cps",
             Query(f"sum(rate(nats_slow_consumers_total{WINDOW}))", "slow consumers"),
         ),

@@ -1,4 +1,4 @@
-"""Is the shop well? Requests, errors and duration by service, who calls whom, what is alarming."""
+"""The shop at a glance: requests, errors and durations by service, the service map and alerts."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -23,59 +23,59 @@ SERVED_BY_SERVICE = rate(f"{SERVED}_count", by="service")
 ERRORS_BY_SERVICE = rate(f"{SERVED}_count", 'http_response_status_code=~"5.."', by="service")
 CALLED_BY_EDGE = rate(f"{CALLED}_count", by="edge")
 FAILED_BY_EDGE = rate(f"{CALLED}_count", 'error_type!=""', by="edge")
-ALARMS = 'max by (alertname, severity, service, edge) (ALERTS{alertstate="firing"})'
+FIRING = 'max by (alertname, severity, service, edge) (ALERTS{alertstate="firing"})'
 
 
 def board() -> Dashboard:
     return make(
         "overview",
         "Breakwater: overview",
-        "The shop at a glance. Red bands are faults in effect, blue marks are a run's phases.",
-        Row("Is the shop well?", _well()),
-        Row("How is each service doing?", _red()),
-        Row("Who calls whom, and how does it go?", _calls()),
-        Row("What is down, what alarms?", _alarms()),
+        "The shop at a glance. Red bands are active faults, blue marks are the phases of a run.",
+        Row("Summary", _summary()),
+        Row("Services", _red()),
+        Row("Calls between services", _calls()),
+        Row("Availability and alerts", _alerts()),
     )
 
 
-def _well() -> list[Panel]:
-    asked = f"sum(rate({SERVED}_count{FRONT}{WINDOW}))"
+def _summary() -> list[Panel]:
+    requests = f"sum(rate({SERVED}_count{FRONT}{WINDOW}))"
     failed = f'sum(rate({SERVED}_count{FRONT[:-1]},http_response_status_code=~"5.."}}{WINDOW}))'
     slowest = f"sum by (le) (rate({SERVED}_bucket{FRONT}{WINDOW}))"
     return [
-        number("How much is asked?", "Requests that the gateways answer.", "reqps", asked),
+        number("Requests", "Requests that the gateways answer.", "reqps", requests),
         number(
-            "What share fails?",
-            "5xx among the gateways' answers.",
+            "Error rate",
+            "Share of 5xx among the gateways' answers.",
             "percentunit",
-            share(failed, asked),
+            share(failed, requests),
             (0.001, YELLOW),
             (0.01, RED),
         ),
         number(
-            "How long do the slowest 1% take?",
-            "99th percentile at the gateways.",
+            "99th percentile latency",
+            "Measured at the gateways.",
             "s",
             f"histogram_quantile(0.99, {slowest})",
             (0.5, YELLOW),
             (1, RED),
         ),
         number(
-            "How many instances are down?",
+            "Instances down",
             "Instances that do not answer Prometheus.",
             "short",
             'count(up{job="shop"} == 0) or vector(0)',
             (1, RED),
         ),
         number(
-            "How many alerts are firing?",
-            "All severities.",
+            "Firing alerts",
+            "Alerts of all severities.",
             "short",
             'count(ALERTS{alertstate="firing"}) or vector(0)',
             (1, RED),
         ),
         number(
-            "How many orders are under way?",
+            "Pending orders",
             "Sagas of all instances that have not ended.",
             "short",
             'max(saga_pending{job="shop"})',
@@ -86,38 +86,38 @@ def _well() -> list[Panel]:
 def _red() -> list[Panel]:
     return [
         graph(
-            "How much is asked of each service?",
-            "Requests handled a second; health, metrics and lab controls are not counted.",
+            "Requests per service",
+            "Requests per second, without health, metrics and lab routes.",
             "reqps",
             Query(SERVED_BY_SERVICE, "{{service}}"),
         ),
         graph(
-            "What share of its answers are errors?",
-            "5xx among all answers; a refusal such as 402 or 409 is no error.",
+            "Error rate per service",
+            "Share of 5xx among all answers. A refusal such as 402 or 409 is not an error.",
             "percentunit",
             Query(share(ERRORS_BY_SERVICE, SERVED_BY_SERVICE), "{{service}}"),
         ),
         graph(
-            "How long does the slowest 1% wait?",
-            "99th percentile of the time to answer. The dots are exemplars: each opens its trace.",
+            "99th percentile latency per service",
+            "Time to answer. Each dot is an exemplar and opens its trace.",
             "s",
             Query(quantile(0.99, SERVED, by="service"), "{{service}}", exemplars=True),
         ),
         graph(
-            "How long does it take usually?",
-            "Median of the time to answer.",
+            "Median latency per service",
+            "Time to answer.",
             "s",
             Query(quantile(0.5, SERVED, by="service"), "{{service}}"),
         ),
         graph(
-            "Does one instance differ from its twins?",
-            "95th percentile by instance; where one lies apart it is grey failure or an arm.",
+            "95th percentile latency per instance",
+            "An instance that differs from the others has a grey failure or belongs to another arm.",
             "s",
             Query(quantile(0.95, SERVED, by="instance, arm"), "{{instance}} ({{arm}})"),
         ),
         graph(
-            "Which routes are slow?",
-            "99th percentile by route.",
+            "99th percentile latency per route",
+            "Time to answer, by method and route.",
             "s",
             Query(
                 quantile(0.99, SERVED, by="service, http_request_method, http_route"),
@@ -128,13 +128,13 @@ def _red() -> list[Panel]:
 
 
 def _calls() -> list[Panel]:
-    # A service nobody asks is on the map as well; what comes in has no caller that measures it.
+    # A service without requests is on the map too. Requests from outside have no caller that measures them.
     nodes = f'({SERVED_BY_SERVICE} or 0 * sum by (service) (up{{job="shop"}}))'
     incoming = f"sum by (service) (rate({SERVED}_count{FRONT}{WINDOW}))"
     return [
         service_map(
-            "Who calls whom?",
-            "An arrow is an edge of calls; the figures are requests a second.",
+            "Service map",
+            "An arrow is an edge from caller to callee. The numbers are requests per second.",
             f"{named(nodes, id='service:(.*)', title='service:(.*)')} or "
             f'label_replace(label_replace({incoming}, "id", "ingress", "", ""), '
             '"title", "ingress", "", "")',
@@ -147,32 +147,32 @@ def _calls() -> list[Panel]:
             ),
         ),
         rows(
-            "How does each edge do?",
-            "Attempts as the caller sees them; no good answer is a timeout, a refused connection,"
+            "Calls per edge",
+            "Attempts as the caller sees them. A failed attempt is a timeout, a broken connection,"
             " 429 or 5xx.",
             "edge",
             Column("attempts", CALLED_BY_EDGE, "reqps"),
-            Column("without a good answer", share(FAILED_BY_EDGE, CALLED_BY_EDGE), "percentunit"),
+            Column("failed", share(FAILED_BY_EDGE, CALLED_BY_EDGE), "percentunit"),
             Column("median", quantile(0.5, CALLED, by="edge"), "s"),
             Column("99th percentile", quantile(0.99, CALLED, by="edge"), "s"),
         ),
     ]
 
 
-def _alarms() -> list[Panel]:
+def _alerts() -> list[Panel]:
     up = Query('min by (instance) (up{job="shop",service=~"$service"})', "{{instance}}")
     return [
         states(
-            "Which instances were down, and when?",
+            "Instances up and down",
             "Whether each instance answered Prometheus.",
             up,
             {0: ("down", RED), 1: ("up", GREEN)},
             span=12,
         ),
         states(
-            "Which alerts fired, and when?",
-            "Firing alerts; docs/alerts.md says what each means.",
-            Query(ALARMS, "{{alertname}} {{service}}{{edge}}"),
+            "Alerts",
+            "Firing alerts. docs/alerts.md explains each.",
+            Query(FIRING, "{{alertname}} {{service}}{{edge}}"),
             {1: ("firing", RED)},
             span=12,
         ),

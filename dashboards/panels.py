@@ -1,4 +1,4 @@
-"""The kinds of panel that the dashboards are made of: each title asks what its graph answers."""
+"""The kinds of panel that the dashboards use."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -40,7 +40,7 @@ Panel = Builder[models.Panel]
 
 
 class Query(NamedTuple):
-    """One PromQL expression; `legend` names its series by their labels: `{{service}}`."""
+    """One PromQL expression. `legend` names its series by their labels: `{{service}}`."""
 
     expr: str
     legend: str
@@ -48,21 +48,21 @@ class Query(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One figure of a table."""
+    """One column of a table."""
 
     name: str
     expr: str
     unit: str
 
 
-# What the axis says beside the numbers, by Grafana's name of the unit.
+# Grafana's name of a unit -> label of the axis
 AXES = {
     "s": "seconds",
-    "reqps": "requests a second",
-    "cps": "a second",
+    "reqps": "requests per second",
+    "cps": "per second",
     "percentunit": "share",
     "bytes": "bytes",
-    "Bps": "bytes a second",
+    "Bps": "bytes per second",
     "short": "count",
     "cores": "cores",
     "burn": "times the budget",
@@ -111,7 +111,7 @@ def graph(
 def number(
     title: str, about: str, unit: str, expr: str, *limits: tuple[float, str], legend: str = ""
 ) -> Panel:
-    """The present value, large; it takes the colour of the highest of `limits` it has reached."""
+    """The current value in large type, in the colour of the highest of `limits` that it has reached."""
     return (
         stat.Panel()
         .title(title)
@@ -137,7 +137,7 @@ def states(
     span: int = 24,
     height: int = 8,
 ) -> Panel:
-    """A coloured band for each series: `words` gives each value its word and colour."""
+    """A coloured band per series. `words` maps each value to its word and colour."""
     mapping = models.ValueMap(
         {
             str(value): models.ValueMappingResult(text=word, color=colour, index=index)
@@ -163,7 +163,7 @@ def states(
 
 
 def rows(title: str, about: str, by: str, *columns: Column, span: int = 12) -> Panel:
-    """A table with a line for each value of the label `by`: the newest value of each column."""
+    """A table with one row per value of the label `by`, with the newest value of each column."""
     panel = (
         table.Panel().title(title).description(about).datasource(SOURCE).span(span).height(9)
     ).unit("short")
@@ -185,8 +185,10 @@ def rows(title: str, about: str, by: str, *columns: Column, span: int = 12) -> P
 
 
 def service_map(title: str, about: str, nodes: str, edges: str) -> Panel:
-    """Who calls whom. `nodes` have a label `id`, `edges` have `id`, `source`, `target`; the values
-    are requests a second."""
+    """A graph of the calls between services, in requests per second.
+
+    `nodes` have a label `id`; `edges` have `id`, `source` and `target`.
+    """
     names = {"Value #nodes": "mainstat", "Value #edges": "mainstat", "Value": "mainstat"}
     units = nodegraph.NodeOptions().main_stat_unit("reqps")
     return (
@@ -207,7 +209,7 @@ def service_map(title: str, about: str, nodes: str, edges: str) -> Panel:
 
 
 def buckets(title: str, about: str, unit: str, expr: str, *, span: int = 12) -> Panel:
-    """A histogram over time: `expr` keeps the label `le`; darker is more."""
+    """A histogram over time. `expr` keeps the label `le`; darker means more."""
     target = _target(Query(expr, "{{le}}"), "A").format(PromQueryFormat.HEATMAP)
     return (
         heatmap.Panel()

@@ -1,4 +1,4 @@
-"""Is PostgreSQL the bottleneck? Connections, transactions, locks and cache, by database: one a service."""
+"""PostgreSQL: connections, transactions, locks and cache, by database. Each service has one."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -11,10 +11,10 @@ def board() -> Dashboard:
     return make(
         "postgres",
         "Breakwater: PostgreSQL",
-        "As the server itself counts. Each service has a database of its own.",
-        Row("Is it there, is it full?", _there()),
-        Row("What does it do?", _work()),
-        Row("Who waits for whom?", _waits()),
+        "The server's own counters. Each service has its own database.",
+        Row("Server and connections", _server()),
+        Row("Work", _work()),
+        Row("Locks", _locks()),
     )
 
 
@@ -22,19 +22,19 @@ def _rate(series: str, by: str) -> str:
     return f"sum by ({by}) (rate({series}{WINDOW}))"
 
 
-def _there() -> list[Panel]:
+def _server() -> list[Panel]:
     return [
-        number("Does it answer?", "1 while it does.", "short", "min(postgres_up)"),
+        number("Up", "1 while PostgreSQL answers.", "short", "min(postgres_up)"),
         number(
-            "How full is it?",
-            "Client connections, of those allowed.",
+            "Connections in use",
+            "Client connections as a share of the limit.",
             "percentunit",
             "sum(postgres_connections) / max(postgres_connections_max)",
             (0.9, RED),
         ),
         graph(
-            "Who is connected, and doing what?",
-            "Client connections by database and state.",
+            "Connections per database",
+            "Client connections, by state.",
             "short",
             Query("sum by (database, state) (postgres_connections)", "{{database}} {{state}}"),
             stacked=True,
@@ -47,24 +47,24 @@ def _work() -> list[Panel]:
     blocks = _rate("postgres_blocks_total", "database")
     return [
         graph(
-            "How many transactions?",
-            "Commits and rollbacks a second.",
+            "Transactions",
+            "Commits and rollbacks per second.",
             "cps",
             Query(
                 _rate("postgres_transactions_total", "database, result"), "{{database}} {{result}}"
             ),
         ),
         graph(
-            "How many rows does it touch?",
-            "Rows a second; many more returned than fetched are scans without an index.",
+            "Rows",
+            "Rows per second. Many more rows returned than fetched means scans without an index.",
             "cps",
             Query(
                 _rate("postgres_rows_total", "database, operation"), "{{database}} {{operation}}"
             ),
         ),
         graph(
-            "Does the cache hold the data?",
-            "Share of blocks found in the buffer cache.",
+            "Buffer cache hit rate",
+            "Share of blocks that were found in the buffer cache.",
             "percentunit",
             Query(
                 share(_rate('postgres_blocks_total{source="hit"}', "database"), blocks),
@@ -72,31 +72,31 @@ def _work() -> list[Panel]:
             ),
         ),
         graph(
-            "How large is each database?",
-            "On disk.",
+            "Size of each database",
+            "Bytes on disk.",
             "bytes",
             Query("max by (database) (postgres_database_bytes)", "{{database}}"),
         ),
     ]
 
 
-def _waits() -> list[Panel]:
+def _locks() -> list[Panel]:
     return [
         graph(
-            "Who waits for a lock?",
-            "Sessions that do.",
+            "Sessions waiting for a lock",
+            "Sessions per database.",
             "short",
             Query("max by (database) (postgres_locks_waiting)", "{{database}}"),
         ),
         graph(
-            "How old is the oldest transaction?",
-            "A long one holds locks and keeps dead rows.",
+            "Age of the oldest transaction",
+            "A long transaction holds locks and keeps dead rows.",
             "s",
             Query("max by (database) (postgres_longest_transaction_seconds)", "{{database}}"),
         ),
         graph(
-            "Are there deadlocks?",
-            "Transactions that the server ended to solve one.",
+            "Deadlocks",
+            "Transactions that the server aborted to resolve a deadlock.",
             "cps",
             Query(_rate("postgres_deadlocks_total", "database"), "{{database}}"),
             span=24,

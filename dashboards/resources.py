@@ -1,4 +1,4 @@
-"""What runs out first? CPU, memory, event loops, connection pools, descriptors, and the telemetry itself."""
+"""Saturation: CPU, memory, event loops, connection pools, descriptors and telemetry."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -12,50 +12,50 @@ def board() -> Dashboard:
         "resources",
         "Breakwater: resources",
         "Saturation: how close each instance is to its limits.",
-        Row("Is the process busy?", _process()),
-        Row("Is the database pool too small?", _pools()),
-        Row("Does an instance see the others?", _sight()),
-        Row("Is the telemetry whole?", _telemetry()),
+        Row("Processes", _process()),
+        Row("Database pools", _pools()),
+        Row("Registry, broker and clocks", _registry()),
+        Row("Telemetry", _telemetry()),
     )
 
 
 def _process() -> list[Panel]:
     return [
         graph(
-            "How much CPU does each instance use?",
-            "An instance is one thread: it cannot use more than one core.",
+            "CPU per instance",
+            "An instance runs in one thread, so it uses at most one core.",
             "cores",
             Query(f"rate({chosen('process_cpu_seconds_total')}{WINDOW})", "{{instance}}"),
             limit=1,
         ),
         graph(
-            "How much memory?",
-            "Resident set; pages shared with the others are counted in each.",
+            "Memory per instance",
+            "Resident memory. Shared pages are counted in every process.",
             "bytes",
             Query(chosen("process_resident_memory_bytes"), "{{instance}}"),
         ),
         graph(
-            "Is an event loop held up?",
-            "99th percentile of how late a timer comes: everything in the process waits as long.",
+            "Event loop lag",
+            "99th percentile of a timer's delay. All work of the process waits as long.",
             "s",
             Query(quantile(0.99, "event_loop_lag_seconds", by="instance"), "{{instance}}"),
         ),
         graph(
-            "How many requests are in work?",
-            "Requests being handled now.",
+            "Requests in progress",
+            "Requests that are being handled now.",
             "short",
             Query(chosen("http_server_active_requests"), "{{instance}}"),
         ),
         graph(
-            "How close is the limit of open files?",
-            "Descriptors in use, of those allowed.",
+            "Open file descriptors",
+            "Descriptors in use as a share of the limit.",
             "percentunit",
             Query(f"{chosen('process_open_fds')} / {chosen('process_max_fds')}", "{{instance}}"),
             limit=1,
         ),
         graph(
-            "How often does Python collect garbage?",
-            "Collections a second, by generation.",
+            "Garbage collections",
+            "Collections per second, by generation.",
             "cps",
             Query(
                 rate("python_gc_collections_total", by="instance, generation"),
@@ -68,33 +68,33 @@ def _process() -> list[Panel]:
 def _pools() -> list[Panel]:
     return [
         graph(
-            "How full are the pools?",
-            "Connections lent out, of those allowed.",
+            "Connections in use",
+            "Connections in use as a share of the pool's maximum.",
             "percentunit",
             Query(f"{chosen('db_pool_in_use')} / {chosen('db_pool_size_max')}", "{{instance}}"),
             limit=1,
         ),
         graph(
-            "Who waits for a connection?",
-            "Requests in line for one.",
+            "Requests waiting for a connection",
+            "Requests that wait now.",
             "short",
             Query(chosen("db_pool_waiting"), "{{instance}}"),
         ),
         graph(
-            "How long is the wait for a connection?",
-            "99th percentile.",
+            "Wait for a connection",
+            "99th percentile of the wait.",
             "s",
             Query(quantile(0.99, "db_pool_acquire_seconds", by="instance"), "{{instance}}"),
         ),
         graph(
-            "How long is one held?",
-            "99th percentile, from lent out to given back: long transactions starve the pool.",
+            "Time that a connection is in use",
+            "99th percentile from acquire to release. Long transactions exhaust the pool.",
             "s",
             Query(quantile(0.99, "db_pool_hold_seconds", by="instance"), "{{instance}}"),
         ),
         graph(
-            "How many passwords wait to be hashed?",
-            "argon2 in work or in line on users.",
+            "Password hashes",
+            "argon2 hashes that run or wait on users.",
             "short",
             Query(chosen("passwords_waiting"), "{{instance}}"),
             span=24,
@@ -102,11 +102,11 @@ def _pools() -> list[Panel]:
     ]
 
 
-def _sight() -> list[Panel]:
+def _registry() -> list[Panel]:
     return [
         graph(
-            "How many instances of its callees does each see?",
-            "Live ones of the registry; when the broker is away the last known ones stay.",
+            "Live instances in the registry",
+            "Live instances of each callee, as the caller sees them. Without the broker the last known ones stay.",
             "short",
             Query(
                 f"min by (service, callee) ({chosen('registry_instances')})",
@@ -114,15 +114,15 @@ def _sight() -> list[Panel]:
             ),
         ),
         states(
-            "Who is connected to the broker?",
-            "Whether the NATS connection stands.",
+            "Connections to the broker",
+            "Whether each instance is connected to NATS.",
             Query(f"min by (instance) ({chosen('broker_connected')})", "{{instance}}"),
             {0: ("lost", RED), 1: ("connected", GREEN)},
             span=12,
         ),
         graph(
-            "Do the clocks agree?",
-            "The service's clock minus the time of the scrape; a few ms are the scrape itself.",
+            "Clock skew",
+            "The service's clock minus the time of the scrape. The scrape itself takes a few ms.",
             "s",
             Query(
                 f"{chosen('clock_seconds')} - timestamp({chosen('clock_seconds')})", "{{instance}}"
@@ -135,14 +135,14 @@ def _sight() -> list[Panel]:
 def _telemetry() -> list[Panel]:
     return [
         graph(
-            "How many spans end?",
-            "Exported, dropped because the queue was full, or failed at the collector.",
+            "Spans",
+            "Spans per second: exported, dropped because the queue was full, or failed at the collector.",
             "cps",
             Query(rate("telemetry_spans_total", by="service, result"), "{{service}} {{result}}"),
         ),
         graph(
-            "How many spans wait for export?",
-            "The queue is bounded: above its limit spans are dropped, never requests delayed.",
+            "Spans waiting for export",
+            "The queue is bounded. When it is full, spans are dropped; requests are not delayed.",
             "short",
             Query(chosen("telemetry_spans_queued"), "{{instance}}"),
         ),

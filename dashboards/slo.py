@@ -1,4 +1,4 @@
-"""Are the promises kept? Availability and latency against topology.toml's SLOs, and how fast budgets burn."""
+"""SLOs: availability and latency against topology.toml, and the burn rates of the error budgets."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -16,33 +16,33 @@ def board() -> Dashboard:
     return make(
         "slo",
         "Breakwater: SLO and error budget",
-        "Windows are scaled to a lab: an hour of an operator's book is a minute here"
-        " (docs/metrics.md).",
-        Row("Are the promises kept?", _kept()),
-        Row("How fast do failures use the budget up?", _burning("availability", "failed")),
-        Row("How fast does slowness use the budget up?", _burning("latency", "were too slow")),
-        Row("What alarms?", [_alarms()]),
+        "Windows are scaled to the lab: one hour of the usual windows is one minute here"
+        " (docs/alerts.md).",
+        Row("Objectives", _objectives()),
+        Row("Burn rate of availability", _burn_rates("availability", "failed")),
+        Row("Burn rate of latency", _burn_rates("latency", "were too slow")),
+        Row("Alerts", [_alerts()]),
     )
 
 
-def _kept() -> list[Panel]:
+def _objectives() -> list[Panel]:
     failed = f"(sum by (service) ({BAD}) or 0 * sum by (service) ({ALL}))"
     bad_share = f"{failed} / sum by (service) ({ALL})"
     return [
         rows(
-            "What is promised, and what is kept?",
-            "Objectives of system/topology.toml beside the last six minutes.",
+            "Objectives and measured values",
+            "Objectives of system/topology.toml and the values of the last six minutes.",
             "service",
-            Column("promised availability", f"slo:availability:objective{CHOSEN}", "percentunit"),
+            Column("availability objective", f"slo:availability:objective{CHOSEN}", "percentunit"),
             Column("errors", f"slo:availability:errors6m{CHOSEN}", "percentunit"),
-            Column("promised p99", f"slo:latency_seconds:objective{CHOSEN}", "s"),
+            Column("p99 objective", f"slo:latency_seconds:objective{CHOSEN}", "s"),
             Column("p99 now", f"service:http_duration_seconds:p99_10s{CHOSEN}", "s"),
-            Column("slower than promised", f"slo:latency:errors6m{CHOSEN}", "percentunit"),
+            Column("slower than the objective", f"slo:latency:errors6m{CHOSEN}", "percentunit"),
         ),
         graph(
-            "How much of the error budget is left?",
-            "Of the errors that the objective allows in the time range shown; below 0 it is"
-            " overdrawn.",
+            "Remaining error budget",
+            "Share of the errors that the objective allows in the shown time range. Below 0 the budget"
+            " is exceeded.",
             "percentunit",
             Query(
                 f"1 - ({bad_share}) / on (service) (1 - slo:availability:objective{CHOSEN})",
@@ -51,8 +51,8 @@ def _kept() -> list[Panel]:
             limit=0,
         ),
         graph(
-            "How far is each service from its promised latency?",
-            "99th percentile as a share of the objective: above 1 the promise is broken.",
+            "Latency against the objective",
+            "99th percentile as a share of the objective. Above 1 the objective is missed.",
             "percentunit",
             Query(
                 f"service:http_duration_seconds:p99_10s{CHOSEN}"
@@ -65,24 +65,24 @@ def _kept() -> list[Panel]:
     ]
 
 
-def _burning(promise: str, what: str) -> list[Panel]:
+def _burn_rates(objective: str, what: str) -> list[Panel]:
     return [
         graph(
-            f"How fast does the budget of {promise} burn over {window}?",
-            f"Share of requests that {what} in the last {window}, by the share that the objective"
-            " allows: at 1 the budget is used up exactly.",
+            f"Burn rate of {objective} over {window}",
+            f"Share of requests that {what} in the last {window}, divided by the share that the objective"
+            " allows. At 1 the budget is used up exactly.",
             "burn",
-            Query(f"slo:{promise}:burn{window}{CHOSEN}", "{{service}}"),
+            Query(f"slo:{objective}:burn{window}{CHOSEN}", "{{service}}"),
             limit=1,
         )
         for window in WINDOWS
     ]
 
 
-def _alarms() -> Panel:
+def _alerts() -> Panel:
     return states(
-        "Which budget alerts fired, and when?",
-        "Alerts of a service with a severity; two windows must agree before one fires.",
+        "Error budget alerts",
+        "Firing alerts of services. An alert fires when both of its windows exceed the threshold.",
         Query(
             'max by (alertname, service, severity) (ALERTS{alertstate="firing",service=~"$service"})',
             "{{alertname}} {{service}} {{severity}}",

@@ -1,4 +1,4 @@
-"""Does the cache help? Hits, memory and evictions of Valkey, and what the catalogue made of them."""
+"""Valkey: hits, memory and evictions of the cache, and the look-ups of the catalogue."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -13,20 +13,20 @@ def board() -> Dashboard:
     return make(
         "valkey",
         "Breakwater: Valkey",
-        "The catalogue's cache. The shop must live without it, only slower.",
-        Row("Is it there?", _there()),
-        Row("Does it help?", _helps()),
-        Row("Does it fit?", _fits()),
+        "The catalogue's cache. Without it the shop is slower, but works.",
+        Row("Server", _server()),
+        Row("Hit rate", _hits()),
+        Row("Memory and keys", _memory()),
     )
 
 
-def _there() -> list[Panel]:
+def _server() -> list[Panel]:
     return [
-        number("Does it answer?", "1 while it does.", "short", "min(valkey_up)"),
-        number("How many clients?", "Connections.", "short", "max(valkey_clients)"),
+        number("Up", "1 while Valkey answers.", "short", "min(valkey_up)"),
+        number("Clients", "Open client connections.", "short", "max(valkey_clients)"),
         graph(
-            "How many commands?",
-            "Commands a second.",
+            "Commands",
+            "Commands per second.",
             "cps",
             Query(f"sum(rate(valkey_commands_total{WINDOW}))", "commands"),
             span=16,
@@ -34,12 +34,12 @@ def _there() -> list[Panel]:
     ]
 
 
-def _helps() -> list[Panel]:
+def _hits() -> list[Panel]:
     hits = 'valkey_keyspace_total{result="hit"}'
     return [
         graph(
-            "What share of look-ups does the service find?",
-            "As the catalogue counts: early ones were refreshed before they expired.",
+            "Hit rate of the catalogue",
+            "Counted by the products service. Early refreshes before the expiry count as hits.",
             "percentunit",
             Query(
                 share(rate("cache_lookups_total", 'result=~"hit|early"', by="service"), LOOKUPS),
@@ -47,15 +47,15 @@ def _helps() -> list[Panel]:
             ),
         ),
         graph(
-            "What becomes of look-ups?",
-            "down: there was no Valkey to ask, and the database answered.",
+            "Look-ups by result",
+            "down: Valkey was not available, and the database answered.",
             "cps",
             Query(rate("cache_lookups_total", by="service, result"), "{{service}} {{result}}"),
             stacked=True,
         ),
         graph(
-            "What share of keys does the server find?",
-            "As Valkey counts, over all clients.",
+            "Hit rate of the server",
+            "Counted by Valkey over all clients.",
             "percentunit",
             Query(
                 share(f"sum(rate({hits}{WINDOW}))", f"sum(rate(valkey_keyspace_total{WINDOW}))"),
@@ -66,24 +66,24 @@ def _helps() -> list[Panel]:
     ]
 
 
-def _fits() -> list[Panel]:
+def _memory() -> list[Panel]:
     return [
         graph(
-            "How much memory does it use?",
-            "Used, and allowed.",
+            "Memory",
+            "Memory in use, and the limit.",
             "bytes",
             Query("max(valkey_memory_bytes)", "used"),
             Query("max(valkey_memory_max_bytes) > 0", "allowed"),
         ),
         graph(
-            "How many keys are there?",
-            "In all databases.",
+            "Keys",
+            "Keys in all databases.",
             "short",
             Query("max(valkey_keys)", "keys"),
         ),
         graph(
-            "Why do keys go?",
-            "Expired by their time; evicted because memory is short.",
+            "Removed keys",
+            "Keys that expired, and keys that were evicted because memory was full.",
             "cps",
             Query(f"sum(rate(valkey_expired_keys_total{WINDOW}))", "expired"),
             Query(f"sum(rate(valkey_evicted_keys_total{WINDOW}))", "evicted"),

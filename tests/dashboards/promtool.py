@@ -1,4 +1,4 @@
-"""Prometheus' promtool for the tests: beside the lab's own Prometheus, from PATH or Debian's package."""
+"""Finds promtool for the tests: on PATH, or beside the lab's own Prometheus from Debian's package."""
 
 import functools
 import shutil
@@ -12,7 +12,7 @@ from lab.runtimes.servers.binaries import ServerMissingError
 
 @functools.cache
 def promtool() -> Path:
-    """The test is skipped where there is none."""
+    """The path of promtool. Skips the test if there is none."""
     if found := shutil.which("promtool"):
         return Path(found)
     try:

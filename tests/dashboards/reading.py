@@ -1,4 +1,4 @@
-"""Reads the committed dashboards as Grafana does: panels, queries, annotations, variables."""
+"""Reads the committed dashboards: panels, queries, annotations and variables."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from lab.topology import PROJECT
 FOLDER = PROJECT / "dashboards" / "json"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.json"))
 
-# What stands for Grafana's variables in a query that is run outside it.
+# Values of Grafana's variables for queries outside Grafana.
 VARIABLES = {
     "$service": ".*",
     "$instance": ".*",
@@ -20,7 +20,7 @@ VARIABLES = {
 }
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """One query of a panel or an annotation."""
 
     board: str
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
     @property
     def promql(self) -> str:
-        """As Prometheus gets it."""
+        """The query as Grafana sends it to Prometheus."""
         expr = self.expr
         for name, value in VARIABLES.items():
             expr = expr.replace(name, value)
@@ -46,22 +46,22 @@ def board(stem: str) -> dict[str, Any]:
 
 
 def panels(stem: str) -> list[dict[str, Any]]:
-    """Without the rows, which hold nothing."""
+    """The panels without the rows."""
     return [panel for panel in board(stem)["panels"] if panel["type"] != "row"]
 
 
-def queries() -> Iterator[Asked]:
-    """Of all panels of all dashboards."""
+def queries() -> Iterator[Query]:
+    """The queries of all panels of all dashboards."""
     for stem in STEMS:
         for panel in panels(stem):
             for target in panel["targets"]:
-                yield Asked(stem, panel["title"], target["refId"], target["expr"])
+                yield Query(stem, panel["title"], target["refId"], target["expr"])
 
 
-def annotations() -> Iterator[Asked]:
-    """They are the same in every dashboard."""
+def annotations() -> Iterator[Query]:
+    """The annotation queries, which are the same in every dashboard."""
     for mark in board(STEMS[0])["annotations"]["list"]:
-        yield Asked("annotations", mark["name"], "", mark["expr"])
+        yield Query("annotations", mark["name"], "", mark["expr"])
 
 
 def series(promql: str) -> set[str]:

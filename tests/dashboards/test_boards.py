@@ -1,4 +1,4 @@
-"""The dashboards as committed: complete, readable, and asking only for series that there are."""
+"""The committed dashboards are complete and readable, and query only documented series."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ VARIABLES = ["datasource", "service", "instance", "arm"]
 
 
 def documented() -> set[str]:
-    """Every series that docs/metrics.md names; a recorded one without its window."""
+    """Every series in docs/metrics.md; a recorded one without its window."""
     named = {"ALERTS", "up"}
     for cell in re.findall(r"^\| (`[^|]*) \|", (PROJECT / "docs/metrics.md").read_text(), re.M):
         last = ""
@@ -32,41 +32,41 @@ def is_known(name: str, named: set[str]) -> bool:
     return bool(named & bases)
 
 
-def test_every_subject_has_a_board() -> None:
+def test_every_subject_has_a_dashboard() -> None:
     subjects = {"overview", "slo", "breakers", "consistency", "resources", "load"}
     assert set(STEMS) == subjects | {"postgres", "valkey", "nats"}
 
 
-def test_queries_ask_for_documented_series_only() -> None:
+def test_queries_read_only_documented_series() -> None:
     named = documented()
     unknown = {
-        (str(asked), name)
-        for asked in [*queries(), *annotations()]
-        for name in series(asked.promql)
+        (str(query), name)
+        for query in [*queries(), *annotations()]
+        for name in series(query.promql)
         if not is_known(name, named)
     }
     assert not unknown, f"not in docs/metrics.md: {sorted(unknown)}"
 
 
-def test_the_reading_of_queries_finds_their_series() -> None:
+def test_the_series_of_a_query_are_found() -> None:
     expr = 'sum by (a, le) (rate(x_bucket{b="c{d}"}[10s])) / on (a) (e:f:g10s > 0) or vector(0)'
     assert series(expr) == {"x_bucket", "e:f:g10s"}
-    assert all(series(asked.promql) for asked in [*queries(), *annotations()])
+    assert all(series(query.promql) for query in [*queries(), *annotations()])
 
 
 def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
     rules = [
-        {"record": f"asked:{number}", "expr": asked.promql}
-        for number, asked in enumerate([*queries(), *annotations()])
+        {"record": f"query:{number}", "expr": query.promql}
+        for number, query in enumerate([*queries(), *annotations()])
     ]
-    file = tmp_path / "asked.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     done = subprocess.run([promtool(), "check", "rules", file], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_a_board_is_what_grafanas_own_types_read(stem: str) -> None:
+def test_grafanas_own_types_read_a_dashboard(stem: str) -> None:
     content = board(stem)
     read = Dashboard.from_json(content)
     assert read.uid == f"breakwater-{stem}"
@@ -76,11 +76,11 @@ def test_a_board_is_what_grafanas_own_types_read(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_each_panel_asks_says_its_unit_and_explains_itself(stem: str) -> None:
+def test_each_panel_has_a_short_title_a_unit_and_a_description(stem: str) -> None:
     titles = [panel["title"] for panel in panels(stem)]
     for panel in panels(stem):
-        assert panel["title"].endswith("?"), panel["title"]
-        assert len(panel["description"]) > 5, panel["title"]
+        assert re.fullmatch(r"(?=.{1,45}$)[A-Z0-9].*[^?.]|Up", panel["title"]), panel["title"]
+        assert re.fullmatch(r"[A-Z`0-9a-z].{5,}\.", panel["description"]), panel["title"]
         if panel["type"] in ("timeseries", "stat"):
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         if panel["type"] == "timeseries":
@@ -100,7 +100,7 @@ def test_panels_neither_overlap_nor_leave_the_grid(stem: str) -> None:
         taken |= cells
 
 
-def test_panels_have_ids_of_their_own() -> None:
+def test_panels_have_unique_ids() -> None:
     for stem in STEMS:
         ids = [panel["id"] for panel in board(stem)["panels"]]
         assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""Grafana's provisioning: every source that is referred to is there, under names that compose knows."""
+"""Grafana's provisioning refers only to data sources and host names that exist."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ def sources() -> dict[str, dict[str, Any]]:
     return {each["uid"]: each for each in provisioned("datasources")["datasources"]}
 
 
-def test_one_source_is_the_default_and_none_can_be_edited_away() -> None:
+def test_prometheus_is_the_default_source_and_no_source_is_editable() -> None:
     assert [uid for uid, each in sources().items() if each.get("isDefault")] == ["prometheus"]
     for each in sources().values():
         assert {"name", "uid", "type", "access", "url", "editable"} <= set(each)
@@ -30,7 +30,7 @@ def test_one_source_is_the_default_and_none_can_be_edited_away() -> None:
         assert each["editable"] is False
 
 
-def test_exemplars_open_traces_and_logs_and_traces_open_metrics() -> None:
+def test_exemplars_link_to_traces_and_logs_and_traces_link_to_metrics() -> None:
     found = sources()
     to_trace, to_logs = found["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert (to_trace["name"], to_trace["datasourceUid"]) == ("trace_id", "jaeger")
@@ -41,20 +41,18 @@ def test_exemplars_open_traces_and_logs_and_traces_open_metrics() -> None:
     metrics = found["jaeger"]["jsonData"]["tracesToMetrics"]
     assert metrics["datasourceUid"] in found
     for query in metrics["queries"]:
-        # $$: a single one would be taken for a variable of the environment
+        # $$: Grafana would read a single $ as an environment variable
         assert "$$__tags" in query["query"]
 
 
-def test_a_span_opens_its_traces_log_lines_and_a_line_its_trace() -> None:
+def test_spans_link_to_log_lines_and_log_lines_link_to_traces() -> None:
     found = sources()
     to_logs = found["jaeger"]["jsonData"]["tracesToLogsV2"]
     logs = found[to_logs["datasourceUid"]]
     assert (logs["type"], logs["url"]) == ("loki", "http://recorder:8176")
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
-    asked = to_logs["query"].replace("$${__trace.traceId}", trace_id)
-    assert loki.trace_id_of(asked) == trace_id, (
-        "the recorder must know the query that Grafana makes"
-    )
+    query = to_logs["query"].replace("$${__trace.traceId}", trace_id)
+    assert loki.trace_id_of(query) == trace_id, "the recorder must accept Grafana's query"
     (back,) = logs["jsonData"]["derivedFields"]
     assert back["datasourceUid"] == "jaeger"
     record = {"time": 1.0, "trace_id": trace_id}
@@ -65,7 +63,7 @@ def test_a_span_opens_its_traces_log_lines_and_a_line_its_trace() -> None:
     assert seen[1] == trace_id
 
 
-def test_the_dashboards_folder_is_the_one_that_is_mounted() -> None:
+def test_the_dashboards_folder_is_the_mounted_one() -> None:
     (provider,) = provisioned("dashboards")["providers"]
     assert provider["type"] == "file"
     assert provider["options"]["path"] == "/etc/grafana/dashboards"
