@@ -1,4 +1,4 @@
-"""A run's report: one self-contained page that a stranger can read."""
+"""The report of a run: one self-contained HTML page."""
 
 from lab.report.page import render, write_report
 

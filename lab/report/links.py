@@ -1,4 +1,4 @@
-"""Where to look closer: a run's own stretch of time in the systems that watched it, while they still run."""
+"""Links to the time of a run in Grafana, Prometheus and Jaeger; they work while the lab runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 
 from lab.archive import Run
 
-MARGIN_S = 10.0  # before and after the load, so that its edges are seen
+MARGIN_S = 10.0  # shown before and after the load
 
 
 class Link(NamedTuple):
-    """`what` is the text, `where` the system it leads to."""
+    """`what` is the text of the link, `where` the system that it opens."""
 
     what: str
     where: str
@@ -19,15 +19,15 @@ class Link(NamedTuple):
 
 
 def links(run: Run) -> list[Link]:
-    """None for an archive that was recorded without any of them."""
-    watched_by = run.info.get("observers") or {}
+    """The links of a run; empty if it was recorded without these systems."""
+    addresses = run.info.get("observers") or {}
     phases = run.info.get("phases") or []
     if not phases:
         return []
     start_s = float(phases[0]["start_s"]) - MARGIN_S
     end_s = float(phases[-1]["end_s"] or phases[-1]["start_s"]) + MARGIN_S
     found = []
-    if grafana := watched_by.get("grafana"):
+    if grafana := addresses.get("grafana"):
         span = urlencode({"from": round(1000 * start_s), "to": round(1000 * end_s)})
         for stem, what in (
             ("overview", "the shop"),
@@ -36,15 +36,15 @@ def links(run: Run) -> list[Link]:
             ("consistency", "sagas and consistency"),
         ):
             found.append(Link(what, "Grafana", f"{grafana}/d/breakwater-{stem}?{span}"))
-    if prometheus := watched_by.get("prometheus"):
-        asked = {
+    if prometheus := addresses.get("prometheus"):
+        query = {
             "g0.expr": "breakwater_fault_active or breakwater_run_phase",
             "g0.tab": "0",
             "g0.range_input": f"{round(end_s - start_s)}s",
             "g0.end_input": f"{round(1000 * end_s)}",
         }
-        found.append(Link("metrics", "Prometheus", f"{prometheus}/graph?{urlencode(asked)}"))
-    if jaeger := watched_by.get("jaeger"):
+        found.append(Link("metrics", "Prometheus", f"{prometheus}/graph?{urlencode(query)}"))
+    if jaeger := addresses.get("jaeger"):
         span = urlencode({"start": round(1e6 * start_s), "end": round(1e6 * end_s), "limit": 50})
         found.append(Link("traces", "Jaeger", f"{jaeger}/search?service=gateway&{span}"))
     return found

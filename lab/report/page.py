@@ -1,4 +1,4 @@
-"""Renders report.html from an archive and its verdict; computes nothing of its own."""
+"""Renders report.html from an archive and its verdict."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from lab.report.links import links
 
 ORDER = "POST /api/orders"
 SLOWEST = 5
-TRACES_MAX = 3000  # enough for means by hop; the notebook looks at more
+TRACES_MAX = 3000  # enough for means by hop; the notebook reads more
 
 
 def write_report(run_dir: Path | str) -> Path:
-    """Write `report.html` into the run's directory (judging it first if it is not); its path.
+    """Write `report.html` into the run's directory and return its path.
 
-    Raises ArchiveError if the archive cannot be read.
+    A run without a verdict is judged first. Raises ArchiveError if the archive cannot be read.
     """
     run = Run(run_dir)
     if run.verdict is None:
@@ -43,7 +43,7 @@ def write_report(run_dir: Path | str) -> Path:
 
 
 def render(run: Run) -> str:
-    """The page as text. The run must be judged."""
+    """The page as text. The run must have a verdict."""
     verdict = run.verdict
     assert verdict is not None, "judge the run first: lab.analysis.verdict.verdict.write_verdict"
     traces = Traces(run, TRACES_MAX)
@@ -81,7 +81,7 @@ def render(run: Run) -> str:
 
 
 def _figures(run: Run, verdict: dict[str, Any], traces: Traces) -> dict[str, Markup]:
-    """Inline SVG by name; the plots escape what they are given."""
+    """The plots as inline SVG, by name. matplotlib escapes their texts."""
     slis = [SliResult(**each) for each in verdict["sli"]]
     drawn: dict[str, Callable[[], Figure]] = {
         "overview": lambda: plots.overview(run),
@@ -98,7 +98,7 @@ def _figures(run: Run, verdict: dict[str, Any], traces: Traces) -> dict[str, Mar
 
 
 def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The few figures to take away: (value, what it is, a note)."""
+    """The key figures at the top: (value, its name, a note)."""
     total, errors = (
         shopper_requests(run)
         .aggregate("count(*), count(*) FILTER (outcome IS DISTINCT FROM 'ok')")
@@ -109,7 +109,7 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
     kept = sum(each["status"] == "ok" for each in claimed)
     confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
     tiles = [
-        (f"{total:,}", "requests", f"{errors:,} without a proper answer"),
+        (f"{total:,}", "requests", f"{errors:,} failed or unknown"),
         (f"{counted['placed']:,}", "orders placed",
          f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
         (f"{sum(each['ok'] for each in verdict['sli'])}/{len(verdict['sli'])}", "limits kept", ""),
@@ -120,13 +120,13 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _route(traces: Traces) -> str | None:
-    """Whose time is explained: the order's, else the most frequent request's."""
+    """The route whose time is shown: placing an order, or else the most frequent route."""
     routes = traces.routes()
     return ORDER if ORDER in routes else next(iter(routes), None)
 
 
 def _slowest(run: Run, traces: Traces) -> list[dict[str, Any]]:
-    """The slowest requests during the fault; with `url` where Jaeger has watched the run."""
+    """The slowest requests during the fault. `url` is their page in Jaeger, "" without Jaeger."""
     jaeger = (run.info.get("observers") or {}).get("jaeger", "")
     slowest = traces.slowest(SLOWEST, "during", _route(traces))
     found = [
@@ -138,7 +138,7 @@ def _slowest(run: Run, traces: Traces) -> list[dict[str, Any]]:
 
 
 def _routes(run: Run) -> list[dict[str, Any]]:
-    """Requests, errors and p95 by route, before, during and after."""
+    """Requests, errors and p95 by route, before, during and after the fault."""
     tables = {
         over: latency.by_route(run, over, intervals=False) for over in ("before", "during", "after")
     }

@@ -1,4 +1,4 @@
-"""The report as a picture, for a README: a photograph of the page, or its figures where no browser is."""
+"""The report as a PNG for a README: a screenshot, or a plot if no browser is installed."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from lab.report.page import write_report
 from lab.report.words import headline
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1000, 1130  # the judgement, the tiles and the picture of the whole run
+WIDTH, HEIGHT = 1000, 1130  # the verdict, the key figures and the overview
 BROWSER_S = 60.0
 
 
 def find_browser() -> str | None:
-    """The path of an installed Chromium or Chrome; None if there is none."""
+    """The path of an installed Chromium or Chrome, or None."""
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def write_picture(run_dir: Path | str, png: Path) -> str:
-    """Write the top of the run's report as a PNG; answers with how it was made.
+    """Write the top of the run's report as a PNG and return how it was made.
 
-    By a headless browser if one is installed, else drawn by matplotlib alone.
+    A headless browser takes a screenshot. If none is installed, matplotlib draws the overview.
     """
     report = write_report(run_dir)
     png.parent.mkdir(parents=True, exist_ok=True)
     browser = find_browser()
-    if browser is not None and photograph(browser, report, png):
-        return f"photographed by {Path(browser).name}"
+    if browser is not None and screenshot(browser, report, png):
+        return f"screenshot by {Path(browser).name}"
     draw(Run(run_dir), png)
-    return "drawn without a browser: install chromium for a picture of the page itself"
+    return "drawn without a browser: install chromium for a screenshot of the page"
 
 
-def photograph(browser: str, page: Path, png: Path) -> bool:
-    """Whether the browser made a picture of the page; it may reach nothing but that file."""
+def screenshot(browser: str, page: Path, png: Path) -> bool:
+    """Take a screenshot of the page. Returns whether it succeeded. The browser loads only that file."""
     with tempfile.TemporaryDirectory() as profile:
         half = Path(profile) / "picture.png"
         command = [
@@ -62,7 +62,7 @@ def photograph(browser: str, page: Path, png: Path) -> bool:
 
 
 def draw(run: Run, png: Path) -> None:
-    """The picture of the whole run under its headline."""
+    """Draw the overview of the run with the headline of its verdict."""
     figure = plots.overview(run)
     with mpl.rc_context(RC):
         figure.suptitle(

@@ -1,19 +1,19 @@
-"""The judgement in plain words: what a person reads first."""
+"""Texts and number formats of the report."""
 
 from __future__ import annotations
 
 from typing import Any
 
 HEADLINES = {
-    "held": "Held. The shop did what was claimed.",
-    "deviated": "Deviated. The shop did not do all that was claimed.",
+    "held": "Held. The shop behaved as claimed.",
+    "deviated": "Deviated. The shop did not behave as claimed.",
     "invalid": "Invalid. This run proves nothing about the shop.",
 }
 NOTHING = "\N{EN DASH}"
 ADVICE = {
     "held": "",
-    "deviated": "What was not as claimed:",
-    "invalid": "What kept it from being a fair test:",
+    "deviated": "Deviations from the claim:",
+    "invalid": "Why the run is invalid:",
 }
 
 
@@ -22,7 +22,7 @@ def headline(verdict: dict[str, Any]) -> str:
 
 
 def figure(value: float | None, unit: str = "") -> str:
-    """A number as a person writes it: three digits, thousands apart; a dash for none."""
+    """A number with three significant digits and thousands separators; a dash for None or NaN."""
     if value is None or value != value:
         return NOTHING
     if unit == "" and abs(value) < 1 and value != 0:
@@ -44,7 +44,7 @@ def quantity(value: float | None, unit: str, measure: str) -> str:
 
 
 def interval(sli: dict[str, Any]) -> str:
-    """`low to high`; an end the data cannot support is said so."""
+    """The interval as `low to high`. If the upper end is unknown, the text has the reason."""
     if sli["value"] is None:
         return sli["note"] or "no data"
     low = quantity(sli["low"], sli["unit"], sli["measure"])
@@ -55,7 +55,7 @@ def interval(sli: dict[str, Any]) -> str:
 
 
 def example(row: dict[str, Any]) -> str:
-    """A violation's row as `name value` pairs."""
+    """The row of a violation as `name value` pairs."""
     return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
 
 

@@ -135,7 +135,7 @@ def svg(figure: Figure, name: str) -> str:
     drawn = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', drawn)
     drawn = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", drawn)
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    for colour, role in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid")):
+    for colour, role in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (BLUE.lower(), "line")):
         drawn = drawn.replace(colour, f"var(--{role}, {colour})")
     return re.sub(
         r'(<svg[^>]*?) width="[^"]+"', rf'\1 role="img" aria-label="{name}"', drawn, count=1

@@ -51,7 +51,7 @@ def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
     panel.barh(at + 0.19, rows["during_ms"], height=0.36, color=ORANGE, label="during")
     for y, added in zip(at, rows["added_ms"], strict=True):
         end = rows[["before_ms", "during_ms"]].iloc[y].max()
-        panel.annotate(f"{added:+,.1f} ms", (end, y), xytext=(5, 0), textcoords="offset points",
+        panel.annotate(_signed(added), (end, y), xytext=(5, 0), textcoords="offset points",
                        va="center", fontsize=8.5, color=INK)  # fmt: skip
     panel.set_yticks(at, [hop.replace("->", " → ") for hop in rows.index])
     panel.invert_yaxis()
@@ -60,8 +60,8 @@ def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
     panel.set_xlabel("mean time on the critical path, ms per request")
     added = change["added_ms"].sum()
     worst = rows.index[0].replace("->", " → ")
-    most = f", {worst} {rows['added_ms'].iloc[0]:+,.0f} ms" if added > 0 else ""
-    panel.set_title(f"{route}:  mean time during the fault {added:+,.0f} ms{most}")
+    most = f", {worst} {_signed(rows['added_ms'].iloc[0])}" if added > 0 else ""
+    panel.set_title(f"{route}:  mean time during the fault {_signed(added)}{most}")
     legend(figure, panel)
     return figure
 
@@ -130,3 +130,7 @@ def waterfall(traces: Traces, trace_id: str) -> Figure:
 def _largest_hops(traces: Traces, route: str | None, most: int = 6) -> Sequence[str]:
     """The hops with the most time over the whole run, the largest first."""
     return [str(hop) for hop in traces.hops("all", route).index[:most]]
+
+
+def _signed(ms: float) -> str:
+    return f"{ms:+,.1f} ms" if abs(ms) < 10 else f"{ms:+,.0f} ms"

@@ -114,7 +114,8 @@ def _deviations(
     found += [sli.text() for sli in slis if not sli.ok]
     for each in claimed:
         if each.status == "violated":
-            found.append(f"invariant {each.id} ({each.name}): {each.violations} violations")
+            violations = f"{each.violations} violation{'s' * (each.violations != 1)}"
+            found.append(f"invariant {each.id} ({each.name}): {violations}")
         elif each.status == "no_data":
             found.append(f"invariant {each.id} ({each.name}): no data ({each.detail})")
     found += [f"{each['name']}: {each['detail']}" for each in expectations if not each["ok"]]

@@ -1,4 +1,4 @@
-"""A report leads to what watched its run, at the time of the run; without any it leads nowhere."""
+"""The report links to the observability programs of its run, at the time of the run."""
 
 import json
 from pathlib import Path
@@ -29,11 +29,11 @@ def watch(path: Path, **observers: str) -> Run:
     return Run(path)
 
 
-def test_a_run_that_nobody_watched_has_no_links(path: Path) -> None:
+def test_a_run_without_observability_programs_has_no_links(path: Path) -> None:
     assert links(Run(path)) == []
 
 
-def test_each_link_is_of_the_runs_own_time(path: Path) -> None:
+def test_each_link_shows_the_time_of_the_run(path: Path) -> None:
     run = watch(path, **OBSERVERS)
     start_s = run.info["phases"][0]["start_s"] - MARGIN_S
     found = {(link.where, link.what): link.url for link in links(run)}
@@ -46,7 +46,7 @@ def test_each_link_is_of_the_runs_own_time(path: Path) -> None:
     assert float(graph["g0.end_input"][0]) > 1000 * start_s
 
 
-def test_grafanas_links_name_dashboards_that_there_are(path: Path) -> None:
+def test_links_to_grafana_name_existing_dashboards(path: Path) -> None:
     from dashboards import BOARDS
 
     run = watch(path, grafana=OBSERVERS["grafana"])
@@ -55,7 +55,7 @@ def test_grafanas_links_name_dashboards_that_there_are(path: Path) -> None:
     assert stems <= set(BOARDS)
 
 
-def test_the_report_shows_them(path: Path) -> None:
+def test_the_report_shows_the_links(path: Path) -> None:
     watch(path, prometheus=OBSERVERS["prometheus"])
     page = write_report(path).read_text()
     assert 'href="http://127.0.0.1:8178/graph?' in page

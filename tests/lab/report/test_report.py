@@ -1,4 +1,4 @@
-"""The report is one page that needs nothing else, says the verdict in words, and escapes its input."""
+"""The report is one self-contained page with the verdict in words, and its input is escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Links(HTMLParser):
-    """Collects everything that a browser would fetch."""
+    """Collects all addresses that a browser would fetch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ def test_the_page_fetches_nothing(page: str) -> None:
     assert not re.search(r"@import|url\((?!['\"]?(#|data:))", page)
 
 
-def test_the_page_tells_the_whole_story(page: str) -> None:
-    for said in (
-        "Held. The shop did what was claimed.",
-        "The claim: While the bank is slow",
+def test_the_page_contains_verdict_claim_faults_and_orders(page: str) -> None:
+    for text in (
+        "Held. The shop behaved as claimed.",
+        "Claim: While the bank is slow",
         "latency on bank-1",
         "40 hits; 25 spans lasted 2 s or more",
         "the breaker payments-&gt;bank opens within 5 s: after 1.",
@@ -55,10 +55,10 @@ def test_the_page_tells_the_whole_story(page: str) -> None:
         "the recording is complete",
         "simulated-1",
     ):
-        assert said in page, said
+        assert text in page, text
 
 
-def test_a_deviation_is_said_first_and_what_the_archive_says_is_escaped(tmp_path: Path) -> None:
+def test_a_deviation_is_at_the_top_and_texts_of_the_archive_are_escaped(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "run", "double_capture")
     file = path / "experiment.yaml"
     experiment = yaml.safe_load(file.read_text())
@@ -68,9 +68,9 @@ def test_a_deviation_is_said_first_and_what_the_archive_says_is_escaped(tmp_path
     experiment["extensions"][0]["slis"][0]["name"] = nasty
     file.write_text(yaml.safe_dump(experiment))
     page = write_report(path).read_text()
-    top = page[: page.index("What was asked")]
-    assert "Deviated. The shop did not do all that was claimed." in top
-    assert "invariant 1 (an order is captured at most once): 1 violations" in top
+    top = page[: page.index("Claim and limits")]
+    assert "Deviated. The shop did not behave as claimed." in top
+    assert "invariant 1 (an order is captured at most once): 1 violation<" in top
     assert re.search(r"order_id order-\d+, captures 2", page)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 3
@@ -86,14 +86,14 @@ def test_a_run_of_load_alone_has_a_report(tmp_path: Path) -> None:
     assert "No fault was recorded." in page
 
 
-def test_an_empty_run_has_a_report_that_says_so(tmp_path: Path) -> None:
+def test_an_empty_run_has_a_report_without_requests(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"started_s": 1.0, "ended_s": 2.0}')
     page = write_report(tmp_path).read_text()
     assert "Invalid. This run proves nothing about the shop." in page
     assert "no request was recorded" in page
 
 
-def test_a_browser_that_fails_leaves_nothing_and_the_picture_is_drawn(
+def test_if_the_browser_fails_the_overview_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picture, "find_browser", lambda: "/bin/false")
@@ -118,5 +118,5 @@ def test_a_damaged_run_leaves_no_report(tmp_path: Path) -> None:
     [(2505.4, "ms", "2,505 ms"), (31.25, "ms", "31.2 ms"), (None, "ms", "\N{EN DASH}"),
      (float("nan"), "s", "\N{EN DASH}"), (0.0123, "", "1.2%")],
 )  # fmt: skip
-def test_figures_read_as_a_person_writes_them(value: float, unit: str, text: str) -> None:
+def test_figures_have_three_digits_and_a_unit(value: float, unit: str, text: str) -> None:
     assert words.figure(value, unit) == text
