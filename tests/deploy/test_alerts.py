@@ -1,6 +1,6 @@
-"""Each alert fires on its symptom, made of the series that services really have, and is quiet otherwise.
+"""Each alert fires on its symptom, given as series that services export, and is silent otherwise.
 
-Series are promtool's: `a+bxn` begins at a and grows by b, n times, here every two seconds.
+Series have promtool's form: `a+bxn` starts at a and grows by b, n times, here every two seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.topology import PROJECT
 from tests.deploy.promtool import accepts, holds
@@ -25,7 +26,7 @@ CLIENT = "http_client_request_duration_seconds"
 def served(
     status: str, per_2s: float, le: str = "0.05", instance: str = "orders-1"
 ) -> dict[str, str]:
-    """So many requests answered every two seconds, each within `le` seconds."""
+    """Series of `per_2s` answers every two seconds, each within `le` seconds."""
     labels = (
         f'job="shop",service="orders",instance="{instance}",arm="control",'
         f'http_request_method="POST",http_route="/orders",http_response_status_code="{status}"'
@@ -49,7 +50,7 @@ DROPPED = 'telemetry_spans_total{service="orders",instance="orders-1",result="dr
 UP = 'up{job="shop",service="orders",instance="orders-1"}'
 STARTED = 'process_start_time_seconds{job="shop",service="orders",instance="orders-1"}'
 
-# alert: what makes it fire within a minute
+# alert -> series that make it fire within a minute
 SYMPTOMS: dict[str, dict[str, str]] = {
     "AvailabilityBurnsFast": served("200", 18) | served("500", 2),
     "AvailabilityBurnsSlowly": served("200", 99) | served("500", 1),
@@ -80,7 +81,7 @@ SYMPTOMS: dict[str, dict[str, str]] = {
     "TelemetryShed": {DROPPED: "0x5 0+50x90"},
 }  # fmt: skip
 
-WELL: dict[str, str] = {
+HEALTHY: dict[str, str] = {
     **served("200", 40), **served("409", 4), **served("200", 38, instance="orders-2"),
     **called("payments->bank", 20), **called("gateway->products", 40, "CancelledError", ""),
     RETRIES: "0+0x90", UP: "1x90", STARTED: "100x90",
@@ -115,18 +116,29 @@ def expecting(
     }  # fmt: skip
 
 
-def test_the_files_are_rules() -> None:
+def test_the_files_are_valid_rules() -> None:
     accepts("check", "rules", *FILES)
 
 
-def test_the_committed_configurations_are_prometheus_own() -> None:
+def test_prometheus_accepts_the_committed_configuration() -> None:
     accepts("check", "config", "--syntax-only", RULES.parent / "prometheus.yml")
 
 
-def test_every_alert_has_a_symptom_here_and_a_word_in_the_documentation() -> None:
+def test_every_alert_has_a_symptom_and_a_runbook() -> None:
     assert sorted(SYMPTOMS) == sorted(ALERTS)
     page = (RULES.parents[2] / "docs" / "alerts.md").read_text()
-    assert [name for name in ALERTS if f"`{name}`" not in page] == []
+    sections = {
+        section.partition("\n")[0].lower().replace(" ", "-"): section
+        for section in page.split("\n## ")[1:]
+    }
+    groups = yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
+    for rule in [rule for group in groups for rule in group["rules"]]:
+        notes = rule["annotations"]
+        document, _, anchor = notes["runbook"].partition("#")
+        assert document == "docs/alerts.md"
+        assert f"`{rule['alert']}`" in sections[anchor], rule["alert"]
+        assert notes["summary"], rule["alert"]
+        assert notes["description"].endswith("."), rule["alert"]
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -135,14 +147,14 @@ def test_the_alert_fires_on_its_symptom(alert: str, tmp_path: Path) -> None:
     holds(tmp_path, FILES, [expecting(SYMPTOMS[alert], firing, [{"value": 1}])])
 
 
-def test_a_lab_that_is_well_is_quiet(tmp_path: Path) -> None:
-    """Orders refused for want of goods, a moment's queue, hedges that lost: none of it is an alert."""
+def test_a_healthy_lab_fires_no_alert(tmp_path: Path) -> None:
+    """Orders refused as out of stock, a short queue and cancelled hedges are not alerts."""
     names = "count by (alertname) (ALERTS)"
-    holds(tmp_path, FILES, [expecting(WELL, names, [])])
+    holds(tmp_path, FILES, [expecting(HEALTHY, names, [])])
 
 
-def test_the_burn_rate_is_the_error_share_by_what_the_objective_allows(tmp_path: Path) -> None:
-    """1 % errors against an objective of 99.9 %: ten times too fast; and no error is a zero, not a gap."""
+def test_the_burn_rate_is_the_error_share_divided_by_the_allowed_share(tmp_path: Path) -> None:
+    """1 % errors against an objective of 99.9 % burn ten times too fast. No error is a rate of 0, not a gap."""
     burn = 'round(slo:availability:burn60s{service="orders"}, 0.01)'
     some = served("200", 99) | served("500", 1)
     tests = [
