@@ -1,4 +1,4 @@
-"""The running lab's `lab.json`: its token, Jaeger, the instances to scrape; re-read when it changes."""
+"""The running lab's `lab.json`: token, Jaeger's addresses, instances to scrape. Re-read when it changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class Target(NamedTuple):
-    """One instance and where its `/metrics` is."""
+    """One instance and the address of its `/metrics`."""
 
     service: str
     instance: str
@@ -18,7 +18,7 @@ class Target(NamedTuple):
 
 
 class LabFile:
-    """`token`, `jaeger` ("" while there is none) and `targets`, of the newest readable file."""
+    """The content of the newest readable version of the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,13 +34,13 @@ class LabFile:
 
     @property
     def jaeger(self) -> str:
-        """Where Jaeger takes OTLP/HTTP, "" without one."""
+        """Jaeger's OTLP/HTTP address; "" if the lab has no Jaeger."""
         self._refresh()
         return self._jaeger
 
     @property
     def jaeger_page(self) -> str:
-        """Jaeger's page, "" without one."""
+        """The address of Jaeger's page; "" if the lab has no Jaeger."""
         self._refresh()
         return self._jaeger_page
 
@@ -62,7 +62,7 @@ class LabFile:
             self._targets = [_target(each) for each in lab.get("instances", [])]
             self._seen = seen
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # absent, or being written: the last good one stands, and the next look is soon
+            return  # absent, or being written: keep the last content until the next call
 
 
 def _target(instance: dict[str, str]) -> Target:

@@ -1,7 +1,7 @@
-"""The little of Loki's query API that Grafana needs to open a trace's log lines in its own page.
+"""The part of Loki's query API that Grafana needs to show the log lines of a trace.
 
-Grafana leads from a span to logs only where it knows the log store, and the recorder has the lines. It answers
-what Grafana asks for that: `{...} |= "<trace id>"`, and whether anybody is there. Nothing else of LogQL.
+Grafana links a span to logs only in a log store that it supports. The recorder has the lines, so it answers two
+queries: `{...} |= "<trace id>"`, and the health check. It supports no other LogQL.
 https://grafana.com/docs/loki/latest/reference/loki-http-api/
 """
 
@@ -22,21 +22,22 @@ LABELS = ("instance", "level", "service")
 
 
 def trace_id_of(query: str) -> str:
-    """The trace that a log query asks for. Raises ValueError for any other query."""
+    """Returns the trace id of a log query. Raises ValueError for any other query."""
     found = OF_TRACE.match(query)
     if found is None:
-        raise ValueError(
-            f'query {query!r}: only {{lab="breakwater"}} |= "<trace id>" is known here'
-        )
+        raise ValueError(f'query {query!r}: only {{lab="breakwater"}} |= "<trace id>" is supported')
     return found[1].lower()
 
 
 def streams(records: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """The answer to a log query: the newest `limit` of `records` (oldest first), by their labels, newest first."""
+    """Builds the answer to a log query: the newest `limit` of `records`, grouped by labels.
+
+    `records` are sorted oldest first; each stream of the answer is sorted newest first.
+    """
     found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
     for record in reversed(records[-limit:]):
         labels = tuple(str(record.get(name, "")) for name in LABELS)
-        at_ns = round(time_of(record) * 1e6) * 1000  # to the us: more does not fit a float
+        at_ns = round(time_of(record) * 1e6) * 1000  # microseconds: a float is not more precise
         found[labels].append([str(at_ns), json.dumps(record, default=str)])
     result = [
         {"stream": dict(zip(LABELS, labels, strict=True)), "values": values}
@@ -45,8 +46,8 @@ def streams(records: list[dict[str, Any]], limit: int) -> dict[str, Any]:
     return answer("streams", result)
 
 
-def instead_of_logs(query: str, now_s: float) -> dict[str, Any] | None:
-    """The answer to what Grafana asks besides: is anybody there, how many lines; None for a log query."""
+def answer_other_query(query: str, now_s: float) -> dict[str, Any] | None:
+    """Answers Grafana's health check and its counts of lines (always empty); None for a log query."""
     if HEALTH.match(query):
         return answer("vector", [{"metric": {}, "value": [now_s, "2"]}])
     if COUNTED.search(query):

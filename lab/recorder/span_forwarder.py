@@ -1,4 +1,4 @@
-"""Passes spans on to Jaeger as they came: in the background, bounded, and never in anyone's way."""
+"""Forwards spans to Jaeger unchanged, in the background, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HEADERS = ("content-type", "content-encoding")
 Item = tuple[bytes, dict[str, str]]
 
 
-class Forwarder:
-    """`offer` never waits and never fails: what Jaeger does not take in time is shed and counted.
+class SpanForwarder:
+    """`offer` never waits and never fails: what Jaeger does not accept in time is shed and counted.
 
-    A body is one exporter's batch; it is not unpacked, so counts are of bodies, not of spans.
+    A body is one batch of an exporter. It is not unpacked, so the counts are of bodies, not of spans.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Forwarder:
         pending_bytes_max: int = PENDING_BYTES_MAX,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`target` says where to, anew for each body: an OTLP/HTTP address, "" for nowhere."""
+        """`target` is called for each body: it returns an OTLP/HTTP address, or "" to drop the body."""
         self.sent = 0
         self.shed = 0
         self._target = target
@@ -43,7 +43,7 @@ class Forwarder:
         self._session: aiohttp.ClientSession | None = None
 
     def offer(self, body: bytes, headers: dict[str, str]) -> None:
-        """Queue one OTLP body with its content-type and content-encoding."""
+        """Queues one OTLP body with its content-type and content-encoding."""
         if not self._target():
             return
         if self._pending_bytes + len(body) > self._pending_bytes_max:
@@ -58,7 +58,7 @@ class Forwarder:
         return {"sent": self.sent, "shed": self.shed, "pending": len(self._pending)}
 
     async def close(self) -> None:
-        """Stop at once; what still waits is shed."""
+        """Stops at once; bodies in the queue are shed."""
         if self._sending is not None:
             self._sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -70,7 +70,7 @@ class Forwarder:
 
     async def _send_all(self) -> None:
         if self._session is None:
-            import aiohttp  # 15 MB that a recorder without Jaeger does without
+            import aiohttp  # costs 15 MB, which a recorder without Jaeger saves
 
             timeout = aiohttp.ClientTimeout(total=self._timeout_s)
             self._session = aiohttp.ClientSession(timeout=timeout)
@@ -80,7 +80,7 @@ class Forwarder:
             if await self._send(self._session, body, headers):
                 self.sent += 1
             else:
-                self.shed += 1  # newer spans are worth more than a second try
+                self.shed += 1  # newer spans are more useful than a retry
 
     async def _send(
         self, session: aiohttp.ClientSession, body: bytes, headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""What the lab's logs say of one trace, as rows and as a page: where Jaeger and Grafana link to."""
+"""Finds the log lines of one trace and shows them as a page; Jaeger and Grafana link to it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ td:not(:last-child) {{ white-space: nowrap; }} td:last-child {{ overflow-wrap: a
 """
 
 
-def lines_of(folder: Path, trace_id: str) -> list[dict[str, Any]]:
-    """The records with this trace id in the newest of every `*.jsonl` of `folder`, oldest first."""
+def records_of(folder: Path, trace_id: str) -> list[dict[str, Any]]:
+    """Returns the records with this trace id, oldest first, from the end of each `*.jsonl` of `folder`."""
     found = [
         record
         for path in sorted(folder.glob("*.jsonl"))
@@ -46,12 +46,14 @@ def lines_of(folder: Path, trace_id: str) -> list[dict[str, Any]]:
 
 
 def page(trace_id: str, records: list[dict[str, Any]], jaeger: str) -> str:
-    """`jaeger`: the address of its page, "" without one."""
+    """Builds the HTML page; `jaeger` is the address of Jaeger's page, "" if the lab has no Jaeger."""
     link = (
         f', <a href="{escape(jaeger)}/trace/{trace_id}">its spans in Jaeger</a>' if jaeger else ""
     )
     count = (
-        f"{len(records)} lines" if records else "No line has it: is it long ago, or none at all?"
+        f"{len(records)} lines"
+        if records
+        else "No line has it: the trace may be old, or the id wrong."
     )
     rows = "".join(map(_row, records))
     return PAGE.format(trace_id=trace_id, jaeger=link, count=count, rows=rows)
@@ -64,19 +66,19 @@ def _matching(path: Path, needle: bytes) -> Iterator[dict[str, Any]]:
             file.seek(max(0, size - NEWEST_BYTES))
             lines = file.read().split(b"\n")
     except OSError:
-        return  # moved aside in this moment
+        return  # renamed a moment ago
     for line in lines:
         if needle in line:
             try:
                 record = parse(line)
             except ValueError:
-                continue  # half a line, or a server's own words
+                continue  # an incomplete line, or a line of a server that is not JSON
             if isinstance(record, dict):
                 yield record
 
 
 def time_of(record: dict[str, Any]) -> float:
-    """Epoch seconds; 0 of a record without a time."""
+    """Unix seconds; 0 for a record without a time."""
     time_s = record.get("time")
     return float(time_s) if isinstance(time_s, int | float) else 0.0
 

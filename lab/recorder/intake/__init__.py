@@ -1,1 +1,1 @@
-"""What the recorder takes in: spans, log lines, nginx's log, metrics pages."""
+"""The recorder's sources: log files and their lines, nginx's log, /metrics pages."""

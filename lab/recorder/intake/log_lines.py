@@ -1,4 +1,4 @@
-"""One line a service wrote to its log: which table it belongs to, and the rows it becomes."""
+"""Turns a log line of a service into the rows of a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from lab.json_text import parse
 
-# The columns of each table as docs/archive.md has them; the rest of a line goes into its JSON.
+# The columns of each table (docs/archive.md); all other fields of a line go into its JSON column.
 LOG_FIELDS = ("time", "level", "service", "instance", "message", "trace_id", "span_id")
 BREAKER_FIELDS = (
     *("service", "instance", "edge", "policy", "kind", "state", "previous", "reason"),
@@ -26,21 +26,21 @@ PHASE_COLUMN = {
 }
 
 
-def rows_of(line: bytes, instance: str, now_s: float) -> tuple[str, bytes, int]:
-    """(table, the rows as JSON lines, how many) of a raw log line of `instance`'s file, read at `now_s`."""
+def rows_of_line(line: bytes, instance: str, now_s: float) -> tuple[str, bytes, int]:
+    """Returns (table, rows as JSON lines, number of rows) for a raw line of `instance`'s log, read at `now_s`."""
     try:
         record = parse(line)
     except ValueError:
         record = None
     if not isinstance(record, dict):
-        # A traceback, a server's own format: keep the words, the file says who spoke.
+        # a traceback, or a server's own format: keep the text under the instance of the file
         record = {"message": line.decode("utf-8", "replace")}
     record.setdefault("instance", instance)
     return rows_of_record(record, now_s)
 
 
 def rows_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes, int]:
-    """The same of a record that was read already: a line that a log forwarder took apart."""
+    """The same for a record that a log forwarder has already parsed."""
     instance = str(record.setdefault("instance", ""))
     record.setdefault("service", instance.rpartition("-")[0] or instance)
     time_s = record.get("time")
@@ -57,17 +57,17 @@ def rows_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes, in
     return "logs", _dump(_log(record, time_s)), 1
 
 
-def records_of(body: bytes) -> list[dict[str, Any]]:
-    """The records of a log forwarder's request: JSON lines, or one array of objects.
+def read_records(body: bytes) -> list[dict[str, Any]]:
+    """Reads a log forwarder's request: JSON lines, or one array of objects.
 
-    Raises ValueError if anything in it is no JSON object.
+    Raises ValueError if a record is not a JSON object.
     """
     if body.lstrip()[:1] == b"[":
         records = parse(body)
     else:
         records = [parse(line) for line in body.splitlines() if line.strip()]
     if not all(isinstance(record, dict) for record in records):
-        raise ValueError("every record has to be a JSON object")
+        raise ValueError("every record must be a JSON object")
     return list(records)
 
 
@@ -87,7 +87,7 @@ def _breaker(record: dict[str, Any], time_s: float) -> dict[str, Any]:
 
 
 def _evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each as if it had a line of its own; none if the line is not as it should be."""
+    """Expands a line with many evaluations into one record each; [] if the line is malformed."""
     whole = {name: value for name, value in record.items() if name != "rows"}
     whole |= {"kind": "evaluation", "previous": "", "reason": ""}
     rows = record.get("rows")
@@ -102,7 +102,7 @@ def _evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _fault(record: dict[str, Any], time_s: float) -> dict[str, Any]:
-    """A part of a fault's row: the rows with one fault_id are merged when the archive is read."""
+    """One part of a fault's row: the archive's reader merges the rows with one fault_id."""
     row = {name: record[name] for name in FAULT_FIELDS if record.get(name) is not None}
     row.setdefault("target", record["instance"])
     column = PHASE_COLUMN.get(str(record.get("phase", "")))

@@ -1,4 +1,4 @@
-"""nginx's part of each trace: it tells no spans, but its log lines have all that a span needs."""
+"""Makes nginx's span of each trace from nginx's log, because nginx exports no spans."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ LOG = "nginx.jsonl"
 SCOPE = "breakwater.ingress"
 
 
-class Ingress:
-    """Makes spans of what nginx adds to its log in `folder`, from the moment of construction on.
+class NginxSpans:
+    """Makes spans from the lines that nginx adds to its log in `folder` after construction.
 
-    nginx's times are in ms, so its span may end, or begin, up to 1 ms inside those of its child. The services'
-    sampler decides (OTEL_TRACES_SAMPLER), by the trace's id: the same traces are kept here and there.
+    nginx's times are in ms, so its span may start up to 1 ms after its child, or end up to 1 ms before it.
+    The services' sampler (OTEL_TRACES_SAMPLER) decides by trace id, so nginx keeps the same traces as they do.
     """
 
     def __init__(self, folder: Path, take: Callable[[bytes], None]) -> None:
-        """`take` gets each OTLP trace request (protobuf)."""
+        """`take` is called with each OTLP trace request (protobuf)."""
         self._path = folder / LOG
         self._take = take
         self._file = TailedFile(self._path, from_end=True) if self._path.exists() else None
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
 
-    def look(self) -> None:
-        """Hand on what is new."""
+    def read(self) -> None:
+        """Reads new lines and passes their spans on."""
         if self._file is None:
             if not self._path.exists():
                 return
@@ -55,14 +55,14 @@ class Ingress:
         try:
             span = _span_of(parse(line))
         except (ValueError, KeyError, TypeError, OverflowError):
-            return None  # nginx's own words, or a request that was no HTTP
+            return None  # a message of nginx, or a request that was not HTTP
         trace_id = int.from_bytes(span.trace_id, "big")
         decision = self._sampler.should_sample(None, trace_id, span.name).decision
         return span if decision is Decision.RECORD_AND_SAMPLE else None
 
 
 def _span_of(line: dict[str, Any]) -> Span:
-    end_ms = round(float(line["time"]) * 1e3)  # as nginx counts; ns would not fit a float
+    end_ms = round(float(line["time"]) * 1e3)  # nginx's unit; a float cannot hold ns
     start_ms = end_ms - round(float(line["duration_s"]) * 1e3)
     status = int(line["status"])
     attributes: dict[str, str | int] = {

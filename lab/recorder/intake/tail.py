@@ -1,4 +1,4 @@
-"""Follows the log files of a folder from "now" on, through rotation, truncation and half lines."""
+"""Follows log files from their current end; handles rotation, truncation and incomplete lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LINE_BYTES_MAX = 1024 * 1024
 
 
 class TailedFile:
-    """One followed file; `lines` yields the whole lines that were added since the last call."""
+    """One followed file; `lines` yields the complete lines added since the last call."""
 
     def __init__(self, path: Path, *, from_end: bool) -> None:
         self.path = path
         self._open()
         if from_end:
             self._offset = self._file.seek(0, os.SEEK_END)
-            # What stands half written now began before now: its end is not ours either.
+            # a line that is incomplete now started before now: skip its end too
             self._skip_to_newline = self._offset > 0 and self._byte_before_offset() != b"\n"
 
     def _open(self) -> None:
@@ -31,11 +31,11 @@ class TailedFile:
         self._skip_to_newline = False
 
     def lines(self) -> Iterator[bytes]:
-        """Whole lines without their newline; after a rotation the old file's first."""
+        """Yields complete lines without newline; after a rotation those of the old file first."""
         yield from self._read_to_end()
         if self._rotated():
             if self._rest:
-                yield self._rest  # its writer is gone: the half line will never be finished
+                yield self._rest  # its writer has gone: this line will stay incomplete
             self._file.close()
             self._open()
             yield from self._read_to_end()
@@ -55,7 +55,7 @@ class TailedFile:
                 self._skip_to_newline = False
             yield from (line for line in whole if line.strip())
             if len(self._rest) > LINE_BYTES_MAX:
-                self._rest, self._skip_to_newline = b"", True  # no log line is that long
+                self._rest, self._skip_to_newline = b"", True  # not a log line
 
     def _rotated(self) -> bool:
         try:
@@ -71,7 +71,7 @@ class TailedFile:
 
 
 class Tail:
-    """Every `*.jsonl` of `folder`: those there at the start from their end, later ones whole."""
+    """All `*.jsonl` of `folder`: existing files from their end, later files from their start."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,7 +79,7 @@ class Tail:
         self._find(from_end=True)
 
     def poll(self) -> Iterator[tuple[str, bytes]]:
-        """(instance, line) of everything new; the file's stem names the instance."""
+        """Yields (instance, line) for each new line; the instance is the file's stem."""
         self._find(from_end=False)
         for path, file in self._files.items():
             for line in file.lines():

@@ -1,1 +1,1 @@
-"""What the recorder writes: a recording's tables and the run's progress."""
+"""The recorder's output: the tables of a recording, and the run's progress as metrics."""

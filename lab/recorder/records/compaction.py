@@ -1,6 +1,6 @@
-"""Turns full segments into Parquet while the recording goes on, in a niced process of its own.
+"""Converts full segments to Parquet during the recording, in a separate niced process.
 
-A process, since DuckDB's memory would stay in the recorder and its work would hold up the intake.
+A thread would keep DuckDB's memory in the recorder and would delay the intake.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COMMAND = (sys.executable, "-m", "lab.archive.compact")
 
 
 class Compaction:
-    """One segment at a time; what is not done at `stop` stays NDJSON, and sealing does it."""
+    """Converts one segment at a time; at `stop` the rest stays NDJSON, which sealing converts."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -37,8 +37,8 @@ class Compaction:
             segment = await self._segments.get()
             try:
                 compacted = await _compact(segment)
-            except OSError as error:  # no process to be had
-                log.error("%s stays as it is: %s", segment.name, error)
+            except OSError as error:  # the process could not start
+                log.error("%s is not compacted: %s", segment.name, error)
                 compacted = False
             self.done += compacted
             self.failed += not compacted

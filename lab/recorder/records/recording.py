@@ -1,4 +1,4 @@
-"""One recording: what is told between its start and its stop lands in the run's directory."""
+"""One recording: writes all signals between its start and its stop into the run's directory."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 from lab.files import write_json
 from lab.prometheus_text import Exposition
-from lab.recorder.intake.log_lines import rows_of, rows_of_record
+from lab.recorder.intake.log_lines import rows_of_line, rows_of_record
 from lab.recorder.intake.scraper import Scraper, scrape_each_second
 from lab.recorder.intake.tail import Tail
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.compaction import Compaction
-from lab.recorder.records.run_progress import Progress
-from lab.recorder.records.writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, Writer
+from lab.recorder.records.run_progress import RunProgress
+from lab.recorder.records.table_writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, TableWriter
 
 POLL_INTERVAL_S = 0.2
-LINES_A_TURN = 500  # then the event loop gets a turn, so that intake goes on
+LINES_PER_TURN = 500  # then the event loop gets a turn, so that the API stays responsive
 
 
 class Recording:
-    """Tails, scrapes, writes and compacts until `stop`; the `add_`s are fed by the intake.
+    """Follows logs, scrapes metrics, writes and compacts until `stop`; the API adds spans and logs.
 
-    Logs are followed from the moment of construction: earlier lines are not replayed.
+    It follows the logs from its construction on; earlier lines are not recorded.
     """
 
     def __init__(
@@ -42,11 +42,13 @@ class Recording:
         self.started_s = clock()
         self._clock = clock
         self._compaction = Compaction()
-        self._writer = Writer(run_dir, segment_bytes=segment_bytes, on_segment=self._compaction.add)
+        self._writer = TableWriter(
+            run_dir, segment_bytes=segment_bytes, on_segment=self._compaction.add
+        )
         self._tail = Tail(lab_dir / "logs")
         self._scraper = Scraper(clock)
-        self._progress = Progress(run_dir, clock)
-        self._telling = asyncio.Lock()
+        self._progress = RunProgress(run_dir, clock)
+        self._reading_progress = asyncio.Lock()
         self._refused = {"traces": 0, "logs": 0}
         self._stopping = False
         self._following = asyncio.create_task(self._follow_logs())
@@ -60,32 +62,32 @@ class Recording:
         )
 
     def add_spans(self, lines: bytes, rows: int) -> bool:
-        """False when they were shed because the disk does not keep up."""
-        return self._writer.add("spans", lines, rows)
+        """Returns False if the lines were shed because the disk does not keep up."""
+        return not rows or self._writer.add("spans", lines, rows)
 
     def add_logs(self, records: list[dict[str, Any]]) -> bool:
-        """False when some were shed."""
+        """Returns False if some records were shed."""
         now_s = self._clock()
-        taken = [self._writer.add(*rows_of_record(record, now_s)) for record in records]
-        return all(taken)
+        added = [self._writer.add(*rows_of_record(record, now_s)) for record in records]
+        return all(added)
 
     def refuse(self, signal: str) -> None:
-        """Count a request of `traces` or `logs` that was no such thing."""
+        """Counts an invalid request of `traces` or `logs`."""
         self._refused[signal] += 1
 
     async def stop(self) -> dict[str, Any]:
-        """Read the logs to their end, write everything, leave `recorder.json`; the counts."""
+        """Reads the logs to their end, writes everything and `recorder.json`, and returns the counts."""
         self._scraping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._scraping
-        # These two end by themselves: cancelled in the middle they would lose what they hold.
+        # these two tasks end by themselves: a cancellation could lose rows
         self._stopping = True
         await self._following
         await self._flushing
         await self._read_logs()
         self._tail.close()
         await self._writer.close()
-        async with self._telling:
+        async with self._reading_progress:
             self._progress.close()
         await self._compaction.stop()
         counts = self.counts() | {"stopped_s": self._clock()}
@@ -105,16 +107,16 @@ class Recording:
             "error": self._writer.error,
         }
 
-    async def tell(self, to: Exposition) -> None:
-        """What the run has come to and what was recorded of it, as metrics."""
+    async def write_metrics(self, page: Exposition) -> None:
+        """Writes the recorded rows and the run's progress as metrics."""
         for name, counts in (("rows", self._writer.rows), ("shed", self._writer.shed)):
-            to.family(f"recorder_{name}_total", "counter", f"The run's {name}, by table")
+            page.family(f"recorder_{name}_total", "counter", f"The run's {name}, by table")
             for table, count in counts.items():
-                to.sample(count, table=table)
-        to.family("recorder_scrape_failures_total", "counter", "Instances that did not answer")
-        to.sample(self._scraper.failures)
-        async with self._telling:  # in a thread: a burst of requests is a lot to read
-            await asyncio.to_thread(self._progress.write, to)
+                page.sample(count, table=table)
+        page.family("recorder_scrape_failures_total", "counter", "Failed scrapes of instances")
+        page.sample(self._scraper.failures)
+        async with self._reading_progress:  # in a thread: a burst of requests takes time to read
+            await asyncio.to_thread(self._progress.write_metrics, page)
 
     async def _follow_logs(self) -> None:
         while not self._stopping:
@@ -123,8 +125,8 @@ class Recording:
 
     async def _read_logs(self) -> None:
         for number, (instance, line) in enumerate(self._tail.poll(), start=1):
-            self._writer.add(*rows_of(line, instance, self._clock()))
-            if number % LINES_A_TURN == 0:
+            self._writer.add(*rows_of_line(line, instance, self._clock()))
+            if number % LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
     async def _flush_often(self) -> None:

@@ -20,7 +20,7 @@ from chassis.resilience.policy import Call
 from chassis.resilience.profile import PROFILES, ProfileError
 from chassis.settings import Settings
 from chassis.telemetry import signals
-from lab.recorder.intake.log_lines import rows_of
+from lab.recorder.intake.log_lines import rows_of_line
 from shop.gateway.admission import EDGE, AdmissionControl
 from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
@@ -161,7 +161,7 @@ def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
     )  # fmt: skip
     event_sink.record(event)
     assert REGISTRY.get_sample_value("resilience_events_total", labels) == before + 1
-    table, row, _ = rows_of(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
+    table, row, _ = rows_of_line(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
     told = json.loads(row)
     assert table == "breakers"
     assert {name: told[name] for name in ("service", "instance", "edge", "policy", "kind")} == {
@@ -194,7 +194,7 @@ async def test_evaluations_are_gathered_into_one_line_of_no_trace(
     said = await wait_until_async(lambda: capsys.readouterr().out.splitlines(), "the line")
     assert told(said[0]) == [("evaluations", [1, 2, 3])]
     assert "trace_id" not in json.loads(said[0])
-    table, lines, count = rows_of(said[0].encode(), "payments-1", 0.0)
+    table, lines, count = rows_of_line(said[0].encode(), "payments-1", 0.0)
     assert (table, count) == ("breakers", 3)
     row = json.loads(lines.splitlines()[2])
     assert row.pop("time_s") == pytest.approx(time.time(), abs=5)

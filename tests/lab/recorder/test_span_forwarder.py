@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lab.recorder.span_forwarder import Forwarder
+from lab.recorder.span_forwarder import SpanForwarder
 from tests.fixtures.waiting import wait_until_async
 from tests.lab.recorder.intake.test_otlp_spans import OTLP_JSON
 from tests.lab.recorder.recorder_process import TOKEN, RecorderProcess, rows
@@ -58,7 +58,7 @@ def a_dead_address() -> str:
 
 
 async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> None:
-    forwarder = Forwarder(lambda: jaeger.url)
+    forwarder = SpanForwarder(lambda: jaeger.url)
     forwarder.offer(b"packed", {"content-type": "application/x-protobuf", "content-encoding": "x"})
     await wait_until_async(lambda: forwarder.sent == 1, "a sent body")
     await forwarder.close()
@@ -66,7 +66,7 @@ async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> No
 
 
 async def test_without_a_jaeger_nothing_is_kept() -> None:
-    forwarder = Forwarder(lambda: "")
+    forwarder = SpanForwarder(lambda: "")
     forwarder.offer(BODY, JSON)
     assert forwarder.counts() == {"sent": 0, "shed": 0, "pending": 0}
     await forwarder.close()
@@ -74,7 +74,7 @@ async def test_without_a_jaeger_nothing_is_kept() -> None:
 
 async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
     address = a_dead_address()
-    forwarder = Forwarder(lambda: address)
+    forwarder = SpanForwarder(lambda: address)
     for _ in range(3):
         forwarder.offer(BODY, JSON)
     await wait_until_async(lambda: forwarder.shed == 3, "three shed bodies")
@@ -84,7 +84,7 @@ async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
 
 async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
     jaeger.status = 503
-    forwarder = Forwarder(lambda: jaeger.url)
+    forwarder = SpanForwarder(lambda: jaeger.url)
     forwarder.offer(BODY, JSON)
     await wait_until_async(lambda: forwarder.shed == 1, "a shed body")
     await forwarder.close()
@@ -92,7 +92,7 @@ async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
 
 async def test_a_jaeger_that_hangs_costs_bounded_memory_and_nobody_any_time(jaeger: Jaeger) -> None:
     jaeger.takes_s = 60.0
-    forwarder = Forwarder(lambda: jaeger.url, pending_bytes_max=10_000, timeout_s=30.0)
+    forwarder = SpanForwarder(lambda: jaeger.url, pending_bytes_max=10_000, timeout_s=30.0)
     began = time.perf_counter()
     for _ in range(1000):
         forwarder.offer(b"x" * 1000, JSON)
@@ -104,7 +104,7 @@ async def test_a_jaeger_that_hangs_costs_bounded_memory_and_nobody_any_time(jaeg
 
 async def test_after_a_restart_of_jaeger_spans_arrive_again(jaeger: Jaeger) -> None:
     address = a_dead_address()
-    forwarder = Forwarder(lambda: address)
+    forwarder = SpanForwarder(lambda: address)
     forwarder.offer(BODY, JSON)
     await wait_until_async(lambda: forwarder.shed == 1, "a shed body")
     address = jaeger.url

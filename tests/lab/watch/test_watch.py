@@ -12,7 +12,7 @@ import pytest
 
 from chassis.messaging.bus import Bus, connect, ensure_streams
 from lab.httpd import HttpError, Request
-from lab.recorder.intake.log_lines import rows_of
+from lab.recorder.intake.log_lines import rows_of_line
 from lab.watch.alerts import Alerts
 from lab.watch.page import Page
 from lab.watch.stores import Stores
@@ -89,7 +89,7 @@ def test_alertmanagers_webhook_is_understood_and_becomes_a_row_of_the_archive(
     alerts = Alerts(now=lambda: NOW)
     message = {"version": "4", "status": "firing", "alerts": [alert(status="firing")]}
     assert alerts.take(message) == 1
-    table, line, _ = rows_of(capsys.readouterr().out.strip().encode(), "watch", 0.0)
+    table, line, _ = rows_of_line(capsys.readouterr().out.strip().encode(), "watch", 0.0)
     row = json.loads(line)
     assert table == "logs"
     assert (row["time_s"], row["level"], row["instance"]) == (NOW.timestamp(), "warning", "watch")

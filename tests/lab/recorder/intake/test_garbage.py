@@ -17,7 +17,7 @@ from lab.archive import Run
 from lab.archive.tables import read_table
 from lab.otlp.logs import records_from_json, records_from_protobuf
 from lab.otlp.spans import lines_from_json, lines_from_protobuf
-from lab.recorder.intake.log_lines import records_of, rows_of, rows_of_record
+from lab.recorder.intake.log_lines import read_records, rows_of_line, rows_of_record
 from tests.lab.recorder.recorder_process import RecorderProcess
 
 GOOD: dict[str, Any] = {
@@ -110,9 +110,9 @@ def test_whatever_is_taken_can_be_read_back(
             continue
     for record in records:
         body = json.dumps(record).encode()
-        written["logs"] += [rows_of_record(read, 1.0)[1] for read in records_of(body)]
+        written["logs"] += [rows_of_record(read, 1.0)[1] for read in read_records(body)]
     for line in lines:
-        table, row, _ = rows_of(line, "orders-1", 1.0)
+        table, row, _ = rows_of_line(line, "orders-1", 1.0)
         written[table].append(row)
     for table, rows in written.items():
         (tmp_path / f"{table}.ndjson").write_bytes(b"".join(rows))
@@ -134,7 +134,7 @@ ROW = [1.5, "payments->bank", "breaker", "closed", 10, 1, 0]
 def test_gathered_evaluations_that_are_none_stay_a_line_of_the_log(gathered: Any) -> None:
     def told(rows: Any) -> tuple[str, bytes, int]:
         record = {"event": "evaluations", "message": "evaluations", "rows": rows}
-        return rows_of(json.dumps(record).encode(), "payments-1", 1.0)
+        return rows_of_line(json.dumps(record).encode(), "payments-1", 1.0)
 
     table, row, count = told(gathered)
     assert (table, count) == ("logs", 1)
@@ -145,7 +145,7 @@ def test_gathered_evaluations_that_are_none_stay_a_line_of_the_log(gathered: Any
 @pytest.mark.parametrize("odd", [10**30, -1, 1.5, "many", [], {}, None, True])
 def test_odd_figures_of_an_evaluation_cost_no_other_row(tmp_path: Path, odd: Any) -> None:
     record = {"event": "evaluations", "rows": [ROW, [*ROW[:4], odd, odd, odd], ROW]}
-    _, lines, count = rows_of(json.dumps(record).encode(), "payments-1", 1.0)
+    _, lines, count = rows_of_line(json.dumps(record).encode(), "payments-1", 1.0)
     (tmp_path / "breakers.ndjson").write_bytes(lines)
     assert len(Run(tmp_path).frame("breakers")) == count == 3
 
@@ -155,7 +155,7 @@ def test_odd_figures_of_an_evaluation_cost_no_other_row(tmp_path: Path, odd: Any
 def test_no_bytes_are_too_odd_to_be_refused(body: bytes) -> None:
     readers: tuple[Callable[[bytes], object], ...] = (
         *(lines_from_protobuf, lines_from_json, records_from_protobuf, records_from_json),
-        records_of,
+        read_records,
     )
     for reader in readers:
         try:

@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from lab.recorder.intake.nginx_spans import LOG, Ingress
-from lab.recorder.server import RecorderApp
+from lab.recorder.intake.nginx_spans import LOG, NginxSpans
+from lab.recorder.recorder import Recorder
 from tests.fixtures.waiting import wait_until
 from tests.lab.recorder.recorder_process import TOKEN, RecorderProcess, rows
 from tests.lab.recorder.test_span_forwarder import Jaeger, jaeger  # noqa: F401
@@ -27,11 +27,11 @@ LINE = {
 
 
 class Folder:
-    """An ingress' log, and the spans that were made of it."""
+    """nginx's log, and the spans made from it."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / LOG
-        self._ingress: Ingress | None = None
+        self._nginx_spans: NginxSpans | None = None
         self._bodies: list[bytes] = []
 
     def write(self, *lines: dict[str, Any] | str) -> None:
@@ -40,9 +40,9 @@ class Folder:
                 file.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
 
     def spans(self) -> list[Any]:
-        if self._ingress is None:
-            self._ingress = Ingress(self.log.parent, self._bodies.append)
-        self._ingress.look()
+        if self._nginx_spans is None:
+            self._nginx_spans = NginxSpans(self.log.parent, self._bodies.append)
+        self._nginx_spans.read()
         requests = [ExportTraceServiceRequest.FromString(body) for body in self._bodies]
         self._bodies.clear()
         return [span for each in requests for span in each.resource_spans[0].scope_spans[0].spans]
@@ -85,10 +85,10 @@ async def test_it_goes_to_jaeger_or_to_the_collector_that_hands_it_on(
         folder = tmp_path / ("collector" if collector else "jaeger")
         (folder / "logs").mkdir(parents=True)
         (folder / "lab.json").write_text(json.dumps({"token": TOKEN, "addresses": lab}))
-        app = RecorderApp(folder, collector)
+        recorder = Recorder(folder, collector)
         (folder / "logs" / LOG).write_text(json.dumps(LINE) + "\n")
-        app._ingress.look()
-        forwarder = app._collector or app._jaeger
+        recorder.nginx_spans.read()
+        forwarder = recorder.collector or recorder.jaeger
         assert forwarder._sending is not None
         await forwarder._sending
         await forwarder.close()

@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab.prometheus_text import Exposition
-from lab.recorder.records.run_progress import Progress
+from lab.recorder.records.run_progress import RunProgress
 from tests.fixtures.waiting import wait_until
 from tests.lab.recorder.recorder_process import RecorderProcess
 
@@ -18,10 +18,10 @@ NOW_S = 1000.0
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def told(progress: Progress) -> dict[Series, float]:
-    to = Exposition()
-    progress.write(to)
-    return samples(to.text())
+def told(progress: RunProgress) -> dict[Series, float]:
+    page = Exposition()
+    progress.write_metrics(page)
+    return samples(page.text())
 
 
 def samples(text: str) -> dict[Series, float]:
@@ -49,7 +49,7 @@ ACTIVE = series("breakwater_fault_active", fault="latency-1", kind="latency", ta
 
 
 def test_a_run_without_files_says_nothing(tmp_path: Path) -> None:
-    assert told(Progress(tmp_path)) == {}
+    assert told(RunProgress(tmp_path)) == {}
 
 
 def test_the_phase_is_the_one_that_has_not_ended(tmp_path: Path) -> None:
@@ -60,14 +60,14 @@ def test_the_phase_is_the_one_that_has_not_ended(tmp_path: Path) -> None:
     run = {"run_id": "r", "experiment": "payments_slow", "phases": phases}
     (tmp_path / "run.json").write_text(json.dumps(run))
     before = series("breakwater_run_phase", run="r", experiment="payments_slow", phase="before")
-    assert told(Progress(tmp_path)) == {before: 1.0}
+    assert told(RunProgress(tmp_path)) == {before: 1.0}
     phases[1]["end_s"] = 3.0
     (tmp_path / "run.json").write_text(json.dumps(run))
-    assert told(Progress(tmp_path)) == {}
+    assert told(RunProgress(tmp_path)) == {}
 
 
 def test_a_fault_is_active_from_its_effect_to_its_removal(tmp_path: Path) -> None:
-    path, progress = tmp_path / "faults.ndjson", Progress(tmp_path, lambda: NOW_S)
+    path, progress = tmp_path / "faults.ndjson", RunProgress(tmp_path, lambda: NOW_S)
     append(path, fault(commanded_s=990.0, ttl_s=60.0))
     assert told(progress) == {}
     append(path, fault(effective_s=991.0))
@@ -78,7 +78,7 @@ def test_a_fault_is_active_from_its_effect_to_its_removal(tmp_path: Path) -> Non
 
 def test_a_fault_whose_holder_died_ends_at_its_ttl(tmp_path: Path) -> None:
     now_s = [NOW_S]
-    progress = Progress(tmp_path, lambda: now_s[0])
+    progress = RunProgress(tmp_path, lambda: now_s[0])
     append(tmp_path / "faults.ndjson", fault(commanded_s=990.0, effective_s=991.0, ttl_s=20.0))
     assert told(progress) == {ACTIVE: 1.0}
     now_s[0] = 1010.5
@@ -92,11 +92,11 @@ def test_an_action_is_told_with_the_time_it_began(tmp_path: Path) -> None:
     events = [{**each, "edge": edge} for each in (kill, probe) for edge in ("begin", "end")]
     append(tmp_path / "chaos.ndjson", *events)
     action = series("breakwater_action_time_seconds", run="r", action='kill "orders"')
-    assert told(Progress(tmp_path)) == {action: 995.5}
+    assert told(RunProgress(tmp_path)) == {action: 995.5}
 
 
 def test_the_load_is_counted_as_far_as_it_was_written(tmp_path: Path) -> None:
-    progress = Progress(tmp_path)
+    progress = RunProgress(tmp_path)
     (tmp_path / "load.json").write_text(json.dumps({"sent": 3, "dropped": 1}))
     asked = {"route": "POST /api/orders", "intended_start_s": 5.0, "end_s": 5.04, "outcome": "ok"}
     unsent = {**asked, "end_s": None, "outcome": "fail"}
@@ -118,7 +118,7 @@ def test_the_load_is_counted_as_far_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
-    path, progress = tmp_path / "faults.ndjson", Progress(tmp_path, lambda: NOW_S)
+    path, progress = tmp_path / "faults.ndjson", RunProgress(tmp_path, lambda: NOW_S)
     path.write_text('{"fault_id": \n[1, 2]\n')
     append(path, fault(effective_s=991.0))
     assert told(progress) == {ACTIVE: 1.0}

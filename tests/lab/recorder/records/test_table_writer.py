@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from lab.archive import Run
-from lab.recorder.records.writer import Writer
+from lab.recorder.records.table_writer import TableWriter
 
 
 async def test_what_does_not_fit_is_shed_and_counted(tmp_path: Path) -> None:
-    writer = Writer(tmp_path, pending_bytes_max=100)
+    writer = TableWriter(tmp_path, pending_bytes_max=100)
     assert writer.add("spans", b"x" * 59 + b"\n", rows=3)
     assert not writer.add("logs", b"y" * 59 + b"\n", rows=2)
     assert writer.shed["logs"] == 2
@@ -25,7 +25,7 @@ async def test_what_does_not_fit_is_shed_and_counted(tmp_path: Path) -> None:
 
 async def test_a_torn_last_line_is_ended_before_more_is_appended(tmp_path: Path) -> None:
     (tmp_path / "logs.ndjson").write_bytes(b'{"time_s": 1}\n{"time')
-    writer = Writer(tmp_path)
+    writer = TableWriter(tmp_path)
     writer.add("logs", b'{"time_s": 2}\n')
     await writer.close()
     assert (tmp_path / "logs.ndjson").read_bytes() == b'{"time_s": 1}\n{"time\n{"time_s": 2}\n'
@@ -36,7 +36,7 @@ async def test_a_full_disk_costs_its_rows_which_are_counted_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "spans.ndjson").symlink_to("/dev/full")
-    writer = Writer(tmp_path)
+    writer = TableWriter(tmp_path)
     for _ in range(3):
         assert writer.add("spans", b"{}\n{}\n", rows=2)
         assert writer.add("logs", b"{}\n")
@@ -54,7 +54,7 @@ async def test_writing_goes_on_where_a_disk_has_room_again_and_a_cut_line_harms_
     tmp_path: Path,
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a file may grow to 30 bytes: no more
-    writer = Writer(tmp_path)
+    writer = TableWriter(tmp_path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
     try:
         writer.add("logs", b'{"time_s":1}\n')
@@ -73,7 +73,7 @@ async def test_writing_goes_on_where_a_disk_has_room_again_and_a_cut_line_harms_
 async def test_a_full_file_is_put_aside_under_the_next_number(tmp_path: Path) -> None:
     (tmp_path / "logs.000007.parquet").touch()
     told: list[Path] = []
-    writer = Writer(tmp_path, segment_bytes=20, on_segment=told.append)
+    writer = TableWriter(tmp_path, segment_bytes=20, on_segment=told.append)
     for number in range(5):
         writer.add("logs", b'{"time_s":%d}\n' % number)
         writer.add("faults", b'{"fault_id":"%d"}\n' % number)

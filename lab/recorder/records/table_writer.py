@@ -1,4 +1,4 @@
-"""Append-only NDJSON tables: rows collect in bounded memory and reach the file in batches."""
+"""Append-only NDJSON tables: rows are queued in bounded memory and written in batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 TABLES = ("spans", "logs", "metrics", "breakers", "faults")
-SEGMENTED = ("spans", "logs", "metrics", "breakers")  # to faults others append as well
+SEGMENTED = ("spans", "logs", "metrics", "breakers")  # not faults: other processes append to it
 
 PENDING_BYTES_MAX = 32 * 1024 * 1024
 FLUSH_INTERVAL_S = 0.25  # a kill -9 loses at most this and one write: well under a second
@@ -19,13 +19,12 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 log = logging.getLogger("lab.recorder")
 
 
-class Writer:
+class TableWriter:
     """The open tables of one run directory.
 
-    `add` never waits and never grows beyond `pending_bytes_max` in all: what does not fit is shed
-    and counted. Call `flush` now and then, `close` at the end. One event loop owns a writer.
-    A table's file that has reached `segment_bytes` is put aside as `<table>.<number>.ndjson`, and
-    `on_segment` is told.
+    `add` never waits, and the queue never exceeds `pending_bytes_max`: rows that do not fit are shed and
+    counted. Call `flush` regularly and `close` at the end. One event loop owns a writer.
+    A file that reaches `segment_bytes` is renamed to `<table>.<number>.ndjson`, and `on_segment` is called.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Writer:
         self._on_segment = on_segment
 
     def add(self, table: str, lines: bytes, rows: int = 1) -> bool:
-        """Queue `rows` whole lines (each ends in a newline); False if they were shed."""
+        """Queues `rows` complete lines (each ends in a newline); returns False if they were shed."""
         if self._pending_bytes + len(lines) > self._pending_bytes_max:
             self.shed[table] += rows
             return False
@@ -58,7 +57,7 @@ class Writer:
         return True
 
     async def flush(self) -> None:
-        """Write all that is queued; a failing disk costs the batch, which counts as shed."""
+        """Writes all queued rows; a batch that the disk refuses counts as shed."""
         async with self._flushing:
             for table, batch in self._pending.items():
                 if batch:
@@ -66,7 +65,7 @@ class Writer:
                     await self._write(table, batch)
 
     async def close(self) -> None:
-        """Write what is left and close the files."""
+        """Writes the rest and closes the files."""
         await self.flush()
         for file in self._files.values():
             file.close()
@@ -76,12 +75,12 @@ class Writer:
         rows = sum(count for _, count in batch)
         file = self._files[table]
         try:
-            # In a thread: a slow disk must not stop the intake, only fill the bounded queue.
+            # in a thread: a slow disk must not stop the intake, only fill the bounded queue
             await asyncio.to_thread(file.append, lines)
         except OSError as error:
             self.shed[table] += rows
             self.error = f"{table}.ndjson: {error.strerror}"
-            if table not in self._failing:  # said once, counted always
+            if table not in self._failing:  # logged once, counted always
                 self._failing.add(table)
                 log.error("%s: its rows are shed until it can be written again", self.error)
             return
@@ -90,21 +89,21 @@ class Writer:
         self.rows[table] += rows
         if table in self._failing:
             self._failing.remove(table)
-            log.warning("%s.ndjson is written again", table)
+            log.warning("%s.ndjson can be written again", table)
         if table in SEGMENTED and file.size >= self._segment_bytes:
             await self._put_aside(table)
 
     async def _put_aside(self, table: str) -> None:
         try:
             segment = await asyncio.to_thread(self._files[table].put_aside)
-        except OSError as error:  # then this file simply grows on
+        except OSError as error:  # the file continues to grow
             self.error = f"{table}.ndjson cannot be put aside: {error.strerror}"
         else:
             self._on_segment(segment)
 
 
 class TableFile:
-    """`<table>.ndjson`, appended to; a line that a failure or a kill tore is ended first."""
+    """`<table>.ndjson`, for appending; ends a line first that a failure or a kill cut off."""
 
     def __init__(self, run_dir: Path, table: str) -> None:
         self._path = run_dir / f"{table}.ndjson"
@@ -120,7 +119,7 @@ class TableFile:
         self._torn = self.size > 0 and os.pread(self._file, 1, self.size - 1) != b"\n"
 
     def append(self, lines: bytes) -> None:
-        """Raises OSError; what was written of `lines` by then is at most cut off in a line."""
+        """Appends lines. Raises OSError; the last line written may then be incomplete."""
         view = memoryview(b"\n" + lines if self._torn else lines)
         while view:
             self._torn = True
@@ -130,7 +129,7 @@ class TableFile:
         self._torn = False
 
     def put_aside(self) -> Path:
-        """Rename the file to the next segment and go on in a new one; the segment's path."""
+        """Renames the file to the next segment, opens a new file and returns the segment's path."""
         segment = self._path.with_suffix(f".{self._segments + 1:06}.ndjson")
         os.rename(self._path, segment)
         self._segments += 1

@@ -1,0 +1,1 @@
+"""The recorder's HTTP API: routes.py lists all calls."""
