@@ -1,1 +1,1 @@
-"""The lab's mail sink: a real SMTP server whose mails are files, and a page to read them."""
+"""The mail sink: sink.py receives mails by SMTP and stores them as files, page.py shows them."""

@@ -1,4 +1,4 @@
-"""A page to list and read the mails, and the same as JSON."""
+"""Lists and shows the mails, as a page and as JSON."""
 
 import html
 import time
@@ -32,7 +32,7 @@ class Page:
 
     async def answer(self, request: Request) -> Response:
         if request.method != "GET":
-            raise HttpError(405, "mails are only read here")
+            raise HttpError(405, "only GET is supported")
         path = request.path
         if path == "/":
             return self._list(request)
@@ -43,7 +43,7 @@ class Page:
         for prefix, show in (("/api/mails/", self._show_json), ("/mails/", self._show)):
             if path.startswith(prefix):
                 return show(path.removeprefix(prefix))
-        raise HttpError(404, "there is only / and /api/mails here")
+        raise HttpError(404, "expected /, /mails/ID or /api/mails")
 
     def _chosen(self, request: Request) -> list[Mail]:
         wanted = request.query.get("to", "")
@@ -73,10 +73,10 @@ class Page:
         mail, content = self._read(name.removesuffix(".eml"))
         if name.endswith(".eml"):
             return Response(content, "text/plain; charset=utf-8")
-        # Shown as text, whatever it is: a mail's own HTML does not run in this page.
+        # always shown as text: HTML of a mail must not run in this page
         head = f"from {mail.sender}\nto   {mail.recipients}\nat   {_time(mail.received_s)}"
         if mail.repeats:
-            head += f"\nsent again {mail.repeats} times, and delivered once"
+            head += f"\nsent again {mail.repeats} times, delivered once"
         body = f"<pre>{html.escape(head)}</pre><pre>{html.escape(text_of(content))}</pre>"
         body += f'<p><a href="/">all mails</a> | <a href="/mails/{mail.id}.eml">source</a></p>'
         return _page(mail.subject, body)

@@ -1,1 +1,1 @@
-"""Watches the stores for Prometheus, and takes in its alerts, so that a run's logs have them."""
+"""Exports the stores' metrics to Prometheus (stores.py), and logs its alerts for a run's archive (alerts.py)."""

@@ -1,4 +1,4 @@
-"""`python -m lab.watch --port P --lab-dir DIR`: the stores' metrics and the alerts' intake as a process."""
+"""`python -m lab.watch --port P --lab-dir DIR`: serves the stores' metrics and receives alerts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from lab.watch.stores import Stores
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.watch", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="/metrics and /alerts")
-    parser.add_argument("--lab-dir", type=Path, required=True, help="holds lab.json")
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: loopback)")
+    parser.add_argument("--port", type=int, required=True, help="port of /metrics and /alerts")
+    parser.add_argument("--lab-dir", type=Path, required=True, help="directory with lab.json")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
     options = parser.parse_args()
     asyncio.run(serve(Lab.load(options.lab_dir), options.port, options.host))
 
 
 async def serve(lab: Lab, port: int, host: str = "127.0.0.1") -> None:
-    """Until SIGTERM or SIGINT. Raises OSError if the port is taken."""
+    """Serves until SIGTERM or SIGINT. Raises OSError if the port is in use."""
     stores = Stores(
         lab.addresses["postgres"], lab.addresses["valkey"], lab.addresses["nats_monitoring"]
     )

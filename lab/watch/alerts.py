@@ -1,4 +1,4 @@
-"""Alerts as they come and go: each change is one log line, so that a run's archive has it."""
+"""Logs each change of an alert as one line, so that a run's archive contains it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRING_MAX = 1000
 
 
 class Alerts:
-    """What is firing. Prometheus tells an alert again and again: only its changes are told on."""
+    """The firing alerts. Prometheus repeats an alert while it lasts; only changes are logged."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
@@ -22,40 +22,40 @@ class Alerts:
 
     @property
     def firing(self) -> list[dict[str, Any]]:
-        """Labels, annotations and start of each, the oldest first."""
+        """Labels, annotations and start of each firing alert, oldest first."""
         return list(self._firing.values())
 
-    def take(self, told: Any) -> int:
-        """Alertmanager's webhook message, or Prometheus' own list of alerts; how many were news.
+    def take(self, message: Any) -> int:
+        """Takes Alertmanager's webhook message or Prometheus' list of alerts; returns the number of changes.
 
         Raises HttpError 400.
         """
-        alerts = told.get("alerts") if isinstance(told, dict) else told
+        alerts = message.get("alerts") if isinstance(message, dict) else message
         if not isinstance(alerts, list) or not all(map(_is_alert, alerts)):
             raise HttpError(400, "expected alerts as Prometheus or Alertmanager send them")
         return sum(self._take(alert) for alert in alerts)
 
     def _take(self, alert: Mapping[str, Any]) -> bool:
         key = json.dumps(alert["labels"], sort_keys=True)
-        over = self._is_over(alert)
-        if over != (key in self._firing):
+        resolved = self._is_resolved(alert)
+        if resolved != (key in self._firing):
             return False
-        if over:
+        if resolved:
             del self._firing[key]
         elif len(self._firing) < FIRING_MAX:
             kept = ("labels", "annotations", "startsAt")
             self._firing[key] = {name: alert.get(name, {}) for name in kept}
-        print(json.dumps(self._line(alert, "resolved" if over else "firing")), flush=True)
+        print(json.dumps(self._line(alert, "resolved" if resolved else "firing")), flush=True)
         return True
 
-    def _is_over(self, alert: Mapping[str, Any]) -> bool:
+    def _is_resolved(self, alert: Mapping[str, Any]) -> bool:
         if "status" in alert:
             return bool(alert["status"] == "resolved")
         try:
             ends = datetime.fromisoformat(str(alert.get("endsAt") or "9999-01-01T00:00:00Z"))
             return ends <= self._now()
         except (ValueError, TypeError):
-            raise HttpError(400, f"endsAt {alert['endsAt']!r} is no time") from None
+            raise HttpError(400, f"endsAt {alert['endsAt']!r} is not a time") from None
 
     def _line(self, alert: Mapping[str, Any], state: str) -> dict[str, Any]:
         labels = {**alert["labels"]}

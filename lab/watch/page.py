@@ -1,4 +1,4 @@
-"""What the watch answers: the stores' metrics, what is firing, and the intake of alerts."""
+"""The HTTP API of the watch: the stores' metrics, the firing alerts, and new alerts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lab.prometheus_text import CONTENT_TYPE
 from lab.watch.alerts import Alerts
 from lab.watch.stores import Stores
 
-# where Alertmanager's webhook is sent, and where Prometheus sends if there is no Alertmanager
+# the path of Alertmanager's webhook, and the path that Prometheus uses without an Alertmanager
 INTAKES = ("/alerts", "/api/v2/alerts")
 
 
 class Page:
-    """Alerts are taken only with the lab's token: they become rows of a run's archive."""
+    """New alerts require the lab's token, because they become rows of a run's archive."""
 
     def __init__(self, stores: Stores, token: str) -> None:
         self._stores = stores
@@ -32,8 +32,8 @@ class Page:
             case "POST", path if path in INTAKES:
                 request.authorize(self._token)
                 try:
-                    told = json.loads(request.body)
+                    message = json.loads(request.body)
                 except ValueError as error:
-                    raise HttpError(400, f"the body is no JSON: {error}") from None
-                return json_response({"news": self._alerts.take(told)})
+                    raise HttpError(400, f"the body is not JSON: {error}") from None
+                return json_response({"news": self._alerts.take(message)})
         raise HttpError(404, "expected GET /metrics, /alerts or /health, or POST /alerts")

@@ -1,4 +1,4 @@
-"""PostgreSQL's own statistics views (`pg_stat_*`) as metrics, one series a service's database."""
+"""Metrics of PostgreSQL from its statistics views (`pg_stat_*`), one series per database of a service."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ BLOCKS = {"hit": "blks_hit", "read": "blks_read"}
 ROWS = {each: f"tup_{each}" for each in ("returned", "fetched", "inserted", "updated", "deleted")}
 
 
-async def ask(connection: asyncpg.Connection) -> Rows:
-    """(databases, sessions, connections allowed). Raises asyncpg's errors."""
+async def fetch(connection: asyncpg.Connection) -> Rows:
+    """Returns (databases, sessions, allowed connections). Raises asyncpg's errors."""
     return (
         await connection.fetch(_DATABASES),
         await connection.fetch(_SESSIONS),
@@ -38,15 +38,15 @@ async def ask(connection: asyncpg.Connection) -> Rows:
     )
 
 
-def tell(page: Exposition, rows: Rows) -> None:
+def write_metrics(page: Exposition, rows: Rows) -> None:
     databases, sessions, limit = rows
-    page.family("postgres_connections_max", "gauge", "Connections allowed")
+    page.family("postgres_connections_max", "gauge", "Allowed connections")
     page.sample(limit)
     page.family("postgres_connections", "gauge", "Client connections")
     for row in sessions:
         page.sample(row["sessions"], database=row["datname"] or "", state=row["state"])
     waiting = _by_database(sessions, "waiting", sum)
-    page.family("postgres_locks_waiting", "gauge", "Sessions that wait for a lock")
+    page.family("postgres_locks_waiting", "gauge", "Sessions waiting for a lock")
     for row in databases:
         page.sample(waiting.get(row["datname"], 0), database=row["datname"])
     longest = _by_database(sessions, "longest_s", max)

@@ -1,4 +1,4 @@
-"""PostgreSQL, Valkey and NATS as Prometheus sees them: asked when it asks, each for a second at most."""
+"""Metrics of PostgreSQL, Valkey and NATS, read at each scrape, within one second each."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ Answer = TypeVar("Answer")
 
 
 class Stores:
-    """The three servers by their URLs; a connection to PostgreSQL is kept."""
+    """The three servers, given by URL; the connection to PostgreSQL is reused."""
 
     def __init__(self, postgres_url: str, valkey_url: str, nats_monitoring: str) -> None:
         self._postgres = postgres_url
         self._valkey = urlsplit(valkey_url)
         self._nats = urlsplit(nats_monitoring)
         self._connection: asyncpg.Connection | None = None
-        self._asking = asyncio.Lock()  # two scrapes at once would share the connection
+        self._reading = asyncio.Lock()  # two scrapes at once would share the connection
 
     async def metrics(self) -> str:
-        """Prometheus text; a server that does not answer has only its `_up 0`."""
+        """Returns Prometheus text; a server that does not answer has only its `_up 0`."""
         page = Exposition()
-        async with self._asking:
+        async with self._reading:
             database, cache, broker = await asyncio.gather(
-                _within(self._ask_postgres()),
-                _within(valkey.ask(self._valkey.hostname or "", self._valkey.port or 6379)),
-                _within(nats.ask(self._nats.hostname or "", self._nats.port or 8222)),
+                _within_limit(self._fetch_postgres()),
+                _within_limit(valkey.fetch(self._valkey.hostname or "", self._valkey.port or 6379)),
+                _within_limit(nats.fetch(self._nats.hostname or "", self._nats.port or 8222)),
             )
         for name, answer in (("postgres", database), ("valkey", cache), ("nats", broker)):
             page.family(f"{name}_up", "gauge", "1 while the server answers")
             page.sample(int(answer is not None))
         if database is not None:
-            postgres.tell(page, database)
+            postgres.write_metrics(page, database)
         if cache is not None:
-            valkey.tell(page, cache)
+            valkey.write_metrics(page, cache)
         if broker is not None:
-            nats.tell(page, broker)
+            nats.write_metrics(page, broker)
         return page.text()
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
 
-    async def _ask_postgres(self) -> postgres.Rows:
+    async def _fetch_postgres(self) -> postgres.Rows:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self._postgres, timeout=ANSWER_S)
-            return await postgres.ask(self._connection)
+            return await postgres.fetch(self._connection)
         except BaseException:
-            # when cancelled too: an answer may still be on its way
+            # also after a cancellation: an answer may still arrive on the connection
             await self.close()
             self._connection = None
             raise
 
 
-async def _within(asking: Awaitable[Answer]) -> Answer | None:
-    """The answer, None if it is late or there is none."""
+async def _within_limit(answer: Awaitable[Answer]) -> Answer | None:
+    """Returns the answer, None if it is late or the server fails."""
     try:
         async with asyncio.timeout(ANSWER_S):
-            return await asking
+            return await answer
     except DOWN:
         return None

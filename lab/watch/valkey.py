@@ -1,4 +1,4 @@
-"""Valkey's INFO as metrics."""
+"""Metrics of Valkey from its INFO command."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import asyncio
 
 from lab.prometheus_text import Exposition
 
-# metric, type, field of INFO, what it says
+# metric, type, field of INFO, help text
 PLAIN = (
     ("valkey_clients", "gauge", "connected_clients", "Client connections"),
     ("valkey_memory_bytes", "gauge", "used_memory", "Memory in use"),
-    ("valkey_memory_max_bytes", "gauge", "maxmemory", "Memory allowed; beyond it keys are evicted"),
+    ("valkey_memory_max_bytes", "gauge", "maxmemory", "Allowed memory; above it keys are evicted"),
     ("valkey_commands_total", "counter", "total_commands_processed", "Commands processed"),
-    ("valkey_evicted_keys_total", "counter", "evicted_keys", "Keys that had to make room"),
-    ("valkey_expired_keys_total", "counter", "expired_keys", "Keys whose time was over"),
+    ("valkey_evicted_keys_total", "counter", "evicted_keys", "Keys evicted to free memory"),
+    ("valkey_expired_keys_total", "counter", "expired_keys", "Expired keys"),
 )
 
 
-async def ask(host: str, port: int) -> dict[str, str]:
-    """INFO's fields. Raises OSError, EOFError, ValueError."""
+async def fetch(host: str, port: int) -> dict[str, str]:
+    """Returns the fields of INFO. Raises OSError, EOFError, ValueError."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(b"INFO\r\n")
         head = await reader.readline()  # $<bytes>
         if not head.startswith(b"$"):
-            raise ValueError(f"not an answer to INFO: {head!r}")
+            raise ValueError(f"this is not an answer to INFO: {head!r}")
         text = (await reader.readexactly(int(head[1:]))).decode()
     finally:
         writer.close()
@@ -32,11 +32,11 @@ async def ask(host: str, port: int) -> dict[str, str]:
     return {name: value for name, colon, value in fields if colon}
 
 
-def tell(page: Exposition, info: dict[str, str]) -> None:
-    for name, kind, field, says in PLAIN:
-        page.family(name, kind, says)
+def write_metrics(page: Exposition, info: dict[str, str]) -> None:
+    for name, kind, field, help_ in PLAIN:
+        page.family(name, kind, help_)
         page.sample(int(info[field]))
-    page.family("valkey_keyspace_total", "counter", "Look-ups of keys")
+    page.family("valkey_keyspace_total", "counter", "Lookups of keys")
     page.sample(int(info["keyspace_hits"]), result="hit")
     page.sample(int(info["keyspace_misses"]), result="miss")
     page.family("valkey_keys", "gauge", "Keys stored")

@@ -1,8 +1,8 @@
-"""Sends the same requests to a real Toxiproxy and to ours under --strict and compares answers.
+"""Sends the same requests to a real Toxiproxy and to ours with --strict, and compares the answers.
 
     python tests/peers/differential.py /path/to/toxiproxy-server
 
-Both are started here, on loopback. Prints each difference; exit 1 if there is one.
+Starts both on loopback. Prints each difference; exits with code 1 if there is one.
 """
 
 import http.client
@@ -35,12 +35,12 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("POST", P, {"name": "q", "listen": "127.0.0.1:28474", "upstream": "x"}),
     ("POST", P, {"Name": "off", "listen": "127.0.0.1:0", "upstream": "x", "enabled": False}),
     ("GET", "/proxies/p", None),
-    ("GET", "/proxies/nobody", None),
+    ("GET", "/proxies/absent", None),
     ("GET", T, None),
-    ("GET", "/proxies/nobody/toxics", None),
-    ("POST", "/proxies/nobody/toxics", LATENCY),
+    ("GET", "/proxies/absent/toxics", None),
+    ("POST", "/proxies/absent/toxics", LATENCY),
     ("POST", T, b"x"),
-    ("POST", T, {"type": "unheard_of"}),
+    ("POST", T, {"type": "unknown"}),
     ("POST", T, {"type": "latency", "stream": "sideways"}),
     ("POST", T, {"type": "latency", "attributes": {"latency": "1"}}),
     ("POST", T, {"type": "latency", "attributes": {"latency": 1.5}}),
@@ -59,10 +59,10 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("POST", T, {"type": "limit_data", "attributes": {"bytes": 7}}),
     ("GET", T, None),
     ("GET", "/proxies/p/toxics/latency_downstream", None),
-    ("GET", "/proxies/p/toxics/nobody", None),
+    ("GET", "/proxies/p/toxics/absent", None),
     ("PATCH", "/proxies/p/toxics/latency_downstream", {"attributes": {"jitter": 3}}),
     ("POST", "/proxies/p/toxics/latency_downstream", {"toxicity": 0.5, "stream": "upstream"}),
-    ("PATCH", "/proxies/p/toxics/nobody", {}),
+    ("PATCH", "/proxies/p/toxics/absent", {}),
     ("PATCH", "/proxies/p/toxics/latency_downstream", b"x"),
     ("DELETE", "/proxies/p/toxics/latency_downstream", None),
     ("DELETE", "/proxies/p/toxics/latency_downstream", None),
@@ -70,7 +70,7 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("PATCH", "/proxies/p", {"name": "other", "upstream": "127.0.0.1:10"}),
     ("POST", "/proxies/p", {"enabled": True}),
     ("PATCH", "/proxies/p", {"listen": 3}),
-    ("PATCH", "/proxies/nobody", {}),
+    ("PATCH", "/proxies/absent", {}),
     ("POST", "/reset", None),
     ("GET", P, None),
     ("POST", "/populate", [PROXY, {"name": "r", "upstream": "x", "listen": "127.0.0.1:0"}]),
@@ -86,8 +86,8 @@ REQUESTS: list[tuple[str, str, Any]] = [
 ]
 
 
-def ask(port: int, method: str, path: str, body: Any, agent: str = "differential") -> Any:
-    """(status, content type, JSON or text), with the free ports taken out."""
+def send(port: int, method: str, path: str, body: Any, agent: str = "differential") -> Any:
+    """Returns (status, content type, JSON or text), with the selected ports replaced."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(
@@ -96,9 +96,9 @@ def ask(port: int, method: str, path: str, body: Any, agent: str = "differential
     response = connection.getresponse()
     text = re.sub(r"127\.0\.0\.1:\d{5}", "127.0.0.1:PORT", response.read().decode())
     connection.close()
-    # each decoder words its complaint its own way: only the kind is the contract
+    # the two JSON decoders word their errors differently: compare only the kind
     text = re.sub(r'(bad request body): .*?(","status)', r"\1\2", text.replace('", "', '","'))
-    text = text.replace('"Logger":{},', "")  # a field that Toxiproxy lets slip
+    text = text.replace('"Logger":{},', "")  # an internal field that Toxiproxy adds
     try:
         answer: Any = json.loads(text)
     except ValueError:
@@ -120,11 +120,11 @@ def main(real_server: str) -> int:
             wait_for(port)
         different = 0
         for method, path, body in REQUESTS:
-            real, ours = (ask(port, method, path, body) for port in (REAL, OURS))
+            real, ours = (send(port, method, path, body) for port in (REAL, OURS))
             if real != ours:
                 different += 1
                 print(f"{method} {path} {body}\n  Toxiproxy {real}\n  ours      {ours}")
-        browser = [ask(port, "GET", P, None, "Mozilla/5.0") for port in (REAL, OURS)]
+        browser = [send(port, "GET", P, None, "Mozilla/5.0") for port in (REAL, OURS)]
         if browser[0] != browser[1]:
             different += 1
             print(f"browser\n  Toxiproxy {browser[0]}\n  ours      {browser[1]}")

@@ -1,79 +1,138 @@
-"""Runs other projects' own client suites against our server on port 8474, given checkouts.
+"""Runs the fault proxy against other projects: `make verify-peers`, or `python -m tests.peers.run`.
 
-    python tests/peers/run.py --toxiproxy-python DIR --toxiproxy-node-client DIR \\
-                              --chaostoolkit-toxiproxy DIR
+Without options it installs the peers' published packages into .lab/peers (with go, pip and npm) and runs:
+    toxiproxy                the same requests to Toxiproxy and to ours with --strict: equal answers
+    toxiproxy-python         python_client.py: calls of that client
+    toxiproxy-node-client    node_client.js: calls of that client
+    chaostoolkit-toxiproxy   `chaos run chaostoxi.json`: every action of that extension
+A peer whose program (go, npm, node) is missing is skipped.
 
-Each DIR is a checkout that was installed as its README says (its dependencies are needed: for
-Python ones in the interpreter named by --python, for the Node one in its node_modules). Nothing
-of theirs is kept here, and none of their files is changed. Every suite talks to port 8474.
-
-toxiproxy-python and toxiproxy-node-client test against a live server, so they test ours.
-chaostoolkit-toxiproxy's own suite mocks HTTP and would test nothing of ours: in its place an
-unmodified `chaos run` runs tests/peers/chaostoxi.json, an experiment of ours made of its actions.
+The packages do not contain the test suites of the clients. To run those too, name a checkout of each,
+installed as its README describes: --toxiproxy-python DIR, --toxiproxy-node-client DIR.
+Every client uses port 8474. No file of the peers is stored here, and none is changed.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
 import subprocess
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from lab.topology import PROJECT
+from tests.peers import packages
 
-ROOT = PROJECT
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+FOLDER = ROOT / ".lab" / "peers"
 PORT = "8474"
 
 
+class Check(NamedTuple):
+    """`command` installs what it needs and returns the command line and its extra environment."""
+
+    name: str
+    command: Callable[[], tuple[list[str], dict[str, str]]]
+    folder: Path = HERE
+    needs_server: bool = True
+
+
 def main() -> int:
-    options = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--toxiproxy-python", type=Path)
-    options.add_argument("--toxiproxy-node-client", type=Path)
-    options.add_argument("--chaostoolkit-toxiproxy", type=Path)
-    options.add_argument("--python", default=sys.executable, help="has the suites' dependencies")
-    options.add_argument("--strict", action="store_true", help="run our server with --strict")
-    arguments = options.parse_args()
-    suites = []
-    if arguments.toxiproxy_python:
-        pytest = [arguments.python, "-m", "pytest", "-q"]
-        suites.append(("toxiproxy-python", arguments.toxiproxy_python, pytest))
-    if arguments.toxiproxy_node_client:
-        jest = ["npx", "--no-install", "jest", "--runInBand"]
-        suites.append(("toxiproxy-node-client", arguments.toxiproxy_node_client, jest))
-    if arguments.chaostoolkit_toxiproxy:
-        checkout = arguments.chaostoolkit_toxiproxy
-        journal = str(Path(tempfile.mkdtemp()) / "journal.json")
-        chaos = [arguments.python, "-m", "chaostoolkit", "--no-version-check", "run"]
-        chaos += ["--journal-path", journal, str(HERE / "chaostoxi.json")]
-        suites.append(("chaostoolkit-toxiproxy", checkout, chaos))
-    if not suites:
-        options.error("give at least one checkout")
-    failed = [
-        name for name, where, command in suites if not passes(name, where, command, arguments)
+    parser.add_argument("--toxiproxy-python", type=Path, metavar="DIR")
+    parser.add_argument("--toxiproxy-node-client", type=Path, metavar="DIR")
+    parser.add_argument("--strict", action="store_true", help="start our server with --strict")
+    options = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    results = {check.name: run(check, options.strict) for check in checks(options)}
+    for name, result in results.items():
+        print(f"{result:8} {name}")
+    return 1 if any(result.startswith("failed") for result in results.values()) else 0
+
+
+def checks(options: argparse.Namespace) -> list[Check]:
+    chosen = [
+        Check("toxiproxy", differential, needs_server=False),
+        Check("toxiproxy-python", python_client),
+        Check("toxiproxy-node-client", node_client),
+        Check("chaostoolkit-toxiproxy", chaos_run),
     ]
-    print(f"{len(suites) - len(failed)} of {len(suites)} suites passed; failed: {failed or 'none'}")
-    return 1 if failed else 0
+    if options.toxiproxy_python is not None:
+        folder = options.toxiproxy_python.resolve()
+        chosen.append(Check("toxiproxy-python's suite", lambda: pytest_suite(folder), folder))
+    if options.toxiproxy_node_client is not None:
+        folder = options.toxiproxy_node_client.resolve()
+        chosen.append(Check("toxiproxy-node-client's suite", jest_suite, folder))
+    return chosen
 
 
-def passes(name: str, where: Path, command: list[str], arguments: argparse.Namespace) -> bool:
-    """Runs one suite with a server of its own, so that no state goes from one to the next."""
-    print(f"== {name}: {' '.join(command)}", flush=True)
+def differential() -> tuple[list[str], dict[str, str]]:
+    server = packages.toxiproxy(FOLDER)
+    return [sys.executable, "differential.py", str(server)], {}
+
+
+def python_client() -> tuple[list[str], dict[str, str]]:
+    return [str(packages.python_clients(FOLDER)), "python_client.py"], {}
+
+
+def node_client() -> tuple[list[str], dict[str, str]]:
+    home = packages.node_client(FOLDER)
+    return [packages.find("node"), "node_client.js"], {"NODE_PATH": str(home / "node_modules")}
+
+
+def chaos_run() -> tuple[list[str], dict[str, str]]:
+    python = packages.python_clients(FOLDER)
+    line = [
+        str(python),
+        "-m",
+        "chaostoolkit",
+        "--no-version-check",
+        "--log-file",
+        os.devnull,
+        "run",
+    ]
+    return [*line, "--journal-path", str(FOLDER / "journal.json"), "chaostoxi.json"], {}
+
+
+def pytest_suite(folder: Path) -> tuple[list[str], dict[str, str]]:
+    python = packages.python_clients(FOLDER)
+    return [str(python), "-m", "pytest", "-q"], {"PYTHONPATH": str(folder)}
+
+
+def jest_suite() -> tuple[list[str], dict[str, str]]:
+    return [packages.find("npx"), "--no-install", "jest", "--runInBand"], {}
+
+
+def run(check: Check, strict: bool) -> str:
+    """Runs a check with its own server, so that no state passes from one check to the next."""
+    print(f"== {check.name}", flush=True)
+    try:
+        command, env = check.command()
+    except packages.MissingToolError as error:
+        return f"skipped: {error};"
+    if not check.needs_server:
+        return passed(command, env, check.folder)
     line = [sys.executable, "-m", "lab.proxy", "--port", PORT, "--seed", "1"]
-    line += ["--strict"] if arguments.strict else []
-    server = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [*line, *(["--strict"] if strict else [])], cwd=ROOT, stdout=subprocess.PIPE
+    )
     try:
         assert server.stdout is not None
         if not server.stdout.readline():
-            print("our server did not start: is port 8474 taken?")
-            return False
-        env = {**os.environ, "PYTHONPATH": str(where)}
-        return subprocess.run(command, cwd=where, env=env, timeout=300, check=False).returncode == 0
+            return f"failed: our server did not start; is port {PORT} in use?"
+        return passed(command, env, check.folder)
     finally:
         server.terminate()
         server.wait()
+
+
+def passed(command: list[str], env: dict[str, str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, timeout=300, check=False)
+    return "passed" if done.returncode == 0 else "failed"
 
 
 if __name__ == "__main__":
