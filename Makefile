@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments bench kills verify-compose clean
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments bench kills verify-compose verify-peers clean
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -53,6 +53,9 @@ kills: setup  ## Kill 1,000 processes that have just started a fault, and count 
 
 verify-compose: setup  ## Build the whole stack in containers, use it, run three experiments, remove it
 	$(BIN)/python -m tests.lab.runtimes.compose.verify_stack $(VERIFY)
+
+verify-peers: setup  ## Compare the fault proxy with Toxiproxy, and use it through three Toxiproxy clients (docs/proxy.md)
+	$(BIN)/python -m tests.peers.run $(PEERS)
 
 clean:  ## Stop the labs of this checkout, remove .venv, .lab and the caches
 	-@if [ -x $(BIN)/lab ]; then for home in .lab/[0-9]*; do $(BIN)/lab down --port-base $${home##*/}; done; fi

@@ -1,6 +1,6 @@
 """Sends the same requests to a real Toxiproxy and to ours with --strict, and compares the answers.
 
-    python tests/peers/differential.py /path/to/toxiproxy-server
+    python -m tests.peers.differential /path/to/toxiproxy-server
 
 Starts both on loopback. Prints each difference; exits with code 1 if there is one.
 """
@@ -137,7 +137,7 @@ def main(real_server: str) -> int:
 
 
 def wait_for(port: int) -> None:
-    wait_until(lambda: ask(port, "GET", "/version", None), "the proxy answers", not_yet=(OSError,))
+    wait_until(lambda: send(port, "GET", "/version", None), "the proxy answers", not_yet=(OSError,))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> int:
 
 def checks(options: argparse.Namespace) -> list[Check]:
     chosen = [
-        Check("toxiproxy", differential, needs_server=False),
+        Check("toxiproxy", differential, ROOT, needs_server=False),
         Check("toxiproxy-python", python_client),
         Check("toxiproxy-node-client", node_client),
         Check("chaostoolkit-toxiproxy", chaos_run),
@@ -72,7 +72,7 @@ def checks(options: argparse.Namespace) -> list[Check]:
 
 def differential() -> tuple[list[str], dict[str, str]]:
     server = packages.toxiproxy(FOLDER)
-    return [sys.executable, "differential.py", str(server)], {}
+    return [sys.executable, "-m", "tests.peers.differential", str(server)], {}
 
 
 def python_client() -> tuple[list[str], dict[str, str]]:
