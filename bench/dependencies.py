@@ -1,15 +1,15 @@
-"""What a caller's answers take while what it depends on is slow or gone, at profile full: prints JSON.
+"""Response times of a caller while its dependency is slow or down, at profile full: prints JSON.
 
     python bench/dependencies.py [--rate 20] [--seconds 12] [--port-base 21480]
 
-On a lab of its own, one caller instance at a time is asked at a constant rate, each request with a budget of 1 s
-(the deadline its own caller gives it). Then what it calls is
+On a new lab, one caller instance at a time gets requests at a constant rate, each with a budget of 1 s (the
+deadline from its own caller). Then its dependency is
 
-delayed   every answer of it comes 2 s late, by a fault inside it
-lost      all its instances are killed and stay away
+delayed   a fault inside it delays every answer by 2 s
+lost      all its instances are killed and not restarted
 
-first      the answers until the breaker opened; once_open: those it rejected; probes: the others after that
-promises   delayed: p99 of all within the budget (+ 50 ms for the answer's own way), once open p99 <= 50 ms;
+first      the answers until the breaker opened; once_open: later rejected ones; trials: the other later ones
+limits     delayed: p99 of all within the budget (+ 50 ms for the answer's way), once open p99 <= 50 ms;
            lost: every first answer within 1 s, once open p99 <= 50 ms
 """
 
@@ -47,7 +47,7 @@ Make = Callable[[], tuple[str, str, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Subject:
-    """One edge: its caller's instance is asked by `make()` -> (method, path, request options)."""
+    """One edge; `make()` returns a request to the caller: (method, path, request options)."""
 
     edge: str
     make: Make
@@ -74,7 +74,7 @@ def subjects(lab: RunningLab) -> list[Subject]:
     token = ServiceTokens("orders", lab.state.service_secret).mint("payments")
 
     def page() -> tuple[str, str, dict[str, Any]]:
-        # each product once, or the gateway would show what it has seen before
+        # each product once: the gateway has a stale copy of pages that it has served before
         return "GET", f"/api/products/SKU-{next(numbers):04d}", {}
 
     def payment() -> tuple[str, str, dict[str, Any]]:
@@ -94,13 +94,13 @@ async def send(session: aiohttp.ClientSession, subject: Subject) -> Answer:
         body = await response.json()
     seconds = time.perf_counter() - sent_at
     kind = body.get("type", "") if isinstance(body, dict) else ""
-    # payments says in words of its own that it did not reach the bank; at once means: not even asked
+    # payments has its own problem type for an unreachable bank
     rejected = kind == OPEN or (response.status == 503 and "bank-unavailable" in kind)
     return Answer(sent_at, seconds, response.status, rejected)
 
 
 async def load(url: str, subject: Subject, rate: float, seconds: float) -> list[Answer]:
-    """Answers to a constant rate, sent when due however late the others are."""
+    """The answers at a constant rate; each request is sent when it is due, even if others are late."""
     async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0)) as session:
         began = time.perf_counter()
         tasks = []
@@ -111,7 +111,7 @@ async def load(url: str, subject: Subject, rate: float, seconds: float) -> list[
 
 
 def quantiles(answers: list[Answer]) -> dict[str, Any]:
-    """n, p50, p99 and max in ms; no figures where there was no answer."""
+    """n, p50, p99 and max in ms; only n if there was no answer."""
     ranked = sorted(answer.seconds * 1000 for answer in answers)
     if not ranked:
         return {"n": 0}
@@ -132,7 +132,7 @@ def figures(scenario: str, answers: list[Answer], opened_at: float | None) -> di
         "all": quantiles(answers),
         "first": quantiles(first),
         "once_open": quantiles(once_open),
-        "probes": quantiles([each for each in later if not each.rejected]),
+        "trials": quantiles([each for each in later if not each.rejected]),
     }
     fast = parts["once_open"].get("p99_ms", float("inf")) <= 50.0
     if scenario == "delayed":
@@ -145,7 +145,7 @@ def figures(scenario: str, answers: list[Answer], opened_at: float | None) -> di
 
 
 async def opening(control: FaultClient, caller: Any, edge: str, until: float) -> float | None:
-    """When the caller's breaker was first seen open."""
+    """The time when the caller's breaker was first open; None if it was not."""
     while time.perf_counter() < until:
         value = await asyncio.to_thread(control.metric, caller, "breaker_state", edge=edge)
         if value == 2:
@@ -181,8 +181,8 @@ def lost(control: FaultClient, subject: Subject, _ttl_s: float) -> Iterator[None
         call_supervisor(lab, "POST", "/restart", {"target": subject.callee})
 
 
-async def well(url: str, subject: Subject) -> None:
-    """Until the caller gets through again, ten times in a row: the breaker is closed and warm."""
+async def wait_healthy(url: str, subject: Subject) -> None:
+    """Waits until ten requests in a row succeed: the breaker is closed and warm."""
     good = 0
     give_up = time.perf_counter() + 40
     async with aiohttp.ClientSession(url) as session:
@@ -190,7 +190,7 @@ async def well(url: str, subject: Subject) -> None:
             answer = await send(session, subject)
             good = good + 1 if answer.status < 300 else 0
             if time.perf_counter() > give_up:
-                sys.exit(f"{subject.edge} does not get through: status {answer.status}")
+                sys.exit(f"{subject.edge} does not work again: status {answer.status}")
             await asyncio.sleep(0.05)
 
 
@@ -200,7 +200,7 @@ async def measure(port_base: int, rate: float, seconds: float) -> dict[str, Any]
         for scenario, disturbed in (("delayed", delayed), ("lost", lost)):
             control = FaultClient(find_lab(port_base))
             caller = control.targets(subject.caller)[0]
-            await well(caller.url, subject)
+            await wait_healthy(caller.url, subject)
             with disturbed(control, subject, seconds + 10):
                 until = time.perf_counter() + seconds
                 answers, opened_at = await asyncio.gather(
@@ -215,8 +215,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=20.0, help="requests a second")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of each disturbance")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests per second (default 20)")
+    parser.add_argument(
+        "--seconds", type=float, default=12.0, help="seconds of each fault (default 12)"
+    )
     parser.add_argument("--port-base", type=int, default=21480)
     options = parser.parse_args()
     runtime = ProcessesRuntime(options.port_base)

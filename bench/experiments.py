@@ -1,10 +1,10 @@
-"""Runs experiments one after another on a lab of its own and prints a table: name, verdict, seconds, why.
+"""Runs experiments in sequence on a new lab and prints a table: name, verdict, seconds, reasons.
 
     python bench/experiments.py [NAME ...] [--port-base 8080] [--seed 1] [--profile NAME] [--plain] [--json]
 
-All of experiments/ if none is named. `--plain` runs the unmodified Chaos Toolkit (`chaos run`) with no load,
-recording or verdict; what counts then is the toolkit's own exit code. A lab that is up at the port base is used
-and stays up. Exit 0 if every verdict is `held`, else 1: an invalid run proves nothing, so it is no pass either.
+Without a NAME it runs all of experiments/. `--plain` runs unmodified Chaos Toolkit (`chaos run`) without load,
+recording and verdict; the result is then the toolkit's exit code. It uses a running lab at the port base, which
+stays up. Exit 0 if every verdict is `held`, else 1: an invalid run is no pass.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TIMEOUT_S = 600.0
 
 @contextmanager
 def a_lab(port_base: int, *, proxied: bool) -> Iterator[None]:
-    """The one that is up there, else one for as long as this takes."""
+    """The running lab at the port base, else a new one that is stopped at the end."""
     try:
         Lab.load(home_of(port_base))
         yield
@@ -54,15 +54,15 @@ def run(name: str, port_base: int, seed: int, profile: str) -> dict[str, Any]:
     command += ["--seed", str(seed), "--port-base", str(port_base), "--profile", profile]
     code, out, seconds = _timed(command, ROOT, {})
     try:
-        told = json.loads(out.splitlines()[-1])
+        summary = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
-        told = {"verdict": None, "reasons": [out[-500:]]}
-    verdict = told["verdict"] or f"no verdict (exit {code})"
-    return {"name": name, "verdict": verdict, "seconds": seconds, "why": told["reasons"]}
+        summary = {"verdict": None, "reasons": [out[-500:]]}
+    verdict = summary["verdict"] or f"no verdict (exit {code})"
+    return {"name": name, "verdict": verdict, "seconds": seconds, "why": summary["reasons"]}
 
 
 def run_plain(name: str, port_base: int) -> dict[str, Any]:
-    """`chaos run experiments/NAME.yaml`: held if the toolkit says so."""
+    """`chaos run experiments/NAME.yaml`: held if the toolkit exits with 0."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "run"]
         command += [str(ROOT / "experiments" / f"{name}.yaml")]
@@ -81,7 +81,10 @@ def _timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, str
     ) as running:  # fmt: skip
         try:
             out, _ = running.communicate(timeout=TIMEOUT_S)
-        except (subprocess.TimeoutExpired, SystemExit):  # told, it lifts its faults before it ends
+        except (
+            subprocess.TimeoutExpired,
+            SystemExit,
+        ):  # after SIGTERM it removes its faults before it ends
             running.terminate()
             raise
     return running.returncode, out, round(time.monotonic() - began, 1)
@@ -98,14 +101,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--port-base", type=int, default=8080)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--profile", default="", help="a load profile instead of each one's own")
-    parser.add_argument("--plain", action="store_true", help="the unmodified Chaos Toolkit alone")
+    parser.add_argument(
+        "--profile", default="", help="a load profile (default: the experiment's own)"
+    )
+    parser.add_argument("--plain", action="store_true", help="run unmodified Chaos Toolkit alone")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # by way of every `finally`
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # runs every `finally`
     names = given.names or [file.stem for file in experiment_files()]
     results: list[dict[str, Any]] = []
-    for proxied in (False, True):  # edges cost time: only those have them that break some
+    for proxied in (False, True):  # the proxy costs time: only experiments on edges have it
         chosen = [name for name in names if load_experiment(name).plan.proxied is proxied]
         if not chosen:
             continue

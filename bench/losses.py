@@ -1,14 +1,14 @@
-"""What a shopper's answers take while something behind the shop is gone, at profile full: prints JSON.
+"""Response times while a dependency of the shop is down, at profile full: prints JSON.
 
     python bench/losses.py [--rate 8] [--seconds 10] [--port-base 21480] [--only bank]
 
-On a lab of its own each journey is made at a constant rate: while all is well, then with what it leans on killed.
+On a new lab, each journey runs at a constant rate: first without a fault, then with a dependency killed.
 
 first     answers while the breakers may still be closed: until each of two gateways has sent the 10 calls that a
-          breaker wants to have seen, and a second more: all within 1 s
-then      the others: p99 at most 50 ms above the journey's own p99 while all was well
-answers   how they ended (-1: refused); each has to be one that the journey promises without what is gone
-quiet     the journey's p50 while all was well is below 500 ms: else the machine is too busy for a verdict
+          breaker needs, plus one second. Limit: all within 1 s
+then      all other answers. Limit: p99 at most 50 ms above the journey's p99 without the fault
+answers   their number by status (-1: refused). Limit: only statuses that the journey promises then
+quiet     the journey's p50 without the fault is below 500 ms; else the machine is too busy for a verdict
 """
 
 import argparse
@@ -33,12 +33,12 @@ from lab.runtimes.supervisor.client import call_supervisor  # noqa: E402
 
 FIRST_CALLS, FIRST_S = 20, 1.0
 FIRST_MS, THEN_MS, QUIET_MS = 1000.0, 50.0, 500.0
-CLOSED_AGAIN_S = 6.0  # the longest wait of an open breaker, and a second
+CLOSED_AGAIN_S = 6.0  # the longest wait of an open breaker, plus one second
 
 
 @dataclass(frozen=True)
 class Journey:
-    """What a shopper does, what is taken away, and which status codes are as promised without it."""
+    """A shopper's request, the dependency that is killed, and the promised status codes without it."""
 
     name: str
     gone: str
@@ -56,13 +56,13 @@ class Answer:
 def journeys(ingress: str) -> list[Journey]:
     customer = Customer(ingress)
     order_id = str(customer.order().body["id"])
-    ill = {"email": "user499@example.com", "password": "wrong-horse-breakwater"}
+    wrong = {"email": "user499@example.com", "password": "wrong-horse-breakwater"}
 
     def page() -> Reply:
         return exchange("GET", f"{ingress}/api/products/SKU-0001", timeout_s=10)
 
     def log_in() -> Reply:
-        return exchange("POST", f"{ingress}/api/login", body=ill, timeout_s=10)
+        return exchange("POST", f"{ingress}/api/login", body=wrong, timeout_s=10)
 
     return [
         Journey("product pages without Valkey", "valkey", customer.browse, (200,)),
@@ -78,7 +78,7 @@ def journeys(ingress: str) -> list[Journey]:
 
 
 def walk(journey: Journey, rate: float, seconds: float) -> list[Answer]:
-    """The journey at a constant rate, sent when due however late the answers are."""
+    """Runs the journey at a constant rate, each time when it is due, even if earlier answers are late."""
     began = time.perf_counter()
 
     def once(due_s: float) -> Answer:
@@ -87,7 +87,7 @@ def walk(journey: Journey, rate: float, seconds: float) -> list[Answer]:
             status = journey.go().status
         except NoReplyError:
             status = 0
-        except Exception as error:  # the customer's own word for an answer that is none
+        except Exception as error:  # the customer's error for an improper answer
             status = getattr(error, "status", -1)
         return Answer(due_s, 1000 * (time.perf_counter() - began - due_s), status)
 
@@ -96,7 +96,7 @@ def walk(journey: Journey, rate: float, seconds: float) -> list[Answer]:
 
 
 def quantiles(answers: list[Answer]) -> dict[str, Any]:
-    """n, p50, p99 and max in ms; no figures where there was no answer."""
+    """n, p50, p99 and max in ms; only n if there was no answer."""
     ranked = sorted(answer.ms for answer in answers)
     if not ranked:
         return {"n": 0}
@@ -139,7 +139,7 @@ def measure(runtime: ProcessesRuntime, options: argparse.Namespace) -> dict[str,
             call_supervisor(runtime.lab, "POST", "/restart", {"target": journey.gone})
         report[journey.name] = figures(journey, well, answers, options.rate)
         time.sleep(CLOSED_AGAIN_S)
-        walk(journey, options.rate, 2.0)  # the breakers' probes
+        walk(journey, options.rate, 2.0)  # trial calls of the breakers
     return report
 
 
@@ -147,10 +147,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=8.0, help="requests a second")
-    parser.add_argument("--seconds", type=float, default=10.0, help="well, and without")
+    parser.add_argument("--rate", type=float, default=8.0, help="requests per second (default 8)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="seconds of each part (default 10)"
+    )
     parser.add_argument("--port-base", type=int, default=21480)
-    parser.add_argument("--only", default="", help="the journeys without this one alone")
+    parser.add_argument(
+        "--only", default="", help="measure only the journeys without this dependency, e.g. bank"
+    )
     options = parser.parse_args()
     runtime = ProcessesRuntime(options.port_base)
     runtime.up()

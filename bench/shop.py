@@ -1,6 +1,6 @@
-"""The shop's figures, from one run of one lab: `python bench/shop.py [--seconds 60]` prints JSON.
+"""Measures the shop in one lab: `python bench/shop.py [--seconds 60]` prints JSON.
 
-up_s, down_s        `lab up` until all is ready, `lab down` until nothing is left
+up_s, down_s        `lab up` until everything is ready, `lab down` until every process has ended
 memory_mb           PSS of every process of the lab, servers included, idle
 orders              15 orders/s beside 60 browsing requests/s through nginx, response time from the intended start
 product_read        one product on one connection through nginx, gateway and products, against products itself, in
@@ -28,7 +28,7 @@ PRODUCT = "/products/SKU-0007"
 
 
 def lab(*words: str) -> dict[str, Any]:
-    """One `lab` command's JSON; ends the benchmark if the command fails."""
+    """The JSON of one `lab` command; exits if the command fails."""
     env = os.environ | {"PYTHONPATH": f"{ROOT / 'system'}:{ROOT}"}
     command = [sys.executable, "-m", "lab.cli", *words, "--json"]
     done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
@@ -45,7 +45,7 @@ def timed(*words: str) -> float:
 
 
 def loop_ns() -> float:
-    """What this machine takes for one turn of an empty Python loop, to judge the others by."""
+    """The time of one turn of an empty Python loop, as a measure of this machine."""
     turns = range(2_000_000)
     started = time.perf_counter_ns()
     for _ in turns:
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=60, help="length of the load")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds of load (default 60)")
     parser.add_argument("--port-base", type=int, default=21080)
     options = parser.parse_args()
     base = ("--port-base", str(options.port_base))

@@ -32,7 +32,7 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
     return {"LAB_DIR": str(tmp_path), "LAB_PORT_BASE": "29000"}
 
 
-def test_the_overview_lists_each_command_that_is_there_once() -> None:
+def test_the_overview_lists_each_command_once() -> None:
     text = cli.overview()
     assert {"doctor", "up", "down", "status", "logs", "scale", "kill"} <= set(cli.available())
     for name in cli.available():
@@ -94,7 +94,9 @@ def test_wrong_usage_is_explained_and_ends_with_2(
 @pytest.mark.parametrize(
     "argv", [["status"], ["kill", "orders-1"], ["scale", "orders=2"], ["logs"]]
 )
-def test_without_a_lab_the_way_to_one_is_said(argv: list[str], nowhere: dict[str, str]) -> None:
+def test_without_a_lab_the_error_shows_how_to_start_one(
+    argv: list[str], nowhere: dict[str, str]
+) -> None:
     done = lab(*argv, env=nowhere)
     assert done.returncode == 1
     assert "lab up" in done.stderr

@@ -1,4 +1,4 @@
-"""Takes what each service's own database says at quiescence into the run's `state/`, mails included."""
+"""Copies the state of each service's database at quiescence into the run's `state/`, and the mails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"^--\s*name:\s*([a-z_]+)\s*$", re.MULTILINE)
 CONNECT_S = 5.0
 QUERY_S = 60.0
 
-# DuckDB's type by PostgreSQL's; anything else is text.
+# DuckDB's type by PostgreSQL's type; all others become text.
 TYPES = {
     **{"int2": "INTEGER", "int4": "INTEGER", "int8": "BIGINT", "bool": "BOOLEAN"},
     **{"float4": "DOUBLE", "float8": "DOUBLE", "numeric": "DOUBLE"},
@@ -35,11 +35,11 @@ MAIL_COLUMNS = {
 
 
 class AuditError(Exception):
-    """A service's state could not be taken; the text says which and why."""
+    """A service's state could not be copied; the text has the service and the reason."""
 
 
 def named_queries(text: str, source: str) -> dict[str, str]:
-    """The queries of an audit.sql by the `-- name:` above each. Raises AuditError."""
+    """The queries of an audit.sql, by the `-- name:` above each. Raises AuditError."""
     names = list(NAME.finditer(text))
     queries: dict[str, str] = {}
     for name, end in zip(names, [*(after.start() for after in names[1:]), len(text)], strict=False):
@@ -59,10 +59,10 @@ def audit(
     since_s: float = 0.0,
     services: Path = SERVICES,
 ) -> dict[str, int]:
-    """Write state/<service>.<query>.parquet for each; rows by table. Raises AuditError.
+    """Writes state/<service>.<query>.parquet for each query; returns rows by table. Raises AuditError.
 
-    `databases`: URL by service. A service's tables are of one moment (one snapshot). Of the mails
-    only those that arrived after `since_s`: the sink keeps all there ever were.
+    `databases`: URL by service. A service's tables come from one snapshot. Mails from before
+    `since_s` are left out: the mail sink keeps all mails.
     """
     state = run_dir / "state"
     state.mkdir(exist_ok=True)
@@ -80,7 +80,7 @@ async def _audit_all(state: Path, databases: Mapping[str, str], services: Path) 
     for service, url in databases.items():
         source = services / service / "audit.sql"
         if not source.is_file():
-            raise AuditError(f"{service} has a database but no {source}: what should be taken?")
+            raise AuditError(f"{service} has a database but no {source} with queries for the audit")
         try:
             rows |= await _audit_one(
                 state, service, url, named_queries(source.read_text(), str(source))
@@ -112,7 +112,7 @@ async def _audit_one(
 
 
 def _write(path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """A typed Parquet, by way of NDJSON: DuckDB reads that far faster than rows one by one."""
+    """Writes a typed Parquet file through NDJSON, which DuckDB reads much faster than single rows."""
     raw = path.with_suffix(".ndjson")
     try:
         with raw.open("w") as file:
@@ -133,7 +133,7 @@ def _write(path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, A
 
 
 def _message(path: Path) -> dict[str, Any]:
-    """Headers alone, by the old policy: the new one takes 6 ms a mail, and runs send thousands."""
+    """The headers alone, parsed with the old policy: the new one takes 6 ms per mail."""
     with path.open("rb") as file:
         message = BytesHeaderParser(policy=compat32).parse(file)
     headers = {name: _decoded(str(value)) for name, value in message.items()}

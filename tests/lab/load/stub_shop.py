@@ -8,7 +8,7 @@ Spoil = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class StubShop:
-    """Answers like the shop's front door; `spoil` may answer first. Remembers what it was asked."""
+    """Answers like the shop; `spoil` may answer first. Records log-ins and keys."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -66,8 +66,8 @@ async def run_load(
     process = await start_load(url, run_dir, profiles, profile, **more)
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    told: dict[str, Any] = json.loads((run_dir / "load.json").read_text())
-    return told
+    status: dict[str, Any] = json.loads((run_dir / "load.json").read_text())
+    return status
 
 
 async def test_every_planned_arrival_becomes_a_row_at_its_intended_time(
@@ -97,7 +97,7 @@ async def test_every_planned_arrival_becomes_a_row_at_its_intended_time(
     assert history["place", "invoke"] == history["place", "ok"] == len(orders)
 
 
-async def test_an_unknown_outcome_is_tried_again_with_the_same_key(
+async def test_an_unknown_outcome_is_repeated_with_the_same_key(
     stub_shop: StubShop,
     tmp_path: Path,
     profiles: Path,
@@ -180,7 +180,7 @@ async def test_sigusr1_ends_the_arrivals_early_and_loses_no_answer(
     assert len(orders) == len(stub_shop.keys)
 
 
-async def test_a_shop_that_lets_nobody_in_is_said_and_exits_1(
+async def test_a_failed_log_in_is_reported_and_exits_with_1(
     stub_shop: StubShop, tmp_path: Path, profiles: Path
 ) -> Any:
     async def refuse(request: web.Request) -> web.StreamResponse | None:

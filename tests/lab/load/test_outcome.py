@@ -23,7 +23,7 @@ from lab.load.outcome import attempt_outcome, broken_outcome, history_type
         ("GET", 404, {}, {}, "fail"),
     ],
 )
-def test_an_answer_is_classified_by_what_it_says_about_the_work(
+def test_an_answer_is_classified_by_its_status_and_its_definite_flag(
     method: str, status: int, body: object, headers: dict[str, str], outcome: str
 ) -> None:
     assert attempt_outcome(method, status, body, headers) == outcome
@@ -36,7 +36,7 @@ def test_only_a_refused_connection_proves_that_nothing_was_delivered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status", "told"),
+    ("outcome", "status", "type"),
     [
         ("ok", 201, "ok"),
         ("ok", 402, "fail"),
@@ -46,7 +46,7 @@ def test_only_a_refused_connection_proves_that_nothing_was_delivered() -> None:
         ("unknown", 503, "info"),
     ],
 )
-def test_history_tells_whether_the_operation_took_place(
-    outcome: str, status: int, told: str
+def test_the_history_records_whether_the_operation_took_place(
+    outcome: str, status: int, type: str
 ) -> None:
-    assert history_type(outcome, status) == told
+    assert history_type(outcome, status) == type

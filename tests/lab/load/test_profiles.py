@@ -1,4 +1,4 @@
-"""Profiles are data: a good file is read, a bad one is refused with file, line and what is expected."""
+"""A valid file of profiles is read; an invalid one is refused with file, line and what is expected."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ def test_rates_by_route_add_up_the_actions_of_one_route() -> None:
     assert sum(steady.rate_per_s_by_route.values()) == 75
 
 
-def test_every_shipped_profile_says_what_it_is_about() -> None:
+def test_every_shipped_profile_has_a_description() -> None:
     assert all(profile.about for profile in load_profiles(SHIPPED).values())
 
 
-def test_an_unknown_profile_is_answered_with_the_nearest_and_the_list() -> None:
+def test_the_error_for_an_unknown_profile_has_the_nearest_name_and_the_list() -> None:
     with pytest.raises(ProfileError, match=r"Did you mean steady\?.*light, steady"):
         find_profile("stedy", SHIPPED)
 

@@ -1,4 +1,4 @@
-"""The arrival schedule: same seed, same arrivals; the rates that were asked for; the right gaps."""
+"""The arrival schedule: same seed, same arrivals; the planned rates; the right gaps."""
 
 import itertools
 import statistics
@@ -94,7 +94,7 @@ def test_a_surge_that_outlasts_the_load_is_cut_at_its_end() -> None:
     assert times[-1] < 3
 
 
-def test_due_before_counts_what_a_load_that_ended_early_had_planned() -> None:
+def test_due_before_counts_the_planned_arrivals_of_a_load_that_ended_early() -> None:
     schedule = make_schedule(profile("constant", order=4), SEED, 10)
     assert schedule.due_before(5) == 20
     assert schedule.due_before(99) == 40

@@ -1,4 +1,4 @@
-"""The run's story with stub steps: phases, exit codes, interruption, and an archive in every case."""
+"""The sequence of a run with stub steps: phases, exit codes, interruption, and an archive in every case."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ class StubLoad:
 
 
 class StubMethod:
-    """Tells its events at their times (seconds after its start) and ends with the last."""
+    """Returns its events at their times (seconds after its start) and ends with the last one."""
 
     def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]]) -> None:
         self.clock, self.start_s = clock, clock()
@@ -76,15 +76,15 @@ class StubMethod:
         self.stopped = False
 
     def events(self) -> list[dict[str, Any]]:
-        told = [event for event in self.coming if event["time_s"] <= self.clock()]
-        self.coming = [event for event in self.coming if event not in told]
-        return told
+        due = [event for event in self.coming if event["time_s"] <= self.clock()]
+        self.coming = [event for event in self.coming if event not in due]
+        return due
 
     def ended(self) -> bool:
         return self.stopped or not self.coming
 
     def last_output(self) -> str:
-        return "what the toolkit said"
+        return "the last output"
 
     def stop(self) -> None:
         self.stopped = True
@@ -198,8 +198,8 @@ def run(tmp_path: Path, clock: Clock) -> RunDir:
 
 
 def sequence(run: RunDir, steps: StubSteps, clock: Clock, **script: Any) -> RunSequence:
-    told: dict[str, Any] = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
-    return RunSequence(RunScript(**told), run, steps, SilentReporter(), clock, clock.sleep)
+    fields: dict[str, Any] = {"phases": PHASES, "load_s": 100, "recovery_from": "wait", **script}
+    return RunSequence(RunScript(**fields), run, steps, SilentReporter(), clock, clock.sleep)
 
 
 def written(run: RunDir) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def lengths(run: RunDir) -> dict[str, float]:
     return {p["name"]: round(p["end_s"] - p["start_s"], 1) for p in written(run)["phases"]}
 
 
-def test_the_phases_follow_the_load_and_what_the_toolkit_tells(
+def test_the_phases_follow_the_load_and_the_events_of_the_toolkit(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     assert sequence(run, steps, clock).execute() == 0
@@ -224,7 +224,7 @@ def test_the_phases_follow_the_load_and_what_the_toolkit_tells(
     assert starts[0] == steps.load.start_s
 
 
-def test_everything_is_done_in_order(run: RunDir, steps: StubSteps, clock: Clock) -> None:
+def test_the_steps_run_in_order(run: RunDir, steps: StubSteps, clock: Clock) -> None:
     sequence(run, steps, clock).execute()
     assert steps.calls == [
         *("start_recording", "start_load", "start_method", "find_residue", "clear_faults", "drain"),
@@ -243,14 +243,14 @@ def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(
 
 
 @pytest.mark.parametrize("verdict", [0, 1, 3])
-def test_the_exit_code_is_the_verdicts(
+def test_the_exit_code_is_that_of_the_verdict(
     run: RunDir, steps: StubSteps, clock: Clock, verdict: int
 ) -> None:
     steps.verdict = verdict
     assert sequence(run, steps, clock).execute() == verdict
 
 
-def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(
+def test_the_first_ctrl_c_runs_rollbacks_clears_faults_and_seals_the_archive(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     def ctrl_c() -> None:
@@ -267,7 +267,7 @@ def test_one_ctrl_c_plays_rollbacks_clears_faults_and_seals_what_there_is(
     assert all(phase["end_s"] for phase in written(run)["phases"])
 
 
-def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stopped(
+def test_a_second_ctrl_c_stops_at_once_and_kills_children_and_stops_recording(
     run: RunDir, steps: StubSteps, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ctrl_c(*_: object) -> None:
@@ -282,21 +282,21 @@ def test_a_second_ctrl_c_ends_it_at_once_with_children_dead_and_recording_stoppe
     assert written(run)["interrupted"] is True
 
 
-def test_a_load_that_breaks_off_makes_the_run_invalid_and_still_seals_it(
+def test_a_load_that_ends_early_makes_the_run_invalid_and_the_archive_is_sealed(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     def break_load() -> None:
-        steps.load.error = "the load broke off"
+        steps.load.error = "the load ended early"
 
     clock.at(1000 + 4, break_load)
     assert sequence(run, steps, clock).execute() == 3
     assert "start_method" not in steps.calls
     assert "seal" in steps.calls
     assert "audit" not in steps.calls
-    assert "the load broke off" in written(run)["problems"][0]
+    assert "the load ended early" in written(run)["problems"][0]
 
 
-def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(
+def test_a_recorder_that_refuses_is_an_error_and_no_step_runs(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     steps.failing = {"start_recording"}
@@ -306,7 +306,7 @@ def test_a_recorder_that_refuses_is_said_and_nothing_is_disturbed(
 
 
 @pytest.mark.parametrize("part", ["audit", "drain", "write_fault_rows", "stop_recording", "report"])
-def test_a_part_that_fails_makes_the_run_invalid_and_the_archive_is_sealed_all_the_same(
+def test_a_step_that_fails_makes_the_run_invalid_and_the_archive_is_sealed(
     run: RunDir, steps: StubSteps, clock: Clock, part: str
 ) -> None:
     steps.failing = {part}
@@ -314,7 +314,7 @@ def test_a_part_that_fails_makes_the_run_invalid_and_the_archive_is_sealed_all_t
     assert steps.calls.count("seal") == 1
 
 
-def test_faults_find_residue_are_kept_in_the_run_and_removed(
+def test_residue_of_faults_is_recorded_and_removed(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     steps.left = ["latency-1 on bank-1"]
@@ -349,23 +349,25 @@ def test_a_load_without_an_experiment_has_no_method(
     assert "judge" not in steps.calls
 
 
-def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path: Path, clock: Clock) -> None:
+def test_two_runs_within_one_second_have_different_directories(
+    tmp_path: Path, clock: Clock
+) -> None:
     first, second = (RunDir.make("x", 1, root=tmp_path, clock=clock) for _ in range(2))
     assert first.path != second.path
 
 
-def test_a_run_is_played_until_it_is_closed(run: RunDir) -> None:
+def test_a_run_is_running_until_it_is_closed(run: RunDir) -> None:
     assert is_running(run.path)
     run.close()
     assert not is_running(run.path)
 
 
-def test_a_run_whose_process_is_gone_is_not_played(run: RunDir) -> None:
+def test_a_run_whose_process_has_ended_is_not_running(run: RunDir) -> None:
     (run.path / "runner.json").write_text('{"pid": 1, "identity": "another"}')
     assert not is_running(run.path)
 
 
-def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock) -> None:
+def test_quiescence_is_reached_when_no_work_was_pending_for_a_while(clock: Clock) -> None:
     looks: Iterator[dict[str, float | None]] = iter(
         [{"orders-1 saga_pending": 2.0}, {}, {"users-1 outbox_pending": 1.0}]
     )
@@ -374,14 +376,14 @@ def test_the_shop_rests_when_nothing_was_under_way_for_a_while(clock: Clock) -> 
     assert rest.waited_s == 1.5 + STILL_S
 
 
-def test_a_gauge_that_nobody_tells_is_not_rest(clock: Clock) -> None:
-    untold: dict[str, float | None] = {"notifications-1 inbox_lag": None}
-    rest = drain(lambda: untold, deadline_s=5, clock=clock, sleep=clock.sleep)
+def test_without_data_of_a_gauge_quiescence_is_not_reached(clock: Clock) -> None:
+    no_data: dict[str, float | None] = {"notifications-1 inbox_lag": None}
+    rest = drain(lambda: no_data, deadline_s=5, clock=clock, sleep=clock.sleep)
     assert not rest.reached
-    assert rest.left == untold
+    assert rest.left == no_data
 
 
-def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
+def test_a_guard_stops_the_method_and_the_run_continues_to_its_verdict(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     steps.violated_at_s, steps.verdict = 1000 + 14, 1
@@ -395,7 +397,7 @@ def test_a_passed_guard_calls_the_method_off_and_the_run_goes_on_to_its_verdict(
     assert {"drain", "audit", "judge", "report"} <= set(steps.calls)
 
 
-def test_the_guard_looks_no_more_once_the_rollbacks_have_begun(
+def test_the_guard_is_stopped_when_the_rollbacks_start(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
     sequence(run, steps, clock).execute()

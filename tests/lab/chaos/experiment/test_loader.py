@@ -1,4 +1,4 @@
-"""Experiment files: the shipped ones are what both toolkits accept, a bad one is refused at its line."""
+"""Experiment files: Chaos Toolkit and the lab accept the shipped ones; an invalid one is refused with its line."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ FOLDER = ROOT / "experiments"
 SHIPPED = [file.stem for file in experiment_files(FOLDER)]
 
 
-def test_the_two_experiments_are_there() -> None:
+def test_the_two_main_experiments_exist() -> None:
     assert {"payments_slow", "orders_crash"} <= set(SHIPPED)
 
 
@@ -48,7 +48,7 @@ def test_unmodified_chaos_validate_accepts_a_shipped_experiment(name: str, tmp_p
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_states_all_that_a_run_needs(name: str) -> None:
+def test_a_shipped_experiment_has_all_that_a_run_needs(name: str) -> None:
     experiment = load_experiment(name, FOLDER)
     assert experiment.hypothesis
     assert experiment.plan.claim
@@ -68,7 +68,7 @@ def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: st
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_experiment_asks_for_edges_exactly_if_it_breaks_some(name: str) -> None:
+def test_a_shipped_experiment_requires_a_proxy_exactly_if_it_breaks_edges(name: str) -> None:
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     modules = {activity["provider"]["module"] for _, activity in activities(data)}
     assert load_experiment(name, FOLDER).plan.proxied == ("lab.chaos.edges" in modules)
@@ -86,7 +86,7 @@ def test_a_shipped_experiment_avoids_the_toolkits_traps(name: str) -> None:
             assert activity["provider"]["arguments"]["ttl_s"] > 0
 
 
-def test_an_unknown_experiment_is_answered_with_the_nearest_and_the_list() -> None:
+def test_the_error_for_an_unknown_experiment_has_the_nearest_name_and_the_list() -> None:
     with pytest.raises(UnknownExperimentError, match=r"Did you mean payments_slow\?.*orders_crash"):
         load_experiment("payment_slow", FOLDER)
 
@@ -167,7 +167,7 @@ def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
     assert int(place) == line_of(text, at)
 
 
-def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path) -> None:
+def test_guard_and_proxied_are_read(tmp_path: Path) -> None:
     rows = """load: checkout
     proxied: true
     guard:
@@ -186,7 +186,7 @@ def test_a_guard_and_the_need_of_edges_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n", "\x00"])
-def test_a_file_that_is_no_experiment_at_all_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(MalformedFileError, match="expected"):

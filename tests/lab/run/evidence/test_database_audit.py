@@ -69,7 +69,9 @@ async def test_a_query_without_rows_is_an_empty_table_with_its_columns(
     assert empty.fetchall() == []
 
 
-async def test_a_database_that_is_down_is_an_error_by_name(tmp_path: Path, services: Path) -> None:
+async def test_a_database_that_is_down_is_an_error_with_its_name(
+    tmp_path: Path, services: Path
+) -> None:
     with pytest.raises(AuditError, match="orders: "):
         await _audit_all(tmp_path, {"orders": "postgresql://x:y@127.0.0.1:1/z"}, services)
 
@@ -93,7 +95,7 @@ def test_mails_are_audited_beside_the_databases(tmp_path: Path) -> None:
     ]
 
 
-def test_mails_from_before_the_run_are_left_out(tmp_path: Path) -> None:
+def test_mails_from_before_the_run_are_not_audited(tmp_path: Path) -> None:
     (tmp_path / "mail").mkdir()
     for name, arrived_s in (("old", 100.0), ("new", 200.0)):
         (tmp_path / f"mail/{name}.eml").write_text("Subject: x\n\n")
@@ -111,12 +113,14 @@ def test_mails_from_before_the_run_are_left_out(tmp_path: Path) -> None:
         ("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;", "a is there twice"),
     ],
 )
-def test_an_audit_file_that_names_nothing_or_twice_is_refused(text: str, complaint: str) -> None:
+def test_an_audit_file_with_a_missing_or_repeated_name_is_refused(
+    text: str, complaint: str
+) -> None:
     with pytest.raises(AuditError, match=complaint):
         named_queries(text, "audit.sql")
 
 
-def test_every_services_audit_file_is_read() -> None:
+def test_the_audit_file_of_every_service_is_valid() -> None:
     files = list(SERVICES.glob("*/audit.sql"))
     assert files
     for file in files:
