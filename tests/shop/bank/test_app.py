@@ -6,7 +6,7 @@ import pytest
 
 from chassis.ids import new_id
 from tests.fixtures.running import Running, RunningService
-from tests.shop.bank.asking import ask
+from tests.shop.service_calls import call
 
 GOOD, DECLINED = "4242424242424242", "4000000000000002"
 
@@ -25,20 +25,20 @@ def body(card: str = GOOD, **other: Any) -> dict[str, Any]:
 async def test_an_authorization_is_captured_and_refunded_and_found_by_reference(
     bank: RunningService,
 ) -> None:
-    made = await ask(bank, "POST", "/authorizations", json=body())
+    made = await call(bank, "POST", "/authorizations", json=body())
     assert (made.status, made.body["status"]) == (201, "authorized")
     for verb, status in (("capture", "captured"), ("refund", "refunded")):
-        moved = await ask(bank, "POST", f"/authorizations/{made.body['id']}/{verb}")
+        moved = await call(bank, "POST", f"/authorizations/{made.body['id']}/{verb}")
         assert (moved.status, moved.body["status"]) == (200, status)
-    found = await ask(bank, "GET", "/authorizations?reference=order-1")
+    found = await call(bank, "GET", "/authorizations?reference=order-1")
     assert found.body["items"] == [moved.body]
 
 
 async def test_the_same_key_replays_and_another_body_is_refused(bank: RunningService) -> None:
     key = new_id()
-    first = await ask(bank, "POST", "/authorizations", json=body(), key=key)
-    again = await ask(bank, "POST", "/authorizations", json=body(), key=key)
-    other = await ask(bank, "POST", "/authorizations", json=body(amount_cents=1), key=key)
+    first = await call(bank, "POST", "/authorizations", json=body(), key=key)
+    again = await call(bank, "POST", "/authorizations", json=body(), key=key)
+    other = await call(bank, "POST", "/authorizations", json=body(amount_cents=1), key=key)
     assert (again.status, again.body) == (201, first.body)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (other.status, other.body["type"]) == (422, "urn:breakwater:problem:key-reused")
@@ -49,7 +49,7 @@ async def test_a_refused_card_is_a_402_each_time_with_the_same_authorization(
 ) -> None:
     key = new_id()
     answers = [
-        await ask(bank, "POST", "/authorizations", json=body(DECLINED), key=key) for _ in "12"
+        await call(bank, "POST", "/authorizations", json=body(DECLINED), key=key) for _ in "12"
     ]
     assert [answer.status for answer in answers] == [402, 402]
     assert answers[0].body["reason"] == "card_declined"
@@ -61,26 +61,26 @@ async def test_the_bank_honours_keys_even_where_the_shop_has_switched_them_off(
 ) -> None:
     bank = await running("bank", IDEMPOTENCY="off")
     key = new_id()
-    made = [await ask(bank, "POST", "/authorizations", json=body(), key=key) for _ in "12"]
+    made = [await call(bank, "POST", "/authorizations", json=body(), key=key) for _ in "12"]
     assert made[0].body["id"] == made[1].body["id"]
     path = f"/authorizations/{made[0].body['id']}/capture"
-    captured = [await ask(bank, "POST", path, key="capture") for _ in "12"]
+    captured = [await call(bank, "POST", path, key="capture") for _ in "12"]
     assert [answer.body["captured_cents"] for answer in captured] == [700, 700]
 
 
 async def test_a_move_that_the_state_forbids_is_a_409_that_names_the_state(
     bank: RunningService,
 ) -> None:
-    made = await ask(bank, "POST", "/authorizations", json=body())
+    made = await call(bank, "POST", "/authorizations", json=body())
     path = f"/authorizations/{made.body['id']}"
-    await ask(bank, "POST", f"{path}/void")
-    refused = await ask(bank, "POST", f"{path}/capture")
+    await call(bank, "POST", f"{path}/void")
+    refused = await call(bank, "POST", f"{path}/capture")
     assert (refused.status, refused.body["status"]) == (409, "voided")
 
 
 async def test_a_cancelled_reference_takes_no_authorization(bank: RunningService) -> None:
-    cancelled = await ask(bank, "POST", "/cancellations", json={"reference": "order-1"})
-    late = await ask(bank, "POST", "/authorizations", json=body())
+    cancelled = await call(bank, "POST", "/cancellations", json={"reference": "order-1"})
+    late = await call(bank, "POST", "/authorizations", json=body())
     assert (cancelled.status, cancelled.body) == (200, {"items": []})
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:reference-cancelled")
 
@@ -98,14 +98,14 @@ NONSENSE: list[dict[str, Any]] = [
 
 async def test_a_body_that_makes_no_sense_is_refused_by_field(bank: RunningService) -> None:
     for wrong in NONSENSE:
-        refused = await ask(bank, "POST", "/authorizations", json=body(**wrong))
+        refused = await call(bank, "POST", "/authorizations", json=body(**wrong))
         assert refused.status == 422, wrong
         assert [error["field"] for error in refused.body["errors"]] == list(wrong)
 
 
 async def test_users_and_strangers_have_no_business_at_the_bank(bank: RunningService) -> None:
-    user = await ask(bank, "POST", "/authorizations", json=body(), token=bank.user_token(new_id()))
-    stranger = await ask(bank, "POST", "/authorizations", json=body(), token="nonsense")
-    keyless = await ask(bank, "POST", "/authorizations", json=body(), key="")
+    user = await call(bank, "POST", "/authorizations", json=body(), token=bank.user_token(new_id()))
+    stranger = await call(bank, "POST", "/authorizations", json=body(), token="nonsense")
+    keyless = await call(bank, "POST", "/authorizations", json=body(), key="")
     assert (user.status, stranger.status, keyless.status) == (403, 401, 400)
-    assert (await ask(bank, "POST", f"/authorizations/{new_id()}/capture")).status == 404
+    assert (await call(bank, "POST", f"/authorizations/{new_id()}/capture")).status == 404

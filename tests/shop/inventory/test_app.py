@@ -11,7 +11,7 @@ from chassis.ids import new_id
 from shop.inventory.seed import quantity
 from tests.fixtures.running import Running, RunningService
 from tests.fixtures.waiting import wait_until_async
-from tests.shop.bank.asking import arm, ask
+from tests.shop.service_calls import add_fault, call
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def body(order_id: str | None = None, **lines: int) -> dict[str, Any]:
 
 
 async def stock(service: RunningService, sku: str = "SKU-0001") -> dict[str, Any]:
-    found: dict[str, Any] = (await ask(service, "GET", f"/stock/{sku}")).body
+    found: dict[str, Any] = (await call(service, "GET", f"/stock/{sku}")).body
     return found
 
 
@@ -33,25 +33,25 @@ async def test_a_reservation_goes_its_way_and_the_stock_follows(inventory: Runni
     wanted = body(S0001=3)
     path = f"/reservations/{wanted['order_id']}"
     initial = quantity(1)
-    made = await ask(inventory, "POST", "/reservations", json=wanted)
+    made = await call(inventory, "POST", "/reservations", json=wanted)
     assert (made.status, made.body["status"]) == (201, "held")
     assert made.body["expires_at"] is not None
-    await ask(inventory, "POST", f"{path}/commit")
+    await call(inventory, "POST", f"{path}/commit")
     after = await stock(inventory)
     assert (after["initial"], after["on_hand"], after["reserved"], after["shipped"]) == (
         initial, initial - 3, 0, 3,
     )  # fmt: skip
     assert after["available"] == after["on_hand"]
-    returned = await ask(inventory, "POST", f"{path}/return")
+    returned = await call(inventory, "POST", f"{path}/return")
     assert (returned.status, returned.body["status"]) == (200, "returned")
     assert (await stock(inventory))["on_hand"] == initial
 
 
 async def test_the_same_key_replays_and_another_body_is_refused(inventory: RunningService) -> None:
     wanted, key = body(S0001=3), new_id()
-    first = await ask(inventory, "POST", "/reservations", json=wanted, key=key)
-    again = await ask(inventory, "POST", "/reservations", json=wanted, key=key)
-    other = await ask(inventory, "POST", "/reservations", json=body(S0001=4), key=key)
+    first = await call(inventory, "POST", "/reservations", json=wanted, key=key)
+    again = await call(inventory, "POST", "/reservations", json=wanted, key=key)
+    other = await call(inventory, "POST", "/reservations", json=body(S0001=4), key=key)
     assert (again.status, again.body) == (201, first.body)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert other.status == 422
@@ -59,21 +59,21 @@ async def test_the_same_key_replays_and_another_body_is_refused(inventory: Runni
 
 
 async def test_refusals_say_what_is_missing(inventory: RunningService) -> None:
-    short = await ask(inventory, "POST", "/reservations", json=body(S0991=100))
+    short = await call(inventory, "POST", "/reservations", json=body(S0991=100))
     assert (short.status, short.body["sku"]) == (409, "SKU-0991")
     assert short.body["available"] == quantity(991)
-    unknown = await ask(inventory, "POST", "/reservations", json=body(S9999=1))
+    unknown = await call(inventory, "POST", "/reservations", json=body(S9999=1))
     assert (unknown.status, unknown.body["skus"]) == (422, ["SKU-9999"])
-    assert (await ask(inventory, "GET", "/stock/SKU-9999")).status == 404
-    assert (await ask(inventory, "POST", f"/reservations/{new_id()}/commit")).status == 404
+    assert (await call(inventory, "GET", "/stock/SKU-9999")).status == 404
+    assert (await call(inventory, "POST", f"/reservations/{new_id()}/commit")).status == 404
 
 
 async def test_release_of_an_unknown_order_refuses_a_late_reservation(
     inventory: RunningService,
 ) -> None:
     wanted = body(S0001=3)
-    released = await ask(inventory, "POST", f"/reservations/{wanted['order_id']}/release")
-    late = await ask(inventory, "POST", "/reservations", json=wanted)
+    released = await call(inventory, "POST", f"/reservations/{wanted['order_id']}/release")
+    late = await call(inventory, "POST", "/reservations", json=wanted)
     assert (released.status, released.body["status"]) == (200, "released")
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:reservation-released")
 
@@ -81,13 +81,13 @@ async def test_release_of_an_unknown_order_refuses_a_late_reservation(
 async def test_what_is_not_committed_in_time_is_put_back(running: Running) -> None:
     inventory = await running("inventory", RESERVATION_TTL_S="0.3", RESERVATION_SWEEP_S="0.05")
     wanted = body(S0001=3)
-    await ask(inventory, "POST", "/reservations", json=wanted)
+    await call(inventory, "POST", "/reservations", json=wanted)
 
     async def put_back() -> bool:
         return bool((await stock(inventory))["reserved"] == 0)
 
     await wait_until_async(put_back, "the reservation expires")
-    committed = await ask(inventory, "POST", f"/reservations/{wanted['order_id']}/commit")
+    committed = await call(inventory, "POST", f"/reservations/{wanted['order_id']}/commit")
     assert (committed.status, committed.body["status"]) == (200, "committed")
 
 
@@ -95,17 +95,17 @@ async def test_what_is_not_committed_in_time_is_put_back(running: Running) -> No
 async def test_killed_around_the_commit_a_repetition_reserves_once(
     inventory: RunningService, running: Running, when: str, reserved: int
 ) -> None:
-    await arm(
+    await add_fault(
         inventory, kind="crash", point="failpoint",
         scope={"failpoint": f"inventory.{when}_commit"},
     )  # fmt: skip
     wanted, key = body(S0001=3), new_id()
     with pytest.raises(aiohttp.ClientError):
-        await ask(inventory, "POST", "/reservations", json=wanted, key=key)
+        await call(inventory, "POST", "/reservations", json=wanted, key=key)
     assert await asyncio.to_thread(inventory.stop) == -signal.SIGKILL
     again = await running("inventory")
     assert (await stock(again))["reserved"] == reserved
-    answer = await ask(again, "POST", "/reservations", json=wanted, key=key)
+    answer = await call(again, "POST", "/reservations", json=wanted, key=key)
     assert answer.status == 201
     assert (await stock(again))["reserved"] == 3
 
@@ -115,7 +115,7 @@ async def test_a_rush_on_a_scarce_article_sells_exactly_what_is_there(
 ) -> None:
     there = quantity(995)
     answers = await asyncio.gather(
-        *(ask(inventory, "POST", "/reservations", json=body(S0995=1)) for _ in range(there + 15))
+        *(call(inventory, "POST", "/reservations", json=body(S0995=1)) for _ in range(there + 15))
     )
     statuses = [answer.status for answer in answers]
     assert (statuses.count(201), statuses.count(409)) == (there, 15)
@@ -135,13 +135,13 @@ NONSENSE: list[tuple[list[Any], str]] = [
 async def test_lines_that_make_no_sense_are_refused_by_field(inventory: RunningService) -> None:
     for lines, field in NONSENSE:
         wanted = {"order_id": new_id(), "lines": lines}
-        refused = await ask(inventory, "POST", "/reservations", json=wanted)
+        refused = await call(inventory, "POST", "/reservations", json=wanted)
         assert refused.status == 422, lines
         assert [error["field"] for error in refused.body["errors"]] == [field]
 
 
 async def test_users_cannot_reserve_and_a_key_is_needed(inventory: RunningService) -> None:
     token = inventory.user_token("u")
-    user = await ask(inventory, "POST", "/reservations", json=body(S0001=1), token=token)
-    keyless = await ask(inventory, "POST", "/reservations", json=body(S0001=1), key="")
+    user = await call(inventory, "POST", "/reservations", json=body(S0001=1), token=token)
+    keyless = await call(inventory, "POST", "/reservations", json=body(S0001=1), key="")
     assert (user.status, keyless.status) == (403, 400)

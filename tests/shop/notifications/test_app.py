@@ -20,7 +20,7 @@ from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from tests.fixtures.running import Running, RunningService
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until_async
-from tests.shop.bank.asking import arm, ask
+from tests.shop.service_calls import add_fault, call
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -96,7 +96,7 @@ def confirmed(user_id: str = "") -> OrderConfirmed:
 
 
 async def sent(service: RunningService, order_id: str) -> bool:
-    answer = await ask(service, "GET", f"/notifications?order_id={order_id}")
+    answer = await call(service, "GET", f"/notifications?order_id={order_id}")
     return [item["status"] for item in answer.body["items"]] == ["sent"]
 
 
@@ -141,7 +141,7 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
 
     async def written() -> bool:
         path = f"/notifications?order_id={event.aggregate_id}"
-        return len((await ask(notifications, "GET", path)).body["items"]) == 1
+        return len((await call(notifications, "GET", path)).body["items"]) == 1
 
     await wait_until_async(written, "the mail is written down")
     assert not await sent(notifications, event.aggregate_id)
@@ -154,7 +154,7 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
 async def test_killed_after_sending_the_mail_comes_again_under_the_same_message_id(
     notifications: RunningService, bus: Bus, mail_server: MailServer, running: Running
 ) -> None:
-    await arm(
+    await add_fault(
         notifications, kind="crash", point="failpoint",
         scope={"failpoint": "notifications.after_send"},
     )  # fmt: skip
@@ -196,11 +196,11 @@ async def test_only_its_user_and_services_see_a_notification(
     path = f"/notifications?order_id={event.aggregate_id}"
 
     async def items(token: str) -> list[dict[str, Any]]:
-        answer = await ask(notifications, "GET", path, token=token)
+        answer = await call(notifications, "GET", path, token=token)
         return list(answer.body["items"])
 
     (own,) = await items(notifications.user_token(user_id))
     assert set(own) == {"id", "kind", "order_id", "status", "created_at", "sent_at"}
     assert await items(notifications.user_token(new_id())) == []
-    assert (await ask(notifications, "GET", path, token="nonsense")).status == 401
-    assert (await ask(notifications, "GET", "/notifications?order_id=7")).status == 422
+    assert (await call(notifications, "GET", path, token="nonsense")).status == 401
+    assert (await call(notifications, "GET", "/notifications?order_id=7")).status == 422

@@ -10,7 +10,7 @@ import pytest
 from chassis.ids import new_id
 from tests.fixtures.running import Running, RunningService
 from tests.fixtures.waiting import wait_until_async
-from tests.shop.bank.asking import Answer, arm, ask
+from tests.shop.service_calls import Answer, add_fault, call
 
 GOOD, DECLINED = "4242424242424242", "4000000000000002"
 
@@ -25,14 +25,14 @@ def body(card: str = GOOD, **other: Any) -> dict[str, Any]:
 async def authorized(payments: RunningService) -> str:
     """The id of an order whose payment is authorized."""
     wanted = body()
-    answer = await ask(payments, "POST", "/payments", json=wanted)
+    answer = await call(payments, "POST", "/payments", json=wanted)
     assert answer.status == 201, answer.body
     return str(wanted["order_id"])
 
 
 async def at_bank(bank: RunningService, order_id: str) -> Any:
     """The bank's only authorization of the order."""
-    (item,) = (await ask(bank, "GET", f"/authorizations?reference={order_id}")).body["items"]
+    (item,) = (await call(bank, "GET", f"/authorizations?reference={order_id}")).body["items"]
     return item
 
 
@@ -50,17 +50,17 @@ async def test_a_payment_goes_its_way_and_the_bank_tells_the_same(
     payments: RunningService, bank: RunningService
 ) -> None:
     order_id = await authorized(payments)
-    captured = await ask(payments, "POST", f"/payments/{order_id}/capture")
+    captured = await call(payments, "POST", f"/payments/{order_id}/capture")
     assert (captured.status, captured.body["captured_cents"]) == (200, 700)
-    refunded = await ask(payments, "POST", f"/payments/{order_id}/refund")
+    refunded = await call(payments, "POST", f"/payments/{order_id}/refund")
     assert refunded.body["status"] == (await at_bank(bank, order_id))["status"] == "refunded"
 
 
 async def test_the_same_key_replays_the_same_answer(payments: RunningService) -> None:
     wanted, key = body(), new_id()
-    first = await ask(payments, "POST", "/payments", json=wanted, key=key)
-    again = await ask(payments, "POST", "/payments", json=wanted, key=key)
-    other = await ask(payments, "POST", "/payments", json={**wanted, "amount_cents": 1}, key=key)
+    first = await call(payments, "POST", "/payments", json=wanted, key=key)
+    again = await call(payments, "POST", "/payments", json=wanted, key=key)
+    other = await call(payments, "POST", "/payments", json={**wanted, "amount_cents": 1}, key=key)
     assert (again.status, again.body) == (201, first.body)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert other.status == 422
@@ -71,7 +71,7 @@ async def test_a_declined_card_is_a_402_with_the_order_and_the_reason(
 ) -> None:
     wanted, key = body(DECLINED), new_id()
     for _ in range(2):
-        answer = await ask(payments, "POST", "/payments", json=wanted, key=key)
+        answer = await call(payments, "POST", "/payments", json=wanted, key=key)
         assert answer.status == 402
         assert answer.body["type"] == "urn:breakwater:problem:payment-declined"
         assert answer.body["order_id"] == wanted["order_id"]
@@ -80,22 +80,22 @@ async def test_a_declined_card_is_a_402_with_the_order_and_the_reason(
 
 async def test_only_its_user_and_services_see_a_payment(payments: RunningService) -> None:
     wanted = body()
-    await ask(payments, "POST", "/payments", json=wanted)
+    await call(payments, "POST", "/payments", json=wanted)
     path = f"/payments/{wanted['order_id']}"
-    own = await ask(payments, "GET", path, token=payments.user_token(wanted["user_id"]))
-    other = await ask(payments, "GET", path, token=payments.user_token(new_id()))
+    own = await call(payments, "GET", path, token=payments.user_token(wanted["user_id"]))
+    other = await call(payments, "GET", path, token=payments.user_token(new_id()))
     assert (own.status, own.body["amount_cents"]) == (200, 700)
     assert other.status == 404
-    assert (await ask(payments, "GET", path)).status == 200
-    assert (await ask(payments, "GET", f"/payments/{new_id()}")).status == 404
+    assert (await call(payments, "GET", path)).status == 200
+    assert (await call(payments, "GET", f"/payments/{new_id()}")).status == 404
 
 
 async def test_void_of_an_unknown_order_refuses_a_later_authorization(
     payments: RunningService,
 ) -> None:
     wanted = body()
-    voided = await ask(payments, "POST", f"/payments/{wanted['order_id']}/void")
-    late = await ask(payments, "POST", "/payments", json=wanted)
+    voided = await call(payments, "POST", f"/payments/{wanted['order_id']}/void")
+    late = await call(payments, "POST", "/payments", json=wanted)
     assert (voided.status, voided.body["status"]) == (200, "voided")
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:payment-voided")
 
@@ -105,25 +105,25 @@ async def test_without_a_bank_nothing_happened_and_the_order_can_be_given_up(
 ) -> None:
     payments = await running("payments")
     wanted = body()
-    answer = await ask(payments, "POST", "/payments", json=wanted)
+    answer = await call(payments, "POST", "/payments", json=wanted)
     assert (answer.status, answer.body["definite"]) == (503, True)
     assert "Retry-After" in answer.headers
-    voided = await ask(payments, "POST", f"/payments/{wanted['order_id']}/void")
+    voided = await call(payments, "POST", f"/payments/{wanted['order_id']}/void")
     assert (voided.status, voided.body["status"]) == (200, "voided")
 
 
 async def test_a_lost_answer_is_unknown_and_the_same_key_brings_it_home(
     payments: RunningService, bank: RunningService
 ) -> None:
-    await arm(
+    await add_fault(
         bank, kind="abort", attributes={"status": 504, "when": "after"},
         scope={"method": "POST", "route": "/authorizations", "first_n": 3},
     )  # fmt: skip
     wanted, key = body(), new_id()
-    lost = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    lost = await call(payments, "POST", "/payments", json=wanted, key=key)
     assert (lost.status, lost.body["definite"]) == (503, False)
     assert lost.body["type"] == "urn:breakwater:problem:payment-unknown"
-    found = await ask(payments, "POST", "/payments", json=wanted, key=key)
+    found = await call(payments, "POST", "/payments", json=wanted, key=key)
     assert (found.status, found.body["status"]) == (201, "authorized")
     assert (await at_bank(bank, wanted["order_id"]))["status"] == "authorized"
 
@@ -133,16 +133,16 @@ async def test_killed_around_a_capture_the_money_is_taken_once(
     payments: RunningService, bank: RunningService, running: Running, when: str
 ) -> None:
     order_id = await authorized(payments)
-    await arm(
+    await add_fault(
         payments, kind="crash", point="failpoint",
         scope={"failpoint": f"payments.{when}_bank_capture"},
     )  # fmt: skip
     path, key = f"/payments/{order_id}/capture", new_id()
     with pytest.raises(aiohttp.ClientError):
-        await ask(payments, "POST", path, key=key)
+        await call(payments, "POST", path, key=key)
     assert await asyncio.to_thread(payments.stop) == -signal.SIGKILL
     again = await running("payments")
-    captured = await ask(again, "POST", path, key=key)
+    captured = await call(again, "POST", path, key=key)
     assert (captured.status, captured.body["captured_cents"]) == (200, 700)
     assert (await at_bank(bank, order_id))["captured_cents"] == 700
 
@@ -151,17 +151,17 @@ async def test_killed_after_a_refund_the_next_instance_finds_out_unasked(
     payments: RunningService, bank: RunningService, running: Running
 ) -> None:
     order_id = await authorized(payments)
-    await ask(payments, "POST", f"/payments/{order_id}/capture")
-    await arm(
+    await call(payments, "POST", f"/payments/{order_id}/capture")
+    await add_fault(
         payments, kind="crash", point="failpoint",
         scope={"failpoint": "payments.before_bank_refund"},
     )  # fmt: skip
     with pytest.raises(aiohttp.ClientError):
-        await ask(payments, "POST", f"/payments/{order_id}/refund")
+        await call(payments, "POST", f"/payments/{order_id}/refund")
     again = await running("payments", RECONCILE_AFTER_S="0.5", RECONCILE_PERIOD_S="0.1")
 
     async def refunded() -> bool:
-        status: str = (await ask(again, "GET", f"/payments/{order_id}")).body["status"]
+        status: str = (await call(again, "GET", f"/payments/{order_id}")).body["status"]
         return status == "refunded"
 
     await wait_until_async(refunded, "the reconciler carries the refund through")
@@ -174,7 +174,7 @@ async def test_forty_captures_at_once_take_the_money_once(
     order_id = await authorized(payments)
     path = f"/payments/{order_id}/capture"
     answers: list[Answer] = await asyncio.gather(
-        *(ask(payments, "POST", path, key=f"key-{n % 8}") for n in range(40))
+        *(call(payments, "POST", path, key=f"key-{n % 8}") for n in range(40))
     )
     assert {answer.status for answer in answers} == {200}
     assert (await at_bank(bank, order_id))["captured_cents"] == 700
@@ -186,15 +186,15 @@ async def test_without_idempotency_a_repeated_capture_takes_the_money_twice(
     payments = await running("payments", IDEMPOTENCY="off")
     order_id = await authorized(payments)
     for _ in range(2):
-        await ask(payments, "POST", f"/payments/{order_id}/capture", key="the-same")
+        await call(payments, "POST", f"/payments/{order_id}/capture", key="the-same")
     assert (await at_bank(bank, order_id))["captured_cents"] == 1400
 
 
 async def test_who_may_not_pay_and_what_cannot_be_paid(payments: RunningService) -> None:
-    user = await ask(payments, "POST", "/payments", json=body(), token=payments.user_token("u"))
-    keyless = await ask(payments, "POST", "/payments", json=body(), key="")
-    negative = await ask(payments, "POST", "/payments", json=body(amount_cents=-1))
-    unknown = await ask(payments, "POST", f"/payments/{new_id()}/capture")
-    early = await ask(payments, "POST", f"/payments/{await authorized(payments)}/refund")
+    user = await call(payments, "POST", "/payments", json=body(), token=payments.user_token("u"))
+    keyless = await call(payments, "POST", "/payments", json=body(), key="")
+    negative = await call(payments, "POST", "/payments", json=body(amount_cents=-1))
+    unknown = await call(payments, "POST", f"/payments/{new_id()}/capture")
+    early = await call(payments, "POST", f"/payments/{await authorized(payments)}/refund")
     statuses = [answer.status for answer in (user, keyless, negative, unknown, early)]
     assert statuses == [403, 400, 422, 404, 409]

@@ -92,14 +92,14 @@ async def test_the_state_is_persisted_before_the_bank_is_asked(shop: Shop) -> No
 async def test_silence_is_indefinite_and_asking_again_acts_once(
     shop: Shop, mood: Mood, operation: Operation
 ) -> None:
-    ask = await prepared(shop, operation)
+    operate = await prepared(shop, operation)
     shop.bank.mood = mood
     with pytest.raises(PaymentUnknownError) as unknown:
-        await ask()
+        await operate()
     assert unknown.value.extra["definite"] is False
     assert shop.status is TRANSITIONS[operation].during
     shop.bank.mood = Mood.FINE
-    assert (await ask()).status in TRANSITIONS[operation].ends
+    assert (await operate()).status in TRANSITIONS[operation].ends
     assert [entry[1] for entry in shop.bank.ledger].count(operation) == 1
 
 
@@ -230,10 +230,10 @@ async def test_without_idempotency_a_lost_answer_becomes_a_double_capture() -> N
 async def test_the_reconciler_learns_what_a_crash_kept_from_us(
     shop: Shop, operation: Operation, expected: Status
 ) -> None:
-    ask = await prepared(shop, operation)
+    operate = await prepared(shop, operation)
     shop.bank.mood = Mood.CRASH
     with pytest.raises(Crashed):
-        await ask()
+        await operate()
     shop.bank.mood = Mood.FINE
     asked = len(shop.bank.asked)
     assert (await shop.payments.reconcile(shop.store.payments["order-1"])).status is expected
@@ -244,10 +244,10 @@ async def test_the_reconciler_learns_what_a_crash_kept_from_us(
 async def test_the_reconciler_carries_through_what_was_given_up(
     shop: Shop, operation: Operation
 ) -> None:
-    ask = await prepared(shop, operation)
+    operate = await prepared(shop, operation)
     shop.bank.mood = Mood.LOST_QUESTION
     with pytest.raises(PaymentUnknownError):
-        await ask()
+        await operate()
     shop.bank.mood = Mood.FINE
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
     assert settled.status in TRANSITIONS[operation].ends

@@ -1,4 +1,4 @@
-"""Asking a running service over HTTP, as orders would, as a user, or as the lab."""
+"""Calls a running service over HTTP: as another service, as a user or as the lab."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-async def ask(
+async def call(
     service: RunningService,
     method: str,
     path: str,
@@ -26,7 +26,7 @@ async def ask(
     key: str | None = None,
     token: str | None = None,
 ) -> Answer:
-    """One request; a POST gets a fresh key if none is given, `key=""` sends none. Asked by orders."""
+    """One request, by default from orders. A POST gets a new key if none is given; `key=""` sends none."""
     headers = {"authorization": f"Bearer {token or service.service_token('orders')}"}
     if method == "POST" and key != "":
         headers["idempotency-key"] = key or new_id()
@@ -37,9 +37,9 @@ async def ask(
         return Answer(answer.status, await answer.json(content_type=None), answer.headers)
 
 
-async def arm(service: RunningService, **fault: Any) -> None:
-    """Arm a fault in the service until the test is over."""
-    answer = await ask(
+async def add_fault(service: RunningService, **fault: Any) -> None:
+    """Add a fault to the service for the rest of the test."""
+    answer = await call(
         service, "POST", "/_lab/faults", json={"ttl_s": 60, **fault},
         token=service.settings.lab_token,
     )  # fmt: skip
