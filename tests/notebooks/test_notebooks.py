@@ -1,4 +1,4 @@
-"""Each notebook runs from top to bottom on any archive, and is stored without outputs."""
+"""Each notebook executes on any archive and is stored without outputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_there_are_three() -> None:
+def test_the_three_main_notebooks_exist() -> None:
     assert {"latency", "circuit_breakers", "consistency"} <= set(NAMES)
 
 
@@ -57,7 +57,7 @@ def test_a_notebook_runs_on_any_archive(
 
 
 @pytest.mark.notebook
-def test_a_cell_that_fails_is_named(tmp_path: Path, disturbed: Path) -> None:
+def test_the_error_of_a_failed_cell_names_the_exception(tmp_path: Path, disturbed: Path) -> None:
     notebook = nbformat.read(NOTEBOOKS / "latency.ipynb", as_version=4)
     notebook.cells = [*notebook.cells[:2], nbformat.v4.new_code_cell("1 / 0")]
     broken = tmp_path / "broken.ipynb"
@@ -68,7 +68,7 @@ def test_a_cell_that_fails_is_named(tmp_path: Path, disturbed: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_is_stored_clean(name: str) -> None:
+def test_a_notebook_is_stored_without_outputs(name: str) -> None:
     notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -78,7 +78,7 @@ def test_a_notebook_is_stored_clean(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_asks_before_it_answers(name: str) -> None:
+def test_a_notebook_has_predictions_and_exercises(name: str) -> None:
     cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
     text = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     assert sum("**Predict.**" in each for each in text) >= 4
