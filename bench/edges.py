@@ -150,13 +150,13 @@ def kills(base: int, count: int) -> dict[str, Any]:
         refused += not os.WIFSIGNALED(status)
     ended_s = time.time()
     time.sleep(TTL_S + 1)
-    left = [each.view["id"] for each in control.faults()]
-    gone = [each.view for each in control.history() if each.view["commanded_s"] >= started_s]
+    left = [each.fault_id for each in control.faults()]
+    gone = [each for each in control.history() if (each.commanded_s or 0) >= started_s]
     late_ms: dict[str, float] = {}
     for each in gone:
-        if each["removed_s"]:
-            by_ms = 1000 * (each["removed_s"] - each["commanded_s"] - TTL_S)
-            kind = f"{each['kind']} at {each['point']}"
+        if each.removed_s:
+            by_ms = 1000 * (each.lasted_s - TTL_S)
+            kind = f"{each.kind} at {each.point}"
             late_ms[kind] = round(max(by_ms, late_ms.get(kind, 0.0)), 1)
     return {
         "killed": count,

@@ -297,7 +297,7 @@ def orphans(api: str, client: ProxyClient, kills: int) -> dict[str, float]:
         os.close(tell)
     time.sleep(ttl_s + 1)
     records = [one["breakwater"] for one in client.removed() if one["name"].startswith("of ")]
-    late = [record["removed_at"] - record["expires_at"] for record in records]
+    late = [record["removed_s"] - record["expires_s"] for record in records]
     return {
         "killed": kills,
         "left": len(client.list()["echo"].toxics),

@@ -3,7 +3,7 @@
 from lab.archive.errors import ArchiveError
 from lab.archive.folder import find_run, latest_run, list_runs, runs_folder
 from lab.archive.run import Run
-from lab.archive.seal import Sealed, replace_table, seal
+from lab.archive.seal import Sealed, seal
 from lab.archive.tables import ARCHIVE_VERSION
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "find_run",
     "latest_run",
     "list_runs",
-    "replace_table",
     "runs_folder",
     "seal",
 ]

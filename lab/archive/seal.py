@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -84,18 +82,6 @@ def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
 def _lines(part: Path) -> int:
     with part.open("rb") as file:
         return sum(1 for line in file if line.strip())
-
-
-def replace_table(run_dir: Path | str, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Put `rows` (each may lack columns) in the place of a sealed table."""
-    columns = TABLES[table]
-    with connect(threads=1) as connection:
-        empty_table(connection, table).create(f"new_{table}")
-        marks = ", ".join("?" * len(columns))
-        for row in rows:
-            values = [row.get(name) for name in columns]
-            connection.execute(f"INSERT INTO new_{table} VALUES ({marks})", values)  # noqa: S608
-        _write(connection.table(f"new_{table}"), Path(run_dir) / f"{table}.parquet")
 
 
 def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:

@@ -49,7 +49,7 @@ TABLES: dict[str, dict[str, str]] = {
         fault_id VARCHAR, kind VARCHAR, target VARCHAR, point VARCHAR, scope VARCHAR,
         attributes VARCHAR, seed BIGINT, ttl_s DOUBLE,
         commanded_s DOUBLE, effective_s DOUBLE, removed_s DOUBLE,
-        hits BIGINT, status VARCHAR, evidence VARCHAR
+        hits BIGINT, evidence VARCHAR
     """),
     "history": _columns("""
         process VARCHAR, type VARCHAR, f VARCHAR, key VARCHAR, value VARCHAR,
@@ -74,7 +74,7 @@ _MERGE_FAULTS = """
     any_value(point) AS point, any_value(scope) AS scope, any_value(attributes) AS attributes,
     any_value(seed) AS seed, any_value(ttl_s) AS ttl_s,
     min(commanded_s) AS commanded_s, min(effective_s) AS effective_s, max(removed_s) AS removed_s,
-    max(hits) AS hits, any_value(status) AS status, any_value(evidence) AS evidence
+    max(hits) AS hits, any_value(evidence) AS evidence
 """
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from chaoslib.exceptions import InterruptExecution
 
-from lab.chaos.faults.client import FaultClient, FaultRefused
+from lab.chaos.faults.client import FaultClient
+from lab.chaos.faults.errors import FaultRefusedError
 from lab.chaos.probes import Configuration, configured_lab
 from lab.chaos.running_lab import StateError
 
@@ -37,7 +38,7 @@ def after_experiment_control(
 ) -> None:
     try:
         cleared = FaultClient(configured_lab(configuration)).clear()
-    except (StateError, FaultRefused):
+    except (StateError, FaultRefusedError):
         cleared = -1  # the lab does not answer: faults end at their TTL
     _record("experiment", "end", context, cleared=cleared)
 

@@ -1,7 +1,7 @@
-"""Chaos Toolkit actions on the wire: toxics on edges, partitions between groups, and their end.
+"""Chaos Toolkit actions on edges: toxics, partitions between groups, and their removal.
 
-They need a lab that was started by `lab up --proxied`. The fault proxy enforces each TTL itself: whoever
-dies, it ends. Answers are the run's fault rows (docs/archive.md).
+They need a lab that was started by `lab up --proxied`. The fault proxy enforces each TTL: a fault ends even if
+this process dies. Each action that adds faults returns the run's fault rows (docs/archive.md).
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ def add_toxic(
     seed: int = 0,
     configuration: Configuration | None = None,
 ) -> list[dict[str, Any]]:
-    """Put a fault on an edge (`orders->payments-1`), on a service's edges to another's instances
-    (`orders->payments`), or on all that fit stars (`*->bank`). docs/faults.md has the kinds.
+    """Put a fault on an edge (`orders->payments-1`), on the edges to all instances of a service
+    (`orders->payments`), or on all that match stars (`*->bank`). docs/faults.md lists the kinds.
     """
     scope = {"share": share} | ({"stream": stream} if stream else {})
     spec = {"kind": kind, "attributes": attributes or {}, "scope": scope}
-    placed = FaultClient(configured_lab(configuration)).add_fault(
-        edge, spec | {"ttl_s": ttl_s, "seed": seed}
-    )
-    return [each.view for each in placed]
+    client = FaultClient(configured_lab(configuration))
+    added = client.add_fault(edge, spec | {"ttl_s": ttl_s, "seed": seed})
+    return [record.to_row() for record in added]
 
 
 def partition(
@@ -43,14 +42,14 @@ def partition(
 ) -> list[dict[str, Any]]:
     """Cut every edge between different groups of services, servers and `ingress`.
 
-    Who is in no group goes on reaching everybody: a partial partition. With `one_way` there are two
-    groups, and only what the first says to the second is cut: its requests, and its answers.
+    What is in no group still reaches all others: a partial partition. With `one_way` there are two groups, and
+    only the bytes from the first to the second are cut: its requests and its answers.
     """
-    control = FaultClient(configured_lab(configuration))
+    client = FaultClient(configured_lab(configuration))
     cut = Partition.of(groups, one_way=one_way)
-    return [each.view for each in control.partition(cut, ttl_s)]
+    return [record.to_row() for record in client.partition(cut, ttl_s)]
 
 
 def heal(edge: str | None = None, configuration: Configuration | None = None) -> int:
-    """Take every fault off the edges (that fit); how many there were. Other faults stay."""
+    """Remove every fault from the edges, or from those that match; returns their number. Other faults stay."""
     return FaultClient(configured_lab(configuration)).clear(edge or "*->*")

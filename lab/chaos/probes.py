@@ -147,11 +147,7 @@ def fault_effective(
 ) -> bool:
     """Whether an armed fault (of this kind, at this service or instance) has had an effect."""
     client = FaultClient(configured_lab(configuration))
-    return any(
-        placed.view["hits"] > 0
-        for placed in client.faults(target)
-        if kind in (None, placed.view["kind"])
-    )
+    return any(fault.hits > 0 for fault in client.faults(target) if kind in (None, fault.kind))
 
 
 def no_faults(configuration: Configuration | None = None) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.chaos.faults.client import FaultRefused
+from lab.chaos.faults.errors import FaultRefusedError
 from lab.chaos.running_lab import Instance, RunningLab
 from lab.http_client import NoReplyError, exchange
 from lab.nearest import nearest
@@ -94,7 +94,7 @@ class PolicyClient:
                 continue
             try:
                 edges = self._call("GET", instance)["edges"]
-            except FaultRefused as refused:
+            except FaultRefusedError as refused:
                 failed[instance.name] = str(refused)
                 continue
             states += [PolicyState(instance, name, view) for name, view in sorted(edges.items())]
@@ -119,7 +119,7 @@ class PolicyClient:
             try:
                 self._call("PUT", state.instance, body)
                 changed.append((state.instance.name, state.edge))
-            except FaultRefused as refused:
+            except FaultRefusedError as refused:
                 failed[state.instance.name] = str(refused)
         return ChangeResult(changed, failed)
 
@@ -128,17 +128,17 @@ class PolicyClient:
         return read(Path(self._lab.state.home))
 
     def _call(self, method: str, instance: Instance, body: Any = None) -> dict[str, Any]:
-        """Raises FaultRefused."""
+        """Raises FaultRefusedError."""
         if not instance.pid:
-            raise FaultRefused(f"{instance.name} is not running")
+            raise FaultRefusedError(f"{instance.name} is not running")
         url = instance.url + PATH
         try:
             reply = exchange(method, url, body=body, token=self._lab.token, timeout_s=3)
         except NoReplyError as error:
-            raise FaultRefused(f"{instance.name} does not answer: {error}") from None
+            raise FaultRefusedError(f"{instance.name} does not answer: {error}") from None
         if reply.status >= 400 or not isinstance(reply.body, dict):
             detail = reply.body.get("detail") if isinstance(reply.body, dict) else reply.body
-            raise FaultRefused(f"{instance.name} refused: {reply.status} {detail}")
+            raise FaultRefusedError(f"{instance.name} refused: {reply.status} {detail}")
         return reply.body
 
 

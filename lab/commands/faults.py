@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.faults.client import FaultClient, Placed
+from chassis.fault_record import FaultRecord
+from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.running_lab import find_lab
 from lab.options import PortBase
@@ -160,18 +161,16 @@ def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:
     return pairs
 
 
-def _show(placed: list[Placed], as_json: bool, nothing: str) -> None:
+def _show(records: list[FaultRecord], as_json: bool, nothing: str) -> None:
     if as_json:
-        items = [{"target": each.instance.name, **each.view} for each in placed]
-        typer.echo(json.dumps({"items": items}))
-    elif not placed:
+        typer.echo(json.dumps({"items": [each.to_row() for each in records]}))
+    elif not records:
         typer.echo(nothing)
-    for each in () if as_json else placed:
-        view = each.view
-        ttl = f"ttl {view['ttl_s']:g} s" if view["ttl_s"] else "once"
-        state = "ended" if view["removed_s"] else ttl
-        about = " ".join(f"{k}={v}" for k, v in {**view["attributes"], **view["scope"]}.items())
+    for each in () if as_json else records:
+        ttl = f"ttl {each.ttl_s:g} s" if each.ttl_s else "once"
+        state = "ended" if each.removed_s else ttl
+        about = " ".join(f"{k}={v}" for k, v in {**each.attributes, **each.scope}.items())
         typer.echo(
-            f"{each.instance.name:<16} {view['kind']:<12} {view['point']:<9} {state:<10}"
-            f" {view['hits']:>5} hits  {about}  {view['id']}"
+            f"{each.target:<16} {each.kind:<12} {each.point:<9} {state:<10}"
+            f" {each.hits:>5} hits  {about}  {each.fault_id}"
         )

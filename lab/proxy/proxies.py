@@ -8,7 +8,7 @@ from lab.proxy.data_path import addresses
 from lab.proxy.errors import ApiError, MissingFieldError, ProxyExistsError, ProxyNotFoundError
 from lab.proxy.proxy import Proxy, ProxyContext
 from lab.proxy.toxic import new_record, read_ttl_s
-from lab.proxy.toxic_record import Record
+from lab.proxy.toxic_record import Record, fault_record
 
 OUTAGE_RETRY_S = 0.1
 
@@ -178,14 +178,15 @@ class Proxies:
         ttl_s, now = spec.ttl_s, time.time()
         if proxy.outage is None and spec.outage is not None:
             proxy.outage = spec.outage
-            proxy.outage.effective_at = now
+            proxy.outage.effective_s = now
             proxy.outage.affected = proxy.outage.hits = cut_off
-            self.context.on_fault("effective", proxy.name, proxy.outage, {"ttl_s": ttl_s})
+            fault = fault_record(proxy.name, proxy.outage.view(), ttl_s=ttl_s)
+            self.context.on_fault("effective", fault)
         if ttl_s is None or proxy.outage is None:
             return
         if proxy.outage_timer is not None:
             proxy.outage_timer.cancel()
-        proxy.outage.expires_at = now + ttl_s
+        proxy.outage.expires_s = now + ttl_s
         timers = self.context.timers
 
         def expire() -> None:
@@ -206,7 +207,7 @@ class Proxies:
             proxy.outage.removed(by)
             shown = {"proxy": proxy.name, "type": "down", "breakwater": proxy.outage.view()}
             self.context.removed.append(shown)
-            self.context.on_fault("removed", proxy.name, proxy.outage, {})
+            self.context.on_fault("removed", fault_record(proxy.name, proxy.outage.view()))
             proxy.outage = None
 
     def _discard(self, proxy: Proxy, by: str) -> None:

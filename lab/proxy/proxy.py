@@ -118,8 +118,8 @@ class Proxy:
             link.install(toxic, f"open {age}", present_at_open=False)
             link.balance()
         self._expire_in(toxic, toxic.ttl_s)
-        toxic.record.effective_at = time.time()
-        self._context.on_fault("effective", self.name, toxic.record, toxic.log_fields())
+        toxic.record.effective_s = time.time()
+        self._context.on_fault("effective", toxic.fault_record(self.name))
 
     def update(self, toxic: Toxic, change: ToxicChange) -> None:
         toxic.attributes = change.attributes
@@ -142,7 +142,7 @@ class Proxy:
             connection.links[toxic.stream].remove(toxic)
         toxic.record.removed(by)
         self._context.removed.append({"proxy": self.name, **toxic.view(self._context.deviations)})
-        self._context.on_fault("removed", self.name, toxic.record, toxic.log_fields())
+        self._context.on_fault("removed", toxic.fault_record(self.name))
         self._admit_waiting()
 
     def remove_all(self, by: str) -> None:
@@ -170,7 +170,7 @@ class Proxy:
         if toxic in self._ttl_timers:
             self._ttl_timers.pop(toxic).cancel()
         if ttl_s is not None:
-            toxic.record.expires_at = time.time() + ttl_s
+            toxic.record.expires_s = time.time() + ttl_s
             self._ttl_timers[toxic] = self._context.timers.at(
                 self._context.timers.now_s() + ttl_s, lambda: self.remove(toxic, by="ttl")
             )

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from chassis.fault_record import FaultRecord
 from lab.proxy.api.json_fields import Fields
 from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.errors import BadRequestBodyError, InvalidStreamError, InvalidToxicTypeError
-from lab.proxy.toxic_record import Record
+from lab.proxy.toxic_record import Record, fault_record
 from lab.proxy.toxics import REGISTRY
 from lab.proxy.toxics import attributes as attribute_fields
 from lab.proxy.toxics.stage import Stage
@@ -51,14 +52,15 @@ class Toxic:
             shown["breakwater"] = {**extra, "ignored_attributes": self.ignored}
         return shown
 
-    def log_fields(self) -> dict[str, Any]:
-        """The fields of its log line besides its record."""
-        return {
-            "attributes": attribute_fields.show(self.attributes, OURS),
-            "scope": {"stream": self.stream, "share": self._share},
-            "seed": self.seed,
-            "ttl_s": self.ttl_s,
-        }
+    def fault_record(self, edge: str) -> FaultRecord:
+        return fault_record(
+            edge,
+            self.record.view(),
+            attributes=attribute_fields.show(self.attributes, OURS),
+            scope={"stream": self.stream, "share": self._share},
+            seed=self.seed,
+            ttl_s=self.ttl_s,
+        )
 
     @property
     def _share(self) -> float:

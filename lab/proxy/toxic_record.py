@@ -1,28 +1,32 @@
-"""What one fault did: when it was commanded, took effect and went, and what it affected."""
+"""The times and counters of one toxic or outage."""
 
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chassis.fault_record import FaultRecord
+
+EVIDENCE = ("first_hit_s", "last_hit_s", "connections", "affected", "bytes", "removed_by")
+
 
 @dataclass(slots=True)
 class Record:
-    """Instants are Unix seconds; a hit is one chunk or one close that the fault changed.
+    """Times are Unix seconds; a hit is one chunk or one close that the fault changed.
 
-    `connections` counts connections (one direction each) that the fault was drawn for, `spared`
-    those its toxicity let off, `affected` those it really affected (an outage: cut off), `bytes` of its hits.
-    `fault_id` and `kind` are the commander's own words: several toxics may be one fault to him.
+    `connections` counts connections (one direction each) for which the toxicity was drawn, `spared` those that
+    it left out, `affected` those that were really changed (in an outage: cut off), `bytes` the size of the hits.
+    `fault_id` and `kind` are the commander's: several toxics may be parts of one fault.
     """
 
-    commanded_at: float
+    commanded_s: float
     fault_id: str = ""
     kind: str = ""
-    effective_at: float | None = None
-    expires_at: float | None = None
-    removed_at: float | None = None
+    effective_s: float | None = None
+    expires_s: float | None = None
+    removed_s: float | None = None
     removed_by: str | None = None
-    first_hit_at: float | None = None
-    last_hit_at: float | None = None
+    first_hit_s: float | None = None
+    last_hit_s: float | None = None
     connections: int = 0
     spared: int = 0
     affected: int = 0
@@ -32,13 +36,20 @@ class Record:
     def hit(self, size: int) -> None:
         self.hits += 1
         self.bytes += size
-        self.last_hit_at = time.time()
-        if self.first_hit_at is None:
-            self.first_hit_at = self.last_hit_at
+        self.last_hit_s = time.time()
+        if self.first_hit_s is None:
+            self.first_hit_s = self.last_hit_s
 
     def removed(self, by: str) -> None:
-        self.removed_at = time.time()
+        self.removed_s = time.time()
         self.removed_by = by
 
     def view(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def fault_record(edge: str, record: dict[str, Any], **described: Any) -> FaultRecord:
+    """`record` is a view; `described` gives the fault's scope, attributes, seed and ttl_s."""
+    evidence = {"counted_by": "proxy", **{name: record[name] for name in EVIDENCE}}
+    about = {"target": edge, "point": "edge", "evidence": evidence}
+    return FaultRecord.from_row({**record, **about, **described})

@@ -9,7 +9,7 @@ import typer
 
 from lab.chaos.experiment.loader import UnknownExperimentError
 from lab.chaos.experiment.yaml_lines import MalformedFileError
-from lab.chaos.faults.client import FaultRefused, UnknownTarget
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.chaos.running_lab import StateError
 from lab.load.profiles import ProfileError
 from lab.run.children.load_process import LoadFailedError
@@ -22,8 +22,8 @@ WRONG_USAGE = (
     UnknownExperimentError,
     MalformedFileError,
     ProfileError,
-    UnknownTarget,
-    FaultRefused,
+    UnknownTargetError,
+    FaultRefusedError,
 )
 NOT_POSSIBLE = (StateError, RecorderRefusedError, LoadFailedError)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import archive
 from lab.chaos.experiment.plan import Limit, ProbeLimit
-from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.clear_all import clear_all
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab, find_lab
 from lab.load.profiles import Profile
@@ -55,7 +55,7 @@ class LabSteps:
 
     def start_guard(self, method: ChaosProcess) -> Guard:
         watches = [(limit.name, self._watch(limit)) for limit in self._limits]
-        return Guard(watches, method.request_stop, lambda: disarm(self._lab))
+        return Guard(watches, method.request_stop, lambda: clear_all(self._lab))
 
     def _watch(self, limit: Limit) -> Watch:
         if isinstance(limit, ProbeLimit):

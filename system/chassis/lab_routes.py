@@ -51,13 +51,13 @@ Faults = Annotated[Injector, Depends(_injector)]
 @router.get("/faults")
 async def list_faults(injector: Faults) -> dict[str, Any]:
     """The active faults."""
-    return {"items": [active.view() for active in injector.armed]}
+    return {"items": [active.record.to_row() for active in injector.armed]}
 
 
 @router.get("/faults/history")
 async def fault_history(injector: Faults) -> dict[str, Any]:
     """All faults of this process, including removed ones."""
-    return {"items": [active.view() for active in injector.history], "pid": os.getpid()}
+    return {"items": [active.record.to_row() for active in injector.history], "pid": os.getpid()}
 
 
 @router.get("/faults/catalogue")
@@ -86,7 +86,7 @@ async def add_fault(injector: Faults, spec: Annotated[dict[str, Any], Body()]) -
         active = await injector.add(spec)
     except FaultError as error:
         raise BadFaultError(str(error)) from None
-    return JSONResponse(active.view(), 201)
+    return JSONResponse(active.record.to_row(), 201)
 
 
 @router.delete("/faults/{fault_id}")

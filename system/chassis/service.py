@@ -285,7 +285,9 @@ class Service:
 
 
 def _host(settings: Settings, clock: SystemClock) -> faults.Host:
-    return faults.Host(settings.arm, settings.version, settings.database_url, clock)
+    return faults.Host(
+        settings.instance, settings.arm, settings.version, settings.database_url, clock
+    )
 
 
 def _faults_file(settings: Settings) -> Path | None:

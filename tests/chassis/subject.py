@@ -99,7 +99,7 @@ class Subject:
     def fault(self, fault_id: str) -> dict[str, Any]:
         """What became of it."""
         items = self.lab("GET", "faults/history").body["items"]
-        return next(item for item in items if item["id"] == fault_id)
+        return next(item for item in items if item["fault_id"] == fault_id)
 
     def left(self) -> list[str]:
         return list(self.lab("GET", "residue").body["left"])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos.faults.clear_all import disarm
-from lab.chaos.faults.client import FaultClient, FaultRefused
+from lab.chaos.faults.clear_all import clear_all
+from lab.chaos.faults.client import FaultClient
+from lab.chaos.faults.errors import FaultRefusedError
 from lab.chaos.running_lab import find_lab
 from lab.run.evidence.fault_rows import left_behind
 from lab.run.progress import SilentReporter
@@ -39,14 +40,14 @@ def test_every_fault_on_the_shop_is_off_within_a_second(lab: ProcessesRuntime) -
         control.add_fault(target, spec | {"ttl_s": TTL_S})
     pace_s = how_long(FaultClient(find_lab(lab.port_base)).faults)
     asked_s = time.time()
-    done = disarm(find_lab(lab.port_base))
+    done = clear_all(find_lab(lab.port_base))
     assert done.problems == []
     wait_until(lambda: lab.status()["ready"], "all ready again")
-    gone = [each.view for each in FaultClient(find_lab(lab.port_base)).history()]
-    gone = [each for each in gone if each["removed_s"] and each["removed_s"] >= asked_s]
+    history = FaultClient(find_lab(lab.port_base)).history()
+    gone = [each.removed_s for each in history if each.removed_s and each.removed_s >= asked_s]
     assert len(gone) == 6, "five faults, one of them on two instances"
     # a second, and what this machine takes now to ask each of them once
-    assert max(each["removed_s"] for each in gone) - asked_s <= 1.0 + pace_s
+    assert max(gone) - asked_s <= 1.0 + pace_s
     assert left_behind(lambda: FaultClient(find_lab(lab.port_base))) == []
 
 
@@ -56,7 +57,7 @@ def test_a_crash_loop_is_ended_also_while_its_instance_is_down(lab: ProcessesRun
     spec = {"kind": "crash_loop", "attributes": {"after_s": 0.1}, "ttl_s": TTL_S}
     control.add_fault("inventory", spec)
     wait_until(lambda: process(lab, "inventory-1")["state"] == "backoff", "its first crash")
-    assert disarm(find_lab(lab.port_base)).problems == []
+    assert clear_all(find_lab(lab.port_base)).problems == []
     assert not (Path(lab.home) / "run" / "faults" / "inventory-1.json").exists()
     wait_until(lambda: process(lab, "inventory-1")["state"] == "ready", "ready")
     restarts = process(lab, "inventory-1")["restarts"]
@@ -69,7 +70,7 @@ def test_a_fault_on_a_service_that_is_down_says_so(lab: ProcessesRuntime) -> Non
     wait_until(lambda: process(lab, "inventory-1")["state"] == "stopped", "stopped")
     control = FaultClient(find_lab(lab.port_base))
     for kind in ("noop", "pause"):
-        with pytest.raises(FaultRefused, match=r"inventory-1 is not running.*lab status"):
+        with pytest.raises(FaultRefusedError, match=r"inventory-1 is not running.*lab status"):
             control.add_fault("inventory", {"kind": kind, "ttl_s": 5})
 
 

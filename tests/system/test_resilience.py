@@ -170,7 +170,7 @@ def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
     (slow,) = control.add_fault("users", {"kind": "noop", "point": "inbound", "ttl_s": 60})
     try:
         actions.pause("users", 0.5, {"port_base": lab.port_base})
-        assert [each.view["id"] for each in control.faults("users")] == [slow.view["id"]]
+        assert [each.fault_id for each in control.faults("users")] == [slow.fault_id]
     finally:
         control.clear("users")
 

@@ -1,1 +1,1 @@
-"""The evidence that each fault took effect, one module a mechanism, and the judge of it."""
+"""The status of each fault of a run, by evidence: one module per mechanism (services, edges, processes)."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.analysis.consistency import INVARIANTS, Result
-from lab.analysis.fault_evidence.judge import LASTING, Judged
+from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, MISMATCH, Judged
 from lab.analysis.latency import send_lag
 from lab.analysis.verdict.claim import Claim
 from lab.analysis.verdict.slis import SliResult
@@ -116,10 +116,9 @@ def _fault_effective(run: Run, claim: Claim, faults: Sequence[Judged]) -> Check:
     if not faults:
         planned = bool(claim.actions)
         return Check(name, not planned, "none was recorded" if planned else "none was planned")
-    not_confirmed = [f"{f.kind} on {f.target}: {f.status}, {f.why}" for f in faults
-                     if f.status != "confirmed"]  # fmt: skip
-    cut_short = run.info.get("guard") and all(f.status != "mismatch" for f in faults)
-    if cut_short and any(f.status == "confirmed" for f in faults):
+    not_confirmed = [f"{f}: {f.status}, {f.why}" for f in faults if f.status != CONFIRMED]
+    cut_short = run.info.get("guard") and all(f.status != MISMATCH for f in faults)
+    if cut_short and any(f.status == CONFIRMED for f in faults):
         # A fault that the guard removed early may not have affected a call.
         return Check(
             name,
@@ -128,21 +127,19 @@ def _fault_effective(run: Run, claim: Claim, faults: Sequence[Judged]) -> Check:
         )
     if not_confirmed:
         return Check(name, False, "; ".join(not_confirmed))
-    return Check(name, True, "; ".join(f"{f.kind} on {f.target}: {f.why}" for f in faults))
+    return Check(name, True, "; ".join(f"{f}: {f.why}" for f in faults))
 
 
 def _nothing_left_behind(run: Run, faults: Sequence[Judged]) -> Check:
     name = "nothing was left behind"
-    left = [
-        f"{f.kind} on {f.target}" for f in faults if f.removed_s is None and f.kind not in LASTING
-    ]
+    deaths = [f for f in faults if f.fault.kind in DEATHS]
+    left = [str(f) for f in faults if f.fault.removed_s is None and f not in deaths]
     left += [str(each) for each in run.info.get("residue", [])]
     gone = [
-        f"{f.target} did not come back"
-        for f in faults
-        if f.kind in LASTING and f.evidence.get("down_s") is not None
-        and f.evidence.get("back_s") is None
-    ]  # fmt: skip
+        f"{f.fault.target} did not come back"
+        for f in deaths
+        if f.evidence.get("down_s") is not None and f.evidence.get("back_s") is None
+    ]
     if left or gone:
         return Check(name, False, "; ".join([*(f"{each} was not removed" for each in left), *gone]))
     return Check(name, True, "every fault was removed" if faults else "there was no fault")

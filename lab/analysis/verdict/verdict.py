@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from lab.analysis.verdict import validity
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.slis import SliResult, evaluate
 from lab.analysis.verdict.unchanged import unchanged
-from lab.archive import ArchiveError, Run, replace_table
+from lab.archive import ArchiveError, Run
 from lab.files import write_json
 
 HELD, DEVIATED, INVALID = "held", "deviated", "invalid"
@@ -72,19 +71,10 @@ def judge(run: Run) -> dict[str, Any]:
 
 
 def write_verdict(run_dir: Path | str) -> dict[str, Any]:
-    """Judge a run, write its verdict.json, and complete the faults table of a sealed archive."""
+    """Judge a run and write its verdict.json; no other file of the archive changes."""
     run = Run(run_dir)
     verdict = judge(run)
     write_json(run.path / "verdict.json", _plain(verdict))
-    if (run.path / "faults.parquet").is_file() and not (run.path / "faults.ndjson").exists():
-        judged = {each["fault_id"]: each for each in verdict["faults"]}
-        columns = run.faults.columns
-        rows = [dict(zip(columns, row, strict=True)) for row in run.faults.fetchall()]
-        for row in rows:
-            found = judged[row["fault_id"]]
-            evidence = {"why": found["why"], **found["evidence"]}
-            row |= {"status": found["status"], "evidence": json.dumps(_plain(evidence))}
-        replace_table(run.path, "faults", rows)
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""Every fault off at once, whoever holds it: supervisor, fault proxy and instances, asked side by side."""
+"""Removes every fault of a lab at once: supervisor, fault proxy and instances are called in parallel."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ GIVE_UP_S = 5.0
 
 
 @dataclass(frozen=True)
-class Disarmed:
-    """`took_s` until the last holder had let go; `problems` names those that did not."""
+class Cleared:
+    """`took_s` until the last fault was removed; `problems` names what could not be removed."""
 
     took_s: float
     problems: list[str] = field(default_factory=list)
 
 
-def disarm(lab: RunningLab, give_up_s: float = GIVE_UP_S) -> Disarmed:
-    """Toxics, partitions, faults in services, paused, stopped and taken away processes.
+def clear_all(lab: RunningLab, give_up_s: float = GIVE_UP_S) -> Cleared:
+    """Toxics, partitions, faults in services, paused processes, stopped processes and outages.
 
-    Nobody waits for another: a paused instance answers as soon as the supervisor has let it go on. One
-    that is down holds no fault but those kept for its next start, whose file is taken away.
+    In parallel, because a paused instance answers only after the supervisor has resumed it. An instance that is
+    down has only the faults that are kept for its next start, whose file is deleted.
     """
     started = time.monotonic()
     deadline = started + give_up_s
-    orders: list[Callable[[], None]] = [partial(_instance, lab, each) for each in lab.instances]
+    calls: list[Callable[[], None]] = [partial(_instance, lab, each) for each in lab.instances]
     if "control" in lab.state.addresses:
-        orders.append(partial(_supervisor, lab))
+        calls.append(partial(_supervisor, lab))
     if lab.state.proxied:
-        orders.append(partial(_proxy, lab))
-    with ThreadPoolExecutor(max(1, len(orders))) as pool:
-        found = pool.map(lambda order: _until_done(order, deadline), orders)
+        calls.append(partial(_proxy, lab))
+    with ThreadPoolExecutor(max(1, len(calls))) as pool:
+        found = pool.map(lambda call: _until_done(call, deadline), calls)
         problems = [problem for problem in found if problem]
-    return Disarmed(round(time.monotonic() - started, 3), problems)
+    return Cleared(round(time.monotonic() - started, 3), problems)
 
 
-def _until_done(order: Callable[[], None], deadline: float) -> str:
-    """Empty, or what was still wrong at the deadline."""
+def _until_done(call: Callable[[], None], deadline: float) -> str:
+    """Returns "" or the last problem at the deadline."""
     while True:
         try:
-            order()
+            call()
         except NoReplyError as error:
             if time.monotonic() > deadline:
                 return str(error)
@@ -61,13 +61,13 @@ def _until_done(order: Callable[[], None], deadline: float) -> str:
 
 
 def _proxy(lab: RunningLab) -> None:
-    _say("POST", lab.state.addresses["proxy"] + "/reset", lab.state.proxy_token)
+    _send("POST", lab.state.addresses["proxy"] + "/reset", lab.state.proxy_token)
 
 
 def _supervisor(lab: RunningLab) -> None:
     url = lab.state.addresses["control"]
-    _say("DELETE", f"{url}/faults", lab.token)
-    # what is down or paused by hand starts too; it answers when all is ready, and nobody waits for that
+    _send("DELETE", f"{url}/faults", lab.token)
+    # starts also what was stopped or paused by hand; it answers when all is ready, which takes too long to wait
     threading.Thread(target=_heal, args=(f"{url}/heal", lab.token), daemon=True).start()
 
 
@@ -78,16 +78,16 @@ def _heal(url: str, token: str) -> None:
 
 def _instance(lab: RunningLab, instance: Instance) -> None:
     try:
-        _say("DELETE", f"{instance.url}/_lab/faults", lab.token)
+        _send("DELETE", f"{instance.url}/_lab/faults", lab.token)
     except NoReplyError:
         kept = Path(lab.state.home) / "run" / "faults" / f"{instance.name}.json"
         kept.unlink(missing_ok=True)
         if pids.same(instance.pid, instance.identity):
-            raise  # alive: it must be asked until it answers
+            raise  # it is alive: retried until it answers
 
 
-def _say(method: str, url: str, token: str) -> None:
-    """Raises NoReplyError, also for a refusal."""
+def _send(method: str, url: str, token: str) -> None:
+    """Raises NoReplyError, also when the call is refused."""
     reply = exchange(method, url, token=token, timeout_s=ANSWER_S)
     if reply.status >= 400:
         raise NoReplyError(f"{method} {url}: {reply.status} {reply.body}")

@@ -1,159 +1,136 @@
-"""The fault proxy's side of faults: toxics on the edges of a proxied lab, which it undoes itself."""
+"""Faults of edges: the client of the fault proxy, which applies them as toxics and removes them itself."""
 
 from __future__ import annotations
 
 import fnmatch
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
-from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
-from lab.fault_kinds.edges import BOTH, KINDS, STREAMS
+from chassis.fault_record import FaultRecord
+from lab.chaos.faults.edge_specs import EdgeFaultSpec, edge_fault_spec
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
+from lab.fault_kinds.edges import BOTH, KINDS
 from lab.nearest import did_you_mean
 from lab.proxy.client import ProxyClient, ProxyError, ProxyUnreachableError, ProxyView
+from lab.proxy.toxic_record import fault_record
 from lab.state import Lab
 
-ARROW = "->"
-SCOPE = ("stream", "share")
 ONE_AT_A_TIME = ("down", "connection_cap")
+COUNTERS = ("connections", "affected", "bytes")
 
 
-def is_edge(target: str | None) -> TypeGuard[str]:
-    return target is not None and ARROW in target
-
-
-@dataclass(frozen=True)
-class Order:
-    """A fault of one edge, checked, in the proxy's words."""
-
-    kind: str
-    attributes: dict[str, Any]  # the toxic's
-    streams: tuple[str, ...]
-    share: float
-    ttl_s: float
-    seed: int | None
-
-
-class EdgeFaults:
-    """Asks the fault proxy of `lab`. A lab without one holds no such fault."""
+class EdgeFaultClient:
+    """A lab without a fault proxy has no such fault."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
 
-    def add(self, target: str, spec: dict[str, Any]) -> list[dict[str, Any]]:
-        """On every edge that `target` means, or on none. Raises UnknownTarget, FaultRefused."""
-        order = checked(spec)
-        return self.put(dict.fromkeys(self.edges(target), order.streams), order)
+    def add(self, target: str, spec: dict[str, Any]) -> list[FaultRecord]:
+        """On every edge that `target` means, or on none. Raises UnknownTargetError, FaultRefusedError."""
+        checked = edge_fault_spec(spec)
+        return self.put(dict.fromkeys(self.edges(target), checked.streams), checked)
 
-    def put(self, edges: dict[str, tuple[str, ...]], order: Order) -> list[dict[str, Any]]:
-        """`order` on each edge, in the directions named for it; all or none."""
+    def put(self, edges: dict[str, tuple[str, ...]], spec: EdgeFaultSpec) -> list[FaultRecord]:
+        """The fault on each edge, in the directions given for it; on all edges or on none."""
         stem = uuid.uuid4().hex[:8]
-        there = self._list()
+        ids = {edge: f"{spec.kind}-{edge}-{stem}" for edge in edges}
+        proxies = self._list()
         for edge in edges:
-            _check_free(there[edge], order.kind)
+            _check_free(proxies[edge], spec.kind)
         done: list[str] = []
         try:
             for edge, streams in edges.items():
                 done.append(edge)
-                self._put(edge, streams, order, f"{order.kind}-{edge}-{stem}")
-        except FaultRefused:
+                self._put(edge, streams, spec, ids[edge])
+        except FaultRefusedError:
             for edge in done:
-                self._remove(edge, f"{order.kind}-{edge}-{stem}")
+                self.remove(edge, ids[edge])
             raise
-        mine = {f"{order.kind}-{edge}-{stem}" for edge in edges}
-        return [view for view in self.armed() if view["id"] in mine]
+        return [record for record in self.armed() if record.fault_id in ids.values()]
 
     def edges(self, target: str) -> list[str]:
-        """Names of the edges: one, those to all instances of a service, or those that fit stars."""
+        """The edges that `target` means: one, those to all instances of a service, or those that match stars."""
         names = sorted(self._list())
         patterns = (target, f"{target}-[0-9]*")
         found = [name for name in names if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
         if not found:
             hint = did_you_mean(target, names)
-            raise UnknownTarget(
+            raise UnknownTargetError(
                 f"no edge {target!r} in the lab.{hint} There are: {', '.join(names)}"
             )
         return found
 
-    def armed(self, target: str | None = None) -> list[dict[str, Any]]:
-        """Views like those of the services' own faults; `target` is the edge."""
+    def armed(self, target: str | None = None) -> list[FaultRecord]:
         if not self._lab.proxied:
             return []
         names = None if target is None else set(self.edges(target))
-        views = [
-            view
-            for edge in self._list().values()
-            if names is None or edge.name in names
-            for view in _views(edge)
-        ]
-        return _merged(views)
+        proxies = [each for each in self._list().values() if names is None or each.name in names]
+        return _merged(record for proxy in proxies for record in _records(proxy))
 
-    def history(self, target: str | None = None) -> list[dict[str, Any]]:
-        """The last 1,000 that went, then those in force."""
+    def history(self, target: str | None = None) -> list[FaultRecord]:
+        """The last 1,000 removed ones, then the active ones."""
         if not self._lab.proxied:
             return []
         names = None if target is None else set(self.edges(target))
-        with self._understood():
-            gone = [_view(each["proxy"], each) for each in self._client.removed()]
-        chosen = [view for view in gone if names is None or view["target"] in names]
+        with self._refusals_translated():
+            removed = [_record(each["proxy"], each) for each in self._client.removed()]
+        chosen = [record for record in removed if names is None or record.target in names]
         return _merged([*chosen, *self.armed(target)])
 
     def clear(self, target: str | None = None) -> int:
-        """Everything off the wire, or off these edges; how many faults there were."""
+        """Removes every fault, of these edges or of all; returns their number."""
         armed = self.armed(target)
         if target is None and armed:
-            with self._understood():
+            with self._refusals_translated():
                 self._client.reset()  # one call: a guard must not wait for many
         elif armed:
-            for view in armed:
-                self._remove(view["target"], view["id"])
+            for record in armed:
+                self.remove(record.target, record.fault_id)
         return len(armed)
 
-    def remove(self, view: dict[str, Any]) -> None:
-        """One fault; one that has already ended is fine."""
-        self._remove(view["target"], view["id"])
+    def remove(self, edge: str, fault_id: str) -> None:
+        """Removes one fault; does nothing if it has ended already."""
+        with self._refusals_translated(edge, accepted=(404,)):
+            proxy = self._client.list().get(edge)
+            if proxy is None:
+                return
+            if proxy.outage is not None and proxy.outage["fault_id"] == fault_id:
+                self._client.enable(edge, True)
+            for toxic in proxy.toxics:
+                if toxic.record.get("fault_id") == fault_id:
+                    self._client.remove(edge, toxic.name)
 
-    def _put(self, edge: str, streams: tuple[str, ...], order: Order, fault_id: str) -> None:
-        with self._understood(edge):
-            if order.kind == "down":
-                self._client.enable(edge, False, ttl_s=order.ttl_s, fault_id=fault_id)
+    def _put(self, edge: str, streams: tuple[str, ...], spec: EdgeFaultSpec, fault_id: str) -> None:
+        with self._refusals_translated(edge):
+            if spec.kind == "down":
+                self._client.enable(edge, False, ttl_s=spec.ttl_s, fault_id=fault_id)
                 return
             for stream in streams:
                 self._client.add(
                     edge,
-                    KINDS[order.kind].toxic,
-                    order.attributes,
+                    KINDS[spec.kind].toxic,
+                    spec.attributes,
                     stream=stream,
-                    toxicity=order.share,
+                    toxicity=spec.share,
                     name=f"{fault_id}.{stream}",
-                    ttl_s=order.ttl_s,
-                    seed=order.seed,
+                    ttl_s=spec.ttl_s,
+                    seed=spec.seed,
                     fault_id=fault_id,
-                    kind=order.kind,
+                    kind=spec.kind,
                 )
 
-    def _remove(self, edge: str, fault_id: str) -> None:
-        with self._understood(edge, fine=(404,)):
-            there = self._client.list().get(edge)
-            if there is None:
-                return
-            if there.outage is not None and there.outage["fault_id"] == fault_id:
-                self._client.enable(edge, True)
-            for toxic in there.toxics:
-                if toxic.record.get("fault_id") == fault_id:
-                    self._client.remove(edge, toxic.name)
-
     def _list(self) -> dict[str, ProxyView]:
-        with self._understood():
+        with self._refusals_translated():
             return self._client.list()
 
     @property
     def _client(self) -> ProxyClient:
         if not self._lab.proxied:
-            raise FaultRefused(
+            raise FaultRefusedError(
                 "this lab has no fault proxy on its edges: `lab down`, then `lab up --proxied`"
             )
         return ProxyClient(
@@ -161,127 +138,79 @@ class EdgeFaults:
         )
 
     @contextmanager
-    def _understood(self, edge: str = "", fine: tuple[int, ...] = ()) -> Iterator[None]:
-        """The proxy's refusals in our words. Raises FaultRefused."""
+    def _refusals_translated(
+        self, edge: str = "", accepted: tuple[int, ...] = ()
+    ) -> Iterator[None]:
+        """Raises FaultRefusedError for the proxy's errors, unless their status is `accepted`."""
         try:
             yield
         except ProxyError as error:
-            if error.status not in fine:
-                raise FaultRefused(f"{edge or 'the fault proxy'}: {error.message}") from None
+            if error.status not in accepted:
+                raise FaultRefusedError(f"{edge or 'the fault proxy'}: {error.message}") from None
         except ProxyUnreachableError as error:
-            raise FaultRefused(f"the fault proxy does not answer: {error}") from None
+            raise FaultRefusedError(f"the fault proxy does not answer: {error}") from None
 
 
-def checked(spec: dict[str, Any]) -> Order:
-    """Raises FaultRefused with what is expected."""
-    kind = KINDS.get(spec["kind"])
-    if kind is None:
-        hint = did_you_mean(str(spec["kind"]), KINDS)
-        raise FaultRefused(
-            f"no fault {spec['kind']!r} on an edge.{hint} There are: {', '.join(KINDS)}"
+def _check_free(proxy: ProxyView, kind: str) -> None:
+    """Two of these on one edge would end each other."""
+    for record in _records(proxy):
+        if kind == record.kind and kind in ONE_AT_A_TIME:
+            raise FaultRefusedError(
+                f"{proxy.name} has {record.fault_id} already: wait until it ends, or clear it"
+            )
+        if record.kind == "down":
+            raise FaultRefusedError(
+                f"{proxy.name} is down by {record.fault_id}: no traffic passes that it could hit"
+            )
+
+
+def _records(proxy: ProxyView) -> Iterator[FaultRecord]:
+    for toxic in proxy.toxics:
+        described = {"attributes": toxic.attributes, "stream": toxic.stream}
+        yield _record(
+            proxy.name, {**described, "toxicity": toxic.toxicity, "breakwater": toxic.record}
         )
-    given, scope = dict(spec.get("attributes") or {}), dict(spec.get("scope") or {})
-    _only("attribute", given, kind.attributes, spec["kind"])
-    _only("scope", scope, SCOPE, "an edge")
-    if missing := [name for name in kind.required if name not in given]:
-        raise FaultRefused(f"{spec['kind']} needs {', '.join(missing)}")
-    if spec.get("point") not in (None, "", "edge"):
-        raise FaultRefused(f"point {spec['point']!r}: on an edge there is none to choose")
-    stream, share = scope.get("stream", kind.stream), scope.get("share", 1.0)
-    if stream not in (*STREAMS, BOTH):
-        raise FaultRefused(f"stream {stream!r}: expected {', '.join(STREAMS)} or {BOTH}")
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise FaultRefused(f"share {share!r}: expected a number above 0 and up to 1")
-    return Order(
-        spec["kind"],
-        {**{kind.attributes[name]: value for name, value in given.items()}, **kind.fixed},
-        STREAMS if stream == BOTH else (stream,),
-        float(share),
-        _ttl_s(spec.get("ttl_s")),
-        spec.get("seed") or None,
+    if proxy.outage is not None:
+        yield _record(proxy.name, {"breakwater": proxy.outage})
+
+
+def _record(edge: str, toxic: dict[str, Any]) -> FaultRecord:
+    """From the proxy's JSON, with the attributes under our names."""
+    record = toxic["breakwater"]
+    kind = KINDS.get(record["kind"])
+    ours = {theirs: ours for ours, theirs in kind.attributes.items()} if kind else {}
+    fixed = kind.fixed if kind else {}
+    scope = {"stream": toxic["stream"]} if "stream" in toxic else {}
+    scope |= {"share": toxic["toxicity"]} if toxic.get("toxicity", 1) != 1 else {}
+    expires_s, started_s = record["expires_s"], record["effective_s"] or record["commanded_s"]
+    return fault_record(
+        edge,
+        record,
+        scope=scope,
+        attributes={
+            ours.get(name, name): value
+            for name, value in toxic.get("attributes", {}).items()
+            if name not in fixed
+        },
+        ttl_s=record.get("ttl") or (round(expires_s - started_s, 3) if expires_s else None),
     )
 
 
-def _ttl_s(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86400:
-        raise FaultRefused(f"ttl_s: expected seconds above 0 and below a day, got {value!r}")
-    return float(value)
-
-
-def _only(what: str, given: dict[str, Any], known: Any, where: str) -> None:
-    for name in given:
-        if name not in known:
-            expected = ", ".join(known) or "none"
-            raise FaultRefused(f"{what} {name!r} means nothing to {where}: expected {expected}")
-
-
-def _check_free(edge: ProxyView, kind: str) -> None:
-    """Two of these on one edge would undo each other's end."""
-    for view in _views(edge):
-        if kind == view["kind"] and kind in ONE_AT_A_TIME:
-            raise FaultRefused(
-                f"{edge.name} has {view['id']} already: wait until it ends, or clear it"
-            )
-        if view["kind"] == "down":
-            raise FaultRefused(
-                f"{edge.name} is down by {view['id']}: nothing can pass that it would hit"
-            )
-
-
-def _views(edge: ProxyView) -> Iterator[dict[str, Any]]:
-    for toxic in edge.toxics:
-        about = {"type": toxic.type, "attributes": toxic.attributes, "stream": toxic.stream}
-        yield _view(edge.name, {**about, "toxicity": toxic.toxicity, "breakwater": toxic.record})
-    if edge.outage is not None:
-        yield _view(edge.name, {"type": "down", "breakwater": edge.outage})
-
-
-def _view(edge: str, told: dict[str, Any]) -> dict[str, Any]:
-    """The proxy's words in those of the services' faults."""
-    record = told["breakwater"]
-    kind = KINDS.get(record["kind"])
-    theirs = {theirs: ours for ours, theirs in kind.attributes.items()} if kind else {}
-    fixed = kind.fixed if kind else {}
-    attributes = {
-        theirs.get(name, name): value
-        for name, value in told.get("attributes", {}).items()
-        if name not in fixed
-    }
-    scope = {"stream": told["stream"]} if "stream" in told else {}
-    scope |= {"share": told["toxicity"]} if told.get("toxicity", 1) != 1 else {}
-    expires = record["expires_at"]
-    started = record["effective_at"] or record["commanded_at"]
-    return {
-        "id": record["fault_id"],
-        "kind": record["kind"],
-        "target": edge,
-        "point": "edge",
-        "attributes": attributes,
-        "scope": scope,
-        "seed": record.get("seed"),
-        "ttl_s": record.get("ttl") or (round(expires - started, 3) if expires else None),
-        "commanded_s": record["commanded_at"],
-        "effective_s": record["effective_at"],
-        "removed_s": record["removed_at"],
-        "hits": record["hits"],
-        "evidence": {
-            "counted_by": "proxy",
-            "first_hit_s": record["first_hit_at"],
-            "last_hit_s": record["last_hit_at"],
-            **{name: record[name] for name in ("connections", "affected", "bytes", "removed_by")},
-        },
-    }
-
-
-def _merged(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One view a fault: the toxics of its two directions are parts of it."""
-    found: dict[str, dict[str, Any]] = {}
-    for view in views:
-        first = found.setdefault(view["id"], view)
-        if first is not view:
-            first["hits"] += view["hits"]
-            first["scope"] = {**first["scope"], "stream": BOTH}
-            for name in ("connections", "affected", "bytes"):
-                first["evidence"][name] += view["evidence"][name]
-            first["removed_s"] = first["removed_s"] and view["removed_s"]
+def _merged(records: Iterable[FaultRecord]) -> list[FaultRecord]:
+    """One record per fault: the toxics of its two directions are parts of it."""
+    found: dict[str, FaultRecord] = {}
+    for record in records:
+        first = found.get(record.fault_id)
+        found[record.fault_id] = record if first is None else _added(first, record)
     return list(found.values())
+
+
+def _added(first: FaultRecord, second: FaultRecord) -> FaultRecord:
+    counted = {name: first.evidence[name] + second.evidence[name] for name in COUNTERS}
+    return replace(
+        first,
+        hits=first.hits + second.hits,
+        scope={**first.scope, "stream": BOTH},
+        evidence={**first.evidence, **counted},
+        removed_s=first.removed_s and second.removed_s,
+    )

@@ -1,12 +1,12 @@
-"""Who cannot talk to whom: groups that are cut off from each other, as directions of edges."""
+"""Partitions: groups that are cut off from each other, as directions of edges."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lab.chaos.faults.edge_faults import ARROW
-from lab.chaos.faults.process_faults import FaultRefused, UnknownTarget
+from lab.chaos.faults.edge_specs import ARROW
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.nearest import did_you_mean
 
 
@@ -21,43 +21,45 @@ class Partition:
 
     @classmethod
     def of(cls, groups: Sequence[Sequence[str]], *, one_way: bool = False) -> Partition:
-        """Raises FaultRefused."""
+        """Raises FaultRefusedError."""
         found = tuple(frozenset(group) for group in groups if not isinstance(group, str))
         if len(found) != len(groups) or len(found) < 2 or not all(found):
-            raise FaultRefused("a partition needs two or more groups of names, none of them empty")
+            raise FaultRefusedError(
+                "a partition needs two or more groups of names, none of them empty"
+            )
         if one_way and len(found) != 2:
-            raise FaultRefused(
+            raise FaultRefusedError(
                 f"one way is from one group to another: expected 2, got {len(found)}"
             )
         if twice := {
             name for group in found for name in group if sum(name in g for g in found) > 1
         }:
-            raise FaultRefused(f"in two groups at once: {', '.join(sorted(twice))}")
+            raise FaultRefusedError(f"in two groups at once: {', '.join(sorted(twice))}")
         return cls(found, one_way)
 
     def passes(self, sender: str, receiver: str) -> bool:
-        """The matrix: whether bytes get from one to the other."""
+        """Whether bytes get from one to the other."""
         at, to = self._group(sender), self._group(receiver)
         if at is None or to is None or at == to:
             return True
         return self.one_way and (at, to) != (0, 1)
 
     def cuts(self, edges: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Of `edges` (`orders->payments-1`), those it touches, with the directions that are cut."""
+        """The edges (`orders->payments-1`) that it cuts, with the directions."""
         cut = {}
         for edge in edges:
-            caller, whom = ends(edge)
-            ways = {"upstream": (caller, whom), "downstream": (whom, caller)}
+            caller, callee = ends(edge)
+            ways = {"upstream": (caller, callee), "downstream": (callee, caller)}
             if streams := tuple(way for way, ends in ways.items() if not self.passes(*ends)):
                 cut[edge] = streams
         return cut
 
     def check(self, edges: Collection[str]) -> None:
-        """Every member is at some end of an edge. Raises UnknownTarget."""
+        """Every member is at some end of an edge. Raises UnknownTargetError."""
         known = {name for edge in edges for name in ends(edge)}
         for name in sorted(frozenset().union(*self.groups) - known):
             hint = did_you_mean(name, known)
-            raise UnknownTarget(
+            raise UnknownTargetError(
                 f"no service or server {name!r} at any edge.{hint} There are: {', '.join(sorted(known))}"
             )
 
@@ -66,7 +68,7 @@ class Partition:
 
 
 def ends(edge: str) -> tuple[str, str]:
-    """Caller and callee, the latter as a service."""
+    """Caller and callee; the callee as a service."""
     caller, _, callee = edge.partition(ARROW)
     return caller, service_of(callee)
 

@@ -6,6 +6,7 @@ import json
 from math import isfinite
 from typing import Any, TypeGuard
 
+from chassis.fault_record import COLUMNS
 from lab.json_text import parse
 
 # The columns of each table (docs/archive.md); all other fields of a line go into its JSON column.
@@ -15,9 +16,8 @@ BREAKER_FIELDS = (
     *("n", "failures", "slow"),
 )
 EVALUATION_FIELDS = ("time", "edge", "policy", "state", "n", "failures", "slow")
-FAULT_FIELDS = (
-    *("fault_id", "kind", "target", "point", "scope", "attributes", "seed", "ttl_s", "hits"),
-)
+# an injector's evidence is complete only in its history, which is written when the run ends
+FAULT_FIELDS = tuple(name for name in COLUMNS if name != "evidence")
 PHASE_COLUMN = {
     "commanded": "commanded_s",
     "effective": "effective_s",
@@ -107,10 +107,7 @@ def _fault(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     row.setdefault("target", record["instance"])
     column = PHASE_COLUMN.get(str(record.get("phase", "")))
     if column:
-        row[column] = time_s
-    for column in ("commanded_s", "effective_s", "removed_s"):
-        if record.get(column) is not None:
-            row[column] = record[column]
+        row.setdefault(column, time_s)
     return row
 
 

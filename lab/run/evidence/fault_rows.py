@@ -1,54 +1,48 @@
-"""The faults of a run: their rows for the archive, and the proof that none was left behind."""
+"""The faults of a run: gathers their rows for the archive, and checks that none is left."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from chassis.fault_record import FaultRecord
 from lab.chaos.faults.audit import UNPROVEN, audit
 from lab.chaos.faults.client import FaultClient
 from lab.load.row_file import RowFile
 
 PROVEN_S = 5.0
-COLUMNS = (
-    *("kind", "point", "scope", "attributes", "seed", "ttl_s"),
-    *("commanded_s", "effective_s", "removed_s", "hits"),
-)
 
 
-def fault_rows(control: FaultClient, journal: Path, since_s: float) -> list[dict[str, Any]]:
-    """Rows of docs/archive.md: from the instances' own history, kills from the journal."""
-    rows = [
-        {
-            "fault_id": placed.view["id"],
-            "target": placed.instance.name,
-            **{name: placed.view[name] for name in COLUMNS},
-            **{name: placed.view[name] for name in ("evidence",) if name in placed.view},
-        }
-        for placed in control.history()
-        if placed.view["commanded_s"] >= since_s
-    ]
-    rows += [row for row in _journalled(journal) if "fault_id" in row]
-    return [row | _judged(row) for row in rows]
+def fault_rows(client: FaultClient, journal: Path, since_s: float) -> list[FaultRecord]:
+    """The faults commanded since then, from the injectors' histories and from the journal's actions.
+
+    An action may add evidence to its fault, and its record remains when the injector's history is lost.
+    """
+    rows = {record.fault_id: record for record in _journalled(journal)}
+    for record in client.history():
+        if (record.commanded_s or 0.0) >= since_s:
+            noted = rows[record.fault_id].evidence if record.fault_id in rows else {}
+            rows[record.fault_id] = replace(record, evidence={**noted, **record.evidence})
+    return list(rows.values())
 
 
-def write_fault_rows(run_dir: Path, rows: list[dict[str, Any]]) -> None:
-    """Beside the recorder's own lines of the same faults; equal ids make one row when read."""
+def write_fault_rows(run_dir: Path, rows: Iterable[FaultRecord]) -> None:
+    """Appends to the recorder's lines of the same faults; a reader merges lines with one fault id."""
     file = RowFile(run_dir / "faults.ndjson")
     try:
         for row in rows:
-            file.append(row)
+            file.append(row.to_row())
     finally:
         file.close()
 
 
 def left_behind(look: Callable[[], FaultClient]) -> list[str]:
-    """What the whole audit finds, as "what on whom": faults, limits, children, stopped processes, ...
+    """The findings of a whole audit, as "what on which": faults, limits, children, stopped processes, ...
 
-    `look` gives the lab as it is now: an instance that is starting again has PROVEN_S to be heard.
+    `look` returns a client of the lab as it is now. An instance that is starting has PROVEN_S to answer.
     """
     give_up = time.monotonic() + PROVEN_S
     while True:
@@ -59,20 +53,13 @@ def left_behind(look: Callable[[], FaultClient]) -> list[str]:
         time.sleep(0.2)
 
 
-def _judged(row: dict[str, Any]) -> dict[str, Any]:
-    """confirmed: it hit something. inconclusive: nothing came by, so nothing can be said."""
-    hits = row.get("hits") or 0
-    status = "confirmed" if hits and row.get("effective_s") else "inconclusive"
-    evidence = row.get("evidence") or {"counted_by": row["target"], "hits": hits}
-    return {"status": status, "evidence": evidence}
-
-
-def _journalled(journal: Path) -> list[dict[str, Any]]:
-    """What actions of the method answered that are faults themselves: one (kill_instance) or several."""
+def _journalled(journal: Path) -> list[FaultRecord]:
+    """The fault rows that actions returned: one (kill_instance) or several."""
     try:
         run = json.loads(journal.read_bytes()).get("run", [])
     except (FileNotFoundError, ValueError):
         return []
     outputs = [activity.get("output") for activity in run]
-    several = [output if isinstance(output, list) else [output] for output in outputs]
-    return [row for rows in several for row in rows if isinstance(row, dict)]
+    lists = [output if isinstance(output, list) else [output] for output in outputs]
+    rows = [row for rows in lists for row in rows if isinstance(row, dict) and "fault_id" in row]
+    return [FaultRecord.from_row(row) for row in rows]

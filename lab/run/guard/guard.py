@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from lab.chaos.faults.clear_all import Disarmed
+from lab.chaos.faults.clear_all import Cleared
 from lab.run.guard.limits import Watch
 
 LOOK_INTERVAL_S = 0.05
@@ -33,17 +33,17 @@ class Violation:
 
 
 class Guard:
-    """`stop_method` must return at once; `disarm` removes every fault."""
+    """`stop_method` must return at once; `clear_all` removes every fault."""
 
     def __init__(
         self,
         watches: Sequence[tuple[str, Watch]],
         stop_method: Callable[[], None],
-        disarm: Callable[[], Disarmed],
+        clear_all: Callable[[], Cleared],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.violation: Violation | None = None
-        self._stop_method, self._disarm, self._clock = stop_method, disarm, clock
+        self._stop_method, self._clear_all, self._clock = stop_method, clear_all, clock
         self._stop = threading.Event()
         self._acting = threading.Lock()
         self._threads = [
@@ -74,11 +74,11 @@ class Guard:
                 return
             violation = Violation(name, reason, self._clock())
             self._stop_method()
-            done = self._disarm()
+            done = self._clear_all()
             self.violation = Violation(
                 name, reason, violation.violated_s, self._clock(), done.problems
             )
         while not self._stop.wait(
             AGAIN_S
         ):  # an action that was still running may have armed one more
-            self._disarm()
+            self._clear_all()

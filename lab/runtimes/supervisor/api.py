@@ -23,7 +23,7 @@ from lab.nearest import nearest
 from lab.runtimes.posix import ports
 from lab.runtimes.supervisor.base import Supervisor
 from lab.runtimes.supervisor.managed_process import ManagedProcess, State
-from lab.runtimes.supervisor.process_faults import Refused
+from lab.runtimes.supervisor.process_faults import ProcessFaultError, send_signal
 from lab.topology import REPLICAS_MAX
 
 SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
@@ -65,12 +65,9 @@ class ControlApi:
         if not processes:
             raise HttpError(409, f"{body['target']} is not running; `lab status` says more")
         killed = [{"name": each.spec.name, "pid": each.pid} for each in processes]
-        identities = [each.identity for each in processes]
         self._supervisor.log("warning", f"sending {name}", killed=killed)
-        for process in processes:
-            process.send(number, restart=body.get("restart", True) is not False)
-        if number is signal.SIGKILL:  # or a heal that follows would take the dead for ready
-            await asyncio.gather(*map(ManagedProcess.wait_exited, processes, identities))
+        restart = body.get("restart", True) is not False
+        await asyncio.gather(*(send_signal(each, number, restart=restart) for each in processes))
         return {"signal": name, "killed": killed}
 
     async def _restart(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +89,7 @@ class ControlApi:
         faults = self._supervisor.faults
         if request.method == "GET":
             shown = faults.history if request.query.get("history") == "1" else faults.armed
-            return json_response({"items": [each.view() for each in shown]})
+            return json_response({"items": [each.record.to_row() for each in shown]})
         if request.method == "DELETE":
             target = request.query.get("target", "")
             names = [k.spec.name for k in self._targets({"target": target})] if target else None
@@ -102,9 +99,9 @@ class ControlApi:
         spec = request.json()
         try:
             added = await faults.add(spec, self._targets(spec))
-        except Refused as refused:
+        except ProcessFaultError as refused:
             raise HttpError(400, str(refused)) from None
-        return json_response({"items": [each.view() for each in added]}, 201)
+        return json_response({"items": [each.record.to_row() for each in added]}, 201)
 
     async def _heal(self, _body: dict[str, Any]) -> dict[str, Any]:
         await self._supervisor.faults.clear()

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from chassis.fault_record import FaultRecord
 from lab.runtimes.posix import pids
 from lab.runtimes.supervisor.managed_process import ManagedProcess, State
-from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults
+from lab.runtimes.supervisor.process_faults import ProcessFaults
 from lab.state import Entry, Lab
 from lab.topology import Topology
 
@@ -37,7 +38,7 @@ class Supervisor(ABC):
         self.lab = lab
         self.topology = topology
         self.processes: dict[str, ManagedProcess] = {}
-        self.faults = ProcessFaults(self._tell_fault)
+        self.faults = ProcessFaults(self._report_fault)
         self.up = False
         self.stop = asyncio.Event()
         self._told = sys.stdout
@@ -131,12 +132,10 @@ class Supervisor(ABC):
     def _write(self) -> None:
         self.lab.save()
 
-    def _tell_fault(self, fault: ProcessFault, phase: str) -> None:
-        view = fault.view()
-        fault_id, name = view.pop("id"), view["target"]
+    def _report_fault(self, fault: FaultRecord, phase: str) -> None:
         self.log(
-            *("warning", f"{fault.kind} of {name}: {phase}"),
-            **{"event": "fault", "phase": phase, "fault_id": fault_id, **view},
+            *("warning", f"{fault.kind} of {fault.target}: {phase}"),
+            **{"event": "fault", "phase": phase, **fault.to_row()},
         )
 
     def log(self, level: str, message: str, **fields: Any) -> None:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from chassis.fault_record import FaultRecord
 from chassis.faults.scope import Scope
+
+SPEC_FIELDS = ("fault_id", "kind", "attributes", "point", "scope", "ttl_s", "seed")
 
 
 @dataclass
@@ -13,6 +16,7 @@ class ActiveFault:
     """Times are seconds since the epoch, None until they happen. `gone` is set once all is undone."""
 
     id: str
+    target: str  # the instance
     fault: Any
     point: str
     scope: Scope
@@ -33,17 +37,15 @@ class ActiveFault:
     def expires_s(self) -> float:
         return self.commanded_s + self.ttl_s
 
-    def view(self) -> dict[str, Any]:
-        return {
-            "id": self.id, "kind": self.fault.kind, "point": self.point, "scope": self.scope.keys,
-            "attributes": self.attributes, "seed": self.seed, "ttl_s": self.ttl_s,
-            "commanded_s": self.commanded_s, "effective_s": self.effective_s,
-            "removed_s": self.removed_s, "hits": self.hits, "seen": self.scope.seen,
-        }  # fmt: skip
+    @property
+    def record(self) -> FaultRecord:
+        return FaultRecord(
+            self.id, self.fault.kind, self.target, self.point, self.scope.keys, self.attributes, self.seed,
+            self.ttl_s, self.commanded_s, self.effective_s, self.removed_s, self.hits,
+            {"counted_by": self.target, "seen": self.scope.seen},
+        )  # fmt: skip
 
     def spec(self) -> dict[str, Any]:
-        """As it was asked for, to ask for it again."""
-        return {
-            "id": self.id, "kind": self.fault.kind, "point": self.point, "scope": self.scope.keys,
-            "attributes": self.attributes, "seed": self.seed, "ttl_s": self.ttl_s,
-        }  # fmt: skip
+        """The command that armed it, to arm it again."""
+        row = self.record.to_row()
+        return {name: row[name] for name in SPEC_FIELDS}

@@ -13,6 +13,7 @@ from chassis.clock import SystemClock
 class Host:
     """One instance. `pools` and `caches` fill up as the service opens them."""
 
+    instance: str = ""
     arm: str = "control"
     version: str = "1"
     database_url: str = field(default="", repr=False)

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from chassis.faults import scope as scopes
-from chassis.faults.active import ActiveFault
+from chassis.faults.active import SPEC_FIELDS, ActiveFault
 from chassis.faults.fault import (
     POINTS,
     PROCESS,
@@ -114,10 +114,9 @@ class Injector:
     # -- one fault's life -------------------------------------------------------------------
 
     def _read(self, spec: dict[str, Any]) -> ActiveFault:
-        fields = ("id", "kind", "attributes", "point", "scope", "ttl_s", "seed")
         for name in spec:
-            if name not in fields:
-                raise FaultError(f"unknown field {name!r}{nearest(name, fields)}")
+            if name not in SPEC_FIELDS:
+                raise FaultError(f"unknown field {name!r}{nearest(name, SPEC_FIELDS)}")
         attributes = spec.get("attributes", {})
         if not isinstance(attributes, dict):
             raise FaultError("attributes: expected an object")
@@ -145,10 +144,10 @@ class Injector:
         needed = getattr(fault, "needs_any", ())
         if needed and not any(key in keys for key in needed):
             raise FaultError(f"{fault.kind} needs scope.{' or scope.'.join(needed)}")
-        fault_id = spec.get("id") or new_id()
+        fault_id = spec.get("fault_id") or new_id()
         self._check_free(fault_id, fault)
         return ActiveFault(
-            str(fault_id), fault, point, _scope(fault, point, keys), attributes, seed,
+            str(fault_id), self.host.instance, fault, point, _scope(fault, point, keys), attributes, seed,
             float(ttl_s), time.time(), Random(seed),
         )  # fmt: skip
 
@@ -275,14 +274,13 @@ class Injector:
         task.add_done_callback(self._tasks.discard)
 
     def _tell(self, active: ActiveFault, phase: str) -> None:
-        view = active.view()
         series = active.id, active.fault.kind
         if phase == "effective":
             metrics.expose(IN_EFFECT)
             IN_EFFECT.labels(*series).set(1)
         elif phase == "removed" and active.effective_s is not None:
             IN_EFFECT.remove(*series)
-        signals.record("fault", phase=phase, fault_id=view.pop("id"), **view)
+        signals.record("fault", phase=phase, **active.record.to_row())
 
 
 _current = Injector()

@@ -100,7 +100,7 @@ def test_a_read_only_database_refuses_writes_and_answers_reads(
     assert "ReadOnlySQLTransactionError" in subject.log.read_text()
     assert subject.ask("GET", "/rows").status == 200
     assert query("SELECT count(*) FROM rows WHERE number = 5") == [(0,)]
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     # every connection of the pool writes again: nothing is left in their sessions
     assert {subject.ask("POST", "/rows/6").status for _ in range(15)} == {201}
 
@@ -122,7 +122,7 @@ def test_a_database_that_is_down_loses_the_connections(subject: Subject, query: 
     assert subject.ask("GET", "/ready").status == 503
     assert subject.ask("GET", "/health").status == 200
     wait_until(lambda: before - set(query(mine, user)), "the connection that was used to be gone")
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(lambda: subject.ask("GET", "/ready").status == 200, "ready again")
     assert subject.ask("GET", "/one").status == 200
 
@@ -151,7 +151,7 @@ def test_held_connections_are_missing_from_the_pool(subject: Subject) -> None:
     asking.start()
     asking.join(0.3)
     assert asking.is_alive()  # it waits in the pool's line
-    assert subject.lab("DELETE", f"faults/{fault['id']}").status == 204
+    assert subject.lab("DELETE", f"faults/{fault['fault_id']}").status == 204
     asking.join()
     assert reply[0].status == 200
     wait_until(lambda: subject.metric("db_pool_in_use") <= at_rest + 1, "the pool to be free")
@@ -163,11 +163,11 @@ def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None
     second = subject.add("pool_hold", attributes={"connections": 4})
     in_use = subject.metric("db_pool_in_use")
     assert in_use >= 7
-    subject.lab("DELETE", f"faults/{first['id']}")
+    subject.lab("DELETE", f"faults/{first['fault_id']}")
     wait_until(
         lambda: 4 <= subject.metric("db_pool_in_use") <= in_use - 2, "three to be given back"
     )
-    assert [each["id"] for each in subject.armed()] == [second["id"]]
+    assert [each["fault_id"] for each in subject.armed()] == [second["fault_id"]]
 
 
 def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, query: Query) -> None:
@@ -179,8 +179,8 @@ def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, que
     assert b"DiskFullError" in subject.log.read_bytes()[told:]
     wait_until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
           "PostgreSQL to count the rollback")  # fmt: skip
-    assert subject.fault(fault["id"])["hits"] > 0
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    assert subject.fault(fault["fault_id"])["hits"] > 0
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert {subject.ask("POST", "/rows/32").status for _ in range(15)} == {201}
 
 

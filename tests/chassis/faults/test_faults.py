@@ -49,7 +49,7 @@ async def test_every_kth_and_share_hit_as_often_as_they_say(echo: Echo) -> None:
     fault = await _add(echo, kind="abort", scope={"every_k": 3})
     statuses = [(await echo.call("GET", "/echo"))[0] for _ in range(9)]
     assert statuses == [200, 200, 503] * 3
-    await echo.call("DELETE", f"/_lab/faults/{fault['id']}", headers=echo.lab)
+    await echo.call("DELETE", f"/_lab/faults/{fault['fault_id']}", headers=echo.lab)
     seed = 7
     await _add(echo, kind="abort", scope={"share": 0.3}, seed=seed)
     statuses = [(await echo.call("GET", "/echo"))[0] for _ in range(200)]
@@ -59,13 +59,13 @@ async def test_every_kth_and_share_hit_as_often_as_they_say(echo: Echo) -> None:
 
 
 async def test_a_fault_ends_at_its_ttl_whoever_asked_for_it(echo: Echo) -> None:
-    await _add(echo, id="short", kind="abort", ttl_s=0.2)
+    await _add(echo, fault_id="short", kind="abort", ttl_s=0.2)
     assert (await echo.call("GET", "/echo"))[0] == 503
     async with asyncio.timeout(1.2):
         while (await echo.call("GET", "/echo"))[0] != 200:
             await asyncio.sleep(0.01)
     _, history, _ = await echo.call("GET", "/_lab/faults/history", headers=echo.lab)
-    (row,) = (item for item in history["items"] if item["id"] == "short")
+    (row,) = (item for item in history["items"] if item["fault_id"] == "short")
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"] <= row["commanded_s"] + 1.2
     assert row["hits"] >= 1
 

@@ -38,9 +38,9 @@ def test_request_delay_is_never_shorter_than_asked_and_gone_when_removed(subject
     delayed = [seconds(subject, "/plain") for _ in range(5)]
     assert min(delayed) >= 0.1
     assert seconds(subject, "/one") < 0.1
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert min(seconds(subject, "/plain") for _ in range(5)) < 0.05
-    assert subject.fault(fault["id"])["hits"] == 5
+    assert subject.fault(fault["fault_id"])["hits"] == 5
 
 
 def test_metrics_name_a_fault_while_it_is_in_effect(subject: Subject) -> None:
@@ -51,9 +51,9 @@ def test_metrics_name_a_fault_while_it_is_in_effect(subject: Subject) -> None:
     fault = subject.add("abort", scope={"route": "/plain"})
     assert in_effect() == []
     assert statuses(subject, "/plain", 2) == [503, 503]
-    series = f'breakwater_fault_active{{fault="{fault["id"]}",kind="abort"}} 1.0'
+    series = f'breakwater_fault_active{{fault="{fault["fault_id"]}",kind="abort"}} 1.0'
     assert in_effect() == [series]
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert in_effect() == []
 
 
@@ -68,7 +68,7 @@ def test_outbound_delay_hits_the_call_and_not_the_callee(subject: Subject) -> No
 def test_fail_first_n_and_every_kth_are_exact(subject: Subject) -> None:
     fault = subject.add("abort", scope={"first_n": 3, "route": "/plain"})
     assert statuses(subject, "/plain", 6) == [503] * 3 + [200] * 3
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     subject.add("abort", attributes={"status": 502}, scope={"every_k": 4, "route": "/plain"})
     assert statuses(subject, "/plain", 8) == [200, 200, 200, 502] * 2
 
@@ -85,7 +85,7 @@ def test_the_same_seed_hits_the_same_requests(subject: Subject) -> None:
     for _ in range(2):
         fault = subject.add("abort", scope={"share": 0.5, "route": "/plain"}, seed=SEED)
         runs.append(statuses(subject, "/plain", 30))
-        subject.lab("DELETE", f"faults/{fault['id']}")
+        subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert runs[0] == runs[1], f"seed {SEED}"
     assert 5 <= runs[0].count(503) <= 25, f"seed {SEED}"
 
@@ -156,7 +156,7 @@ def test_a_gray_failure_leaves_the_health_checks_fine(subject: Subject) -> None:
 def test_a_bad_release_fails_only_where_its_version_runs(subject: Subject) -> None:
     fault = subject.add("bad_release", attributes={"error_share": 0.5}, scope={"version": "2"})
     assert set(statuses(subject, "/plain", 20)) == {200}
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     subject.add("bad_release", attributes={"error_share": 0.5}, scope={"version": "1"}, seed=SEED)
     # 99.9% binomial interval of 60 x .5
     assert 18 <= statuses(subject, "/plain", 60).count(500) <= 42, f"seed {SEED}"
@@ -168,7 +168,7 @@ def test_a_bad_release_fails_only_where_its_version_runs(subject: Subject) -> No
 def test_an_arm_that_is_not_ours_is_left_alone(subject: Subject) -> None:
     fault = subject.add("abort", scope={"arm": "treatment"})
     assert statuses(subject, "/plain", 3) == [200] * 3
-    assert subject.fault(fault["id"])["hits"] == 0
+    assert subject.fault(fault["fault_id"])["hits"] == 0
 
 
 def test_a_stalled_handler_hangs_until_the_fault_ends(subject: Subject) -> None:
@@ -191,7 +191,7 @@ def test_overlapping_faults_are_removed_one_without_the_other(subject: Subject) 
     subject.add("abort", scope={"route": "/plain"})
     reply = subject.ask("GET", "/plain")
     assert (reply.status, reply.seconds >= 0.08) == (503, True)
-    subject.lab("DELETE", f"faults/{slow['id']}")
+    subject.lab("DELETE", f"faults/{slow['fault_id']}")
     reply = subject.ask("GET", "/plain")
     assert (reply.status, reply.seconds < 0.08) == (503, True)
     assert [each["kind"] for each in subject.armed()] == ["abort"]
@@ -200,10 +200,12 @@ def test_overlapping_faults_are_removed_one_without_the_other(subject: Subject) 
 def test_a_fault_ends_at_its_ttl_under_load_of_its_own(subject: Subject) -> None:
     fault = subject.add("abort", ttl_s=0.3)
     wait_until(lambda: subject.ask("GET", "/plain").status == 200, "the TTL to end it", 1.3)
-    row = subject.fault(fault["id"])
+    row = subject.fault(fault["fault_id"])
     assert row["commanded_s"] + 0.3 <= row["removed_s"] + 0.01
     assert row["removed_s"] <= row["commanded_s"] + 1.3
-    phases = [each["phase"] for each in subject.lines("fault") if each["fault_id"] == fault["id"]]
+    phases = [
+        each["phase"] for each in subject.lines("fault") if each["fault_id"] == fault["fault_id"]
+    ]
     assert phases == ["commanded", "effective", "removed"]
 
 

@@ -65,7 +65,7 @@ def test_a_dropped_event_is_published_for_the_outbox_and_unknown_to_the_broker(
     before = stored("EVENTS")
     fault = subject.add("drop", point="publish", scope={"first_n": 1})
     happen(subject, first)
-    wait_until(lambda: subject.fault(fault["id"])["hits"] == 1, "a hit")
+    wait_until(lambda: subject.fault(fault["fault_id"])["hits"] == 1, "a hit")
     settle(subject, first)
     assert mine(subject, first) == [first + 98]
     assert stored("EVENTS") == before + 1
@@ -90,7 +90,7 @@ def test_a_lost_publish_acknowledgement_leads_to_one_event_all_the_same(
     fault = subject.add("lost_ack", point="publish", scope={"first_n": 1})
     happen(subject, first)
     settle(subject, first)
-    assert subject.fault(fault["id"])["seen"] >= 2  # it was published again
+    assert subject.fault(fault["fault_id"])["evidence"]["seen"] >= 2  # it was published again
     assert stored("EVENTS") == before + 2
     assert mine(subject, first) == [first, first + 98]
 
@@ -100,7 +100,7 @@ def test_a_broker_that_is_down_keeps_events_in_the_outbox(subject: Subject, firs
     happen(subject, first)
     wait_until(lambda: subject.metric("outbox_pending") == 1, "a pending event")
     assert mine(subject, first) == []
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(lambda: mine(subject, first) == [first], "the event to arrive")
 
 
@@ -123,10 +123,10 @@ def test_a_reordered_event_is_overtaken_and_not_lost(subject: Subject, first: in
 def test_a_stalled_consumer_falls_behind_and_catches_up(subject: Subject, first: int) -> None:
     fault = subject.add("stall", point="consume")
     happen(subject, first, first + 1, first + 2)
-    wait_until(lambda: subject.fault(fault["id"])["hits"] == 1, "the consumer to stall")
+    wait_until(lambda: subject.fault(fault["fault_id"])["hits"] == 1, "the consumer to stall")
     wait_until(lambda: subject.metric("inbox_lag") >= 3, "the lag to show")
     assert mine(subject, first) == []
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(
         lambda: mine(subject, first) == [first, first + 1, first + 2], "all three", SETTLED_S
     )
@@ -141,7 +141,7 @@ def test_a_poisoned_event_ends_as_a_dead_letter_and_others_go_on(
     wait_until(lambda: mine(subject, first) == [first + 1], "the healthy one")
     wait_until(lambda: stored("DEAD") == before + 1, "the dead letter", 15)
     assert mine(subject, first) == [first + 1]
-    assert subject.fault(fault["id"])["hits"] == 3  # every delivery, this message alone
+    assert subject.fault(fault["fault_id"])["hits"] == 3  # every delivery, this message alone
 
 
 def test_garbage_on_the_wire_is_buried_at_once(
@@ -171,6 +171,10 @@ def test_a_lost_acknowledgement_brings_the_event_again_for_one_effect(
     happen(subject, first)
     wait_until(lambda: mine(subject, first) == [first], "the effect")
     wait_until(lambda: subject.metric("inbox_lag") == 1, "the broker to wait for the lost one")
-    wait_until(lambda: subject.fault(fault["id"])["seen"] == 2, "the event to come again", 15)
+    wait_until(
+        lambda: subject.fault(fault["fault_id"])["evidence"]["seen"] == 2,
+        "the event to come again",
+        15,
+    )
     wait_until(lambda: subject.metric("inbox_lag") == 0, "the second one's acknowledgement")
     assert mine(subject, first) == [first]

@@ -41,7 +41,7 @@ def test_memory_grows_to_its_size_and_is_given_back(subject: Subject) -> None:
     target = before + 150
     fault = subject.add("memory", attributes={"to_mb": target})
     assert abs(resident_mb(subject) - target) < 8
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert resident_mb(subject) < before + 10
     assert "already" in subject.refuse("memory", attributes={"to_mb": 1})
     assert "available" in subject.refuse("memory", attributes={"to_mb": 1e9})
@@ -62,7 +62,7 @@ def test_burning_takes_its_duty_of_a_processor_and_no_worker_stays(subject: Subj
     duty = (sum(worker.cpu_times()[:2]) - used) / (time.monotonic() - began)
     assert 0.20 <= duty <= 0.30
     assert subject.lab("GET", "residue").body["children"] in ([worker.pid], [])
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert children(subject) == []
 
 
@@ -128,7 +128,7 @@ def test_the_clock_jumps_by_its_offset_and_back(subject: Subject) -> None:
     assert abs(off_by_s(subject) + 3600) < 0.005
     subject.add("skew", attributes={"offset_ms": 5000})
     assert abs(off_by_s(subject) + 3595) < 0.005
-    subject.lab("DELETE", f"faults/{first['id']}")
+    subject.lab("DELETE", f"faults/{first['fault_id']}")
     assert abs(off_by_s(subject) - 5) < 0.005
     subject.clear()
     assert abs(off_by_s(subject)) < 0.005
@@ -191,16 +191,16 @@ def test_a_blocked_loop_stops_everything_for_as_long_as_asked(subject: Subject) 
         slowest = max(slowest, subject.ask("GET", "/health").seconds)
     assert 0.2 <= slowest < 0.9
     assert slowest > control + 0.1
-    assert subject.lab("DELETE", f"faults/{fault['id']}").status == 204
+    assert subject.lab("DELETE", f"faults/{fault['fault_id']}").status == 204
     assert min(subject.ask("GET", "/health").seconds for _ in range(5)) < 0.1
-    assert subject.fault(fault["id"])["hits"] >= 1
+    assert subject.fault(fault["fault_id"])["hits"] >= 1
 
 
 def test_a_block_longer_than_the_ttl_is_cut_to_it(subject: Subject) -> None:
     fault = subject.add("block_loop", attributes={"block_ms": 60_000, "every_ms": 10}, ttl_s=0.5)
     assert subject.ask("GET", "/health", timeout_s=5).status == 200
-    wait_until(lambda: subject.fault(fault["id"])["removed_s"], "its end", 1)
-    row = subject.fault(fault["id"])
+    wait_until(lambda: subject.fault(fault["fault_id"])["removed_s"], "its end", 1)
+    row = subject.fault(fault["fault_id"])
     assert row["removed_s"] - row["commanded_s"] < 1.5
 
 
@@ -234,7 +234,7 @@ def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
     for _ in range(20):
         assert subject.ask("POST", "/complain").status == 200
     assert subject.log.stat().st_size == size
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert os.readlink(log) == own
     subject.ask("POST", "/complain")
     wait_until(lambda: subject.log.stat().st_size > size, "the log to grow again")
@@ -248,7 +248,7 @@ def test_a_slow_disk_under_the_log_blocks_who_writes_faster(subject: Subject) ->
     # the page that is waited for may have begun its wait a little before this request did
     assert slowest >= 0.2 > control, f"{slowest} s, {control} s without"
     threads = subject.lab("GET", "residue").body["threads"]
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(
         lambda: subject.lab("GET", "residue").body["threads"] < threads, "the disk's thread ends"
     )

@@ -48,7 +48,7 @@ def test_a_repeated_flush_goes_on_until_it_ends(subject: Subject, keys: redis.Re
     fault = subject.add("flush", attributes={"every_ms": 50})
     before = loads(subject)
     wait_until(lambda: loads(subject) >= before + 3, "three more loads")
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     value(subject)
     again = loads(subject)
     assert [loads(subject) for _ in range(3)] == [again] * 3
@@ -59,7 +59,7 @@ def test_a_lost_invalidation_leaves_a_stale_value(subject: Subject, keys: redis.
     fault = subject.add("drop", point="cache", scope={"method": "DELETE", "route": "thing"})
     subject.ask("PUT", "/cached/second")
     assert value(subject) == "first"
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     subject.ask("PUT", "/cached/third")
     assert value(subject) == "third"
 
@@ -93,14 +93,14 @@ def test_without_its_cache_the_service_answers_from_the_source(
     assert reply.body["value"] == "newer"
     assert reply.seconds < 1  # a cache that hangs is given 200 ms
     assert subject.metric('cache_lookups_total{result="down"}') > down
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
 
 
 def test_lost_heartbeats_let_the_lease_run_out(subject: Subject, nats: str) -> None:
     assert entry(nats, "subject-1")
     fault = subject.add("drop", point="registry", scope={"method": "HEARTBEAT"})
     wait_until(lambda: entry(nats, "subject-1") is None, "the lease to run out", LEASE_S + 2)
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(lambda: entry(nats, "subject-1"), "the next heartbeat", 3)
 
 
@@ -110,19 +110,21 @@ def test_a_stale_view_keeps_an_instance_that_has_left(subject: Subject, nats: st
     fault = subject.add("drop", point="registry", scope={"method": "WATCH"})
     leave(nats, "ghost-1")
     # long enough that nobody's lease would keep it: only a view that stands still has it
-    wait_until(lambda: subject.fault(fault["id"])["hits"] >= LEASE_S + 1, "heartbeats to be missed")
+    wait_until(
+        lambda: subject.fault(fault["fault_id"])["hits"] >= LEASE_S + 1, "heartbeats to be missed"
+    )
     assert seen(subject) == ["ghost-1"]
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     wait_until(lambda: seen(subject) == [], "the view to catch up", 3)
 
 
 def test_a_registry_that_is_down_leaves_the_last_view(subject: Subject, nats: str) -> None:
     fault = subject.add("down", point="registry")
     announce(nats, "ghost-2")
-    wait_until(lambda: subject.fault(fault["id"])["hits"] >= 3, "the registry to be missed")
+    wait_until(lambda: subject.fault(fault["fault_id"])["hits"] >= 3, "the registry to be missed")
     assert seen(subject) == []
     assert subject.ask("POST", "/call", {}).status == 200  # it still knows itself
-    subject.lab("DELETE", f"faults/{fault['id']}")
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     announce(nats, "ghost-2")
     wait_until(lambda: seen(subject) == ["ghost-2"], "the view to catch up", 4)
     leave(nats, "ghost-2")

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lab.archive import ArchiveError, Run, latest_run, list_runs, replace_table, seal
+from lab.archive import ArchiveError, Run, latest_run, list_runs, seal
 from lab.archive.seal import seal_part
 from lab.archive.tables import TABLES, parts
 from tests.lab.archive.parquet import write_parquet
@@ -142,13 +142,13 @@ def test_audit_tables_are_found_by_name(run_dir: Path) -> None:
         run.state("bank.ledger")
 
 
-def test_replacing_a_table_keeps_its_types(run_dir: Path) -> None:
+def test_a_column_that_is_no_longer_in_a_table_is_left_out(run_dir: Path) -> None:
     seal(run_dir)
-    replace_table(run_dir, "faults", [{"fault_id": "f", "status": "confirmed"}, {"fault_id": "g"}])
-    assert sorted(Run(run_dir).faults.project("fault_id, status, hits").fetchall()) == [
-        ("f", "confirmed", None),
-        ("g", None, None),
-    ]
+    path = str(run_dir / "faults.parquet")
+    write_parquet("SELECT 'f' AS fault_id, 'confirmed' AS status, 2 AS hits", path)
+    faults = Run(run_dir).faults
+    assert "status" not in faults.columns
+    assert faults.project("fault_id, hits, kind").fetchall() == [("f", 2, None)]
 
 
 @pytest.mark.parametrize(

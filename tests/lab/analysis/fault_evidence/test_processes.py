@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from lab.analysis.fault_evidence import processes
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.archive import Run
 
@@ -37,7 +36,7 @@ def span(start_s: float, seconds: float = 0.01) -> dict[str, Any]:
     ("change", "spans", "status", "why"),
     [
         ({}, [9.0, 21.0], "confirmed", "pid 7 and its children were stopped for 9.9 s"),
-        ({}, [9.0, 15.0], "mismatch", "1 spans began in it while it was said to be stopped"),
+        ({}, [9.0, 15.0], "mismatch", "1 spans started in it while it was stopped by the record"),
         ({"effective_s": None}, [9.0], "mismatch", "SIGSTOP was sent and had no effect"),
         ({"removed_s": 25.0}, [9.0], "mismatch", "it outlived its TTL of 10 s by 5.0 s"),
     ],
@@ -79,17 +78,17 @@ def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
         ("disconnect", {"networks": {"shop": []}, "off": True, "off_until_the_end": False},
          "mismatch", "it was on a network again before the end"),
         ("disconnect", {"networks": {"shop": []}, "off": True, "left": "404 no such network"},
-         "mismatch", "the engine did not undo it: 404 no such network"),
+         "mismatch", "the engine did not remove it: 404 no such network"),
         ("cpu_limit", {"throttled_periods": 12},
-         "confirmed", "the kernel held it back in 12 periods"),
+         "confirmed", "the kernel throttled it in 12 periods"),
         ("cpu_limit", {"throttled_periods": 0},
-         "inconclusive", "the kernel held it back in 0 periods"),
+         "inconclusive", "the kernel throttled it in 0 periods"),
         ("memory_limit", {"used_share": 0.4, "oom_kills": 2},
-         "confirmed", "it used 40% of the limit at the end, ended for it 2 times"),
+         "confirmed", "it used 40% of the limit at the end; the kernel killed it 2 times"),
         ("memory_limit", {"used_share": 0.97, "oom_kills": 0},
-         "confirmed", "it used 97% of the limit at the end, ended for it 0 times"),
+         "confirmed", "it used 97% of the limit at the end; the kernel killed it 0 times"),
         ("memory_limit", {"used_share": 0.4, "oom_kills": 0},
-         "inconclusive", "it used 40% of the limit at the end, ended for it 0 times"),
+         "inconclusive", "it used 40% of the limit at the end; the kernel killed it 0 times"),
     ],
 )  # fmt: skip
 def test_what_the_engine_held_back_is_believed_by_what_the_kernel_counted(
@@ -118,7 +117,30 @@ def test_a_delay_beside_all_calls_is_believed_by_its_hits(tiny: Callable[..., Ru
     assert (judged.status, judged.why) == ("confirmed", "9 hits counted by the injector")
 
 
-def test_a_kill_by_an_action_is_not_the_supervisors_nor_the_engines_to_tell() -> None:
-    assert processes.told({"kind": "kill", "evidence": '{"pid": 7}'}) is None
-    assert processes.told({"kind": "kill", "evidence": '{"pid": 7, "signal": "SIGKILL"}'})
-    assert processes.told({"kind": "cpu_limit", "evidence": '{"pid": 7}'})
+def test_without_the_supervisors_evidence_only_scrapes_can_show_a_death(
+    tiny: Callable[..., Run],
+) -> None:
+    up = [
+        {"time_s": float(t), "service": "bank", "instance": "bank-1", "name": "up",
+         "value": 0.0 if 11 <= t < 14 else 1.0}
+        for t in range(30)
+    ]  # fmt: skip
+    unseen = PAUSE | {"evidence": {}}
+    [killed] = judge_faults(tiny(info=INFO, faults=[unseen | {"kind": "kill"}], metrics=up))
+    assert (killed.status, killed.evidence["back_s"]) == ("confirmed", pytest.approx(3.9))
+    for kind in ("pause", "cpu_limit"):
+        [judged] = judge_faults(tiny(info=INFO, faults=[unseen | {"kind": kind}], metrics=up))
+        assert (judged.status, judged.why) == (
+            "inconclusive",
+            "the supervisor's evidence is missing",
+        )
+
+
+def test_the_mechanism_follows_from_the_point_and_the_kind(tiny: Callable[..., Run]) -> None:
+    """A service's own fault at the point `process` is judged by calls, an edge's by the proxy."""
+    own = {"kind": "burn_cpu", "hits": 3, "evidence": {"counted_by": "bank-1"}}
+    [judged] = judge_faults(tiny(info=INFO, faults=[PAUSE | own], spans=[span(12)]))
+    assert judged.why == "3 hits counted by the injector"
+    edge = {"point": "edge", "kind": "noop", "evidence": {"connections": 2}}
+    [judged] = judge_faults(tiny(info=INFO, faults=[PAUSE | edge]))
+    assert judged.why == "it was on 2 connections, and did nothing"

@@ -18,11 +18,13 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from chassis import lab_routes as lab_controls
+from chassis.fault_record import FaultRecord
 from chassis.faults import Injector
 from chassis.faults.residue import Baseline
 from chassis.http.problems import install
 from lab.chaos import actions, probes
-from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.chaos.running_lab import NoLabError, RunningLab, find_lab
 from lab.http_client import NoReplyError, exchange
 from lab.run.evidence.fault_rows import fault_rows, left_behind
@@ -93,14 +95,14 @@ def control(state: Lab) -> FaultClient:
 
 def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient) -> None:
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
-    assert [placed.view["kind"] for placed in control.faults()] == ["latency"]
-    armed = f"fault {control.faults()[0].view['id']} (latency) on bank-1"
+    assert [fault.kind for fault in control.faults()] == ["latency"]
+    armed = f"fault {control.faults()[0].fault_id} (latency) on bank-1"
     assert armed in left_behind(lambda: control)
     assert control.clear() == 1
     assert control.faults() == []
     assert armed not in left_behind(lambda: control)
     (remembered,) = control.history("bank-1")
-    assert remembered.view["removed_s"] is not None
+    assert remembered.removed_s is not None
 
 
 def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
@@ -115,7 +117,7 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
         return exchange(*args, **options)
 
     monkeypatch.setattr("lab.chaos.faults.client.exchange", coming_up)
-    assert [placed.view["kind"] for placed in control.faults("bank")] == ["latency"]
+    assert [fault.kind for fault in control.faults("bank")] == ["latency"]
 
 
 def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
@@ -123,7 +125,7 @@ def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
 ) -> None:
     monkeypatch.setattr(control, "ready", lambda _instance: True)
     bank.stop()
-    with pytest.raises(FaultRefused, match="bank-1"):
+    with pytest.raises(FaultRefusedError, match="bank-1"):
         control.faults("bank")
 
 
@@ -133,7 +135,7 @@ def test_the_rows_of_a_run_leave_out_faults_from_before_it(
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
     journal = tmp_path / "journal.json"
     (row,) = fault_rows(control, journal, since_s=0.0)
-    assert (row["target"], row["status"], row["hits"]) == ("bank-1", "inconclusive", 0)
+    assert (row.target, row.effective_s, row.hits) == ("bank-1", None, 0)
     assert fault_rows(control, journal, since_s=time.time() + 1) == []
 
 
@@ -144,7 +146,8 @@ def test_a_kill_in_the_journal_is_a_fault_of_the_run(control: FaultClient, tmp_p
         ' "effective_s": 5.0, "hits": 1, "evidence": {"pid": 7}}}]}'
     )
     (row,) = fault_rows(control, journal, since_s=0.0)
-    assert (row["fault_id"], row["status"]) == ("kill-1", "confirmed")
+    assert (row.fault_id, row.target, row.effective_s) == ("kill-1", "orders-1", 5.0)
+    assert (row.hits, row.evidence) == (1, {"pid": 7})
 
 
 def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient) -> None:
@@ -155,25 +158,25 @@ def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient)
 
 
 def test_what_the_instance_refuses_is_told_with_its_reason(control: FaultClient) -> None:
-    with pytest.raises(FaultRefused, match=r"bank-1 refused .* 400 .*latency_ms"):
+    with pytest.raises(FaultRefusedError, match=r"bank-1 refused .* 400 .*latency_ms"):
         control.add_fault("bank", {**LATENCY, "attributes": {"latency_ms": -1}, "ttl_s": 1})
     assert control.faults() == []
 
 
 def test_of_two_instances_both_are_armed_or_none(control: FaultClient, state: Lab) -> None:
     state.instances.append(Entry("bank-2", 0, "", "bank", "http://127.0.0.1:1"))
-    with pytest.raises(FaultRefused, match="bank-2 does not answer"):
+    with pytest.raises(FaultRefusedError, match="bank-2 does not answer"):
         control.add_fault("bank", LATENCY | {"ttl_s": 30})
     assert control.faults("bank-1") == []
 
 
 def test_a_wrong_token_never_reads_as_no_faults(control: FaultClient, state: Lab) -> None:
-    with pytest.raises(FaultRefused, match="401"):
+    with pytest.raises(FaultRefusedError, match="401"):
         FaultClient(RunningLab(replace(state, token="wrong"))).faults()
 
 
 def test_an_unknown_target_is_answered_with_the_nearest(control: FaultClient) -> None:
-    with pytest.raises(UnknownTarget, match=r"Did you mean bank\?"):
+    with pytest.raises(UnknownTargetError, match=r"Did you mean bank\?"):
         control.targets("bnk")
 
 
@@ -193,8 +196,26 @@ def test_without_a_lab_the_error_says_how_to_start_one(
         find_lab()
 
 
+Process = subprocess.Popen[bytes]
+
+
+class FakeSupervisor:
+    """Kills `process` as the supervisor would, and remembers the fault."""
+
+    def __init__(self, process: Process) -> None:
+        self.process, self.faults = process, list[FaultRecord]()
+
+    def call(self, _lab: Lab, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        if method == "POST":
+            now_s, evidence = time.time(), {"pid": self.process.pid, "signal": "SIGKILL"}
+            self.process.kill()
+            fault = FaultRecord("k", body["kind"], body["target"], "process", commanded_s=now_s)
+            self.faults.append(replace(fault, effective_s=time.time(), hits=1, evidence=evidence))
+        return {"items": [each.to_row() for each in self.faults]}
+
+
 @pytest.fixture
-def victim(state: Lab) -> Iterator[subprocess.Popen[bytes]]:
+def victim(state: Lab) -> Iterator[Process]:
     """A process that stands for the instance."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     entry = state.instances[0]
@@ -205,19 +226,31 @@ def victim(state: Lab) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_kill_waits_for_the_middle_of_sagas(bank: Bank, victim: subprocess.Popen[bytes]) -> None:
+@pytest.fixture
+def supervisor(state: Lab, victim: Process, monkeypatch: pytest.MonkeyPatch) -> FakeSupervisor:
+    state.addresses["control"] = "http://127.0.0.1:1"
+    state.save()
+    supervisor = FakeSupervisor(victim)
+    monkeypatch.setattr("lab.chaos.faults.process_faults.call_supervisor", supervisor.call)
+    return supervisor
+
+
+def test_a_kill_waits_for_the_middle_of_sagas(
+    bank: Bank, victim: Process, supervisor: FakeSupervisor
+) -> None:
     bank.metrics = "saga_active 0.0\n"
     threading.Timer(0.3, lambda: setattr(bank, "metrics", "saga_active 2.0\n")).start()
     started = time.time()
     fault = actions.kill_instance("bank", when="in the middle of sagas", within_s=10)
     assert fault["commanded_s"] - started >= 0.3
     assert fault["effective_s"] >= fault["commanded_s"]
-    assert fault["evidence"] == {"pid": victim.pid, "sagas_under_way": 2.0}
+    evidence = {"pid": victim.pid, "signal": "SIGKILL", "sagas_under_way": 2.0}
+    assert (fault["kind"], fault["evidence"]) == ("kill", evidence)
     assert victim.wait() == -9
 
 
-def test_a_kill_whose_moment_does_not_come_kills_nobody(
-    bank: Bank, victim: subprocess.Popen[bytes]
+def test_a_kill_whose_moment_does_not_come_kills_nothing(
+    bank: Bank, victim: Process, supervisor: FakeSupervisor
 ) -> None:
     bank.metrics = "saga_active 0.0\n"
     with pytest.raises(probes.NotObservedError, match="no instance of bank had a saga under way"):
@@ -225,13 +258,29 @@ def test_a_kill_whose_moment_does_not_come_kills_nobody(
     assert victim.poll() is None
 
 
-def test_a_pid_that_became_another_process_is_not_killed(
-    state: Lab, victim: subprocess.Popen[bytes]
+def test_a_kill_goes_through_the_supervisor_and_never_to_a_pid_of_the_lab_file(
+    state: Lab, victim: Process
 ) -> None:
+    """A pid in lab.json may belong to another process by now."""
     state.instances = [replace(state.instances[0], identity="an earlier process")]
     state.save()
-    with pytest.raises(probes.NotObservedError, match="bank-1 is not running"):
+    with pytest.raises(FaultRefusedError, match="no supervisor: kill is not possible"):
         actions.kill_instance("bank")
+    assert victim.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("signal", "when", "complaint"),
+    [
+        ("SIGSTOP", "now", "signal: 'SIGSTOP' is none of SIGKILL, SIGTERM"),
+        ("SIGKILL", "later", "when: 'later' is none of now, in the middle of sagas"),
+    ],
+)
+def test_a_kill_that_is_not_possible_is_refused(
+    victim: Process, signal: str, when: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        actions.kill_instance("bank", signal, when)
     assert victim.poll() is None
 
 

@@ -8,7 +8,8 @@ from itertools import permutations
 import pytest
 
 from lab.chaos import edges
-from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.chaos.faults.partitions import Partition
 from lab.proxy.client import ProxyClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
@@ -78,7 +79,7 @@ def test_the_probed_matrix_is_the_one_that_was_asked_for(
     assert matrix(mesh, proxy_client) == {
         (x, y): (passes[x, y], passes[x, y] and passes[y, x]) for x, y in PAIRS
     }
-    hit = {each.view["target"] for each in fault_client.faults() if each.view["hits"]}
+    hit = {each.target for each in fault_client.faults() if each.hits}
     assert hit == {f"{x}->{y}-1" for x, y in PAIRS if not passes[x, y] or not passes[y, x]}
     assert edges.heal() == len(hit)
     assert set(matrix(mesh, proxy_client).values()) == {(True, True)}
@@ -102,10 +103,10 @@ def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
 
 def test_servers_and_the_ingress_may_be_cut_off_too(fault_client: FaultClient) -> None:
     edges.partition([["a"], ["postgres", "nats"]], ttl_s=30)
-    assert {each.view["target"] for each in fault_client.faults()} == {"a->postgres", "a->nats"}
+    assert {each.target for each in fault_client.faults()} == {"a->postgres", "a->nats"}
     edges.heal()
     edges.partition([["ingress"], ["a"]], ttl_s=30)
-    assert {each.view["target"] for each in fault_client.faults()} == {"ingress->a-1"}
+    assert {each.target for each in fault_client.faults()} == {"ingress->a-1"}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,6 @@ def test_servers_and_the_ingress_may_be_cut_off_too(fault_client: FaultClient) -
 def test_a_partition_that_makes_no_sense_is_refused(
     fault_client: FaultClient, groups: list[list[str]], one_way: bool, why: str
 ) -> None:
-    with pytest.raises((FaultRefused, UnknownTarget), match=why):
+    with pytest.raises((FaultRefusedError, UnknownTargetError), match=why):
         edges.partition(groups, ttl_s=5, one_way=one_way)
     assert fault_client.faults() == []

@@ -38,8 +38,8 @@ def test_a_toxic_goes_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
 
 def test_a_ttl_can_be_renewed(lab: ProxyProcess) -> None:
     lab.edge(9)
-    first = lab.client.add("edge", "noop", ttl_s=0.2).record["expires_at"]
-    renewed = lab.client.change("edge", "noop_downstream", ttl_s=60).record["expires_at"]
+    first = lab.client.add("edge", "noop", ttl_s=0.2).record["expires_s"]
+    renewed = lab.client.change("edge", "noop_downstream", ttl_s=60).record["expires_s"]
     assert renewed > first + 50
     wait_until(lambda: time.time() > first + 0.1, "the first TTL to pass")
     assert lab.client.list()["edge"].toxics
@@ -62,7 +62,7 @@ def test_an_outage_ends_late_rather_than_never_if_its_port_was_taken(
     port = lab.edge(echoing)
     lab.client.enable("edge", False, ttl_s=0.05)
     with socket.create_server(("127.0.0.1", port)):
-        expired = lab.ask("GET", "/proxies/edge")[1]["breakwater"]["outage"]["expires_at"]
+        expired = lab.ask("GET", "/proxies/edge")[1]["breakwater"]["outage"]["expires_s"]
         wait_until(lambda: time.time() > expired + 0.15, "the TTL to pass")
         assert not lab.client.list()["edge"].enabled
     wait_until(lambda: lab.client.list()["edge"].enabled, "the edge to come up")
@@ -96,16 +96,16 @@ def test_a_record_tells_when_and_how_much(lab: ProxyProcess, echoing: Upstream) 
     for _ in range(3):
         round_trip_s(sock, b"x" * 100)
     record = lab.record("late")
-    assert before <= record["commanded_at"] <= record["effective_at"] <= record["first_hit_at"]
-    assert record["first_hit_at"] <= record["last_hit_at"] <= time.time()
+    assert before <= record["commanded_s"] <= record["effective_s"] <= record["first_hit_s"]
+    assert record["first_hit_s"] <= record["last_hit_s"] <= time.time()
     counts = [record[key] for key in ("connections", "affected", "hits", "bytes", "spared")]
     assert counts == [1, 1, 3, 300, 0]
-    assert record["removed_at"] is None
+    assert record["removed_s"] is None
     lab.client.remove("edge", "late")
     last = lab.client.removed()[-1]
     assert (last["proxy"], last["name"]) == ("edge", "late")
     assert last["breakwater"]["removed_by"] == "api"
-    assert last["breakwater"]["removed_at"] >= record["last_hit_at"]
+    assert last["breakwater"]["removed_s"] >= record["last_hit_s"]
 
 
 def test_the_first_request_after_the_command_is_affected(

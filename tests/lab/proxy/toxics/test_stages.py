@@ -70,7 +70,7 @@ def stage_of(
     word: str, clock: HandClock, seed: int, **attributes: Any
 ) -> tuple[Stage[Any], Collector]:
     stage_type = REGISTRY[word]
-    context = StageContext(clock, Random(seed), Record(commanded_at=0.0), OURS, True)
+    context = StageContext(clock, Random(seed), Record(commanded_s=0.0), OURS, True)
     stage = stage_type(stage_type.attributes_type(**attributes), context)
     collector = Collector(clock)
     stage.next = collector

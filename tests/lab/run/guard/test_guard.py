@@ -12,7 +12,7 @@ import pytest
 
 from lab.chaos.experiment.plan import RequestLimit
 from lab.chaos.faults.audit import audit
-from lab.chaos.faults.clear_all import disarm
+from lab.chaos.faults.clear_all import clear_all
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import find_lab
 from lab.proxy.client import ProxyClient
@@ -70,7 +70,7 @@ def test_a_passed_limit_removes_every_fault_within_a_second_even_if_the_toolkit_
     pace_s = time.perf_counter() - began
     limit = RequestLimit(name="orders fail", measure="error_ratio", for_s=0.2, limit=0.5)
     watch = RequestWatch(limit, RequestRows(requests), 0.0, time.time() - 1)
-    guard = Guard([("orders fail", watch)], lambda: None, lambda: disarm(find_lab()))
+    guard = Guard([("orders fail", watch)], lambda: None, lambda: clear_all(find_lab()))
     try:
         passed_s = failing(requests)
         wait_until(lambda: guard.violation, "the guard", 5)
@@ -81,11 +81,11 @@ def test_a_passed_limit_removes_every_fault_within_a_second_even_if_the_toolkit_
     assert violation.problems == []
     assert violation.faults_off_s is not None
     assert violation.faults_off_s - passed_s <= 1.0 + pace_s
-    gone = [each.view for each in fault_client.history() if each.view["commanded_s"] >= started_s]
+    gone = [each for each in fault_client.history() if (each.commanded_s or 0) >= started_s]
     assert len(gone) == 7
     for view in gone:  # by the clocks of the processes that had the faults
-        assert view["removed_s"] is not None, view
-        assert view["removed_s"] - passed_s <= 1.0 + pace_s, view
+        assert view.removed_s is not None, view
+        assert view.removed_s - passed_s <= 1.0 + pace_s, view
     wait_until(lambda: mesh.status()["ready"], "all ready again")
     assert left_behind(lambda: FaultClient(find_lab())) == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
-from lab.chaos.faults.clear_all import Disarmed
+from lab.chaos.faults.clear_all import Cleared
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch
 
@@ -147,17 +147,17 @@ def test_a_guard_aborts_the_method_once_and_goes_on_removing_new_faults() -> Non
     done: list[str] = []
     again = threading.Event()
 
-    def disarm() -> Disarmed:
-        done.append("disarm")
-        if done.count("disarm") == 2:
+    def clear_all() -> Cleared:
+        done.append("clear_all")
+        if done.count("clear_all") == 2:
             again.set()
-        return Disarmed(0.01, ["orders-1 does not answer"])
+        return Cleared(0.01, ["orders-1 does not answer"])
 
     watches = [("one", Always()), ("two", Always())]
-    guard = Guard(watches, lambda: done.append("call off"), disarm)
+    guard = Guard(watches, lambda: done.append("call off"), clear_all)
     assert again.wait(5)
     guard.stop()
-    assert done[:2] == ["call off", "disarm"]
+    assert done[:2] == ["call off", "clear_all"]
     assert done.count("call off") == 1
     assert guard.violation is not None
     assert guard.violation.reason == "always too much"

@@ -13,12 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.analysis.fault_evidence import processes
+from lab.analysis.fault_evidence.judge import judge_fault
+from lab.archive import Run
 from lab.runtimes.compose.compose_cli import EngineError, endpoint
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import Engine
 from lab.runtimes.supervisor.managed_process import ProcessSpec
-from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaults, Refused
+from lab.runtimes.supervisor.process_faults import ProcessFault, ProcessFaultError, ProcessFaults
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until_async
 from tests.lab.runtimes.compose.containers import IMAGE, docker, needs_the_image
@@ -51,7 +52,7 @@ class Held:
     """One container of ours, and the faults that are on it."""
 
     def __init__(self, engine: Engine, container: str, tmp_path: Path) -> None:
-        self.engine, self.container = engine, container
+        self.engine, self.container, self.folder = engine, container, tmp_path
         spec = ProcessSpec(
             "held-1", "service", PORT, tmp_path / "log", _never, partial(engine.healthy, container)
         )
@@ -63,6 +64,10 @@ class Held:
         spec = {"kind": kind, "ttl_s": ttl_s, "attributes": attributes}
         (fault,) = await self.faults.add(spec, [self.process])
         return fault
+
+    def empty_run(self) -> Run:
+        (self.folder / "run.json").write_text("{}")
+        return Run(self.folder)
 
     async def cpu_share(self, seconds: float) -> float:
         """Of one processor, by the host's own accounts."""
@@ -101,7 +106,7 @@ async def test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl(held: Held) 
     assert fault.removed_s - fault.commanded_s < 3.0
     assert await held.cpu_share(0.5) > 0.5
     assert (await held.engine.inspect(held.container))["HostConfig"]["NanoCpus"] == 1_500_000_000
-    assert processes.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
+    assert judge_fault(held.empty_run(), fault.record).status == "confirmed"
 
 
 @pytest.mark.parametrize("held", [GROW], indirect=True)
@@ -138,7 +143,7 @@ async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held
     await removed(fault)
     await wait_until_async(is_reachable, "it is back")
     assert await names(held) == aliases
-    assert processes.decide(fault.view(), fault.evidence, None)[0] == "confirmed"
+    assert judge_fault(held.empty_run(), fault.record).status == "confirmed"
 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
@@ -151,7 +156,7 @@ async def test_what_ends_before_the_engine_is_done_does_not_stay(held: Held) -> 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
 async def test_what_the_engine_refuses_is_refused_and_over(held: Held) -> None:
-    with pytest.raises(Refused, match="CPUs"):
+    with pytest.raises(ProcessFaultError, match="CPUs"):
         await held.add("cpu_limit", 5.0, cpus=10_000)
     assert held.faults.armed == []
 

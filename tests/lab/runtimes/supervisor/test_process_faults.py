@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from lab.chaos import actions, probes
-from lab.chaos.faults.client import FaultClient, FaultRefused, UnknownTarget
+from lab.chaos.faults.client import FaultClient
+from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.chaos.running_lab import RunningLab
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import PROJECT
@@ -53,9 +54,9 @@ def test_a_pause_ends_at_its_ttl_by_itself(
     (placed,) = control.add_fault(name, {"kind": "pause", "ttl_s": 0.8})
     assert states(pid) == {psutil.STATUS_STOPPED}
     wait_until(lambda: psutil.STATUS_STOPPED not in states(pid), f"{name} goes on")
-    (view,) = [f.view for f in control.history(name) if f.view["id"] == placed.view["id"]]
-    assert 0.8 <= view["removed_s"] - view["commanded_s"] < 1.8
-    assert view["evidence"]["stopped_until_the_end"] is True
+    (view,) = [f for f in control.history(name) if f.fault_id == placed.fault_id]
+    assert 0.8 <= view.lasted_s < 1.8
+    assert view.evidence["stopped_until_the_end"] is True
     wait_until(lambda: process(stub_lab, name)["state"] == "ready", f"{name} is ready")
     assert process(stub_lab, name)["pid"] == pid
 
@@ -82,9 +83,9 @@ def test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash(
     before = process(stub_lab, "back-1")
     control.add_fault("back-1", {"kind": kind})
     probes.faults_end("back-1", within_s=20)
-    view = control.history("back-1")[-1].view
-    assert view["evidence"]["exit"] == (-signal.SIGKILL if kind == "kill" else 0)
-    assert view["evidence"]["back_s"] > 0
+    view = control.history("back-1")[-1]
+    assert view.evidence["exit"] == (-signal.SIGKILL if kind == "kill" else 0)
+    assert view.evidence["back_s"] > 0
     after = process(stub_lab, "back-1")
     assert (after["state"], after["restarts"]) == ("ready", before["restarts"] + 1)
 
@@ -117,8 +118,9 @@ def test_kill_9_of_whoever_asked_leaves_nothing_past_the_ttl(
     asked = subprocess.run([sys.executable, "-c", ASK_AND_DIE, "valkey", kind], env=env)
     assert asked.returncode == -signal.SIGKILL
     (fault,) = control.faults("valkey")
-    assert fault.view["effective_s"] is not None
-    left_s = fault.view["commanded_s"] + 1.5 + 1.0 - time.time()
+    assert fault.effective_s is not None
+    assert fault.commanded_s is not None
+    left_s = fault.commanded_s + 1.5 + 1.0 - time.time()
     wait_until(lambda: control.faults("valkey") == [], "no fault is armed", left_s)
     wait_until(lambda: process(stub_lab, "valkey")["state"] == "ready", "valkey is ready")
 
@@ -141,7 +143,7 @@ def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: FaultClie
 @pytest.mark.parametrize(
     ("target", "spec", "complaint"),
     [
-        ("postgres", {"kind": "latency", "ttl_s": 1}, "postgres is none; what it can have is kill"),
+        ("postgres", {"kind": "latency", "ttl_s": 1}, "postgres is none; a server can have kill"),
         ("postgres", {"kind": "pause"}, "ttl_s: expected seconds above 0"),
         ("postgres", {"kind": "pause", "ttl_s": -1}, "ttl_s: expected seconds above 0"),
         ("back", {"kind": "outage", "ttl_s": float("inf")}, "ttl_s: expected seconds above 0"),
@@ -163,9 +165,9 @@ def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
     complaint: str,
 ) -> None:
     before = control.history()
-    with pytest.raises(FaultRefused, match=complaint):
+    with pytest.raises(FaultRefusedError, match=complaint):
         control.add_fault(target, spec)
-    assert [each.view["id"] for each in control.history()] == [f.view["id"] for f in before]
+    assert [each.fault_id for each in control.history()] == [f.fault_id for f in before]
     assert stub_lab.status()["ready"]
 
 
@@ -174,13 +176,13 @@ def test_two_faults_of_one_process_do_not_overlap(
 ) -> None:
     control.add_fault("valkey", {"kind": "pause", "ttl_s": 30})
     try:
-        with pytest.raises(FaultRefused, match="valkey is paused"):
+        with pytest.raises(FaultRefusedError, match="valkey is paused"):
             control.add_fault("valkey", {"kind": "outage", "ttl_s": 1})
     finally:
         control.clear("valkey")
     control.add_fault("valkey", {"kind": "outage", "ttl_s": 30})
     try:
-        with pytest.raises(FaultRefused, match="valkey is not running"):
+        with pytest.raises(FaultRefusedError, match="valkey is not running"):
             control.add_fault("valkey", {"kind": "kill"})
     finally:
         control.clear("valkey")
@@ -188,7 +190,7 @@ def test_two_faults_of_one_process_do_not_overlap(
 
 
 def test_an_unknown_process_is_answered_with_the_nearest(control: FaultClient) -> None:
-    with pytest.raises(UnknownTarget, match=r"did you mean 'postgres'|postgres"):
+    with pytest.raises(UnknownTargetError, match=r"did you mean 'postgres'|postgres"):
         control.add_fault("postgrs", {"kind": "kill"})
 
 
