@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ class Answer:
     body: Any
     outcome: str
     error: str | None
-    retry_after_s: float | None
 
     @property
     def order_id(self) -> str | None:
@@ -106,7 +104,7 @@ def _read(method: str, response: Any) -> Answer:
     status = int(response.status_code or 0)
     if status == 0 or (broken and status < 400) or (broken and not response.content):
         error = broken or response.request_meta.get("exception") or OSError("no answer")
-        return Answer(0, None, broken_outcome(error), _named(error), None)
+        return Answer(0, None, broken_outcome(error), _named(error))
     headers = _lower(response.headers)
     try:
         body = json.loads(response.content or b"null")
@@ -115,8 +113,8 @@ def _read(method: str, response: Any) -> Answer:
     outcome = attempt_outcome(method, status, body, headers)
     if status < 400 and body is None:
         # a 2xx without JSON is no proper answer; the operation may have happened
-        return Answer(status, None, "unknown", "the answer is no JSON", None)
-    return Answer(status, body, outcome, _problem(status, body), _seconds(headers))
+        return Answer(status, None, "unknown", "the answer is no JSON")
+    return Answer(status, body, outcome, _problem(status, body))
 
 
 def _problem(status: int, body: Any) -> str | None:
@@ -125,13 +123,6 @@ def _problem(status: int, body: Any) -> str | None:
         return None
     kind = str(body.get("type", "")) if isinstance(body, dict) else ""
     return kind.rpartition(":")[2] or f"status {status}"
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    try:
-        return float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
 
 
 def _lower(headers: Any) -> dict[str, str]:

@@ -38,13 +38,13 @@ class LabSteps:
         self._limits = limits
         self._port_base = port_base
         self._profile, self._seed = profile, seed
-        self._recording = RecorderClient(self._lab)
+        self._recorder = RecorderClient(self._lab)
 
     def start_recording(self) -> None:
-        self._recording.start(self._run.path)
+        self._recorder.start(self._run.path)
 
     def stop_recording(self) -> None:
-        self._recording.stop()
+        self._recorder.stop()
 
     def start_load(self, duration_s: float) -> LoadProcess:
         url = self._lab.ingress_url
@@ -66,17 +66,17 @@ class LabSteps:
         return RequestWatch(limit, rows, expected_per_s, time.time())
 
     def drain(self, tick: Callable[[], None]) -> Quiescence:
-        return quiescence.drain(lambda: quiescence.pending_work(self._control), tick=tick)
+        return quiescence.drain(lambda: quiescence.pending_work(self._faults), tick=tick)
 
     def find_residue(self) -> list[str]:
-        return fault_rows.left_behind(lambda: self._control)
+        return fault_rows.left_behind(lambda: self._faults)
 
     def clear_faults(self) -> None:
-        self._control.clear()
+        self._faults.clear()
 
     def write_fault_rows(self) -> None:
         journal, since_s = self._run.path / "journal.json", self._run.info["started_s"]
-        rows = fault_rows.fault_rows(self._control, journal, since_s)
+        rows = fault_rows.fault_rows(self._faults, journal, since_s)
         fault_rows.write_fault_rows(self._run.path, rows)
 
     def audit(self) -> None:
@@ -102,5 +102,5 @@ class LabSteps:
         return find_lab(self._port_base)
 
     @property
-    def _control(self) -> FaultClient:
+    def _faults(self) -> FaultClient:
         return FaultClient(self._lab)
