@@ -1,11 +1,11 @@
-"""What the resilience policies cost a call, in microseconds; prints JSON.
+"""Measures the cost of the resilience policies per call in microseconds, and prints JSON.
 
     python bench/resilience.py [--rounds 15] [--calls 4000]
 
-All times are this process's CPU time: nothing here waits, and others' work on the machine is left
-out. Every subject runs in each round, in shuffled order, so that what is left disturbs all alike; the
-cost is the median over rounds of (subject - bare call), the ratio to interlock the median of the
-rounds' ratios. `window` records into windows of growing size: the cost must not grow with it.
+All times are CPU time of this process: nothing waits, and other processes do not count. Every subject
+runs in each round, in shuffled order, so that the remaining noise is the same for all. The cost is the
+median over rounds of (subject - bare call), the ratio to interlock the median of the ratios. The
+benchmark of windows records into windows of growing size: the cost must not grow with the size.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ async def work(call: Call) -> int:
     return 1
 
 
-def ear(event: Event) -> None:
+def ignore(event: Event) -> None:
     pass
 
 
 def subjects() -> dict[str, Subject]:
     breaker = Breaker(EDGE)
-    heard = Breaker(EDGE, listener=ear)
+    with_listener = Breaker(EDGE, listener=ignore)
     timeout = Timeout(1.0)
     bulkhead = Bulkhead(EDGE, 25)
     three = compose(breaker, bulkhead, timeout)
-    three_heard = compose(heard, bulkhead, timeout)
+    three_with_listener = compose(with_listener, bulkhead, timeout)
     full = build(EDGE, {})
     retry = Retry(3, budget=RetryBudget())
     theirs = interlock.CircuitBreaker(name=EDGE)
@@ -72,7 +72,7 @@ def subjects() -> dict[str, Subject]:
     return {
         "bare": lambda: work(CALL),
         "breaker": lambda: breaker.run(work, CALL),
-        "breaker, listened to": lambda: heard.run(work, CALL),
+        "breaker, with a listener": lambda: with_listener.run(work, CALL),
         "interlock": lambda: theirs.call_async(work, CALL),
         "timeout": lambda: timeout.run(work, CALL),
         "asyncio.timeout": asyncio_timeout,
@@ -80,13 +80,15 @@ def subjects() -> dict[str, Subject]:
         "bulkhead": lambda: bulkhead.run(work, CALL),
         "retry": lambda: retry.run(work, CALL),
         "breaker + bulkhead + timeout": lambda: three.run(work, CALL),
-        "breaker + bulkhead + timeout, listened to": lambda: three_heard.run(work, CALL),
+        "breaker + bulkhead + timeout, with a listener": lambda: three_with_listener.run(
+            work, CALL
+        ),
         "profile full, defaults": lambda: full.run(work, CALL),
     }
 
 
 async def time_calls(rounds: int, calls: int) -> dict[str, list[float]]:
-    """Microseconds a call, by subject, one figure a round."""
+    """Microseconds per call, by subject, one value per round."""
     contenders = subjects()
     order = list(contenders)
     rng = random.Random(1)
@@ -104,7 +106,7 @@ async def time_calls(rounds: int, calls: int) -> dict[str, list[float]]:
 
 
 def time_windows(rounds: int, records: int = 20_000) -> dict[str, dict[str, float]]:
-    """Nanoseconds a record in a full window, by kind and size."""
+    """Nanoseconds per record in a full window, by kind and size."""
     makers: dict[str, Callable[[int], Window]] = {"count": CountWindow, "time": TimeWindow}
     result: dict[str, dict[str, float]] = {}
     outcomes = random.Random(1).choices(range(4), k=records)
@@ -119,7 +121,7 @@ def time_windows(rounds: int, records: int = 20_000) -> dict[str, dict[str, floa
                 now = float(size + round_number * records)
                 started = time.process_time()
                 for i, outcome in enumerate(outcomes):
-                    window.record(outcome, now + i)  # each in a new second: the dearest case
+                    window.record(outcome, now + i)  # each in a new second: the most expensive case
                 costs[size].append((time.process_time() - started) / records * 1e9)
         result[kind] = {str(size): round(median(costs[size]), 1) for size in SIZES}
     return result
@@ -127,8 +129,10 @@ def time_windows(rounds: int, records: int = 20_000) -> dict[str, dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=15, help="rounds (default: %(default)s)")
+    parser.add_argument(
+        "--calls", type=int, default=4000, help="calls per round and subject (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     figures = asyncio.run(time_calls(arguments.rounds, arguments.calls))
     bare = figures.pop("bare")

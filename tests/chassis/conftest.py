@@ -49,7 +49,7 @@ def shared_subject(new_subject: Callable[..., Subject]) -> Subject:
 
 @pytest.fixture
 def subject(shared_subject: Subject) -> Iterator[Subject]:
-    """One process for the whole module; after each test it is as if no fault had ever been."""
+    """One process for the whole module. After each test no fault and no residue must be left."""
     yield shared_subject
     shared_subject.clear()
     assert shared_subject.left() == []

@@ -1,4 +1,4 @@
-"""A service with nothing of its own, to test what the chassis gives to every service."""
+"""A service without a domain, to test the functions that the chassis gives to every service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

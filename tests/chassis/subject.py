@@ -1,4 +1,4 @@
-"""The subject of fault tests: a real process on real servers, asked and measured from outside."""
+"""The subject of fault tests: a real process on real servers, observed from outside."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ READY_S = 20.0
 
 
 class Subject:
-    """One instance; `start` again after a death is another process of the same instance."""
+    """One instance. After its process has ended, `start` starts another process of the same instance."""
 
     def __init__(
         self, nursery: Nursery, folder: Path, database: str, nats: str, valkey: str, **env: str
@@ -38,7 +38,7 @@ class Subject:
         }  # fmt: skip
 
     def start(self) -> float:
-        """Seconds until it was ready."""
+        """Start it and wait until it is ready; returns the seconds."""
         began = time.monotonic()
         self.pid = self._nursery.start(
             "subject-1", "tests.chassis.serve_subject", [], self._env, self.log
@@ -60,7 +60,7 @@ class Subject:
         return self.wait()
 
     def end(self) -> None:
-        """Whatever state it is in."""
+        """Kill the process if it runs."""
         if self.running:
             self.stop(signal.SIGKILL)
 
@@ -77,13 +77,13 @@ class Subject:
         return self.ask(method, f"/_lab/{path}", body, token=TOKEN)
 
     def add(self, kind: str, **spec: Any) -> dict[str, Any]:
-        """The armed fault."""
+        """Add a fault and return it."""
         reply = self.lab("POST", "faults", {"ttl_s": 30, "kind": kind, **spec})
         assert reply.status == 201, reply.body
         return dict(reply.body)
 
     def refuse(self, kind: str, **spec: Any) -> str:
-        """Why the fault cannot be; nothing has changed by asking."""
+        """Add an invalid fault; returns the error, after a check that nothing has changed."""
         before = self.lab("GET", "faults").body
         reply = self.lab("POST", "faults", {"ttl_s": 30, "kind": kind, **spec})
         assert reply.status == 400, reply.body
@@ -97,7 +97,7 @@ class Subject:
         return list(self.lab("GET", "faults").body["items"])
 
     def fault(self, fault_id: str) -> dict[str, Any]:
-        """What became of it."""
+        """The record of a fault, also of a removed one."""
         items = self.lab("GET", "faults/history").body["items"]
         return next(item for item in items if item["fault_id"] == fault_id)
 
@@ -111,9 +111,9 @@ class Subject:
         raise AssertionError(f"no metric {name}")
 
     def lines(self, event: str) -> Iterator[dict[str, Any]]:
-        """What it has told for the archive."""
+        """The event lines of this kind in its log."""
         for line in self.log.read_text().splitlines():
             with contextlib.suppress(ValueError):
-                told = json.loads(line)
-                if told.get("event") == event:
-                    yield told
+                fields = json.loads(line)
+                if fields.get("event") == event:
+                    yield fields

@@ -1,4 +1,4 @@
-"""A service that touches everything the chassis offers, so that faults can be seen from outside."""
+"""A service that uses all parts of the chassis, so that the effects of faults are visible."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from chassis.messaging.event import Event
 from chassis.postgres import connection, database
 from chassis.service import Service, create_app
 
-# the same waits as the shop's, but shorter than a test has patience
+# the same waits as in the shop, but short enough for a test
 for module in (connection, database):
     vars(module)["STATEMENT_S"] = 1.5
 inbox.ACK_WAIT_S = 2.0
@@ -53,7 +53,7 @@ async def plain() -> dict[str, str]:
 
 @app.post("/complain")
 async def complain() -> None:
-    """A kilobyte in the log."""
+    """Write a kilobyte to the log."""
     log.warning("complaint %s", "x" * 1000)
 
 

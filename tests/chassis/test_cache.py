@@ -58,7 +58,7 @@ async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
     await wait_until_async(is_loaded_again, "the second load")
 
 
-async def test_an_impatient_caller_does_not_cancel_the_load_of_the_others(valkey: str) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_load_of_the_others(valkey: str) -> None:
     cache = open_cache(valkey, f"{uuid4()}:")
     gate = asyncio.Event()
 
@@ -75,7 +75,7 @@ async def test_an_impatient_caller_does_not_cancel_the_load_of_the_others(valkey
     assert await second == "loaded"
 
 
-async def test_without_valkey_every_read_comes_from_the_source(caplog: object) -> None:
+async def test_without_valkey_every_read_loads_from_the_source(caplog: object) -> None:
     cache = open_cache(f"redis://127.0.0.1:{free_port()}/0", "x:")
     loads = 0
 
@@ -88,7 +88,7 @@ async def test_without_valkey_every_read_comes_from_the_source(caplog: object) -
     await cache.delete("key")
 
 
-async def test_an_error_of_the_source_is_the_callers_and_is_not_cached(valkey: str) -> None:
+async def test_an_error_of_the_source_is_raised_and_not_cached(valkey: str) -> None:
     cache = open_cache(valkey, f"{uuid4()}:")
 
     async def broken() -> int:
@@ -99,23 +99,23 @@ async def test_an_error_of_the_source_is_the_callers_and_is_not_cached(valkey: s
 
     results = await asyncio.gather(cache.get_or_load("key", 5, broken), return_exceptions=True)
     assert isinstance(results[0], KeyError)
-    async with asyncio.timeout(1):  # half a lock's life
+    async with asyncio.timeout(1):  # half the life of a lock
         assert await cache.get_or_load("key", 5, whole) == 1
 
 
-async def test_a_silent_valkey_costs_one_read_its_patience_and_is_used_again_when_it_answers(
+async def test_a_silent_valkey_delays_one_read_and_is_used_again_when_it_answers(
     valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chassis.cache.PING_S", 0.3)
     held: list[asyncio.StreamWriter] = []
-    asked = asyncio.Event()
+    pinged_twice = asyncio.Event()
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         held.append(writer)
         if len(held) >= 3:
-            asked.set()
+            pinged_twice.set()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     cache = open_cache(f"redis://127.0.0.1:{port}/0", "x:")
     loads = 0
@@ -129,12 +129,12 @@ async def test_a_silent_valkey_costs_one_read_its_patience_and_is_used_again_whe
     assert await cache.get_or_load("a", 60, load) == 1
     assert time.monotonic() - began >= ANSWER_S
     slowest = 0.0
-    while not asked.is_set():  # as long as it is asked, twice, whether it is back
+    while not pinged_twice.is_set():  # until two pings have been sent
         began = time.monotonic()
         await cache.get_or_load(f"b{loads}", 60, load)
         slowest = max(slowest, time.monotonic() - began)
         await asyncio.sleep(0.01)
-    assert slowest < ANSWER_S / 2, "who asked waited for a Valkey that was known to be silent"
+    assert slowest < ANSWER_S / 2, "a read waited for a Valkey that was known to be silent"
     for writer in held:
         writer.close()
     server.close()

@@ -1,4 +1,4 @@
-"""The registry's view as a table of heartbeats, and the registry itself on the real NATS."""
+"""Membership by heartbeats, and the registry on the real NATS."""
 
 from uuid import uuid4
 
@@ -10,32 +10,32 @@ ONE = Instance("orders", "orders-1", "127.0.0.1:1")
 TWO = Instance("orders", "orders-2", "127.0.0.1:2")
 
 
-def test_an_instance_is_gone_when_its_lease_runs_out_while_others_are_heard() -> None:
-    view = Membership()
-    view.heartbeat(ONE, 0)
+def test_an_instance_leaves_when_its_lease_expires_while_others_send_heartbeats() -> None:
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
     for second in range(10):
-        view.heartbeat(TWO, second)
-    assert view.instances("orders", 9) == [TWO]
+        membership.heartbeat(TWO, second)
+    assert membership.instances("orders", 9) == [TWO]
 
 
-def test_when_nobody_is_heard_the_last_view_stays() -> None:
-    view = Membership()
-    view.heartbeat(ONE, 0)
-    view.heartbeat(TWO, 0.5)
-    assert view.instances("orders", 1000) == [ONE, TWO]
+def test_without_any_heartbeat_the_last_instances_stay() -> None:
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
+    membership.heartbeat(TWO, 0.5)
+    assert membership.instances("orders", 1000) == [ONE, TWO]
 
 
-def test_who_leaves_is_gone_at_once_and_services_are_apart() -> None:
-    view = Membership()
-    view.heartbeat(ONE, 0)
-    view.heartbeat(Instance("users", "users-1", "127.0.0.1:3"), 0)
-    view.leave("orders-1", 0.1)
-    assert view.instances("orders", 0.2) == []
-    assert [i.name for i in view.instances("users", 0.2)] == ["users-1"]
+def test_an_instance_that_leaves_is_removed_at_once_and_other_services_stay() -> None:
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
+    membership.heartbeat(Instance("users", "users-1", "127.0.0.1:3"), 0)
+    membership.leave("orders-1", 0.1)
+    assert membership.instances("orders", 0.2) == []
+    assert [i.name for i in membership.instances("users", 0.2)] == ["users-1"]
 
 
-async def test_edges_stand_in_for_what_instances_announced(nats: str) -> None:
-    """By the instance's name first, then by its service's; the others are left as they are."""
+async def test_addresses_of_edges_replace_the_announced_ones(nats: str) -> None:
+    """By the name of the instance first, then by that of its service. Others keep their address."""
     client = await bus.connect(nats, "test")
     stem = f"s{uuid4().hex}"
     edges = {f"{stem}-1": "127.0.0.1:8401", f"{stem}": "127.0.0.1:8402"}
@@ -56,7 +56,7 @@ async def test_edges_stand_in_for_what_instances_announced(nats: str) -> None:
     await client.close()
 
 
-async def test_instances_find_each_other_and_one_that_leaves_is_forgotten(nats: str) -> None:
+async def test_instances_find_each_other_and_one_that_leaves_is_removed(nats: str) -> None:
     clients = [await bus.connect(nats, f"test-{n}") for n in range(2)]
     one, two = (Registry(client) for client in clients)
     service = f"s{uuid4().hex}"
@@ -68,7 +68,7 @@ async def test_instances_find_each_other_and_one_that_leaves_is_forgotten(nats: 
     )
     await two.close()
     await wait_until_async(
-        lambda: len(one.instances(service)) == 1, "it left, not expired", LEASE_S / 2
+        lambda: len(one.instances(service)) == 1, "it left before its lease expired", LEASE_S / 2
     )
     await one.close()
     for client in clients:

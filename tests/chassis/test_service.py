@@ -1,4 +1,4 @@
-"""What the chassis gives to every service, over real sockets and real stores."""
+"""The functions of the chassis in every service, over real sockets and real stores."""
 
 import asyncio
 import time
@@ -12,14 +12,14 @@ from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
 
-def _trust(echo: Echo) -> Ed25519PrivateKey:
+def _trusted_key(echo: Echo) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
     jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     echo.service.auth.users.trust({"keys": [{**jwk, "kid": "k1", "alg": "EdDSA", "use": "sig"}]})
     return key
 
 
-async def test_it_is_alive_ready_and_measured(echo: Echo) -> None:
+async def test_it_has_health_readiness_and_metrics(echo: Echo) -> None:
     assert (await echo.call("GET", "/health"))[0] == 200
     assert (await echo.call("GET", "/ready"))[0] == 200
     await echo.call("GET", "/echo")
@@ -37,7 +37,7 @@ async def test_a_domain_error_is_a_problem_named_after_its_class(echo: Echo) -> 
     assert len(body["trace_id"]) == 32
 
 
-async def test_a_bug_tells_nothing_of_its_inside(echo: Echo) -> None:
+async def test_an_internal_error_reveals_no_details(echo: Echo) -> None:
     status, body, _ = await echo.call("GET", "/broken")
     assert status == 500
     assert "secret" not in str(body)
@@ -80,7 +80,7 @@ async def test_the_deadline_comes_with_the_request(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize("budget", ["", "soon", "nan", "inf", "1e99"])
-async def test_a_budget_that_is_no_number_is_no_deadline(echo: Echo, budget: str) -> None:
+async def test_a_malformed_budget_is_ignored(echo: Echo, budget: str) -> None:
     _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Budget-Ms": budget})
     assert body["deadline"] is None
 
@@ -93,8 +93,8 @@ async def test_expired_work_is_dropped_before_it_starts(echo: Echo) -> None:
     assert REGISTRY.get_sample_value("resilience_events_total", labels)
 
 
-async def test_a_user_needs_a_token_that_holds(echo: Echo) -> None:
-    key = _trust(echo)
+async def test_a_user_needs_a_valid_token(echo: Echo) -> None:
+    key = _trusted_key(echo)
     assert (await echo.call("GET", "/mine"))[0] == 401
     assert (await echo.call("GET", "/mine", headers={"Authorization": "Bearer x.y.z"}))[0] == 401
     good = echo.user_token(key)
@@ -107,8 +107,8 @@ async def test_a_user_needs_a_token_that_holds(echo: Echo) -> None:
     assert "Bearer" in headers["WWW-Authenticate"]
 
 
-async def test_a_user_is_no_service_and_a_service_no_user(echo: Echo) -> None:
-    user, service = echo.user_token(_trust(echo)), echo.service_token("orders")
+async def test_tokens_of_users_and_services_are_not_interchangeable(echo: Echo) -> None:
+    user, service = echo.user_token(_trusted_key(echo)), echo.service_token("orders")
     assert (await echo.call("GET", "/inside", headers=service))[1] == {"caller": "orders"}
     assert (await echo.call("GET", "/inside", headers=user))[0] == 403
     assert (await echo.call("GET", "/mine", headers=service))[0] == 403
@@ -138,14 +138,14 @@ async def test_a_service_finds_and_calls_itself_through_the_registry(echo: Echo)
     assert response.body["caller"] == "echo"
 
 
-async def test_the_controls_are_closed_without_the_token(echo: Echo) -> None:
+async def test_the_lab_routes_require_the_token(echo: Echo) -> None:
     assert (await echo.call("GET", "/_lab/faults"))[0] == 401
     wrong = {"Authorization": "Bearer wrong"}
     assert (await echo.call("POST", "/_lab/faults", json={}, headers=wrong))[0] == 401
 
 
 @pytest.mark.parametrize("echo", [{"lab_token": ""}], indirect=True)
-async def test_outside_a_lab_there_are_no_controls(echo: Echo) -> None:
+async def test_outside_a_lab_there_are_no_lab_routes(echo: Echo) -> None:
     assert (await echo.call("GET", "/_lab/faults", headers=echo.lab))[0] == 404
     _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Lab": "resilience=none"})
     assert body["lab"] == ""

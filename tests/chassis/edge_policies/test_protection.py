@@ -1,4 +1,4 @@
-"""The policies of the edges: read from resilience.toml, switched at run time, told to the outside."""
+"""The policies of the edges: read from resilience.toml, switched at run time, reported as events."""
 
 import json
 import time
@@ -28,7 +28,7 @@ from tests.fixtures.waiting import wait_until_async
 SETTINGS = {"SERVICE": "payments", "PORT": "1", "SERVICE_SECRET": "s" * 32}
 
 
-def test_every_edge_named_in_the_file_can_be_built() -> None:
+def test_the_policies_of_every_edge_in_the_file_can_be_built() -> None:
     for edge in set(configuration.read_tables()) - {EDGE}:
         EdgeProtection(edge, "full")
     AdmissionControl("full", SystemClock())
@@ -46,7 +46,7 @@ async def _put(echo: Echo, body: dict[str, Any]) -> tuple[int, Any]:
     return status, answer
 
 
-async def test_the_ladder_and_single_switches_move_at_run_time(echo: Echo) -> None:
+async def test_profiles_and_single_switches_change_at_run_time(echo: Echo) -> None:
     assert (await _put(echo, {"profile": "none"}))[0] == 200
     chain = echo.service.clients["echo"].protection.chain
     assert chain.profile == "none"
@@ -64,13 +64,13 @@ async def test_the_ladder_and_single_switches_move_at_run_time(echo: Echo) -> No
     "body",
     [
         {"profile": "most"},
-        {"edge": "echo->nobody", "profile": "none"},
+        {"edge": "echo->unknown", "profile": "none"},
         {"edge": "echo->echo", "switches": {"brake": False}},
         {"switches": {"breaker": "off"}},
         {"policy": "breaker"},
     ],
 )
-async def test_a_switch_that_is_not_there_changes_nothing(echo: Echo, body: dict[str, Any]) -> None:
+async def test_an_unknown_switch_changes_nothing(echo: Echo, body: dict[str, Any]) -> None:
     before = _switches(echo)
     status, problem = await _put(echo, body)
     assert status == 400
@@ -84,7 +84,7 @@ def _switches(echo: Echo) -> tuple[str, list[bool]]:
 
 
 def _fails(times: int) -> Any:
-    """An attempt that fails the first `times` times it is made, then answers how often it was."""
+    """An attempt that fails `times` times, then returns the number of attempts."""
     made = 0
 
     async def attempt(_: Call) -> int:
@@ -116,7 +116,7 @@ async def test_a_failed_call_gets_the_last_good_answer_to_the_same_key(stale_edg
 
 
 @pytest.mark.parametrize("profile", [name for name in PROFILES if name != "full"])
-async def test_below_full_nothing_is_stale_and_nobody_is_ejected(
+async def test_below_full_there_are_no_stale_answers_and_no_ejections(
     stale_edge: str, profile: str
 ) -> None:
     edge = EdgeProtection(stale_edge, profile)
@@ -149,7 +149,7 @@ def test_a_bad_table_beside_the_chain_is_named(monkeypatch: pytest.MonkeyPatch) 
             EdgeProtection("a->b", "full")
 
 
-def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
+def test_a_decision_is_counted_and_becomes_a_complete_row_of_the_archive(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signals.start(Settings.from_env(SETTINGS)).shutdown()
@@ -162,27 +162,27 @@ def test_a_decision_is_counted_and_becomes_a_whole_row_of_the_archive(
     event_sink.record(event)
     assert REGISTRY.get_sample_value("resilience_events_total", labels) == before + 1
     table, row, _ = rows_of_line(capsys.readouterr().out.strip().encode(), "payments-1", 0.0)
-    told = json.loads(row)
+    fields = json.loads(row)
     assert table == "breakers"
-    assert {name: told[name] for name in ("service", "instance", "edge", "policy", "kind")} == {
+    assert {name: fields[name] for name in ("service", "instance", "edge", "policy", "kind")} == {
         "service": "payments", "instance": "payments-1", "edge": "payments->bank",
         "policy": "outlier", "kind": "ejection",
     }  # fmt: skip
-    assert (told["reason"], told["n"], told["failures"], told["slow"]) == ("slow", 2, 1, 0)
-    assert told["details"] == {"arm": "control", "wait_s": 5.0, "host": "bank-2"}
+    assert (fields["reason"], fields["n"], fields["failures"], fields["slow"]) == ("slow", 2, 1, 0)
+    assert fields["details"] == {"arm": "control", "wait_s": 5.0, "host": "bank-2"}
 
 
 def evaluated(n: int) -> Event:
     return Event(1.0, "payments->bank", "breaker", "evaluation", state="closed", n=n, failures=1)
 
 
-def told(text: str) -> list[tuple[str, list[int]]]:
-    """Of each line its event, and the `n` of its evaluations."""
+def logged(text: str) -> list[tuple[str, list[int]]]:
+    """The event of each line, and the `n` of its evaluations."""
     lines = map(json.loads, text.splitlines())
     return [(line["event"], [row[4] for row in line.get("rows", ())]) for line in lines]
 
 
-async def test_evaluations_are_gathered_into_one_line_of_no_trace(
+async def test_evaluations_are_collected_into_one_line_without_a_trace_id(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_sink, "EVALUATIONS_S_MAX", 0.05)
@@ -191,10 +191,10 @@ async def test_evaluations_are_gathered_into_one_line_of_no_trace(
         for n in (1, 2, 3):
             event_sink.record(evaluated(n))
     assert capsys.readouterr().out == ""
-    said = await wait_until_async(lambda: capsys.readouterr().out.splitlines(), "the line")
-    assert told(said[0]) == [("evaluations", [1, 2, 3])]
-    assert "trace_id" not in json.loads(said[0])
-    table, lines, count = rows_of_line(said[0].encode(), "payments-1", 0.0)
+    written = await wait_until_async(lambda: capsys.readouterr().out.splitlines(), "the line")
+    assert logged(written[0]) == [("evaluations", [1, 2, 3])]
+    assert "trace_id" not in json.loads(written[0])
+    table, lines, count = rows_of_line(written[0].encode(), "payments-1", 0.0)
     assert (table, count) == ("breakers", 3)
     row = json.loads(lines.splitlines()[2])
     assert row.pop("time_s") == pytest.approx(time.time(), abs=5)
@@ -205,7 +205,7 @@ async def test_evaluations_are_gathered_into_one_line_of_no_trace(
     }  # fmt: skip
 
 
-async def test_what_led_to_a_decision_is_told_before_it_and_a_line_is_not_too_long(
+async def test_evaluations_are_written_before_the_decision_and_in_short_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signals.start(Settings.from_env(SETTINGS)).shutdown()
@@ -215,14 +215,14 @@ async def test_what_led_to_a_decision_is_told_before_it_and_a_line_is_not_too_lo
         Event(1.0, "payments->bank", "breaker", "transition", state="open", previous="closed")
     )
     text = capsys.readouterr().out
-    first, rest, transition = told(text)
-    most = event_sink.EVALUATIONS_MAX
-    assert (first[1], rest[1]) == ([*range(most)], [most, most + 1])
+    first, rest, transition = logged(text)
+    limit = event_sink.EVALUATIONS_MAX
+    assert (first[1], rest[1]) == ([*range(limit)], [limit, limit + 1])
     assert transition == ("breaker", [])
-    assert max(map(len, text.splitlines())) < 16_000, "Docker would cut it"
+    assert max(map(len, text.splitlines())) < 16_000, "Docker would split the line"
 
 
-def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> None:
+def test_a_decision_is_an_event_and_an_attribute_of_the_current_span() -> None:
     seen = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
@@ -233,11 +233,11 @@ def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> 
         )
     (span,) = seen.get_finished_spans()
     assert span.attributes == {"breakwater.breaker.rejection": "open"}
-    (told,) = span.events
-    assert told.name == "breaker.rejection"
-    assert told.attributes is not None
-    assert told.attributes["wait_s"] == 2.0
-    assert told.attributes["edge"] == "a->b"
+    (event,) = span.events
+    assert event.name == "breaker.rejection"
+    assert event.attributes is not None
+    assert event.attributes["wait_s"] == 2.0
+    assert event.attributes["edge"] == "a->b"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_decision_is_an_event_and_an_attribute_of_the_span_it_is_made_in() -> 
     [({"lab_token": "lab-token"}, "resilience=none"), ({"lab_token": ""}, "")],
     indirect=["echo"],
 )
-async def test_the_lab_header_counts_and_travels_in_a_lab_only(echo: Echo, seen: str) -> None:
+async def test_the_lab_header_is_used_and_passed_on_in_a_lab_only(echo: Echo, seen: str) -> None:
     headers = {"Breakwater-Lab": "resilience=none"}
     status, body, _ = await echo.call("GET", "/echo", headers=headers)
     assert (status, body["lab"]) == (200, seen)

@@ -1,4 +1,4 @@
-"""experiments/retry_storm.yaml in virtual time, by the policies of resilience.toml: stuck, or soon over."""
+"""experiments/retry_storm.yaml in virtual time, with the policies of resilience.toml."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ SKUS = 1000
 
 
 class Storm:
-    """Two gateways, two instances that handle one page at a time, in turn, and cancel nothing."""
+    """Two gateways and two instances, which handle one page at a time, in order, and cancel no work."""
 
     def __init__(self, seed: int, profile: str) -> None:
         self.rng = random.Random(seed)
@@ -34,8 +34,10 @@ class Storm:
         self.clock = FakeClock()
         self.free_at = dict.fromkeys(PRODUCTS, 0.0)
         self.gateways = [self._gateway(profile) for _ in range(2)]
-        self.fresh: list[tuple[float, bool]] = []  # when asked, whether a new answer came
-        self.asked = 0
+        self.fresh: list[
+            tuple[float, bool]
+        ] = []  # time of the request, whether a fresh answer came
+        self.attempts = 0
 
     def _gateway(self, profile: str) -> tuple[Balancer, StaleFallback, EdgePolicies]:
         spec = policy_tables(EDGE)
@@ -58,18 +60,18 @@ class Storm:
         copies = CallCopies()
 
         async def attempt(_: Call) -> float:
-            turn = balancer.begin(PRODUCTS, copies)
-            self.asked += 1
+            copy = balancer.begin(PRODUCTS, copies)
+            self.attempts += 1
             began = self.clock.monotonic()
             try:
-                await self.handle(turn.name)
+                await self.handle(copy.name)
             except asyncio.CancelledError:
                 if self.clock.monotonic() - began >= 1.0:
-                    balancer.failed(turn, 1.0)
+                    balancer.failed(copy, 1.0)
                 else:
-                    balancer.cancelled(turn, copies)
+                    balancer.cancelled(copy, copies)
                 raise
-            balancer.answered(turn, copies, self.clock.monotonic() - began)
+            balancer.answered(copy, copies, self.clock.monotonic() - began)
             return self.clock.monotonic()
 
         async def protected(call: Call) -> float:
@@ -83,16 +85,16 @@ class Storm:
             self.fresh.append((at, False))
 
     def run(self) -> None:
-        async def everybody() -> None:
+        async def all_shoppers() -> None:
             at, shoppers = 0.0, []
             while (at := at + self.rng.expovariate(PAGES_PER_S)) < UNTIL_S:
                 shoppers.append(self.shopper(at, self.rng.randrange(SKUS)))
             await asyncio.gather(*shoppers)
 
-        self.clock.run(everybody())
+        self.clock.run(all_shoppers())
 
     def goodput(self, from_s: float, until_s: float) -> float:
-        """The share of pages shown anew, of those asked for between the two."""
+        """The share of fresh pages among those requested in this interval."""
         return fmean(good for at, good in self.fresh if from_s <= at < until_s)
 
 
@@ -101,16 +103,18 @@ STALL_ENDS_S = STALL_FROM_S + STALL_S
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_retries_alone_stay_down_long_after_the_stall(seed: int) -> None:
+def test_with_retries_alone_the_shop_does_not_recover(seed: int) -> None:
     storm = Storm(seed, "retries")
     storm.run()
-    assert storm.goodput(2.0, STALL_FROM_S - DEADLINE_S) > 0.99, f"seed {seed}: not well before"
+    assert storm.goodput(2.0, STALL_FROM_S - DEADLINE_S) > 0.99, (
+        f"seed {seed}: not healthy before the stall"
+    )
     late = storm.goodput(STALL_ENDS_S + 10.0, UNTIL_S)
     assert late < 0.1, f"seed {seed}: {late:.2f} of the pages came, it recovered"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_with_all_policies_pages_come_anew_within_ten_seconds(seed: int) -> None:
+def test_with_all_policies_pages_are_fresh_within_ten_seconds(seed: int) -> None:
     storm = Storm(seed, "full")
     storm.run()
     late = storm.goodput(STALL_ENDS_S + 10.0, UNTIL_S)

@@ -1,4 +1,4 @@
-"""How full an instance is: its loop, its pool, its policies, as `/metrics` tells it."""
+"""How full an instance is by `/metrics`: its event loop, its pool, its policies."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from tests.chassis.echo import Echo
 
 
 def ticks() -> tuple[int, float]:
-    """How many, and their lags' sum in s."""
+    """The number of ticks, and the sum of their lags in seconds."""
     series = LOOP_LAG_SECONDS.labels()
     return sum(series.counts), series.sum
 
@@ -21,12 +21,12 @@ async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
     watching = asyncio.create_task(watch_loop_lag(SystemClock()))
     await asyncio.sleep(0.05)
     count, total_s = ticks()
-    time.sleep(1.0)  # noqa: ASYNC251 - to block the loop is the point
+    time.sleep(1.0)  # noqa: ASYNC251 - the test must block the loop
     await asyncio.sleep(0.01)
     watching.cancel()
     missed, lag_s = ticks()[0] - count, ticks()[1] - total_s
-    assert missed >= 1.0 / TICK_S - 1, "each due tick, not only the one that was waiting"
-    assert lag_s >= 0.9 * sum(TICK_S * n for n in range(9)), "as late as each of them was"
+    assert missed >= 1.0 / TICK_S - 1, "each due tick, not only the waiting one"
+    assert lag_s >= 0.9 * sum(TICK_S * n for n in range(9)), "each with its own delay"
 
 
 async def metrics(echo: Echo) -> dict[str, float]:
@@ -35,12 +35,12 @@ async def metrics(echo: Echo) -> dict[str, float]:
     return {name: float(value) for name, value in samples}
 
 
-async def test_connections_are_open_before_the_first_request_wants_them(echo: Echo) -> None:
+async def test_connections_are_open_before_the_first_request(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     assert pool.get_size() >= POOL_SIZE_MIN > 1
 
 
-async def test_connections_take_turns_however_calm_it_is(echo: Echo) -> None:
+async def test_idle_connections_rotate_under_low_load(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     used: set[int] = set()
     give_up = time.monotonic() + 10 * POOL_SIZE_MIN * ROTATE_S
@@ -50,7 +50,7 @@ async def test_connections_take_turns_however_calm_it_is(echo: Echo) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_who_waits_for_a_connection_is_seen_and_how_long_too(echo: Echo) -> None:
+async def test_requests_waiting_for_a_connection_and_their_wait_are_measured(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     size = pool.get_max_size()
     before = await metrics(echo)
@@ -71,7 +71,7 @@ async def test_who_waits_for_a_connection_is_seen_and_how_long_too(echo: Echo) -
     assert grown["db_pool_hold_seconds_sum"] >= size * 0.3 * 0.9
 
 
-async def test_the_state_of_an_edges_policies_is_read_when_asked(echo: Echo) -> None:
+async def test_the_state_of_the_policies_of_an_edge_is_read_at_each_scrape(echo: Echo) -> None:
     echo.service.client("users")
     seen = await metrics(echo)
     assert seen['resilience_in_flight{edge="echo->users",policy="bulkhead"}'] == 0
@@ -83,6 +83,6 @@ async def test_the_state_of_an_edges_policies_is_read_when_asked(echo: Echo) -> 
     assert abs(seen["clock_seconds"] - time.time()) < 5
 
 
-async def test_a_skewed_clock_is_seen(echo: Echo) -> None:
+async def test_a_skewed_clock_is_visible(echo: Echo) -> None:
     echo.service.clock.skews = (lambda: 3600.0,)
     assert 3595 < (await metrics(echo))["clock_seconds"] - time.time() < 3605

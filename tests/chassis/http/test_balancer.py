@@ -1,4 +1,4 @@
-"""Which instance is asked: the less busy one, not one tried before, not one that is left out."""
+"""Load balancing: the instance with fewer calls, not one that was tried before or is ejected."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ def a_balancer(clock: FakeClock, seed: int = 1) -> tuple[Balancer, OutlierEjecti
     return Balancer(ejection, random.Random(seed)), ejection
 
 
-def test_the_less_busy_of_two_is_asked(clock: FakeClock) -> None:
+def test_of_two_instances_the_less_busy_one_is_called(clock: FakeClock) -> None:
     balancer, _ = a_balancer(clock)
     copies = [balancer.begin(TWO, CallCopies()) for _ in range(40)]
     assert [copy.name for copy in copies].count("products-1") == 20
@@ -38,13 +38,13 @@ def test_a_second_copy_goes_to_another_instance_if_there_is_one(clock: FakeClock
     balancer, _ = a_balancer(clock)
     for _ in range(50):
         copies = CallCopies()
-        asked = [balancer.begin(TWO, copies).name for _ in range(2)]
-        assert sorted(asked) == TWO
+        called = [balancer.begin(TWO, copies).name for _ in range(2)]
+        assert sorted(called) == TWO
     copies = CallCopies()
     assert [balancer.begin(TWO[:1], copies).name for _ in range(2)] == ["products-1"] * 2
 
 
-def test_what_is_left_out_is_not_asked_unless_ejection_is_off_for_the_call(
+def test_an_ejected_instance_is_not_called_unless_ejection_is_off_for_the_call(
     clock: FakeClock,
 ) -> None:
     balancer, _ = a_balancer(clock)
@@ -54,13 +54,13 @@ def test_what_is_left_out_is_not_asked_unless_ejection_is_off_for_the_call(
     assert bad.name in {balancer.begin(TWO, CallCopies(), eject=False).name for _ in range(60)}
 
 
-def test_a_call_cut_short_counts_against_its_instance_only_if_a_copy_was_answered(
+def test_a_cancelled_call_counts_against_its_instance_only_if_a_copy_was_answered(
     clock: FakeClock,
 ) -> None:
     balancer, ejection = a_balancer(clock)
 
     def hedged(quick_answers: bool) -> None:
-        """products-1 is slow: the copy that products-2 gets is the quicker one."""
+        """products-1 is slow: the copy at products-2 is the faster one."""
         copies = CallCopies()
         by_name = {copy.name: copy for copy in (balancer.begin(TWO, copies) for _ in range(2))}
         if quick_answers:
@@ -79,27 +79,29 @@ def test_a_call_cut_short_counts_against_its_instance_only_if_a_copy_was_answere
 
 
 class Shop:
-    """Two products instances and one gateway's policies for them, as resilience.toml says, in virtual time.
+    """Two products instances and the policies of one gateway by resilience.toml, in virtual time.
 
-    An instance answers after `usual_s`, exponentially spread; `products-2` is `late_s` later while
-    the fault is on.
+    An instance answers after `usual_s` on average (exponential). `products-2` is `late_s` later while
+    the fault is active.
     """
 
     def __init__(self, seed: int, usual_s: float, late_s: float) -> None:
         self.rng = random.Random(seed)
         self.clock = FakeClock()
-        self.heard: list[Event] = []
+        self.events: list[Event] = []
         self.usual_s, self.late_s = usual_s, late_s
         self.slow_from, self.slow_until = 10.0, 25.0
         spec = policy_tables(EDGE)
-        knobs = spec.pop("outlier")
+        settings = spec.pop("outlier")
         spec.pop("fallback")
-        self.ejection = OutlierEjection(EDGE, **knobs, clock=self.clock, listener=self.heard.append)
+        self.ejection = OutlierEjection(
+            EDGE, **settings, clock=self.clock, listener=self.events.append
+        )
         self.balancer = Balancer(self.ejection, self.rng)
-        self.chain = build(EDGE, spec, clock=self.clock, rng=self.rng, listener=self.heard.append)
+        self.chain = build(EDGE, spec, clock=self.clock, rng=self.rng, listener=self.events.append)
 
     async def read(self) -> float:
-        """Seconds until a page is there."""
+        """The seconds until a page arrives."""
         copies, started = CallCopies(), self.clock.monotonic()
 
         async def attempt(_: Call) -> None:
@@ -133,24 +135,24 @@ class Shop:
             await self.clock.sleep(at)
             return await self.read()
 
-        async def everybody() -> list[float]:
+        async def all_shoppers() -> list[float]:
             return list(
                 await asyncio.gather(*map(shopper, list(self.arrivals(rate_per_s, until_s))))
             )
 
-        return self.clock.run(everybody())
+        return self.clock.run(all_shoppers())
 
 
 @pytest.mark.parametrize("usual_s", [0.005, 0.02, 0.03])
 @pytest.mark.parametrize("rate_per_s", [4, 9])
-def test_nobody_waits_for_the_slow_one_of_two_however_often_it_is_tried_again(
-    rate_per_s: float, usual_s: float
-) -> None:
+def test_no_page_waits_for_the_slow_one_of_two_instances(rate_per_s: float, usual_s: float) -> None:
     for seed in range(1, 11):
         shop = Shop(seed, usual_s, late_s=1.0)
         longest = max(shop.run(rate_per_s, until_s=50.0))
-        said = [(event.kind, event.reason, round(event.at, 1)) for event in shop.heard
+        outlier_events = [(event.kind, event.reason, round(event.at, 1)) for event in shop.events
                 if event.policy == "outlier"]  # fmt: skip
-        assert longest < 0.5, f"seed {seed}: a page took {longest:.2f} s; {said}"
-        assert [kind for kind, _, _ in said][-1] == "readmission", f"seed {seed}: {said}"
-        assert shop.ejection.available(TWO) == TWO, f"seed {seed}: {said}"
+        assert longest < 0.5, f"seed {seed}: a page took {longest:.2f} s; {outlier_events}"
+        assert [kind for kind, _, _ in outlier_events][-1] == "readmission", (
+            f"seed {seed}: {outlier_events}"
+        )
+        assert shop.ejection.available(TWO) == TWO, f"seed {seed}: {outlier_events}"

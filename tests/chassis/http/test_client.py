@@ -1,4 +1,4 @@
-"""A call to another service as its caller sees it: what a damaged answer, a dead instance, a hedge become."""
+"""Calls to another service, seen by the caller: damaged answers, dead instances, retries and hedges."""
 
 import contextlib
 import socket
@@ -23,7 +23,7 @@ from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
 CORRUPT = {"kind": "corrupt", "attributes": {"flips": 200}}
-BENT = [
+DAMAGED = [
     {**CORRUPT, "point": "outbound"},
     {**CORRUPT, "point": "inbound"},
     {"kind": "truncate", "attributes": {"keep_bytes": 9}, "point": "inbound"},
@@ -43,7 +43,7 @@ def the_breaker(client: ServiceClient) -> Breaker:
     return breaker
 
 
-@pytest.mark.parametrize("fault", BENT, ids=str)
+@pytest.mark.parametrize("fault", DAMAGED, ids=str)
 async def test_a_damaged_answer_is_an_indefinite_failure_that_the_breaker_counts(
     echo: Echo, fault: dict[str, Any]
 ) -> None:
@@ -56,7 +56,7 @@ async def test_a_damaged_answer_is_an_indefinite_failure_that_the_breaker_counts
     assert (live["n"], live["failures"]) == (1, 1)
 
 
-async def test_a_silent_host_is_a_definite_failure_long_before_the_attempts_timeout(
+async def test_a_silent_host_is_a_definite_failure_long_before_the_timeout_of_the_attempt(
     echo: Echo, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = the_client(echo)
@@ -67,13 +67,13 @@ async def test_a_silent_host_is_a_definite_failure_long_before_the_attempts_time
         await client.get("/echo")
     took_s = time.monotonic() - began
     assert took_s >= CONNECT_S * 0.9
-    # what an attempt's own timeout ends is not definite
+    # a failure by the timeout of the attempt would be indefinite
     assert (caught.value.definite, caught.value.retryable) == (True, True)
 
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that does not answer: its queue of connections is full, so the kernel drops who knocks."""
+    """A port that does not answer: its queue of connections is full, so the kernel drops new ones."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(200):
@@ -84,18 +84,18 @@ def silent_port() -> Iterator[int]:
             except TimeoutError:
                 yield server.getsockname()[1]
                 return
-        pytest.skip("this kernel accepts however many wait")
+        pytest.skip("this kernel does not limit the queue of connections")
 
 
-async def test_an_error_answer_that_is_damaged_is_no_verdict_either(echo: Echo) -> None:
+async def test_a_damaged_error_answer_is_indefinite_too(echo: Echo) -> None:
     client = the_client(echo)
-    await echo.service.injector.add({**BENT[0], "ttl_s": 30, "seed": 7})
+    await echo.service.injector.add({**DAMAGED[0], "ttl_s": 30, "seed": 7})
     with pytest.raises(CallError) as caught:
-        await client.get("/nowhere")  # a 404, had it come through
+        await client.get("/nowhere")  # a 404 without the fault
     assert not caught.value.definite
 
 
-async def test_what_is_not_json_passes_as_it_came(echo: Echo) -> None:
+async def test_an_answer_that_is_not_json_is_not_changed(echo: Echo) -> None:
     answer = await the_client(echo).get("/metrics")
     assert answer.status == 200
     assert answer.content.startswith(b"#")
@@ -111,12 +111,12 @@ def spans(monkeypatch: pytest.MonkeyPatch, echo: Echo) -> InMemorySpanExporter:
 
 
 def sent(spans: InMemorySpanExporter) -> list[dict[str, Any]]:
-    """The attributes of the calls' own spans, in the order they ended."""
+    """The attributes of the spans of calls, in the order of their end."""
     ended = [span for span in spans.get_finished_spans() if span.kind is SpanKind.CLIENT]
     return [dict(span.attributes or {}) for span in ended]
 
 
-async def test_every_attempt_has_a_span_of_its_own(echo: Echo, spans: InMemorySpanExporter) -> None:
+async def test_every_attempt_has_its_own_span(echo: Echo, spans: InMemorySpanExporter) -> None:
     client = echo.service.clients["echo"]
     client.protection.use("retries")
     fault = {"kind": "abort", "attributes": {"status": 503}, "point": "outbound"}
@@ -129,7 +129,7 @@ async def test_every_attempt_has_a_span_of_its_own(echo: Echo, spans: InMemorySp
     assert first["breakwater.peer.instance"] == "echo-1"
 
 
-async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_says_it_was_cut_short(
+async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_is_marked_as_cancelled(
     echo: Echo, spans: InMemorySpanExporter
 ) -> None:
     client = echo.service.clients["echo"]
@@ -141,7 +141,7 @@ async def test_both_copies_of_a_hedged_call_have_spans_and_the_slower_one_says_i
     assert sorted(each.get("error.type", "") for each in sent(spans)) == ["", "CancelledError"]
 
 
-async def test_each_attempt_is_measured_by_what_became_of_it(echo: Echo) -> None:
+async def test_each_attempt_is_measured_by_its_outcome(echo: Echo) -> None:
     client = the_client(echo)
     await client.get("/health")
     labels = {

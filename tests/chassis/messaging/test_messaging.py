@@ -69,7 +69,7 @@ async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) 
         for event in events:
             await _put(outbox, pool, event)
         await wait_until_async(lambda: len(seen) >= 50, "50 events")
-        # the same events once more, as a broker delivers them after a lost acknowledgement
+        # the same events again, as after a lost acknowledgement
         for event in events[:5]:
             payload = event.model_dump_json().encode()
             await broker.publish("events.ThingHappened", payload, str(uuid4()), {})
@@ -81,7 +81,7 @@ async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) 
     assert seen == [*range(50), 99]
 
 
-async def test_the_broker_is_told_what_came_before_in_the_same_aggregate(
+async def test_a_message_names_the_earlier_events_of_its_aggregate(
     pool: asyncpg.Pool, broker: Bus
 ) -> None:
     outbox = Outbox(pool, broker)
@@ -92,9 +92,9 @@ async def test_the_broker_is_told_what_came_before_in_the_same_aggregate(
     task.cancel()
     newest = (await broker.js.stream_info(bus.EVENTS)).state.last_seq
     messages = [await broker.js.get_msg(bus.EVENTS, newest - n) for n in (3, 2, 1, 0)]
-    told = [(each.headers or {}).get(AFTER_HEADER) for each in messages]
+    after = [(each.headers or {}).get(AFTER_HEADER) for each in messages]
     name = "ThingHappened"
-    assert told == [None, None, f"{name}:{first.event_id}", f"{name}:{second.event_id}"]
+    assert after == [None, None, f"{name}:{first.event_id}", f"{name}:{second.event_id}"]
 
 
 async def _published(broker: Bus, count: int) -> bool:
@@ -108,8 +108,8 @@ async def _deliver(broker: Bus, event: ThingHappened, after: str = "") -> None:
 
 
 @asynccontextmanager
-async def hearing(pool: asyncpg.Pool, broker: Bus, poison: int = 0) -> AsyncIterator[list[int]]:
-    """The numbers of the events that took effect, in that order; the one of `poison` fails."""
+async def consuming(pool: asyncpg.Pool, broker: Bus, poison: int = 0) -> AsyncIterator[list[int]]:
+    """The numbers of the events that took effect, in order. The handler of number `poison` fails."""
     seen: list[int] = []
 
     async def handler(conn: Conn, event: ThingHappened) -> None:
@@ -130,7 +130,7 @@ async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_RETRY_S", 0.1)
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
-    async with hearing(pool, broker) as seen:
+    async with consuming(pool, broker) as seen:
         await _deliver(broker, second, f"Unheard:x,ThingHappened:{first.event_id}")
         await _deliver(broker, ThingHappened(aggregate_id="b", number=9))
         await wait_until_async(lambda: 9 in seen, "the event of another aggregate")
@@ -139,24 +139,24 @@ async def test_an_event_that_overtook_an_earlier_one_of_its_aggregate_waits_for_
     assert seen == [9, 1, 2]
 
 
-async def test_an_earlier_event_that_never_comes_is_not_waited_for_for_ever(
+async def test_the_wait_for_an_earlier_event_is_limited(
     pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_RETRY_S", 0.05)
     monkeypatch.setattr("chassis.messaging.inbox.EARLIER_DELIVERIES_MAX", 3)
-    async with hearing(pool, broker) as seen:
+    async with consuming(pool, broker) as seen:
         await _deliver(broker, ThingHappened(aggregate_id="a", number=2), "ThingHappened:lost")
         await wait_until_async(lambda: seen, "the event")
     assert seen == [2]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
 
 
-async def test_nothing_waits_for_a_dead_letter(
+async def test_no_event_waits_for_a_dead_letter(
     pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 1)
     first, second = (ThingHappened(aggregate_id="a", number=n) for n in (1, 2))
-    async with hearing(pool, broker, poison=1) as seen:
+    async with consuming(pool, broker, poison=1) as seen:
         await _deliver(broker, first)
         await wait_until_async(lambda: _dead(broker), "a dead letter")
         await _deliver(broker, second, f"ThingHappened:{first.event_id}")
@@ -206,7 +206,9 @@ async def _dead(broker: Bus) -> int:
     return (await broker.js.stream_info(bus.DEAD)).state.messages
 
 
-async def test_garbage_is_buried_at_once(pool: asyncpg.Pool, broker: Bus) -> None:
+async def test_a_malformed_message_becomes_a_dead_letter_at_once(
+    pool: asyncpg.Pool, broker: Bus
+) -> None:
     async def handler(conn: Conn, event: ThingHappened) -> None:
         raise AssertionError("garbage reached the handler")
 

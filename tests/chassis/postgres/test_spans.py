@@ -1,4 +1,4 @@
-"""A use of a store is a span like any other: in its caller's trace, with its own times, sent to the collector."""
+"""A use of a store is a span in its caller's trace, with its own times, sent to the collector."""
 
 import json
 import os
@@ -33,7 +33,7 @@ provider.shutdown()
 
 
 def spans_of(**env: str) -> dict[str, Any]:
-    """What a collector got of WORK, by name."""
+    """The spans that a collector gets from WORK, by name."""
     port = free_port()
     env = {
         "SERVICE": "orders",
@@ -55,9 +55,9 @@ def spans_of(**env: str) -> dict[str, Any]:
     }
 
 
-def test_it_is_a_child_of_what_called_with_its_own_times_and_outcome() -> None:
+def test_it_is_a_child_of_the_current_span_with_its_own_times_and_outcome() -> None:
     spans = spans_of()
-    assert set(spans) == {"caller", "well", "failed"}, "what polls is no trace of its own"
+    assert set(spans) == {"caller", "well", "failed"}, "no span outside a trace"
     resource, scope, caller = spans["caller"]
     for name in ("well", "failed"):
         its_resource, its_scope, span = spans[name]
@@ -65,8 +65,8 @@ def test_it_is_a_child_of_what_called_with_its_own_times_and_outcome() -> None:
         assert span.trace_id == caller.trace_id
         assert span.parent_span_id == caller.span_id
         assert span.kind == span.SPAN_KIND_CLIENT
-        told = {each.key: each.value.string_value for each in span.attributes}
-        assert told == {"peer.service": "postgres", "db.system.name": "postgresql"}
+        attributes = {each.key: each.value.string_value for each in span.attributes}
+        assert attributes == {"peer.service": "postgres", "db.system.name": "postgresql"}
         assert caller.start_time_unix_nano <= span.start_time_unix_nano
         assert span.end_time_unix_nano <= caller.end_time_unix_nano
     well, failed = spans["well"][2], spans["failed"][2]
@@ -79,5 +79,5 @@ def test_it_is_a_child_of_what_called_with_its_own_times_and_outcome() -> None:
 @pytest.mark.parametrize(
     "env", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_SAMPLER": "always_off"}], ids=json.dumps
 )
-def test_there_is_none_where_the_trace_is_not_kept(env: dict[str, str]) -> None:
+def test_there_is_none_if_the_trace_is_not_sampled(env: dict[str, str]) -> None:
     assert spans_of(**env) == {}

@@ -1,4 +1,4 @@
-"""A virtual clock and an ear, for every test of the policies."""
+"""A virtual clock and a list of events, for every test of the policies."""
 
 import pytest
 
@@ -11,6 +11,6 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def heard() -> list[Event]:
-    """Pass `heard.append` as a listener."""
+def events() -> list[Event]:
+    """Pass `events.append` as the listener."""
     return []

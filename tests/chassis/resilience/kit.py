@@ -1,4 +1,4 @@
-"""Small stand-ins for the other side of a call."""
+"""Small fakes of the other side of a call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def boom(call: Call) -> str:
 
 
 class Bank:
-    """Answers by script: seconds to take, then "ok" or an exception; the last entry repeats."""
+    """Answers by a script of (seconds, "ok" or an exception). The last entry repeats."""
 
     def __init__(self, clock: FakeClock, *script: tuple[float, str | BaseException]) -> None:
         self.clock = clock

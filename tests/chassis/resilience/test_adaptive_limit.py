@@ -25,7 +25,7 @@ def test_aimd_adds_one_when_used_and_backs_off_on_a_drop() -> None:
     aimd.update(0.1, in_flight=5, dropped=False)
     assert aimd.limit == 11
     aimd.update(0.1, in_flight=1, dropped=False)
-    assert aimd.limit == 11, "unused capacity teaches nothing"
+    assert aimd.limit == 11, "unused capacity has no effect"
     aimd.update(0.1, in_flight=11, dropped=True)
     assert aimd.limit == 5.5
     aimd.update(2.0, in_flight=5, dropped=False)
@@ -43,7 +43,7 @@ def test_gradient2_grows_at_constant_latency_and_shrinks_when_it_rises() -> None
     assert gradient.limit < 0.6 * grown
 
 
-def test_gradient2_learns_nothing_while_the_limit_is_not_what_holds_calls_back() -> None:
+def test_gradient2_does_not_change_while_the_limit_does_not_bound_the_calls() -> None:
     gradient = Gradient2(initial=20)
     for rtt_s in (0.1, 0.1, 5.0):
         gradient.update(rtt_s, in_flight=9, dropped=False)
@@ -62,7 +62,7 @@ def test_limits_stay_within_their_bounds(algorithm: Callable[..., Limit]) -> Non
 
 
 @pytest.mark.parametrize("algorithm", [Aimd, Gradient2])
-def test_wrong_bounds_fail_by_name(algorithm: Callable[..., Limit]) -> None:
+def test_wrong_bounds_are_named(algorithm: Callable[..., Limit]) -> None:
     with pytest.raises(ValueError, match="least <= initial <= most"):
         algorithm(initial=50, most=20)
 
@@ -77,10 +77,10 @@ def test_wrong_bounds_fail_by_name(algorithm: Callable[..., Limit]) -> None:
     ],
     ids=["aimd from above", "aimd from below", "gradient2 from above", "gradient2 from below"],
 )
-def test_the_limit_settles_near_what_a_server_of_ten_slots_takes(
-    clock: FakeClock, heard: list[Event], algorithm: Callable[[], Limit]
+def test_the_limit_settles_near_the_capacity_of_a_server_with_ten_slots(
+    clock: FakeClock, events: list[Event], algorithm: Callable[[], Limit]
 ) -> None:
-    limit = AdaptiveLimit(EDGE, algorithm(), samples_min=1, clock=clock, listener=heard.append)
+    limit = AdaptiveLimit(EDGE, algorithm(), samples_min=1, clock=clock, listener=events.append)
     slots = asyncio.Semaphore(10)
 
     async def work(call: object) -> None:
@@ -95,12 +95,12 @@ def test_the_limit_settles_near_what_a_server_of_ten_slots_takes(
                 await clock.sleep(0.02)
 
     async def main() -> None:
-        # alone at first, so that gradient2 sees the latency without load
+        # one call at first, so that gradient2 measures the latency without load
         await client(15)
         await asyncio.gather(*(client(25) for _ in range(40)))
 
     clock.run(main())
-    late = [event.limit for event in only(heard, "limit") if event.at > 20] or [limit.limit]
+    late = [event.limit for event in only(events, "limit") if event.at > 20] or [limit.limit]
     assert 5 <= sum(late) / len(late) <= 25
     assert limit.in_flight == 0
 

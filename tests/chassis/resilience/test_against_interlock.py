@@ -1,17 +1,17 @@
-"""The same calls through interlock-cb's breaker and ours: wherever both define it, both agree.
+"""The same calls through interlock-cb's breaker and ours: both agree wherever both define the behaviour.
 
-Where they differ, on purpose, we follow resilience4j, and the last tests pin each difference:
+Where they differ, ours follows resilience4j, and the last tests check each difference:
 
 | what | interlock-cb | here |
 |---|---|---|
 | exactly the slow duration | slow (>=) | not slow (>) |
-| minimum above a count window's size | never trips | the window's size counts |
-| half-open verdict | after all permitted probes | after min(minimum, permitted) |
-| probes at once | one by default, a knob | all permitted |
+| minimum above a count window's size | never opens | the window's size counts |
+| half-open verdict | after all permitted trial calls | after min(minimum, permitted) |
+| trial calls at once | one by default, a setting | all permitted |
 | entering metrics-only | keeps the window | starts an empty one |
 
-So the differential runs keep minimum between the probes and the window, allow all probes at once
-and avoid durations of exactly the threshold.
+So the differential runs keep the minimum between the trial calls and the window, allow all trial calls
+at once and avoid durations of exactly the threshold.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SLOW_S = 1.0
 
 
 class Gate:
-    """A call under way that ends when the test says so; no event loop needed."""
+    """A call in flight that the test ends. No event loop is needed."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
@@ -43,7 +43,7 @@ async def attempt(*_: object) -> None:
 
 
 class Both:
-    """One breaker of each kind on one clock, fed the same calls."""
+    """One breaker of each kind on one clock, with the same calls."""
 
     def __init__(self, window: str, size: int, minimum: int, permitted: int, **rates: Any) -> None:
         self.clock = FakeClock(start=100.0)
@@ -72,18 +72,18 @@ class Both:
                 **rates,
             ),
         )
-        self.under_way: list[tuple[Coroutine[Any, Any, None], Any]] = []
+        self.in_flight: list[tuple[Coroutine[Any, Any, None], Any]] = []
 
     def start(self) -> None:
         pair = self.ours.run(attempt, a_call()), self.theirs.call_async(attempt)
         admitted = [_step(pair[0]), _step(pair[1])]
         assert admitted[0] == admitted[1]
         if admitted[0] == "suspended":
-            self.under_way.append(pair)
+            self.in_flight.append(pair)
 
     def finish(self, number: int, error: BaseException | None = None) -> None:
-        if self.under_way:
-            for call in self.under_way.pop(number % len(self.under_way)):
+        if self.in_flight:
+            for call in self.in_flight.pop(number % len(self.in_flight)):
                 _step(call, error)
 
     def assert_equal(self) -> None:
@@ -140,7 +140,7 @@ RATES = st.sampled_from([0.2, 0.5, 0.6, 1.0])
     slow_rate=RATES,
     steps=STEPS,
 )
-def test_same_calls_same_states_same_counts(
+def test_the_same_calls_give_the_same_states_and_counts(
     window: str,
     permitted: int,
     above: int,
@@ -162,10 +162,10 @@ def test_same_calls_same_states_same_counts(
         if what == "tick":
             both.clock.tick(argument)
         elif what.endswith("call"):
-            before = len(both.under_way)
+            before = len(both.in_flight)
             both.start()
             both.clock.tick(1.3 * SLOW_S if what == "slow call" else 0.01)
-            if len(both.under_way) > before:
+            if len(both.in_flight) > before:
                 both.finish(before, ZeroDivisionError() if argument else None)
         elif what == "start":
             both.start()
@@ -179,7 +179,7 @@ def test_same_calls_same_states_same_counts(
             getattr(both.ours, what)()
             getattr(both.theirs, what)()
         both.assert_equal()
-    for call in (call for pair in both.under_way for call in pair):
+    for call in (call for pair in both.in_flight for call in pair):
         call.close()
 
 
@@ -234,5 +234,5 @@ def test_a_thousand_overlapping_calls_agree(window: str) -> None:
         if number % 3:
             both.finish(number * 7, ZeroDivisionError() if number % 5 < 3 else None)
         both.assert_equal()
-    for call in (call for pair in both.under_way for call in pair):
+    for call in (call for pair in both.in_flight for call in pair):
         call.close()

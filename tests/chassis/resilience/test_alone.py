@@ -1,4 +1,4 @@
-"""The folder can be lifted out: it needs the standard library and itself, under any name."""
+"""The folder works as a copy under any name: it requires only the standard library."""
 
 import shutil
 import subprocess
@@ -11,20 +11,20 @@ FOLDER = Path(chassis.resilience.__file__).parent
 ALONE = """
 import doctest, pkgutil, sys
 sys.path.insert(0, {place!r})
-import borrowed
-for module in pkgutil.iter_modules(borrowed.__path__, "borrowed."):
+import copied
+for module in pkgutil.iter_modules(copied.__path__, "copied."):
     __import__(module.name)
 foreign = {{name.partition(".")[0] for name in sys.modules}} - sys.stdlib_module_names - {{"__main__"}}
-assert foreign == {{"borrowed"}}, foreign
-done = doctest.testmod(borrowed, raise_on_error=True)
+assert foreign == {{"copied"}}, foreign
+done = doctest.testmod(copied, raise_on_error=True)
 assert done.attempted >= 5 and not done.failed
 """
 
 
-def test_a_copy_under_another_name_runs_its_own_example_on_the_bare_standard_library(
+def test_a_copy_under_another_name_runs_its_example_with_the_standard_library_only(
     tmp_path: Path,
 ) -> None:
-    shutil.copytree(FOLDER, tmp_path / "borrowed", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(FOLDER, tmp_path / "copied", ignore=shutil.ignore_patterns("__pycache__"))
     script = ALONE.format(place=str(tmp_path))
     # -S and -I: no site-packages, no environment
     done = subprocess.run(

@@ -19,7 +19,7 @@ from chassis.resilience import (
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, boom, failed, ok, only
 
 
-def a_breaker(clock: FakeClock, **knobs: Any) -> Breaker:
+def a_breaker(clock: FakeClock, **settings: Any) -> Breaker:
     defaults: dict[str, Any] = {
         "window_size": 10,
         "minimum_calls": 4,
@@ -27,7 +27,7 @@ def a_breaker(clock: FakeClock, **knobs: Any) -> Breaker:
         "permitted_half_open": 2,
         "slow_call_duration_s": 1.0,
     }
-    return Breaker(EDGE, clock=clock, **{**defaults, **knobs})
+    return Breaker(EDGE, clock=clock, **{**defaults, **settings})
 
 
 def count(breaker: Breaker, *outcomes: str) -> None:
@@ -36,15 +36,15 @@ def count(breaker: Breaker, *outcomes: str) -> None:
         breaker.record(breaker.acquire(), 2.0 if outcome == "s" else 0.1, failed=outcome == "x")
 
 
-def opened(clock: FakeClock, **knobs: Any) -> Breaker:
-    breaker = a_breaker(clock, **knobs)
+def opened(clock: FakeClock, **settings: Any) -> Breaker:
+    breaker = a_breaker(clock, **settings)
     count(breaker, "xxxx")
     assert breaker.state is State.OPEN
     return breaker
 
 
-def half_opened(clock: FakeClock, **knobs: Any) -> Breaker:
-    breaker = opened(clock, **knobs)
+def half_opened(clock: FakeClock, **settings: Any) -> Breaker:
+    breaker = opened(clock, **settings)
     clock.tick(10)
     breaker.release(breaker.acquire())
     assert breaker.state is State.HALF_OPEN
@@ -83,25 +83,25 @@ TABLE = [
 @pytest.mark.parametrize(("before", "happening", "after", "reason"), TABLE)
 def test_state_table(
     clock: FakeClock,
-    heard: list[Event],
+    events: list[Event],
     before: str,
     happening: str,
     after: str,
     reason: str | None,
 ) -> None:
-    knobs = {"slow_call_rate_threshold": 0.75}
+    settings = {"slow_call_rate_threshold": 0.75}
     breaker = {
-        "closed": lambda: a_breaker(clock, **knobs),
-        "open": lambda: opened(clock, **knobs),
-        "half_open": lambda: half_opened(clock, **knobs),
-        "forced_open": lambda: a_breaker(clock, **knobs),
-        "disabled": lambda: a_breaker(clock, **knobs),
-        "metrics_only": lambda: a_breaker(clock, **knobs),
+        "closed": lambda: a_breaker(clock, **settings),
+        "open": lambda: opened(clock, **settings),
+        "half_open": lambda: half_opened(clock, **settings),
+        "forced_open": lambda: a_breaker(clock, **settings),
+        "disabled": lambda: a_breaker(clock, **settings),
+        "metrics_only": lambda: a_breaker(clock, **settings),
     }[before]()
     order = {"forced_open": "force_open", "disabled": "disable", "metrics_only": "observe"}
     if before in order:
         getattr(breaker, order[before])()
-    breaker.listener = heard.append
+    breaker.listener = events.append
     if happening.startswith("tick"):
         clock.tick(float(happening.removeprefix("tick ").split(",")[0]))
         with contextlib.suppress(BreakerOpenError):
@@ -111,7 +111,7 @@ def test_state_table(
     else:
         count(breaker, happening)
     assert breaker.state.value == after
-    transitions = only(heard, "transition")
+    transitions = only(events, "transition")
     if reason is None:
         assert transitions == []
     else:
@@ -120,17 +120,17 @@ def test_state_table(
         assert transition.reason == reason
 
 
-def test_open_rejects_with_the_time_left(clock: FakeClock, heard: list[Event]) -> None:
-    breaker = opened(clock, listener=heard.append)
+def test_open_rejects_with_the_time_left(clock: FakeClock, events: list[Event]) -> None:
+    breaker = opened(clock, listener=events.append)
     clock.tick(4)
     with pytest.raises(BreakerOpenError) as caught:
         breaker.acquire()
     assert caught.value.retry_after_s == 6
     assert caught.value.definite
-    assert only(heard, "rejection")[0].wait_s == 6
+    assert only(events, "rejection")[0].wait_s == 6
 
 
-def test_half_open_admits_only_the_permitted_probes(clock: FakeClock) -> None:
+def test_half_open_admits_only_the_permitted_trial_calls(clock: FakeClock) -> None:
     breaker = half_opened(clock)
     first, second = breaker.acquire(), breaker.acquire()
     with pytest.raises(BreakerOpenError) as caught:
@@ -141,7 +141,7 @@ def test_half_open_admits_only_the_permitted_probes(clock: FakeClock) -> None:
     assert breaker.state is State.CLOSED
 
 
-def test_half_open_decides_before_all_probes_are_back_if_the_minimum_is_smaller(
+def test_half_open_decides_before_all_trial_calls_return_if_the_minimum_is_smaller(
     clock: FakeClock,
 ) -> None:
     breaker = opened(clock, permitted_half_open=6)  # minimum_calls is 4
@@ -152,7 +152,7 @@ def test_half_open_decides_before_all_probes_are_back_if_the_minimum_is_smaller(
     assert breaker.state is State.CLOSED
     for era in eras[4:]:
         breaker.record(era, 0.1, failed=True)
-    assert breaker.snapshot()["n"] == 0, "late probes count in no later state"
+    assert breaker.snapshot()["n"] == 0, "late trial calls do not count in a later state"
 
 
 def test_an_outcome_counts_only_in_the_state_that_admitted_its_call(clock: FakeClock) -> None:
@@ -164,12 +164,12 @@ def test_an_outcome_counts_only_in_the_state_that_admitted_its_call(clock: FakeC
     breaker.record(early, 0.1, failed=True)
     breaker.release(early)
     assert breaker.snapshot()["n"] == 0
-    assert [breaker.acquire(), breaker.acquire()], "a stale release frees no probe"
+    assert [breaker.acquire(), breaker.acquire()], "a stale release frees no permit"
     with pytest.raises(BreakerOpenError):
         breaker.acquire()
 
 
-def test_probes_that_never_return_reopen_after_half_open_s_max(clock: FakeClock) -> None:
+def test_trial_calls_that_never_return_reopen_after_half_open_s_max(clock: FakeClock) -> None:
     breaker = half_opened(clock, half_open_s_max=5.0)
     breaker.acquire()
     breaker.acquire()
@@ -193,7 +193,7 @@ def test_exactly_the_slow_duration_is_not_slow(clock: FakeClock) -> None:
     assert breaker.snapshot()["slow"] == 1
 
 
-def test_the_minimum_is_never_more_than_a_count_window_holds(clock: FakeClock) -> None:
+def test_the_minimum_is_at_most_the_size_of_a_count_window(clock: FakeClock) -> None:
     breaker = a_breaker(clock, window_size=3, minimum_calls=100)
     count(breaker, "xxx")
     assert breaker.state is State.OPEN
@@ -215,7 +215,11 @@ def test_time_window_forgets_old_seconds(clock: FakeClock) -> None:
     [
         (failed(), 1, 1),
         (ValueError(), 1, 1),
-        (RateLimitedError("inner policy said no"), 0, 0),  # rejected is not failed
+        (
+            RateLimitedError("rejected by an inner policy"),
+            0,
+            0,
+        ),  # a rejected call is not a failed one
         (DeadlineExceededError(definite=True), 0, 0),  # never started
         (DeadlineExceededError(), 1, 1),
         (KeyError(), 0, 0),  # ignored below
@@ -239,7 +243,7 @@ def test_what_counts_as_failed(clock: FakeClock, error: Exception, n: int, failu
         except BreakerOpenError:
             break
         permits += 1
-    assert permits == 4 - n, "a call that counts nowhere gives its probe back"
+    assert permits == 4 - n, "a call that is not counted frees its permit"
 
 
 def test_an_error_that_is_not_recorded_counts_as_good(clock: FakeClock) -> None:
@@ -254,15 +258,15 @@ def test_an_error_that_is_not_recorded_counts_as_good(clock: FakeClock) -> None:
     assert breaker.snapshot()["failures"] == 0
 
 
-def test_a_cancelled_probe_counts_nowhere_and_gives_its_permit_back(clock: FakeClock) -> None:
+def test_a_cancelled_trial_call_is_not_counted_and_frees_its_permit(clock: FakeClock) -> None:
     breaker = half_opened(clock, permitted_half_open=1)
 
     async def main() -> str:
-        probe = asyncio.create_task(breaker.run(Bank(clock, (5, "ok")), a_call()))
+        trial = asyncio.create_task(breaker.run(Bank(clock, (5, "ok")), a_call()))
         await clock.sleep(1)
-        probe.cancel()
+        trial.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await probe
+            await trial
         assert breaker.state is State.HALF_OPEN
         return await breaker.run(ok, a_call())
 
@@ -270,8 +274,8 @@ def test_a_cancelled_probe_counts_nowhere_and_gives_its_permit_back(clock: FakeC
     assert breaker.state is State.CLOSED
 
 
-def test_every_outcome_is_an_evaluation_event(clock: FakeClock, heard: list[Event]) -> None:
-    breaker = a_breaker(clock, listener=heard.append)
+def test_every_outcome_is_an_evaluation_event(clock: FakeClock, events: list[Event]) -> None:
+    breaker = a_breaker(clock, listener=events.append)
 
     async def main() -> None:
         for attempt in (ok, boom, ok):
@@ -279,14 +283,14 @@ def test_every_outcome_is_an_evaluation_event(clock: FakeClock, heard: list[Even
                 await breaker.run(attempt, a_call())
 
     clock.run(main())
-    assert [(e.kind, e.n, e.failures, e.state) for e in heard] == [
+    assert [(e.kind, e.n, e.failures, e.state) for e in events] == [
         ("evaluation", 1, 0, "closed"),
         ("evaluation", 2, 1, "closed"),
         ("evaluation", 3, 1, "closed"),
     ]
 
 
-def test_a_listener_that_raises_does_not_hurt_the_call(clock: FakeClock) -> None:
+def test_a_listener_that_raises_does_not_affect_the_call(clock: FakeClock) -> None:
     def deaf(event: Event) -> None:
         raise OSError("disk full")
 
@@ -294,7 +298,7 @@ def test_a_listener_that_raises_does_not_hurt_the_call(clock: FakeClock) -> None
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("setting", "value"),
     [
         ("window", "SLIDING"),
         ("window_size", 0),
@@ -308,6 +312,6 @@ def test_a_listener_that_raises_does_not_hurt_the_call(clock: FakeClock) -> None
         ("half_open_s_max", -1),
     ],
 )
-def test_a_wrong_knob_fails_by_name(clock: FakeClock, knob: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=knob):
-        a_breaker(clock, **{knob: value})
+def test_a_wrong_setting_is_named(clock: FakeClock, setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=setting):
+        a_breaker(clock, **{setting: value})

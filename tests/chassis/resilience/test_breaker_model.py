@@ -13,7 +13,7 @@ from tests.chassis.resilience.kit import EDGE
 
 @dataclass
 class Model:
-    """The same rules, written without a thought for speed."""
+    """The same rules, without optimization."""
 
     time_based: bool
     size: int
@@ -123,7 +123,7 @@ def test_breaker_equals_the_naive_model(
     )
     model = Model(time_based, size, minimum, rate, slow_rate, 2.0, permitted)
     under_way: list[tuple[int, int]] = []
-    probes = 0
+    trials = 0
     for what, number, failed, slow in steps:
         now = clock.monotonic()
         if what == "tick":
@@ -147,8 +147,8 @@ def test_breaker_equals_the_naive_model(
                 model.record(model_era, failed, slow, now)
         assert breaker.state.value == model.state
         if breaker.state is State.HALF_OPEN:
-            probes = sum(era == breaker._era for era, _ in under_way)
-            assert probes + len(model.outcomes) <= permitted
+            trials = sum(era == breaker._era for era, _ in under_way)
+            assert trials + len(model.outcomes) <= permitted
         if breaker.state is State.CLOSED:
             seen = model.seen(clock.monotonic())
             live = breaker.snapshot()
@@ -160,7 +160,7 @@ def test_breaker_equals_the_naive_model(
 
 
 @given(outcomes=st.lists(st.booleans(), max_size=60), run_length=st.integers(1, 6))
-def test_consecutive_breaker_trips_at_the_first_full_run(
+def test_the_consecutive_breaker_opens_at_the_first_full_run(
     outcomes: list[bool], run_length: int
 ) -> None:
     breaker = ConsecutiveBreaker(EDGE, run_length=run_length, clock=FakeClock())

@@ -1,4 +1,4 @@
-"""Bulkhead: so many at once, so many waiting, and no permit is ever lost."""
+"""Bulkhead: a limit for running and for waiting calls, and no permit is lost."""
 
 import asyncio
 from typing import Any
@@ -11,12 +11,12 @@ from chassis.resilience import Bulkhead, BulkheadFullError, DeadlineExceededErro
 from tests.chassis.resilience.kit import EDGE, Bank, a_call
 
 
-def a_bulkhead(clock: FakeClock, permits: int = 2, **knobs: Any) -> Bulkhead:
-    return Bulkhead(EDGE, permits, clock=clock, **knobs)
+def a_bulkhead(clock: FakeClock, permits: int = 2, **settings: Any) -> Bulkhead:
+    return Bulkhead(EDGE, permits, clock=clock, **settings)
 
 
-def test_full_without_a_queue_rejects_at_once(clock: FakeClock, heard: list[Event]) -> None:
-    bulkhead = a_bulkhead(clock, listener=heard.append)
+def test_full_without_a_queue_rejects_at_once(clock: FakeClock, events: list[Event]) -> None:
+    bulkhead = a_bulkhead(clock, listener=events.append)
     bank = Bank(clock, (1, "ok"))
 
     async def main() -> list[Any]:
@@ -28,7 +28,7 @@ def test_full_without_a_queue_rejects_at_once(clock: FakeClock, heard: list[Even
     assert isinstance(refused, BulkheadFullError)
     assert refused.reason == "full"
     assert refused.definite
-    assert [(e.kind, e.reason, e.n) for e in heard] == [("rejection", "full", 2)]
+    assert [(e.kind, e.reason, e.n) for e in events] == [("rejection", "full", 2)]
 
 
 def test_the_queue_is_first_come_first_served(clock: FakeClock) -> None:
@@ -50,7 +50,7 @@ def test_the_queue_is_first_come_first_served(clock: FakeClock) -> None:
     assert clock.monotonic() == 6
 
 
-def test_patience_in_the_queue_ends(clock: FakeClock) -> None:
+def test_the_wait_in_the_queue_is_limited(clock: FakeClock) -> None:
     bulkhead = a_bulkhead(clock, 1, queue=5, wait_s_max=0.5)
     bank = Bank(clock, (2, "ok"))
 
@@ -81,7 +81,7 @@ def test_a_deadline_in_the_queue_is_definite(clock: FakeClock) -> None:
     clock.run(main())
 
 
-def test_a_permit_granted_to_a_call_cancelled_in_the_same_instant_moves_on(
+def test_a_permit_of_a_call_cancelled_at_the_same_time_goes_to_the_next(
     clock: FakeClock,
 ) -> None:
     bulkhead = a_bulkhead(clock, 1, queue=5, wait_s_max=60)

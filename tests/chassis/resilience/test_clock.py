@@ -1,4 +1,4 @@
-"""The virtual clock is deterministic, quick, and notices a deadlock."""
+"""The virtual clock is deterministic and fast, and detects a deadlock."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ def test_an_hour_of_sleep_costs_no_time_and_wakes_in_order(clock: FakeClock) -> 
     assert woken == [(1, "a"), (3600, "b"), (3600, "c")]
 
 
-def test_asyncio_own_timers_follow_virtual_time_too(clock: FakeClock) -> None:
+def test_timers_of_asyncio_follow_virtual_time_too(clock: FakeClock) -> None:
     async def main() -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
@@ -32,7 +32,7 @@ def test_asyncio_own_timers_follow_virtual_time_too(clock: FakeClock) -> None:
     assert clock.run(main()) == pytest.approx(7)
 
 
-def test_waiting_for_what_cannot_happen_is_a_deadlock(clock: FakeClock) -> None:
+def test_waiting_without_a_timer_is_a_deadlock(clock: FakeClock) -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()
 

@@ -1,4 +1,4 @@
-"""Measured against predicted: 200 seeded runs in virtual time, and the closed form inside the 99%.
+"""Measurement and prediction: 200 seeded runs in virtual time, with the closed form in the 99% interval.
 
 The numbers are ground truths 11 to 18 of docs on methods: detection, false trips, time spent open,
 recovery, amplification, throttling, hedging; test_retry_storm.py has 18.
@@ -116,7 +116,7 @@ def test_share_of_time_open_under_partial_failure() -> None:
     assert_inside_99(expected, [share + (o - share * t) / mean_s for o, t in runs])
 
 
-def test_recovery_takes_half_the_wait_and_the_probes() -> None:
+def test_recovery_takes_half_the_wait_and_the_trial_calls() -> None:
     wait_s, h, rate = 10.0, 10, 50.0
     expected = wait_s / 2 + h / rate
 
@@ -137,7 +137,7 @@ def test_recovery_takes_half_the_wait_and_the_probes() -> None:
             try:
                 breaker.record(breaker.acquire(), 0.01, failed=not healthy)
             except BreakerOpenError as refusal:
-                clock.tick(refusal.retry_after_s or 0.0)  # the arrivals in between change nothing
+                clock.tick(refusal.retry_after_s or 0.0)  # arrivals in between have no effect
             if healthy and breaker.state is State.CLOSED:
                 return clock.monotonic() - fault_ends
 
@@ -185,7 +185,7 @@ def test_adaptive_throttling_sends_k_times_the_capacity() -> None:
         throttle = AdaptiveThrottle(
             EDGE, k=k, window_s=window_s, rng=random.Random(seed), clock=clock
         )
-        taken, sent = -5.0, 0  # a bucket of five waits for the first calls
+        taken, sent = -5.0, 0  # the bucket starts with five tokens
 
         async def backend(call: object) -> None:
             nonlocal sent, taken
@@ -208,7 +208,7 @@ def test_adaptive_throttling_sends_k_times_the_capacity() -> None:
 
         coroutine = main()
         try:
-            coroutine.send(None)  # nothing here ever waits, so no event loop is needed
+            coroutine.send(None)  # nothing waits, so no event loop is needed
         except StopIteration as done:
             return float(done.value)
         raise AssertionError("the simulation waited")

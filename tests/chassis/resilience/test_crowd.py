@@ -79,8 +79,8 @@ def test_all_policies_together_leak_nothing(clock: FakeClock, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_breaker_never_lets_more_than_the_permitted_probes_out(
-    clock: FakeClock, heard: list[Event], seed: int
+def test_a_breaker_never_admits_more_than_the_permitted_trial_calls(
+    clock: FakeClock, events: list[Event], seed: int
 ) -> None:
     rng = random.Random(seed)
     breaker = Breaker(
@@ -90,20 +90,20 @@ def test_a_breaker_never_lets_more_than_the_permitted_probes_out(
         wait_open_s=0.5,
         permitted_half_open=3,
         clock=clock,
-        listener=heard.append,
+        listener=events.append,
     )
     out = most = 0
     flaky = FlakyBank(clock, rng, error_share=0.8)
 
     async def watched(call: Any) -> str:
         nonlocal out, most
-        probe = breaker.state is State.HALF_OPEN
+        trial = breaker.state is State.HALF_OPEN
         era = breaker._era
-        out += probe
+        out += trial
         try:
             return await flaky(call)
         finally:
-            if probe:
+            if trial:
                 assert era != breaker._era or out <= 3
                 most = max(most, out)
                 out -= 1
@@ -113,16 +113,16 @@ def test_a_breaker_never_lets_more_than_the_permitted_probes_out(
             return await breaker.run(watched, call)
 
     clock.run(crowd(clock, rng, Watched(), flaky))
-    probed = only(heard, "transition")
-    assert sum(e.state == "half_open" for e in probed) >= 2, f"seed {seed}: never probed"
+    transitions = only(events, "transition")
+    assert sum(e.state == "half_open" for e in transitions) >= 2, f"seed {seed}: no trial call"
     assert most >= 1
     assert out == 0
-    for event in only(heard, "evaluation"):
+    for event in only(events, "evaluation"):
         assert event.state != "half_open" or event.n <= 3
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_full_profile_survives_the_crowd(clock: FakeClock, seed: int) -> None:
+def test_a_full_profile_handles_a_thousand_tasks(clock: FakeClock, seed: int) -> None:
     rng = random.Random(seed)
     chain = build(
         EDGE,

@@ -1,4 +1,4 @@
-"""Fallback: a value, a function, a stale answer, and only for what it is meant for."""
+"""Fallback: a value, a function or a stale answer, for the named errors only."""
 
 import pytest
 
@@ -13,10 +13,10 @@ from chassis.resilience import (
 from tests.chassis.resilience.kit import Bank, a_call, boom, failed, ok
 
 
-def test_a_value_stands_in(clock: FakeClock, heard: list[Event]) -> None:
-    fallback = Fallback("pending", clock=clock, listener=heard.append)
+def test_a_value_replaces_the_answer(clock: FakeClock, events: list[Event]) -> None:
+    fallback = Fallback("pending", clock=clock, listener=events.append)
     assert clock.run(fallback.run(boom, a_call())) == "pending"
-    assert [(e.kind, e.reason) for e in heard] == [("fallback", "CallFailed")]
+    assert [(e.kind, e.reason) for e in events] == [("fallback", "CallFailed")]
 
 
 def test_a_good_answer_needs_no_fallback(clock: FakeClock) -> None:

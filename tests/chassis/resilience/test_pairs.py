@@ -1,4 +1,4 @@
-"""Any policy around any other still answers, fails, cancels and steps aside as it would alone."""
+"""Any policy around any other still answers, fails, cancels and can be left out as it would alone."""
 
 import asyncio
 import random
@@ -86,7 +86,9 @@ def test_a_pair_answers_fails_and_cancels(clock: FakeClock, outer: str, inner: s
 
 
 @pytest.mark.parametrize(("outer", "inner"), PAIRS)
-def test_a_pair_steps_aside_by_switch_and_by_call(clock: FakeClock, outer: str, inner: str) -> None:
+def test_a_pair_can_be_left_out_by_switch_and_by_call(
+    clock: FakeClock, outer: str, inner: str
+) -> None:
     policies = MAKERS[outer](clock), MAKERS[inner](clock)
     chain = compose(*policies)
     seen: list[Call] = []
@@ -171,7 +173,7 @@ def test_breaker_counts_nothing_when_a_timeout_outside_it_cancels(clock: FakeClo
     assert breaker.snapshot()["n"] == 0
 
 
-def test_a_bulkheads_rejection_does_not_trip_the_breaker_around_it(clock: FakeClock) -> None:
+def test_a_rejection_by_a_bulkhead_does_not_open_the_breaker_around_it(clock: FakeClock) -> None:
     breaker = Breaker(EDGE, window_size=2, clock=clock)
     chain = compose(breaker, Bulkhead(EDGE, 1, clock=clock))
 
@@ -186,7 +188,7 @@ def test_a_bulkheads_rejection_does_not_trip_the_breaker_around_it(clock: FakeCl
     assert breaker.snapshot()["n"] == 1
 
 
-def test_the_deadline_outlives_every_retry(clock: FakeClock) -> None:
+def test_the_deadline_holds_across_all_retries(clock: FakeClock) -> None:
     chain = compose(Retry(10, backoff_base_s=0.01, clock=clock), Timeout(0.4, clock=clock))
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""From a plain table to an edge's policies: the ladder, the switches, and helpful refusals."""
+"""From a plain table to the policies of an edge: profiles, switches, and clear errors."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ LADDER = ["none", "timeouts", "retries", "breaker", "full"]
 EVERYTHING: dict[str, Any] = {kind: True for kind in KINDS}
 
 
-def test_each_profile_holds_all_of_the_one_before() -> None:
+def test_each_profile_includes_the_one_before() -> None:
     assert list(PROFILES) == LADDER
     for lower, higher in itertools.pairwise(LADDER):
         assert PROFILES[lower] < PROFILES[higher]
@@ -38,7 +38,9 @@ def test_full_composes_every_kind_outermost_first(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(("profile", "attempts"), [("none", 1), ("timeouts", 1), ("retries", 3)])
-def test_a_profile_decides_who_acts(clock: FakeClock, profile: str, attempts: int) -> None:
+def test_a_profile_decides_which_policies_act(
+    clock: FakeClock, profile: str, attempts: int
+) -> None:
     chain = build(EDGE, {"profile": profile}, clock=clock)
     bank = Bank(clock, (0, failed()))
 
@@ -62,22 +64,22 @@ def storm(clock: FakeClock, chain: Any, calls: int, **details: Any) -> int:
     return bank.calls
 
 
-def test_naive_retries_storm_and_full_does_not(clock: FakeClock) -> None:
+def test_retries_alone_cause_a_storm_and_the_full_profile_does_not(clock: FakeClock) -> None:
     spec = {"retry": {"max_attempts": 4}}
     assert storm(clock, build(EDGE, {**spec, "profile": "retries"}, clock=clock), 50) == 200
     assert storm(clock, build(EDGE, {**spec, "breaker": False}, clock=clock), 50) == 60
 
 
-def test_one_call_may_choose_its_own_step_of_the_ladder(clock: FakeClock) -> None:
+def test_one_call_can_have_its_own_profile(clock: FakeClock) -> None:
     chain = build(EDGE, {"profile": "retries", "retry": {"max_attempts": 4}}, clock=clock)
     assert storm(clock, chain, 10, disabled=off_for("none")) == 10
     assert storm(clock, chain, 10, disabled=off_for("retries")) == 40
     assert storm(clock, chain, 10) == 40
     up = storm(clock, chain, 50, disabled=off_for("full"))
-    assert up < 50, "a call may also ask for more than the edge's profile"
+    assert up < 50, "a call can also have more than the edge's profile"
 
 
-def test_switches_and_profiles_move_at_run_time(clock: FakeClock) -> None:
+def test_switches_and_profiles_change_at_run_time(clock: FakeClock) -> None:
     chain = build(EDGE, {}, clock=clock)
     chain.switch("breaker", False)
     chain.switch("budget", False)
@@ -95,19 +97,19 @@ def test_switches_and_profiles_move_at_run_time(clock: FakeClock) -> None:
     assert states["breaker"] == "open"
 
 
-def test_retries_and_hedges_have_a_purse_each(clock: FakeClock) -> None:
+def test_retries_and_hedges_have_separate_budgets(clock: FakeClock) -> None:
     chain = build(EDGE, {"hedge": True, "budget": {"capacity": 3}}, clock=clock)
     clock.run(chain.run(ok, a_call()))
-    purses = [getattr(chain.get(kind), "budget") for kind in ("retry", "hedge")]  # noqa: B009
-    assert purses == chain.budgets
-    assert purses[0] is not purses[1]
+    budgets = [getattr(chain.get(kind), "budget") for kind in ("retry", "hedge")]  # noqa: B009
+    assert budgets == chain.budgets
+    assert budgets[0] is not budgets[1]
 
 
-def test_events_carry_the_edge(clock: FakeClock, heard: list[Event]) -> None:
+def test_events_carry_the_edge(clock: FakeClock, events: list[Event]) -> None:
     spec = {**EVERYTHING, "rate_limiter": {"burst": 1000}, "throttle": False}
-    storm(clock, build(EDGE, spec, clock=clock, listener=heard.append), 30)
-    assert {event.edge for event in heard} == {EDGE}
-    assert {"attempt", "evaluation", "transition", "rejection"} <= {e.kind for e in heard}
+    storm(clock, build(EDGE, spec, clock=clock, listener=events.append), 30)
+    assert {event.edge for event in events} == {EDGE}
+    assert {"attempt", "evaluation", "transition", "rejection"} <= {e.kind for e in events}
 
 
 @pytest.mark.parametrize(
@@ -136,22 +138,24 @@ def test_events_carry_the_edge(clock: FakeClock, heard: list[Event]) -> None:
         ),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_is_expected(spec: dict[str, Any], message: str) -> None:
+def test_a_wrong_setting_is_named_with_the_expected_values(
+    spec: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ProfileError, match=message):
         build(EDGE, spec)
 
 
-def test_switching_what_is_not_there_says_what_is(clock: FakeClock) -> None:
+def test_switching_an_absent_policy_names_the_available_ones(clock: FakeClock) -> None:
     with pytest.raises(ProfileError, match="no policy 'hedge' here; expected one of retry"):
         build(EDGE, {}, clock=clock).switch("hedge", True)
 
 
-def test_every_knob_is_accepted_and_explained() -> None:
+def test_every_setting_is_accepted_and_explained() -> None:
     samples = {"window": "TIME_BASED", "algorithm": "aimd", "quantile": 0.9, "deposit": 0.2}
     samples |= {"failure_rate_threshold": 0.5, "slow_call_rate_threshold": 0.5}
-    for kind, knobs in SETTINGS.items():
-        for name, knob in knobs.items():
-            assert knob.meaning
+    for kind, settings in SETTINGS.items():
+        for name, setting in settings.items():
+            assert setting.meaning
             build(EDGE, {kind: {name: samples.get(name, 20)}})
     for kind, defaults in DEFAULTS.items():
         assert set(defaults) <= set(SETTINGS[kind])

@@ -1,4 +1,4 @@
-"""Rate limiter: never more than burst + rate x t starts, and reservations come back."""
+"""Rate limiter: never more than burst + rate x t starts, and cancelled reservations are returned."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from chassis.resilience import FakeClock, RateLimitedError, RateLimiter
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, ok
 
 
-def test_a_burst_passes_and_the_next_call_is_told_when(clock: FakeClock) -> None:
+def test_a_burst_passes_and_the_next_call_gets_a_retry_after(clock: FakeClock) -> None:
     limiter = RateLimiter(EDGE, 10, burst=3, clock=clock)
 
     async def main() -> None:
@@ -25,7 +25,7 @@ def test_a_burst_passes_and_the_next_call_is_told_when(clock: FakeClock) -> None
     clock.run(main())
 
 
-def test_a_patient_call_waits_for_its_token(clock: FakeClock) -> None:
+def test_a_call_waits_for_its_token(clock: FakeClock) -> None:
     limiter = RateLimiter(EDGE, 10, wait_s_max=1, clock=clock)
 
     async def main() -> None:
@@ -35,7 +35,7 @@ def test_a_patient_call_waits_for_its_token(clock: FakeClock) -> None:
     assert clock.monotonic() == pytest.approx(0.4)
 
 
-def test_a_wait_past_the_deadline_is_refused_now(clock: FakeClock) -> None:
+def test_a_wait_past_the_deadline_is_rejected_at_once(clock: FakeClock) -> None:
     limiter = RateLimiter(EDGE, 10, wait_s_max=1, clock=clock)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Retry repeats only what is safe, pauses with jitter, and stops at every one of its limits."""
+"""Retry repeats only safe calls, pauses with jitter, and stops at each of its limits."""
 
 import random
 from typing import Any
@@ -20,8 +20,8 @@ from chassis.resilience import (
 from tests.chassis.resilience.kit import Bank, a_call, failed, only
 
 
-def a_retry(clock: FakeClock, **knobs: Any) -> Retry:
-    return Retry(**{"max_attempts": 3, "rng": random.Random(1), "clock": clock, **knobs})
+def a_retry(clock: FakeClock, **settings: Any) -> Retry:
+    return Retry(**{"max_attempts": 3, "rng": random.Random(1), "clock": clock, **settings})
 
 
 # error, idempotent, attempts made, reason for giving up
@@ -39,7 +39,7 @@ TABLE: list[tuple[Exception, bool, int, str]] = [
 @pytest.mark.parametrize(("error", "idempotent", "attempts", "reason"), TABLE)
 def test_retry_table(
     clock: FakeClock,
-    heard: list[Event],
+    events: list[Event],
     error: Exception,
     idempotent: bool,
     attempts: int,
@@ -50,12 +50,12 @@ def test_retry_table(
 
     async def main() -> None:
         with pytest.raises(type(error)):
-            await a_retry(clock, listener=heard.append).run(bank, call)
+            await a_retry(clock, listener=events.append).run(bank, call)
 
     clock.run(main())
     assert bank.calls == attempts == call.attempt
-    assert [e.attempt for e in only(heard, "attempt")] == list(range(2, attempts + 1))
-    assert [e.reason for e in only(heard, "give_up")] == [reason]
+    assert [e.attempt for e in only(events, "attempt")] == list(range(2, attempts + 1))
+    assert [e.reason for e in only(events, "give_up")] == [reason]
 
 
 def test_a_success_after_failures_is_a_success(clock: FakeClock) -> None:
@@ -65,7 +65,7 @@ def test_a_success_after_failures_is_a_success(clock: FakeClock) -> None:
     assert call.attempt == 3
 
 
-def test_pauses_are_full_jitter_under_a_doubling_capped_ceiling(clock: FakeClock) -> None:
+def test_pauses_are_full_jitter_below_a_doubling_capped_maximum(clock: FakeClock) -> None:
     retry = a_retry(clock, max_attempts=8, backoff_base_s=0.1, backoff_cap_s=1.0)
     ceilings = [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     for number, ceiling in enumerate(ceilings, start=1):
@@ -74,20 +74,18 @@ def test_pauses_are_full_jitter_under_a_doubling_capped_ceiling(clock: FakeClock
         assert 0.95 * ceiling < max(pauses) <= ceiling
 
 
-def test_retry_after_is_honoured_and_jittered_on_top(clock: FakeClock, heard: list[Event]) -> None:
+def test_retry_after_is_honoured_and_jittered_on_top(clock: FakeClock, events: list[Event]) -> None:
     bank = Bank(clock, (0, failed(status=503, retry_after_s=2.0)), (0, "ok"))
-    clock.run(a_retry(clock, backoff_base_s=0.5, listener=heard.append).run(bank, a_call()))
+    clock.run(a_retry(clock, backoff_base_s=0.5, listener=events.append).run(bank, a_call()))
     assert 2.0 <= clock.monotonic() <= 2.5
-    assert heard[0].wait_s == clock.monotonic()
+    assert events[0].wait_s == clock.monotonic()
 
 
-def test_asked_to_wait_for_long_it_passes_that_on_at_once(
-    clock: FakeClock, heard: list[Event]
-) -> None:
+def test_a_long_retry_after_ends_the_retries_at_once(clock: FakeClock, events: list[Event]) -> None:
     def retry(retry_after_s: float) -> tuple[int, float]:
         bank = Bank(clock, (0, failed(retry_after_s=retry_after_s)))
         policy = Retry(
-            2, retry_after_s_max=0.5, rng=random.Random(1), clock=clock, listener=heard.append
+            2, retry_after_s_max=0.5, rng=random.Random(1), clock=clock, listener=events.append
         )
         began = clock.monotonic()
         with pytest.raises(CallFailedError) as caught:
@@ -97,26 +95,26 @@ def test_asked_to_wait_for_long_it_passes_that_on_at_once(
 
     assert retry(0.5)[0] == 2
     assert retry(0.6) == (1, 0.0)
-    assert heard[-1].reason == "retry_after"
+    assert events[-1].reason == "retry_after"
 
 
-def test_no_pause_reaches_past_the_deadline(clock: FakeClock, heard: list[Event]) -> None:
+def test_no_pause_reaches_past_the_deadline(clock: FakeClock, events: list[Event]) -> None:
     bank = Bank(clock, (0, failed(retry_after_s=2.0)))
 
     async def main() -> None:
         with pytest.raises(CallFailedError):
-            await a_retry(clock, listener=heard.append).run(bank, a_call(deadline=1.9))
+            await a_retry(clock, listener=events.append).run(bank, a_call(deadline=1.9))
 
     clock.run(main())
     assert clock.monotonic() == 0
-    assert heard[-1].reason == "deadline"
+    assert events[-1].reason == "deadline"
 
 
-def test_a_spent_budget_stops_retries_and_shows_the_real_error(
-    clock: FakeClock, heard: list[Event]
+def test_a_spent_budget_stops_retries_and_raises_the_real_error(
+    clock: FakeClock, events: list[Event]
 ) -> None:
     budget = RetryBudget(capacity=2, deposit=0.1)
-    retry = a_retry(clock, max_attempts=10, budget=budget, listener=heard.append)
+    retry = a_retry(clock, max_attempts=10, budget=budget, listener=events.append)
     bank = Bank(clock, (0, failed()))
 
     async def main() -> None:
@@ -126,10 +124,10 @@ def test_a_spent_budget_stops_retries_and_shows_the_real_error(
 
     clock.run(main())
     assert bank.calls == 5 + 2
-    assert [e.reason for e in only(heard, "give_up")] == ["budget"] * 5
+    assert [e.reason for e in only(events, "give_up")] == ["budget"] * 5
 
 
-def test_a_success_pays_into_the_budget(clock: FakeClock) -> None:
+def test_a_success_adds_to_the_budget(clock: FakeClock) -> None:
     budget = RetryBudget(capacity=10, deposit=0.5)
     budget.tokens = 0.0
     clock.run(a_retry(clock, budget=budget).run(Bank(clock, (0, "ok")), a_call()))
@@ -163,7 +161,7 @@ def test_a_definite_last_error_is_indefinite_if_an_earlier_attempt_may_have_happ
     assert not clock.run(main()).definite
 
 
-def test_foreign_errors_are_retried_only_if_named(clock: FakeClock) -> None:
+def test_other_errors_are_retried_only_if_named(clock: FakeClock) -> None:
     async def main(retry: Retry) -> int:
         bank = Bank(clock, (0, ConnectionResetError()))
         with pytest.raises(ConnectionResetError):
@@ -192,7 +190,7 @@ def test_the_budget_is_never_exceeded(steps: list[bool], capacity: int, deposit:
         assert 0 <= budget.tokens <= capacity
 
 
-def test_ten_successes_buy_one_retry() -> None:
+def test_ten_successes_pay_for_one_retry() -> None:
     budget = RetryBudget(capacity=1, deposit=0.1)
     assert budget.try_spend()
     for _ in range(9):

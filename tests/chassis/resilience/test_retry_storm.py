@@ -1,4 +1,4 @@
-"""Ground truth 18: a retry queue is stuck iff (r+1)rho > 1 after a trigger > T; a bounded one never."""
+"""Ground truth 18: a queue with retries stays full iff (r+1)rho > 1 after a trigger > T; a bounded one never."""
 
 import asyncio
 import math
@@ -35,13 +35,13 @@ def storm(
     budget: RetryBudget | None = None,
     patience_s: float = 0.0,
 ) -> float:
-    """The share of good answers once all should be over, of a FIFO server that stood still.
+    """The share of good answers after the time in which a FIFO server should recover from a stall.
 
-    It serves `MU` requests a second, `load` of that is asked for, and from `TRIGGER_AT_S` on it
-    stands still for `trigger_s`. It cancels nothing: it works on what its caller gave up long ago.
-    `bound_s` is the longest queue in seconds of work. A caller waits `TIMEOUT_S` and asks again,
-    `retries` times. Looked at for `WATCHED_S`, after the grace: 3 T an attempt, or twice what the
-    backlog, all repeats in it, takes to drain, or `patience_s` if that is longer.
+    It serves `MU` requests per second, the load is the share `load` of that, and from `TRIGGER_AT_S`
+    it stops for `trigger_s`. It cancels no work, so it also handles requests whose caller has timed
+    out. `bound_s` is the longest queue in seconds of work. A caller waits `TIMEOUT_S` and retries
+    `retries` times. The share is measured for `WATCHED_S` after a grace period: 3 T per attempt, or
+    twice the time to drain the backlog with all its retries, or `patience_s`, whichever is longest.
     """
     rng, clock = random.Random(seed), FakeClock()
     wake_s, free_at = TRIGGER_AT_S + trigger_s, 0.0
@@ -93,10 +93,10 @@ TRIGGERS_S = (0.0, 0.4, 3.0, 5.0)
 
 
 @pytest.mark.parametrize(("pressure", "trigger_s"), list(product(PRESSURES, TRIGGERS_S)))
-def test_it_is_stuck_if_and_only_if_repeats_overload_it_after_a_long_trigger(
+def test_the_server_stays_overloaded_exactly_if_retries_overload_it_after_a_long_trigger(
     pressure: float, trigger_s: float
 ) -> None:
-    """`pressure` is (r+1)rho with r = 1; over all of the grid 208 runs."""
+    """`pressure` is (r+1)rho with r = 1. The whole grid has 208 runs."""
     stuck = pressure > 1 and trigger_s > TIMEOUT_S
     for seed in seeds(13):
         goodput = storm(seed, pressure / 2, trigger_s)
@@ -107,21 +107,21 @@ def test_it_is_stuck_if_and_only_if_repeats_overload_it_after_a_long_trigger(
 
 
 @pytest.mark.parametrize("retries", [1, 3])
-def test_what_counts_is_load_times_attempts(retries: int) -> None:
+def test_load_times_attempts_decides(retries: int) -> None:
     for seed in seeds(5):
         assert storm(seed, 1.6 / (retries + 1), 4.0, retries=retries) < 0.05, f"seed {seed}"
         assert storm(seed, 0.7 / (retries + 1), 4.0, retries=retries) > 0.95, f"seed {seed}"
 
 
 @pytest.mark.parametrize("pressure", PRESSURES)
-def test_a_queue_shorter_than_the_timeout_is_never_stuck(pressure: float) -> None:
+def test_a_queue_shorter_than_the_timeout_always_recovers(pressure: float) -> None:
     for seed in seeds(5):
         goodput = storm(seed, pressure / 2, 5.0, bound_s=TIMEOUT_S / 2)
         assert goodput > 0.95, f"seed {seed}: {goodput:.3f}"
 
 
-def test_a_retry_budget_takes_the_sustaining_effect_away() -> None:
-    """It caps the load at rho(1 + deposit): the line drains at 1 - 0.77 of what the server can."""
+def test_a_retry_budget_removes_the_sustaining_effect() -> None:
+    """It limits the load to rho(1 + deposit): the queue drains with 1 - 0.77 of the capacity."""
     for seed in seeds(5):
         goodput = storm(seed, 0.7, 3.0, budget=RetryBudget(10, 0.1), patience_s=20)
         assert goodput > 0.95, f"seed {seed}: {goodput:.3f}"

@@ -1,4 +1,4 @@
-"""Load shedding drops the least important class first and the most important last."""
+"""Load shedding rejects the least important class first and the most important last."""
 
 import pytest
 
@@ -16,12 +16,12 @@ def admitted(shedder: LoadShedder, priority: int) -> bool:
     return True
 
 
-def test_each_class_fills_only_its_share(clock: FakeClock, heard: list[Event]) -> None:
-    shedder = LoadShedder("gateway", 10, clock=clock, listener=heard.append)
+def test_each_class_fills_only_its_share(clock: FakeClock, events: list[Event]) -> None:
+    shedder = LoadShedder("gateway", 10, clock=clock, listener=events.append)
     assert [admitted(shedder, BROWSE) for _ in range(7)] == [True] * 6 + [False]
     assert [admitted(shedder, ACCOUNT) for _ in range(3)] == [True] * 2 + [False]
     assert [admitted(shedder, PAYMENT) for _ in range(3)] == [True] * 2 + [False]
-    assert [(e.kind, e.reason, e.priority) for e in heard] == [
+    assert [(e.kind, e.reason, e.priority) for e in events] == [
         ("shed", "in_flight", p) for p in (BROWSE, ACCOUNT, PAYMENT)
     ]
     for _ in range(10):
@@ -29,7 +29,7 @@ def test_each_class_fills_only_its_share(clock: FakeClock, heard: list[Event]) -
     assert admitted(shedder, BROWSE)
 
 
-def test_a_standing_queue_drops_class_after_class_but_never_the_last(clock: FakeClock) -> None:
+def test_a_standing_queue_sheds_class_after_class_but_never_the_last(clock: FakeClock) -> None:
     shedder = LoadShedder("gateway", 100, clock=clock)
     for expected in (1, 2, 2):
         for _ in range(5):
@@ -50,7 +50,7 @@ def test_one_short_wait_in_an_interval_means_no_standing_queue(clock: FakeClock)
     assert shedder.level == 0
 
 
-def test_silence_readmits_everybody(clock: FakeClock) -> None:
+def test_all_classes_are_admitted_after_intervals_without_reports(clock: FakeClock) -> None:
     shedder = LoadShedder("gateway", 100, clock=clock)
     for _ in range(3):
         shedder.observe_queue(0.2)

@@ -1,4 +1,4 @@
-"""Adaptive throttling follows its formula, forgets with its window, and ignores local refusals."""
+"""Adaptive throttling follows its formula, forgets with its window, and ignores local rejections."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ def test_a_healthy_backend_is_never_throttled(clock: FakeClock) -> None:
     assert throttle.dropped == 0
 
 
-def test_probability_is_the_books_formula(clock: FakeClock) -> None:
+def test_the_probability_follows_the_formula_of_the_book(clock: FakeClock) -> None:
     throttle = AdaptiveThrottle(EDGE, k=2, clock=clock)
     throttle.requests, throttle.accepts = 1000, 250
     assert throttle.drop_probability == pytest.approx((1000 - 2 * 250) / 1001)
@@ -65,7 +65,7 @@ def test_what_counts_as_accepted(
     assert (throttle.requests, throttle.accepts) == (requests, accepts)
 
 
-def test_a_cancelled_call_is_no_request(clock: FakeClock) -> None:
+def test_a_cancelled_call_is_not_counted(clock: FakeClock) -> None:
     throttle = AdaptiveThrottle(EDGE, clock=clock)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Timeout cuts off what is late, tells why, and respects everybody else's cancellations."""
+"""Timeout cancels late attempts with the reason, and respects cancellations by other code."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ def test_an_answer_in_time_passes(clock: FakeClock) -> None:
     assert clock.run(Timeout(2, clock=clock).run(Bank(clock, (1.9, "ok")), a_call())) == "ok"
 
 
-def test_a_late_attempt_is_cancelled_and_indefinite(clock: FakeClock, heard: list[Event]) -> None:
+def test_a_late_attempt_is_cancelled_and_indefinite(clock: FakeClock, events: list[Event]) -> None:
     bank = Bank(clock, (2.1, "ok"))
 
     async def main() -> None:
         with pytest.raises(TimedOutError) as caught:
-            await Timeout(2, clock=clock, listener=heard.append).run(bank, a_call())
+            await Timeout(2, clock=clock, listener=events.append).run(bank, a_call())
         assert clock.monotonic() == 2
         assert not caught.value.definite
         assert caught.value.retryable
@@ -26,34 +26,34 @@ def test_a_late_attempt_is_cancelled_and_indefinite(clock: FakeClock, heard: lis
     clock.run(main())
     assert bank.in_flight == 0
     assert bank.finished == 0
-    assert [(e.kind, e.reason, e.duration_s) for e in heard] == [("timeout", "timeout", 2)]
+    assert [(e.kind, e.reason, e.duration_s) for e in events] == [("timeout", "timeout", 2)]
 
 
-def test_the_deadline_wins_when_it_is_sooner(clock: FakeClock, heard: list[Event]) -> None:
+def test_the_deadline_wins_when_it_is_sooner(clock: FakeClock, events: list[Event]) -> None:
     async def main() -> None:
-        timeout = Timeout(2, clock=clock, listener=heard.append)
+        timeout = Timeout(2, clock=clock, listener=events.append)
         with pytest.raises(DeadlineExceededError) as caught:
             await timeout.run(Bank(clock, (5, "ok")), a_call(deadline=0.5))
         assert clock.monotonic() == 0.5
         assert not caught.value.definite
 
     clock.run(main())
-    assert heard[0].reason == "deadline"
+    assert events[0].reason == "deadline"
 
 
-def test_expired_work_never_starts(clock: FakeClock, heard: list[Event]) -> None:
+def test_expired_work_never_starts(clock: FakeClock, events: list[Event]) -> None:
     bank = Bank(clock, (0, "ok"))
 
     async def main() -> None:
         await clock.sleep(1)
-        timeout = Timeout(2, clock=clock, listener=heard.append)
+        timeout = Timeout(2, clock=clock, listener=events.append)
         with pytest.raises(DeadlineExceededError) as caught:
             await timeout.run(bank, a_call(deadline=1.0))
         assert caught.value.definite
 
     clock.run(main())
     assert bank.calls == 0
-    assert heard[0].kind == "rejection"
+    assert events[0].kind == "rejection"
 
 
 def test_many_at_once_each_get_their_own_full_time(clock: FakeClock) -> None:
@@ -77,7 +77,7 @@ def test_many_at_once_each_get_their_own_full_time(clock: FakeClock) -> None:
     assert not timeout._guards
 
 
-def test_somebody_elses_cancellation_stays_a_cancellation(clock: FakeClock) -> None:
+def test_a_cancellation_by_other_code_stays_a_cancellation(clock: FakeClock) -> None:
     timeout = Timeout(5, clock=clock)
 
     async def main() -> None:
@@ -91,7 +91,7 @@ def test_somebody_elses_cancellation_stays_a_cancellation(clock: FakeClock) -> N
     assert timeout.timed_out == 0
 
 
-def test_a_cancellation_in_the_same_instant_is_not_swallowed(clock: FakeClock) -> None:
+def test_a_cancellation_at_the_same_time_is_not_swallowed(clock: FakeClock) -> None:
     async def main() -> None:
         task = asyncio.create_task(Timeout(1, clock=clock).run(Bank(clock, (10, "ok")), a_call()))
         await asyncio.sleep(0)  # the task arms its timer first, then ours for the same instant
@@ -118,7 +118,7 @@ def test_an_attempt_that_swallows_the_cancellation_keeps_its_answer(clock: FakeC
     clock.run(main())
 
 
-def test_nested_timeouts_let_the_shorter_one_speak(clock: FakeClock) -> None:
+def test_of_nested_timeouts_the_shorter_one_raises(clock: FakeClock) -> None:
     outer, inner = Timeout(3, clock=clock), Timeout(1, clock=clock)
 
     async def main() -> None:

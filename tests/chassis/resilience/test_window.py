@@ -1,4 +1,4 @@
-"""Windows count what a plain list would count, and work as hard for a large size as for a small."""
+"""Windows count the same as a plain list would."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Our histogram is Prometheus': what the client library would say, and exemplars its parser accepts."""
+"""The histogram gives the same samples and text as the client library, and valid exemplars."""
 
 from random import Random
 from typing import Any
@@ -15,13 +15,13 @@ from lab.topology import load
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_says_what_the_client_library_says(seed: int) -> None:
+def test_it_has_the_same_samples_as_the_client_library(seed: int) -> None:
     rng = Random(seed)
     ours = Histogram("h_seconds", "h", ("who",))
     theirs = prometheus_client.Histogram(
         "h_seconds", "h", ("who",), buckets=BUCKETS_S, registry=None
     )
-    edges = [*BUCKETS_S, 0.0, 99.0]  # a value on a bound belongs below it
+    edges = [*BUCKETS_S, 0.0, 99.0]  # a value equal to a bound is in that bucket
     for _ in range(500):
         value = rng.choice([rng.expovariate(5), rng.choice(edges)])
         who = rng.choice("ab")
@@ -45,7 +45,7 @@ def test_an_exemplar_is_the_last_of_its_bucket_and_can_be_parsed() -> None:
     series = histogram.labels()
     series.observe(0.5, 7)
     series.observe(0.6, 8)
-    series.observe(0.7)  # of a trace that is not kept
+    series.observe(0.7)  # of a trace that is not sampled
     registry = prometheus_client.CollectorRegistry()
     registry.register(histogram)
     (family,) = parsed(openmetrics(registry).decode())
@@ -55,19 +55,19 @@ def test_an_exemplar_is_the_last_of_its_bucket_and_can_be_parsed() -> None:
     assert exemplars["1.0"].value == 0.6
 
 
-def test_labels_that_do_not_fit_are_refused() -> None:
+def test_wrong_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="h_seconds has the labels"):
         Histogram("h_seconds", "h", ("a", "b")).labels("only one")
 
 
-def test_each_promised_latency_is_a_bound() -> None:
-    """Or the share of slower answers could not be told."""
-    promised = {service.slo.latency_ms_p99 / 1000 for service in load().services.values()}
-    assert promised <= set(BUCKETS_S)
+def test_each_latency_objective_is_a_bucket_bound() -> None:
+    """Otherwise the share of slower answers could not be computed."""
+    objectives = {service.slo.latency_ms_p99 / 1000 for service in load().services.values()}
+    assert objectives <= set(BUCKETS_S)
 
 
 @pytest.mark.parametrize("labels", [(), ("method", "edge")])
-def test_its_own_text_reads_as_the_client_librarys(labels: tuple[str, ...]) -> None:
+def test_its_text_equals_that_of_the_client_library(labels: tuple[str, ...]) -> None:
     histogram = Histogram("wait_seconds", "How long", labels, (0.1, 1.0))
     values = [("GET", "a->b"), ('quo"te', "back\\slash\nline")] if labels else [()]
     for number, each in enumerate(values):

@@ -1,4 +1,4 @@
-"""Spans written by hand read as the library's own encoding of them, whatever is in them."""
+"""Any spans are decoded the same as from the library's own encoding."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ ATTRIBUTES = st.dictionaries(
 
 
 def spans_of(body: bytes) -> list[tuple[str, str, str]]:
-    """(resource, scope, span) of each span as text, in an order of their own."""
+    """(resource, scope, span) of each span as text, in a sorted order."""
     request = ExportTraceServiceRequest.FromString(body)
     return sorted(
         (str(group.resource), str(scope.scope), str(span))
@@ -76,13 +76,13 @@ def made(name: str = "work", **options: Any) -> ReadableSpan:
         max_size=5,
     )
 )
-def test_any_spans_read_the_same(given_spans: list[tuple[Any, ...]]) -> None:
+def test_any_spans_are_decoded_the_same(given_spans: list[tuple[Any, ...]]) -> None:
     spans: list[ReadableSpan] = []
-    for name, attributes, kind, code, said, remote in given_spans:
+    for name, attributes, kind, code, description, remote in given_spans:
         parent = SpanContext(7, 9, is_remote=remote, trace_flags=TraceFlags(1))
         context = set_span_in_context(NonRecordingSpan(parent))
         span = TRACER.start_span(name, context, kind, attributes)
-        span.set_status(Status(code, said if code is StatusCode.ERROR else None))
+        span.set_status(Status(code, description if code is StatusCode.ERROR else None))
         span.end()
         assert isinstance(span, ReadableSpan)
         spans.append(span)
@@ -100,7 +100,7 @@ def test_events_links_and_trace_states_are_kept() -> None:
     assert_the_same([span, linked, made(context=context), made()])
 
 
-def test_what_was_dropped_is_counted() -> None:
+def test_dropped_attributes_are_counted() -> None:
     few = TracerProvider(span_limits=SpanLimits(max_attributes=1), shutdown_on_exit=False)
     span = few.get_tracer("few").start_span("x", attributes={"a": 1, "b": 2})
     span.end()
@@ -117,16 +117,16 @@ def test_spans_of_two_tracers_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "1", -1, 2**63 - 1, -(2**63), "", "x" * 20_000])
-def test_equal_values_of_other_types_are_not_mixed_up(value: object) -> None:
+def test_equal_values_of_different_types_are_not_mixed_up(value: object) -> None:
     encoder = SpanEncoder()
     spans = [made(attributes={"v": each}) for each in (1, value, True, 1.0, value)]
     assert spans_of(encoder.encode(spans)) == spans_of(encode_spans(spans).SerializeToString())
 
 
-def test_a_name_that_is_no_text_stops_nothing() -> None:
+def test_an_invalid_name_does_not_stop_the_export() -> None:
     ((_, _, span),) = spans_of(SpanEncoder().encode([made("\ud800")]))
     assert 'name: "?"' in span
 
 
-def test_nothing_is_an_empty_request() -> None:
+def test_no_spans_give_an_empty_request() -> None:
     assert SpanEncoder().encode([]) == b""

@@ -1,4 +1,4 @@
-"""With a tenth of the traces kept, every service keeps the same tenth, whatever its caller decided."""
+"""With a sampling ratio of 0.1 every service samples the same traces, whatever its caller decided."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from chassis.settings import Settings
 signals.start(Settings.from_env(os.environ))
 kept = []
 for trace_id in json.load(sys.stdin):
-    # as nginx sends it: sampled, whatever comes
+    # as nginx sends it: always marked as sampled
     caller = signals.propagator.extract({"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
     with signals.tracer().start_as_current_span("work", caller, SpanKind.SERVER) as span:
         if span.is_recording():
@@ -43,7 +43,7 @@ def kept(service: str, trace_ids: list[str], **env: str) -> list[str]:
     return list(json.loads(decided.stdout))
 
 
-def test_every_service_keeps_the_same_tenth_of_the_traces() -> None:
+def test_every_service_samples_the_same_tenth_of_the_traces() -> None:
     rng = Random(7)
     trace_ids = [f"{rng.getrandbits(128):032x}" for _ in range(TRACES)]
     tenth = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}
@@ -53,7 +53,7 @@ def test_every_service_keeps_the_same_tenth_of_the_traces() -> None:
     assert kept("bank", trace_ids, **tenth) == orders
 
 
-def test_without_a_sampler_all_are_kept_and_disabled_none() -> None:
+def test_without_a_sampler_all_traces_are_sampled_and_with_the_sdk_disabled_none() -> None:
     trace_ids = [f"{n + 1:032x}" for n in range(50)]
     assert kept("orders", trace_ids) == trace_ids
     assert kept("orders", trace_ids, OTEL_SDK_DISABLED="true") == []

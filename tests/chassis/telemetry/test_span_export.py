@@ -1,4 +1,4 @@
-"""Spans go out by a queue that no collector, dead, slow or rude, can make a service wait for."""
+"""A dead, slow or failing collector never makes a service wait for the export of spans."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ from tests.fixtures.waiting import wait_until
 
 
 class Collector:
-    """A real HTTP server; answers with `status`, holds each request while `held` is set."""
+    """A real HTTP server; answers with `status`, and holds each request until `go_on` is set."""
 
     def __init__(self, port: int) -> None:
         self.status = 200
@@ -46,7 +46,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
@@ -99,25 +99,25 @@ def test_every_span_arrives_once_and_in_order() -> None:
         assert (export.dropped, export.failed, export.queued) == (0, 0, 0)
 
 
-def test_a_dead_collector_costs_what_does_not_fit_into_the_queue_and_no_time() -> None:
+def test_a_dead_collector_costs_no_time_and_only_spans_beyond_the_queue() -> None:
     port = free_port()
     with exporting(port, queue_max=100) as (export, tracer):
-        began = time.thread_time()  # of this thread: what a request's work would pay
+        began = time.thread_time()  # of this thread: the cost for a request
         end_spans(tracer, 2000)
         took_s = time.thread_time() - began
         assert export.queued == 100
         assert export.dropped == 1900
-        assert took_s / 2000 < 0.0005, "a span costs no more than making it"
-        with collecting(port) as collector:  # it comes back: what was kept arrives
+        assert took_s / 2000 < 0.0005, "a span costs no more than its creation"
+        with collecting(port) as collector:  # the collector is back: the queued spans arrive
             wait_until(lambda: export.exported == 100, "100 exported")
             assert collector.names == [f"span {number}" for number in range(100)]
 
 
-def test_while_the_collector_is_dead_nothing_is_encoded_again(
+def test_while_the_collector_is_dead_no_span_is_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoded: list[int] = []
-    asked: list[int] = []
+    sent: list[int] = []
     encode, post = SpanEncoder.encode, SpanExporter._post
 
     def counting(self: SpanEncoder, spans: list[ReadableSpan]) -> bytes:
@@ -125,7 +125,7 @@ def test_while_the_collector_is_dead_nothing_is_encoded_again(
         return encode(self, spans)
 
     def posting(self: SpanExporter, body: bytes) -> int:
-        asked.append(len(body))
+        sent.append(len(body))
         return post(self, body)
 
     monkeypatch.setattr(SpanEncoder, "encode", counting)
@@ -133,12 +133,12 @@ def test_while_the_collector_is_dead_nothing_is_encoded_again(
     monkeypatch.setattr(export_module, "RETRY_S", 0.05)
     with exporting(free_port()) as (_, tracer):
         end_spans(tracer, 10)
-        wait_until(lambda: len(asked) >= 4, "four requests")
+        wait_until(lambda: len(sent) >= 4, "four requests")
         assert encoded == [10]
 
 
-def test_a_collector_that_never_answers_holds_up_neither_work_nor_the_end() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+def test_a_collector_that_never_answers_delays_neither_work_nor_shutdown() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, never answers
         with exporting(silent.getsockname()[1], queue_max=50) as (export, tracer):
             end_spans(tracer, 200)
             assert (export.queued, export.dropped) == (50, 150)
@@ -146,7 +146,7 @@ def test_a_collector_that_never_answers_holds_up_neither_work_nor_the_end() -> N
         assert time.monotonic() - began < SHUTDOWN_S + 2
 
 
-def test_what_the_collector_refuses_is_counted_and_not_sent_again() -> None:
+def test_rejected_spans_are_counted_and_not_sent_again() -> None:
     port = free_port()
     with collecting(port) as collector, exporting(port) as (export, tracer):
         collector.status = 400
@@ -158,11 +158,11 @@ def test_what_the_collector_refuses_is_counted_and_not_sent_again() -> None:
         assert collector.names == ["span 0"]
 
 
-def test_what_cannot_be_encoded_is_counted_and_stops_nothing() -> None:
+def test_a_batch_that_cannot_be_encoded_is_counted_and_later_ones_are_sent() -> None:
     port = free_port()
     with collecting(port) as collector, exporting(port) as (export, tracer):
         span = tracer.start_span("x")
-        span.add_event("\ud800")  # no text in any encoding
+        span.add_event("\ud800")  # cannot be encoded
         span.end()
         wait_until(lambda: export.failed == 1, "1 failed")
         end_spans(tracer, 1)
@@ -181,7 +181,7 @@ def test_an_overloaded_collector_gets_its_spans_later() -> None:
         assert export.failed == export.dropped == 0
 
 
-def test_what_is_queued_at_the_end_still_goes_out() -> None:
+def test_queued_spans_are_sent_at_shutdown() -> None:
     port = free_port()
     with collecting(port) as collector:
         with exporting(port) as (_, tracer):
