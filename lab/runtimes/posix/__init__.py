@@ -1,1 +1,1 @@
-"""What a runtime needs of the operating system: processes by pid, ports, memory, spawned children."""
+"""The operating system: processes by pid, ports, memory, spawned children."""

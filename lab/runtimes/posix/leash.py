@@ -1,7 +1,7 @@
 """`python leash.py FD COMMAND...`: runs COMMAND and kills it when the pipe FD ends.
 
-For platforms without a parent-death signal (macOS): the other end of the pipe is open in the process that
-started us alone, so its end, by whatever death, is the pipe's end.
+For platforms without a parent-death signal (macOS): only the process that started this one has the other end of
+the pipe open. The pipe ends when that process ends, for any reason.
 """
 
 import os
@@ -17,7 +17,7 @@ def main() -> int:
         return 2
     pipe, command = int(sys.argv[1]), sys.argv[2:]
     child: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # signals that came before there was a child to pass them on to
+    early: list[int] = []  # signals from before the child was started
 
     def pass_on(number: int, _frame: object) -> None:
         if child is None:

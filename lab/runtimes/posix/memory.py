@@ -1,4 +1,4 @@
-"""How much memory a process takes, pages that it shares counted by its part of them."""
+"""The memory of a process; a page that n processes share counts as 1/n."""
 
 import psutil
 

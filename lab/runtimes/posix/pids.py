@@ -1,4 +1,4 @@
-"""Which process is it, and is it still the same one? Pids are used again; start times tell them apart."""
+"""Identifies processes by pid and start time, because the system reuses pids; sends signals."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def identity(pid: int) -> str:
-    """Differs from that of any other process that had or will have this pid; "" if there is none."""
+    """A text that no other process with this pid, earlier or later, has; "" if there is no such process."""
     proc = Path("/proc/self/stat")
     if proc.exists():
         fields = _stat(pid)
         return f"{fields[19]}" if fields and fields[0] != "Z" else ""
-    import psutil  # not on Linux: costs memory that a supervisor need not have
+    import psutil  # not on Linux: it costs memory
 
     try:
         process = psutil.Process(pid)
@@ -24,12 +24,12 @@ def identity(pid: int) -> str:
 
 
 def same(pid: int, known: str) -> bool:
-    """The process of this pid is alive and the one that was known."""
+    """Whether the process with this pid is alive and has the identity `known`."""
     return bool(known) and identity(pid) == known
 
 
 def members(groups: Collection[int]) -> dict[int, int]:
-    """The live processes of these process groups: each one's pid and group."""
+    """The live processes of these process groups, as {pid: group}."""
     import psutil
 
     found = {}
@@ -41,14 +41,14 @@ def members(groups: Collection[int]) -> dict[int, int]:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Signal a process of ours, which leads its group; no error if it is gone.
+    """Signal a process that leads its group; no error if it has exited.
 
-    SIGKILL and a pause go to all its children too: PostgreSQL's and nginx's would go on, or, paused, stay.
+    SIGKILL, SIGSTOP and SIGCONT go to its children too: PostgreSQL's and nginx's would continue, or stay paused.
     """
     with suppress(ProcessLookupError):
         if number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT):
             if number is signal.SIGSTOP:
-                os.kill(pid, number)  # first, or it would start another child meanwhile
+                os.kill(pid, number)  # first, or it could start another child
             _send_children(pid, number)
         if number is signal.SIGKILL:
             os.killpg(pid, number)
@@ -66,7 +66,7 @@ def _send_children(pid: int, number: signal.Signals) -> None:
 
 
 def stopped(pid: int) -> bool:
-    """Whether the process and all its children are stopped, as the kernel says."""
+    """Whether the kernel reports the process and all its children as stopped."""
     import psutil
 
     try:
@@ -78,7 +78,7 @@ def stopped(pid: int) -> bool:
 
 
 def end(pids: Iterable[int], timeout_s: float = 2.0) -> list[int]:
-    """SIGKILL these and wait until they are gone; those that are not."""
+    """SIGKILL these and wait until they have exited; returns those that have not."""
     left = list(pids)
     for pid in left:
         try:
@@ -93,7 +93,7 @@ def end(pids: Iterable[int], timeout_s: float = 2.0) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the command's name: state first, start time at 19."""
+    """The fields of /proc/<pid>/stat after the command's name: 0 is the state, 19 the start time."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

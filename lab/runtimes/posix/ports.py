@@ -1,4 +1,4 @@
-"""Are the ports free, and if not, who holds them?"""
+"""Checks whether ports are free, and finds the processes that hold the others."""
 
 import socket
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A port that somebody else listens on."""
+class TakenPort:
+    """A port that another process listens on."""
 
     name: str
     port: int
@@ -17,21 +17,21 @@ class Taken:
         return f"port {self.port} ({self.name}) is taken by {self.holder}"
 
 
-def taken(ports: Mapping[str, int], host: str = "127.0.0.1") -> list[Taken]:
-    """Those of `ports` (port by name) that cannot be listened on."""
+def taken(ports: Mapping[str, int], host: str = "127.0.0.1") -> list[TakenPort]:
+    """The ports (by name) on which a listener cannot be opened."""
     busy = {name: port for name, port in ports.items() if not free(port, host)}
     holders = _holders(set(busy.values())) if busy else {}
     unknown = "another user's process"
-    return [Taken(name, port, holders.get(port, unknown)) for name, port in busy.items()]
+    return [TakenPort(name, port, holders.get(port, unknown)) for name, port in busy.items()]
 
 
 def free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a listener could be opened; connections in TIME_WAIT do not count."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Whether a listener can be opened; connections in TIME_WAIT do not matter."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-            probe.listen()
+            listener.bind((host, port))
+            listener.listen()
         except OSError:
             return False
     return True

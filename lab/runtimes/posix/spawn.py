@@ -1,4 +1,4 @@
-"""Starts a child that cannot outlive us: by the kernel's parent-death signal, else on a leash."""
+"""Starts children that end when this process ends: by the kernel's parent-death signal, else by leash.py."""
 
 import ctypes
 import functools
@@ -19,51 +19,51 @@ _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send us `death_signal` when `parent` (a pid) ends; Linux only, else a no-op."""
+    """The kernel sends this process `death_signal` when `parent` (a pid) ends. Does nothing except on Linux."""
     if _libc is None:
         return
     _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # it ended before prctl
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of our children's orphans, so that they are reaped where PID 1 does not."""
+    """Become the parent of orphaned grandchildren, so that they are reaped where PID 1 does not."""
     if _libc is not None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def name_process(name: str) -> None:
-    """What `ps -o comm` and `top` call this process; 15 bytes at most, Linux only."""
+    """Set the name that `ps -o comm` and `top` show; 15 bytes at most, Linux only."""
     if _libc is not None:
         _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def must_drop_root() -> bool:
-    """PostgreSQL refuses to run as root."""
+    """Whether this process is root: PostgreSQL refuses to run as root."""
     return os.geteuid() == 0
 
 
 def uid_for(drop_root: bool) -> int | None:
-    """The uid that subprocess must change to itself: where `unprivileged` cannot."""
+    """The uid to give to subprocess, where `unprivileged` cannot change it; else None."""
     return NOBODY if drop_root and must_drop_root() and not _setpriv() else None
 
 
 def unprivileged(command: Sequence[str | Path]) -> list[str]:
-    """`command` as nobody who may still read a checkout under root's own folders; as is without root."""
+    """`command` as user 65534, still able to read a checkout below root's folders; unchanged if not root."""
     drop = _setpriv() if must_drop_root() else []
     return [*drop, *(str(part) for part in command)]
 
 
 @functools.cache
 def _setpriv() -> list[str]:
-    """The start of a command line that drops all of root but CAP_DAC_OVERRIDE; [] where it does not work.
+    """The start of a command line that drops all privileges except CAP_DAC_OVERRIDE; [] where it does not work.
 
-    Changing the uid clears the parent-death signal, so it is set again after that.
+    A change of the uid clears the parent-death signal, so setpriv sets it again.
     """
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     drop += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig", "KILL"]
-    # or access(2), by which PostgreSQL looks at its own programs, would ignore the capability
+    # without it, access(2), with which PostgreSQL finds its own programs, ignores the capability
     drop += ["--securebits=+no_setuid_fixup"]
     try:
         works = subprocess.run([*drop, "true"], capture_output=True).returncode == 0
@@ -82,9 +82,9 @@ def start(
     death_signal: signal.Signals = signal.SIGKILL,
     pass_fds: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
-    """Start `command` in its own process group, both streams to the descriptor `output`.
+    """Start `command` in its own process group, with stdout and stderr on the descriptor `output`.
 
-    It ends when we end, however we end. Raises OSError if it cannot be started.
+    It ends when this process ends, for any reason. Raises OSError if it cannot be started.
     """
     full = unprivileged(command) if drop_root else [str(part) for part in command]
     me = os.getpid()
@@ -115,9 +115,9 @@ def start(
 
 
 def can_fork() -> bool:
-    """Whether a prepared process may be forked and go on (macOS' own libraries do not survive it).
+    """Whether a process can fork and continue without exec (macOS' own libraries do not allow it).
 
-    LAB_FORK=off says no, e.g. to run a service under a debugger.
+    LAB_FORK=off disables it, e.g. to run a service under a debugger.
     """
     return LINUX and os.environ.get("LAB_FORK") != "off"
 
@@ -126,9 +126,9 @@ _leash: tuple[int, int] | None = None
 
 
 def on_leash(command: Sequence[str]) -> tuple[list[str], int]:
-    """`command` run by lab.runtimes.posix.leash, and the descriptor it must inherit.
+    """`command` run by leash.py, and the descriptor it must inherit.
 
-    The other end stays open in this process alone: when we end, it reads the end of the pipe.
+    Only this process has the other end open: when it ends, leash.py reads the end of the pipe.
     """
     global _leash
     if _leash is None:

@@ -1,1 +1,1 @@
-"""The real servers under the lab: which binaries, with which options, prepared how."""
+"""The real servers of the lab: their programs, options and preparation."""

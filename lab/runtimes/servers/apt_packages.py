@@ -1,4 +1,4 @@
-"""Programs from the distribution's packages (Debian, Ubuntu), unpacked for the lab alone: nothing is installed."""
+"""Unpacks programs from the distribution's packages (Debian, Ubuntu) into the lab's folder; installs nothing."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ from lab.topology import PROJECT
 
 CACHE = PROJECT / ".lab" / "packages"
 DOWNLOAD_S = 120
-# observer: its package, its program there
-# (not Alertmanager: its package has templates that it looks for below /usr/share only)
+# observer: its package and the program in it
+# (not Alertmanager: it reads its package's templates below /usr/share only)
 PACKAGES = {"prometheus": ("prometheus", "usr/bin/prometheus")}
 
 
@@ -26,17 +26,17 @@ def program(name: str, cache: Path = CACHE) -> Path | None:
 
 
 def unpack(name: str, cache: Path = CACHE) -> Path:
-    """Download and unpack an observer's package (10-20 MB, a few seconds), unless it is there.
+    """Download and unpack an observer's package (10-20 MB, a few seconds), unless it is unpacked already.
 
-    Raises ServerMissingError with what to do instead.
+    Raises ServerMissingError.
     """
     if found := program(name, cache):
         return found
     package, path = PACKAGES[name]
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise ServerMissingError(
-            f"{name}: not found, and this is no Debian or Ubuntu to unpack its package from: install "
-            f"it so that it is on PATH, or set LAB_{name.upper()}=/path/to/{name}"
+            f"{name}: not found, and this system has no apt-get and dpkg to unpack its package: install "
+            f"it on PATH, or set LAB_{name.upper()}=/path/to/{name}"
         )
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=f".{package}-") as folder:
@@ -44,7 +44,7 @@ def unpack(name: str, cache: Path = CACHE) -> Path:
         (archive,) = Path(folder).glob("*.deb")
         _run(["dpkg", "-x", str(archive), "tree"], folder, name, package)
         there = cache / package
-        shutil.rmtree(there, ignore_errors=True)  # half of it, or without the program
+        shutil.rmtree(there, ignore_errors=True)  # an incomplete one
         (Path(folder) / "tree").rename(there)
     return there / path
 
@@ -55,7 +55,8 @@ def _run(argv: list[str], folder: str, name: str, package: str) -> None:
     except subprocess.TimeoutExpired:
         raise ServerMissingError(f"{name}: `{' '.join(argv)}` took over {DOWNLOAD_S} s") from None
     if done.returncode != 0:
+        reason = done.stderr.strip()[-200:]
         raise ServerMissingError(
-            f"{name}: the package {package} could not be had ({done.stderr.strip()[-200:]}); try "
+            f"{name}: the package {package} could not be downloaded or unpacked ({reason}); try "
             f"`apt-get update`, or install it, or set LAB_{name.upper()}=/path/to/{name}"
         )

