@@ -156,7 +156,7 @@ class Container(ManagedProcess):
 
     async def _until_ready(self, identity: str) -> None:
         began = time.monotonic()
-        if await readiness.wait(self.spec.ready, READY_S) and self.identity == identity:
+        if await readiness.wait(self.spec.is_ready, READY_S) and self.identity == identity:
             self.ready_after_s = round(time.monotonic() - began, 3)
             self._change(State.READY)
         elif self.identity == identity:

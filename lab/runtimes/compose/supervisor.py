@@ -29,7 +29,7 @@ from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
 from lab.runtimes.compose.specs import service_of, spec_of
 from lab.runtimes.logs import explain
 from lab.runtimes.supervisor.base import StartFailedError, Supervisor
-from lab.runtimes.supervisor.main import live
+from lab.runtimes.supervisor.main import run
 from lab.runtimes.supervisor.managed_process import ManagedProcess, State
 from lab.state import Lab
 from lab.topology import Topology
@@ -62,7 +62,7 @@ class ComposeSupervisor(Supervisor):
             await self._find(since_s=0.0)
         except EngineRefusedError as error:
             raise StartFailedError([str(error)]) from None
-        slow = [each for each in self.processes.values() if not await each.ready(self._left())]
+        slow = [each for each in self.processes.values() if not await each.wait_ready(self._left())]
         if slow:
             raise StartFailedError([self._why(each) for each in slow])
         self.up = True
@@ -108,7 +108,7 @@ class ComposeSupervisor(Supervisor):
         for process in kept:
             if process.state is State.STOPPED:
                 process.start()
-        await asyncio.gather(*(process.ready() for process in kept))
+        await asyncio.gather(*(process.wait_ready() for process in kept))
         self._save()
         return kept
 
@@ -189,7 +189,7 @@ class ComposeSupervisor(Supervisor):
 
     # -- book-keeping -----------------------------------------------------------------------------
 
-    def _next(self, process: ManagedProcess) -> str:
+    def _after_exit(self, process: ManagedProcess) -> str:
         return "the engine starts it again"
 
     def _write(self) -> None:
@@ -197,12 +197,12 @@ class ComposeSupervisor(Supervisor):
         write_inside(self.lab, self.topology)  # one for the containers of the lab's own
 
 
-def made(order: dict[str, Any]) -> ComposeSupervisor:
-    """As its order has it."""
+def create(order: dict[str, Any]) -> ComposeSupervisor:
+    """The supervisor that the order describes."""
     lab = Lab(**order["lab"])
     topology = topologies.load(Path(lab.topology))
     return ComposeSupervisor(lab, topology, order["endpoint"], order["profile"])
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(live(made)))
+    sys.exit(asyncio.run(run(create)))

@@ -1,1 +1,1 @@
-"""The lab as plain processes of this machine."""
+"""The lab as plain processes on this machine."""

@@ -1,4 +1,4 @@
-"""The supervisor's direct children: started on a leash, reaped whoever they were, each exit told once."""
+"""The supervisor's direct children: they end with it, every exited child is reaped, each exit is reported once."""
 
 import asyncio
 import os
@@ -15,12 +15,12 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VI
 
 
 def plain_environment() -> dict[str, str]:
-    """What children may see of our environment; settings are given to each by name."""
+    """The variables that children inherit; each gets its settings separately."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 class Children:
-    """Needs a running event loop; takes over SIGCHLD."""
+    """Starts and reaps children. Requires a running event loop; handles SIGCHLD."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[subprocess.Popen[bytes], OnExit]] = {}
@@ -35,7 +35,7 @@ class Children:
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
     ) -> int:
-        """The new child's pid; `on_exit` gets its exit code, or minus the signal. Raises OSError."""
+        """Start a child: its pid; `on_exit` gets its exit code, or minus the signal. Raises OSError."""
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             child = spawn.start(
@@ -52,7 +52,7 @@ class Children:
         return child.pid
 
     async def run(self, command: Command, log: Path) -> int:
-        """Run `command` to its end; its exit code. Killed if we are cancelled."""
+        """Run `command` to its end: its exit code. Cancellation kills it."""
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def on_exit(code: int) -> None:
@@ -74,15 +74,15 @@ class Children:
                 return
             if pid == 0:
                 return
-            if pid in self._known:  # else an orphan that we adopted
+            if pid in self._known:  # else an adopted orphan
                 child, on_exit = self._known.pop(pid)
                 code = os.waitstatus_to_exitcode(status)
-                child.returncode = code  # or the object would wait for it itself
+                child.returncode = code  # or Popen would wait for it again
                 self._end_group(pid)
                 on_exit(code)
 
     def _end_group(self, group: int) -> None:
-        """A killed master's workers would hold its port."""
+        """Kill the rest of its group: the workers of a killed master would hold its port."""
         try:
             os.killpg(group, signal.SIGKILL)
         except OSError:

@@ -1,4 +1,4 @@
-"""The configuration of a lab's Prometheus and Alertmanager, and the file of the instances to scrape."""
+"""Writes the configuration of a lab's Prometheus and Alertmanager, and the file of instances to scrape."""
 
 import json
 from collections.abc import Mapping
@@ -11,22 +11,22 @@ from lab.topology import PROJECT
 
 
 class PrometheusConfig:
-    """Writes below `run/monitoring/` of the lab, for its owner alone: the lab's token is in it."""
+    """Files in `run/monitoring/` of the lab, readable by the owner only: they contain the lab's token."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._folder = Path(lab.home) / "run" / "monitoring"
-        self._told: list[dict[str, object]] = []
+        self._written: list[dict[str, object]] = []
 
     def write(self, name: str) -> Path:
-        """The configuration file of `prometheus` or `alertmanager`, written anew."""
+        """Write the configuration file of `prometheus` or `alertmanager`: its path."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{name}.yml"
         write_private(path, self._prometheus() if name == "prometheus" else self._alertmanager())
         return path
 
     def follow(self, instances: Mapping[str, tuple[str, int, Mapping[str, str]]]) -> None:
-        """Scrape these from now on: by name, each one's service, port and settings."""
+        """Scrape these instances from now on; by name, each one's service, port and settings."""
         if "prometheus" not in self._lab.addresses:
             return
         targets: list[dict[str, object]] = [
@@ -36,10 +36,10 @@ class PrometheusConfig:
             }
             for name, (service, port, settings) in instances.items()
         ]
-        if targets != self._told:
+        if targets != self._written:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_private(self._targets, json.dumps(targets, indent=1))
-            self._told = targets
+            self._written = targets
 
     @property
     def _targets(self) -> Path:

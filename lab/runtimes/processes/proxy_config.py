@@ -1,4 +1,4 @@
-"""The fault proxy of a lab: its listeners follow the instances, and its callers are told where they are."""
+"""The fault proxy of a lab: its listeners follow the instances, and callers get the listeners' addresses."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from lab.topology import Topology
 
 
 class ProxyConfig:
-    """One lab's edges; all of it does nothing, and changes no address, in a lab that is not proxied."""
+    """One lab's edges. In a lab that is not proxied, nothing here has an effect or changes an address."""
 
     def __init__(self, lab: Lab, topology: Topology) -> None:
         self._lab = lab
@@ -25,7 +25,7 @@ class ProxyConfig:
         self._folder = Path(lab.home) / "run" / "proxy"
 
     def arguments(self) -> list[str]:
-        """The proxy's command line; what it listens on is read anew at each start."""
+        """The proxy's command line; it reads the edges at each start."""
         port = self._topology.ports(self._lab.port_base)["proxy"]
         argv = [
             "--host",
@@ -41,13 +41,13 @@ class ProxyConfig:
         return argv
 
     def write(self, instances: Collection[str]) -> None:
-        """For the proxy's next start: the edges while these instances run."""
+        """Write the edges of these instances, for the proxy's next start."""
         self._folder.mkdir(parents=True, exist_ok=True)
         write_private(self._config, json.dumps(self._wanted(instances), indent=1) + "\n")
         write_private(self._folder / "token", self._lab.proxy_token + "\n")
 
     async def follow(self, instances: Collection[str]) -> None:
-        """Edges for new instances, none for those that are gone; nothing else is touched.
+        """Add the edges of new instances and delete those of removed ones; no other edge changes.
 
         Raises ProxyError, ProxyUnreachableError.
         """
@@ -56,23 +56,23 @@ class ProxyConfig:
             await asyncio.to_thread(self._follow, self._wanted(instances))
 
     def ports(self, instance: str) -> dict[str, int]:
-        """By name, what has to be free before this instance can have its edges."""
+        """The ports of this instance's edges, by edge; they must be free."""
         base = self._lab.port_base
         return {e.name: base + e.offset for e in self._edges if e.callee == instance}
 
     def through(self, caller: str, server: str, url: str) -> str:
-        """`url` of a server as this caller is given it."""
+        """The `url` of a server that this caller uses."""
         edge = self._by_name.get(f"{caller}->{server}")
         if edge is None:
             return url
         return url.replace(self._of(urlsplit(url).port), edge.listen_address(self._lab.port_base))
 
     def setting(self, caller: str) -> str:
-        """EDGES of a service (docs/architecture.md); empty where all is direct."""
+        """The setting EDGES of a service (docs/architecture.md); empty without the proxy."""
         return edges.setting(self._edges, caller, self._lab.port_base)
 
     def ingress_port(self, instance: str, port: int) -> int:
-        """Where nginx finds a gateway that listens on `port`."""
+        """The port on which nginx reaches a gateway that listens on `port`."""
         edge = self._by_name.get(f"{INGRESS}->{instance}")
         return self._lab.port_base + edge.offset if edge else port
 
@@ -84,8 +84,7 @@ class ProxyConfig:
         return f"{edges.HOST}:{port}"
 
     def _wanted(self, instances: Collection[str]) -> list[dict[str, str]]:
-        there = edges.edges_of(self._topology, instances)
-        return [self._entry(edge) for edge in there]
+        return [self._entry(edge) for edge in edges.edges_of(self._topology, instances)]
 
     def _entry(self, edge: Edge) -> dict[str, str]:
         base = self._lab.port_base
@@ -98,9 +97,9 @@ class ProxyConfig:
     def _follow(self, wanted: list[dict[str, str]]) -> None:
         address = urlsplit(self._lab.addresses["proxy"]).netloc
         client = ProxyClient(address, self._lab.proxy_token or None)
-        there = client.list()
-        missing = [each for each in wanted if each["name"] not in there]
-        if missing:  # the others are left alone, also where one of them is down by command
+        existing = client.list()
+        missing = [each for each in wanted if each["name"] not in existing]
+        if missing:  # the others keep their state: one of them may be down on purpose
             client.populate(missing)
-        for name in there.keys() & (self._by_name.keys() - {each["name"] for each in wanted}):
+        for name in existing.keys() & (self._by_name.keys() - {each["name"] for each in wanted}):
             client.delete(name)

@@ -1,4 +1,4 @@
-"""What a lab consists of: from the topology, the spec of each process and the settings it is given."""
+"""The processes of a lab: from the topology, the specification and settings of each."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from lab.render import nginx as nginx_conf
 from lab.resilience_overrides import overrides_file
 from lab.runtimes.base import OnExit
 from lab.runtimes.processes.children import Children
-from lab.runtimes.processes.launchers import Program, Programs
+from lab.runtimes.processes.launchers import Launcher, Program
 from lab.runtimes.processes.prometheus_config import PrometheusConfig
 from lab.runtimes.processes.proxy_config import ProxyConfig
 from lab.runtimes.servers import commands, observers
@@ -27,7 +27,7 @@ from lab.runtimes.supervisor.managed_process import ProcessSpec
 from lab.state import Lab
 from lab.topology import Service, Topology
 
-# What the services load only once they serve: loaded here, the forked ones share it.
+# Modules that the services import only when they serve: forked services share them if the zygote has them.
 PRELOAD = (
     "chassis.cache",
     "uvicorn.lifespan.on",
@@ -60,15 +60,15 @@ def preload(topology: Topology, *, proxied: bool, watched: bool) -> list[str]:
 
 
 class ProcessSpecs:
-    """ProcessSpecs for one lab. `lab` is read when a process starts, so that a restart sees what is current."""
+    """The specifications of one lab's processes. Settings are read at each start: a restart uses current ones."""
 
     def __init__(
-        self, lab: Lab, topology: Topology, children: Children, programs: Programs
+        self, lab: Lab, topology: Topology, children: Children, launcher: Launcher
     ) -> None:
         self._lab = lab
         self._topology = topology
         self._children = children
-        self._programs = programs
+        self._launcher = launcher
         self.proxy_config = ProxyConfig(lab, topology)
         self.monitoring = PrometheusConfig(lab)
         self._home = Path(lab.home)
@@ -80,7 +80,7 @@ class ProcessSpecs:
             "postgres",
             lambda: commands.postgres(self.cluster().data, port),
             readiness.postgres(port),
-            # "fast": without waiting for clients to leave
+            # "fast": does not wait for clients to disconnect
             stop_signal=signal.SIGINT,
         )
 
@@ -88,7 +88,7 @@ class ProcessSpecs:
         return commands.Cluster(self._data("postgres"))
 
     def make_databases(self) -> Command:
-        """A role and a database for each service that stores there."""
+        """The command that creates a role and a database for each service with PostgreSQL."""
         passwords = {
             name: url.partition("@")[0].rpartition(":")[2]
             for name, url in self._lab.databases.items()
@@ -119,7 +119,7 @@ class ProcessSpecs:
         )
 
     def write_nginx_conf(self, gateway_ports: Sequence[int]) -> None:
-        """For the next start or SIGHUP of nginx."""
+        """Write nginx.conf, for nginx's next start or SIGHUP."""
         self._conf.parent.mkdir(parents=True, exist_ok=True)
         text = nginx_conf.render(
             port=self._ports["nginx"],
@@ -127,7 +127,7 @@ class ProcessSpecs:
             upstream_ports=gateway_ports,
             run=str(self._conf.parent),
             logs=str(self._home / "logs"),
-            # as root, its worker would become nobody, who may not enter the folders of the checkout
+            # as root, nginx would run its worker as a user that cannot read the checkout
             user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
         )
         write_private(self._conf, text)
@@ -145,7 +145,7 @@ class ProcessSpecs:
         return specs
 
     def observers(self) -> list[ProcessSpec]:
-        """Those that were found when the lab began (`lab.json` has their addresses)."""
+        """The observers that were found when the lab started (`lab.json` has their addresses)."""
         specs = []
         for name in (each for each in observers.OBSERVERS if each in self._lab.addresses):
             port = self._ports[name]
@@ -163,18 +163,18 @@ class ProcessSpecs:
         return specs
 
     def _with_config(self, name: str) -> Command:
-        """Prometheus or Alertmanager, its configuration written just before."""
+        """Write the configuration of Prometheus or Alertmanager: the command that starts it."""
         config = self.monitoring.write(name)
         start = observers.prometheus if name == "prometheus" else observers.alertmanager
         return start(config, self._data(name), self._ports[name])
 
     def proxy(self) -> ProcessSpec:
-        """The fault proxy of a proxied lab; it needs what `proxy_config` wrote."""
+        """The fault proxy of a proxied lab; `proxy_config.write` must come first."""
         argv = self.proxy_config.arguments()
         return self._tool("proxy", PROXY, argv, self._ports["proxy"], "/version")
 
     def instance(self, service: Service, number: int) -> ProcessSpec:
-        """The spec of `orders-2`."""
+        """The specification of an instance, e.g. `orders-2`."""
         port = self.port_of(service, number)
         name = f"{service.name}-{number}"
         program = Program(
@@ -189,15 +189,15 @@ class ProcessSpecs:
             service=service.name,
             port=port,
             log=program.log,
-            start=lambda on_exit: self._programs.start(name, program, on_exit),
-            ready=readiness.http(port, "/ready"),
+            start=lambda on_exit: self._launcher.start(name, program, on_exit),
+            is_ready=readiness.http(port, "/ready"),
         )
 
     def port_of(self, service: Service, number: int) -> int:
         return self._lab.port_base + service.offset + number - 1
 
     def settings(self, service: Service, instance: str, port: int) -> dict[str, str]:
-        """The environment of an instance: docs/architecture.md lists what is in it."""
+        """The environment of an instance; docs/architecture.md lists the settings."""
         addresses = self._lab.addresses
         env = {
             "SERVICE": service.name,
@@ -260,7 +260,7 @@ class ProcessSpecs:
         program = Program(module, argv, for_all, self._log(name))
 
         async def start(on_exit: OnExit) -> int:
-            return await self._programs.start(name, program, on_exit)
+            return await self._launcher.start(name, program, on_exit)
 
         return ProcessSpec(name, kind, port, program.log, start, readiness.http(port, path))
 

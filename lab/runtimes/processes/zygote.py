@@ -1,15 +1,15 @@
-"""`python -m lab.runtimes.processes.zygote FD MODULE...`: imports the modules once, then forks a child a program.
+"""`python -m lab.runtimes.processes.zygote FD MODULE...`: imports modules once, then forks programs.
 
-Eight services forked from one parent share most of their memory and are up in tenths of a second. One JSON
-object a line on the socket FD:
+Eight services forked from one parent share most of their memory and start in tenths of a second. The protocol on
+the socket FD is one JSON object per line:
 
     <- {"ready": seconds, "failed": {module: error}}        once
     -> {"start": name, "program": module, "argv": [...], "env": {...}, "log": path}
     <- {"started": name, "pid": pid}
     <- {"exited": name, "pid": pid, "status": exit code, or -signal}
 
-A program is a module with `main()`, as `python -m` would run it. The end of the socket is the zygote's end, and
-the zygote's end is every child's end.
+A program is a module with `main()`, as `python -m` would run it. The zygote ends when the socket ends, and every
+child ends when the zygote ends.
 """
 
 import gc
@@ -31,7 +31,7 @@ from lab.runtimes.posix.spawn import die_with_parent, name_process
 
 
 class Zygote:
-    """Single-threaded, so that a fork copies no half-taken lock."""
+    """Forks on request. Single-threaded, so that a fork copies no locked lock."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -42,15 +42,15 @@ class Zygote:
         signal.set_wakeup_fd(self._write_wake, warn_on_full_buffer=False)
 
     def serve(self, modules: list[str]) -> None:
-        """Import, say so, and fork on command until the socket ends."""
+        """Import, report ready, and fork on request until the socket ends."""
         started = time.monotonic()
         failed = _import_all(modules)
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())
-            raise RuntimeError(f"an import started a thread, forking is not safe: {names}")
+            raise RuntimeError(f"an import started a thread, so fork is not safe: {names}")
         gc.collect()
-        gc.freeze()  # or each child's first collection would copy every page it touches
-        self._say({"ready": round(time.monotonic() - started, 3), "failed": failed})
+        gc.freeze()  # or each child's first collection copies every page that it touches
+        self._send({"ready": round(time.monotonic() - started, 3), "failed": failed})
         buffer = b""
         while True:
             readable, _, _ = select.select([self._control.fileno(), self._read_wake], [], [])
@@ -73,7 +73,7 @@ class Zygote:
         if pid == 0:
             self._become(order, zygote)
         self._names[pid] = order["start"]
-        self._say({"started": order["start"], "pid": pid})
+        self._send({"started": order["start"], "pid": pid})
 
     def _reap(self) -> None:
         while self._names:
@@ -82,13 +82,13 @@ class Zygote:
                 return
             name = self._names.pop(pid, "")
             code = os.waitstatus_to_exitcode(status)
-            self._say({"exited": name, "pid": pid, "status": code})
+            self._send({"exited": name, "pid": pid, "status": code})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
     def _become(self, order: dict[str, Any], zygote: int) -> NoReturn:
-        """In the child: leave the zygote behind and run the program; never returns."""
+        """In the child: drop the zygote's state and run the program; never returns."""
         code = 1
         try:
             os.setpgid(0, 0)
@@ -113,7 +113,7 @@ class Zygote:
 
 
 def run(program: str, argv: list[str]) -> int:
-    """Run a module's `main()` as `python -m program argv...` would; its exit code."""
+    """Run a module's `main()` as `python -m program argv...` does: its exit code."""
     if (spec := importlib.util.find_spec(program)) and spec.submodule_search_locations is not None:
         program += ".__main__"
     sys.argv = [program, *argv]
@@ -132,7 +132,7 @@ def _import_all(modules: list[str]) -> dict[str, str]:
         try:
             importlib.import_module(module)
         except Exception as error:
-            # The child will fail on it too, with the traceback in its own log.
+            # The child fails on it too, with the traceback in its own log.
             failed[module] = f"{type(error).__name__}: {error}"
             print(f"{module} cannot be imported: {failed[module]}", file=sys.stderr)
     return failed
@@ -151,7 +151,7 @@ def _redirect(log: Path) -> None:
 
 
 def main() -> None:
-    gc.disable()  # nothing to collect while importing; children have it on again
+    gc.disable()  # there is nothing to collect while importing; children enable it again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         Zygote(control).serve(sys.argv[2:])

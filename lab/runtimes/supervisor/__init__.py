@@ -1,1 +1,1 @@
-"""The process that runs a lab and outlives the command: starts, restarts, breaks and stops its parts."""
+"""The supervisor: the process that starts, restarts, breaks and stops the parts of a running lab."""

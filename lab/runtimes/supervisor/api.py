@@ -1,14 +1,14 @@
 """The supervisor's control API: HTTP on loopback, for the command line and for chaos actions.
 
-Every request needs `Authorization: Bearer <token of lab.json>`. A target is an instance (`orders-1`), a service
-(`orders`: all its instances), a server or tool (`postgres`, `nginx`, `mail`).
+Every request requires `Authorization: Bearer <token of lab.json>`. A target is an instance (`orders-1`), a service
+(`orders`: all its instances), a server or a tool (`postgres`, `nginx`, `mail`).
 
     GET  /status?live=1
-    POST /kill     {"target", "signal": "KILL", "restart": true}  -> {"killed": [{"name", "pid"}]}, ended
-    POST /signal   {"target", "signal"}                          the same; STOP and CONT pause and go on
-    POST /restart  {"target"}                                    stops in good order and starts again
+    POST /kill     {"target", "signal": "KILL", "restart": true}  -> {"killed": [{"name", "pid"}]}
+    POST /signal   {"target", "signal"}                          the same; STOP pauses, CONT resumes
+    POST /restart  {"target"}                                    stops gracefully and starts again
     POST /scale    {"service", "replicas": 0..10}
-    POST /heal     {}                                            starts what is stopped
+    POST /heal     {}                                            clears faults, starts and resumes processes
     GET  /faults?history=1                                       {"items": [faults of processes]}
     POST /faults   {"target", "kind", "ttl_s"}                   in force on return; undone at the TTL
     DELETE /faults?target=                                       {"removed": n}
@@ -30,7 +30,7 @@ SIGNALS = ("KILL", "TERM", "STOP", "CONT", "INT", "QUIT", "HUP")
 
 
 class ControlApi:
-    """Answers for `supervisor`."""
+    """Answers requests to `supervisor`."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -51,7 +51,7 @@ class ControlApi:
         }
         if request.path not in actions:
             known = f"GET /status, GET /faults, POST {' '.join(actions)} /faults"
-            raise HttpError(404, f"no {request.path} here: {known}")
+            raise HttpError(404, f"no {request.path}; the API has: {known}")
         if request.method != "POST":
             raise HttpError(405, f"use POST for {request.path}")
         return json_response(await actions[request.path](request.json()))
@@ -63,7 +63,7 @@ class ControlApi:
         number = signal.Signals[f"SIG{name}"]
         processes = [each for each in self._targets(body) if each.pid]
         if not processes:
-            raise HttpError(409, f"{body['target']} is not running; `lab status` says more")
+            raise HttpError(409, f"{body['target']} is not running; see `lab status`")
         killed = [{"name": each.spec.name, "pid": each.pid} for each in processes]
         self._supervisor.log("warning", f"sending {name}", killed=killed)
         restart = body.get("restart", True) is not False
@@ -113,7 +113,7 @@ class ControlApi:
             if process.paused:
                 process.send(signal.SIGCONT, restart=True)
                 processes.append(process)
-            await process.ready()
+            await process.wait_ready()
         return _result(processes)
 
     def _targets(self, body: dict[str, Any]) -> list[ManagedProcess]:

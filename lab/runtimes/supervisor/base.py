@@ -1,4 +1,4 @@
-"""What the supervisors of every runtime have in common: their processes, lab.json, and what they tell."""
+"""The base of every runtime's supervisor: its processes, lab.json, progress and log."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ LIVE_S = 0.5
 
 
 class StartFailedError(Exception):
-    """The lab cannot come up: one problem a line."""
+    """The lab cannot start; one line for each problem."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -29,10 +29,10 @@ class StartFailedError(Exception):
 
 
 class Supervisor(ABC):
-    """Starts or takes over what a lab is made of, and keeps it. Needs a running event loop."""
+    """Starts or takes over the processes of a lab and supervises them. Requires a running event loop."""
 
-    dispensable: ClassVar[tuple[str, ...]] = ()
-    """Kinds of processes without which the lab is whole."""
+    optional_kinds: ClassVar[tuple[str, ...]] = ()
+    """Kinds of processes that need not be ready for the lab to be ready."""
 
     def __init__(self, lab: Lab, topology: Topology) -> None:
         self.lab = lab
@@ -41,38 +41,37 @@ class Supervisor(ABC):
         self.faults = ProcessFaults(self._report_fault)
         self.up = False
         self.stop = asyncio.Event()
-        self._told = sys.stdout
 
-    # -- what each runtime does in its own way --------------------------------------------------
+    # -- implemented by each runtime --------------------------------------------------------------
 
     @abstractmethod
     async def start(self) -> None:
-        """Everything up and ready. Raises StartFailedError."""
+        """Start everything and wait until it is ready. Raises StartFailedError."""
 
     @abstractmethod
     async def shut_down(self) -> None:
-        """Let go of all that was started."""
+        """Stop or release everything that was started."""
 
     @abstractmethod
     async def scale(self, name: str, replicas: int) -> list[ManagedProcess]:
-        """Run this many instances; returns when new ones are ready or have failed."""
+        """Run this many instances; returns when the new ones are ready or have failed."""
 
     @abstractmethod
     def edge_ports(self, instance: str) -> dict[str, int]:
-        """By name, the ports of this host that an instance's edges take."""
+        """The ports of this host that an instance's edges use, by edge."""
 
-    # -- what the control API does ----------------------------------------------------------------
+    # -- requests of the control API --------------------------------------------------------------
 
     async def status(self, *, live: bool) -> dict[str, Any]:
-        """Facts of every process; `live` asks each one that should be ready whether it is."""
+        """Facts of every process; `live` repeats the readiness check of each that is ready."""
         processes = list(self.processes.values())
         facts = [process.facts() for process in processes]
         if live:
-            answers = await asyncio.gather(*(_alive(process) for process in processes))
+            answers = await asyncio.gather(*(_answers(process) for process in processes))
             for each, answered in zip(facts, answers, strict=True):
                 if each["state"] == "ready" and not answered:
                     each["state"] = "unready"
-        counted = [each for each in facts if each["kind"] not in self.dispensable]
+        counted = [each for each in facts if each["kind"] not in self.optional_kinds]
         return {
             "up": self.up,
             "ready": self.up and all(each["state"] == "ready" for each in counted),
@@ -83,14 +82,14 @@ class Supervisor(ABC):
         }
 
     async def restart(self, processes: list[ManagedProcess]) -> None:
-        """Stop in good order, start again at once, wait until ready."""
+        """Stop gracefully, start again at once, wait until ready."""
         await asyncio.gather(*(process.stop() for process in processes))
         for process in processes:
             process.start()
-        await asyncio.gather(*(process.ready() for process in processes))
+        await asyncio.gather(*(process.wait_ready() for process in processes))
 
     def instances(self, service: str) -> list[ManagedProcess]:
-        """Of one service, by number."""
+        """The instances of one service, in the order of their numbers."""
         found = [each for each in self.processes.values() if each.spec.service == service]
         return sorted(found, key=lambda process: process.spec.port)
 
@@ -100,19 +99,19 @@ class Supervisor(ABC):
         name, state = process.spec.name, str(process.state)
         self._save()
         if not self.up:
-            self.tell({"name": name, "state": state, "after_s": process.ready_after_s})
+            self.report({"name": name, "state": state, "after_s": process.ready_after_s})
         if process.state is State.BACKOFF:
             how = process.problem or f"ended with {process.last_exit}"
-            self.log("warning", f"{name} {how}; {self._next(process)}", process=name)
+            self.log("warning", f"{name} {how}; {self._after_exit(process)}", process=name)
         else:
             self.log("info", f"{name} is {state}", process=name, pid=process.pid)
 
     @abstractmethod
-    def _next(self, process: ManagedProcess) -> str:
-        """What becomes of one that has ended, for the log."""
+    def _after_exit(self, process: ManagedProcess) -> str:
+        """What happens after this process has ended, for the log."""
 
     def _save(self) -> None:
-        """lab.json, for everybody here."""
+        """Update lab.json."""
         self.lab.servers = [_entry(name, pid) for name, pid in self._helpers().items()]
         self.lab.instances = []
         for process in self.processes.values():
@@ -126,7 +125,7 @@ class Supervisor(ABC):
             self.log("error", f"lab.json could not be written: {error}")
 
     def _helpers(self) -> dict[str, int]:
-        """Name -> pid of the processes that nobody keeps."""
+        """The pids of the lab's own processes, by name."""
         return {"supervisor": os.getpid()}
 
     def _write(self) -> None:
@@ -143,18 +142,19 @@ class Supervisor(ABC):
         line = {"time": time.time(), "level": level, "service": "lab", "instance": "supervisor"}
         print(json.dumps({**line, "message": message, **fields}), file=sys.stderr, flush=True)
 
-    def tell(self, progress: dict[str, Any]) -> None:
-        with suppress(OSError, ValueError):  # whoever listened is gone: the end of stdin says so
-            print(json.dumps(progress), file=self._told, flush=True)
+    def report(self, progress: dict[str, Any]) -> None:
+        """One line of progress for `lab up`."""
+        with suppress(OSError, ValueError):  # `lab up` has ended: the end of stdin reports that
+            print(json.dumps(progress), flush=True)
 
 
 def _entry(name: str, pid: int) -> Entry:
     return Entry(name, pid, pids.identity(pid))
 
 
-async def _alive(process: ManagedProcess) -> bool:
+async def _answers(process: ManagedProcess) -> bool:
     if process.state is not State.READY:
         return False
     with suppress(TimeoutError):
-        return await asyncio.wait_for(process.spec.ready(), LIVE_S)
+        return await asyncio.wait_for(process.spec.is_ready(), LIVE_S)
     return False

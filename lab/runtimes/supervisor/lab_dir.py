@@ -1,4 +1,4 @@
-"""A lab's folder: its lock, which says that it is up, and what must be there before it starts."""
+"""A lab's folder: its lock, which the supervisor holds while the lab is up, and its preparation for a start."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ FREE_BYTES_MIN = 300 * 1024 * 1024
 
 @contextmanager
 def locked(home: Path) -> Iterator[int | None]:
-    """The lab's folder, and its lock as a descriptor; None while a supervisor has it. Raises StateError."""
+    """Create the folder and lock it: a descriptor, or None while a supervisor has the lock. Raises StateError."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -37,7 +37,7 @@ def locked(home: Path) -> Iterator[int | None]:
 
 
 def prepare(home: Path, *, fresh: bool) -> None:
-    """Folders, room on the disk, the last run's logs aside. Raises StateError."""
+    """Check the disk space, create the folders, move the last logs to logs.previous. Raises StateError."""
     free = shutil.disk_usage(home).free
     if free < FREE_BYTES_MIN:
         raise StateError(
@@ -54,6 +54,6 @@ def prepare(home: Path, *, fresh: bool) -> None:
             logs.rename(previous)
         for name in ("logs", "data", "mail", "run"):
             (home / name).mkdir(exist_ok=True)
-        overrides_file(home).unlink(missing_ok=True)  # a lab begins as its settings say
+        overrides_file(home).unlink(missing_ok=True)  # a lab starts with its settings only
     except OSError as error:
         raise StateError(f"{home} cannot be written: {error}") from None

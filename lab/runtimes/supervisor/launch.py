@@ -1,4 +1,4 @@
-"""Starts a supervisor that outlives us, hears how it brings its lab up, and takes it back if that fails."""
+"""Starts a supervisor that outlives this process, reads its progress, and ends it if the start fails."""
 
 import json
 import os
@@ -15,7 +15,7 @@ DOWN_S = 10.0
 
 
 class UpFailedError(StateError):
-    """The lab did not come up; it has been taken down again. `problems` says why."""
+    """The lab did not start and has been taken down again; `problems` are the reasons."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -23,9 +23,9 @@ class UpFailedError(StateError):
 
 
 class DetachedSupervisor:
-    """`python -m module`, told its order on stdin; `lock` is the lab's lock, which it inherits.
+    """`python -m module`, which reads its order on stdin and inherits the lab's lock.
 
-    Until `bring_up` returns it ends with us, whatever interrupts us.
+    Until `bring_up` returns, it ends when this process ends.
     """
 
     def __init__(self, module: str, home: Path, lock: int) -> None:
@@ -38,12 +38,12 @@ class DetachedSupervisor:
                 stderr=log,
                 cwd=home,
                 env=_environment(),
-                start_new_session=True,  # a Ctrl-C is for us alone
+                start_new_session=True,  # a Ctrl-C must not reach it
                 pass_fds=[lock],
             )
 
     def bring_up(self, order: dict[str, Any], on_progress: Progress) -> None:
-        """Give the order, wait until all is up, let it go its own way. Raises UpFailedError."""
+        """Send the order, wait until everything is up, release the supervisor. Raises UpFailedError."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -51,14 +51,14 @@ class DetachedSupervisor:
             stdin.write(json.dumps(order).encode() + b"\n")
             stdin.flush()
             for line in stdout:
-                told = json.loads(line)
-                if "up" in told:
+                message = json.loads(line)
+                if "up" in message:
                     stdin.write(b"release\n")
                     stdin.flush()
                     return
-                if "failed" in told:
-                    raise UpFailedError(told["failed"])
-                on_progress(told)
+                if "failed" in message:
+                    raise UpFailedError(message["failed"])
+                on_progress(message)
             tail = self._log.read_text()[-2000:]
             raise UpFailedError([f"the supervisor ended before the lab was up:\n{tail}"])
         finally:
@@ -66,7 +66,7 @@ class DetachedSupervisor:
             stdin.close()
 
     def end(self) -> None:
-        """Ask it to end, and make it end. It may have been let go a moment ago: stdin says nothing then."""
+        """SIGTERM, then SIGKILL: after `bring_up` has released it, the end of stdin does not stop it."""
         self._process.terminate()
         try:
             self._process.wait(DOWN_S)
@@ -75,12 +75,12 @@ class DetachedSupervisor:
             self._process.wait()
 
     def wait(self) -> None:
-        """Until it has ended by itself."""
+        """Wait until it has ended by itself."""
         self._process.wait()
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the source roots: a checkout works without being installed."""
+    """This process' environment with the source roots: a checkout works without installation."""
     roots = [str(PROJECT / "system"), str(PROJECT)]
     if before := os.environ.get("PYTHONPATH"):
         roots.append(before)

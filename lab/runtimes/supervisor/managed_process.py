@@ -1,4 +1,4 @@
-"""Keeps one process of the lab running: start, wait until ready, start again after a crash, stop."""
+"""Runs one process of the lab: start, wait until ready, start again after a crash, stop."""
 
 import asyncio
 import signal
@@ -17,55 +17,55 @@ from lab.runtimes.supervisor import readiness
 from lab.runtimes.supervisor.readiness import ReadinessCheck
 
 RESTART_DELAY_S_MAX = 30.0
-STEADY_S = 10.0  # alive for so long: the next crash is not of the same loop
+STEADY_S = 10.0  # after this time alive, the next crash starts with the first delay again
 READY_S = 60.0
 GONE_S = 5.0
 
 
 class State(StrEnum):
-    """Where a process is in its life."""
+    """The state of a process."""
 
     STARTING = "starting"
     READY = "ready"
     BACKOFF = "backoff"  # crashed, starts again shortly
     STOPPING = "stopping"
-    STOPPED = "stopped"  # and stays so until it is restarted
+    STOPPED = "stopped"  # until it is started again
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process: how to start it, how to see that it is ready, how to stop it."""
+    """One process: how to start it, how to check that it is ready, how to stop it."""
 
     name: str
     kind: str  # service, server, tool or observer
     port: int
     log: Path
     start: Callable[[OnExit], Awaitable[int]]
-    ready: ReadinessCheck
+    is_ready: ReadinessCheck
     service: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
 
 
 class HoldRefusedError(Exception):
-    """What holds the process did not do it; the message has its reason."""
+    """The engine refused the operation; the message has its reason."""
 
 
 @runtime_checkable
 class Holdable(Protocol):
-    """A process whose process is in something that can hold it back: a container."""
+    """A process that its surroundings can restrict: one in a container."""
 
     spec: ProcessSpec
     pid: int
 
     async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
-        """In force on return, and what is to be remembered. Raises HoldRefusedError."""
+        """Put the restriction in force; returns what `release` requires. Raises HoldRefusedError."""
 
     async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Undone on return, and what was seen. Raises HoldRefusedError."""
+        """Undo the restriction; returns the evidence of its effect. Raises HoldRefusedError."""
 
 
 class ManagedProcess:
-    """Runs `spec` as long as it is wanted; `on_change` is called at each change of state."""
+    """Runs the process of `spec` from `start` to `stop`; calls `on_change` at each change of state."""
 
     def __init__(
         self,
@@ -88,31 +88,31 @@ class ManagedProcess:
         self._delay_s = self._first_delay_s = restart_delay_s
         self._wanted = False
         self._ended: asyncio.Future[int] | None = None
-        self._hurry = asyncio.Event()
-        self._settled = asyncio.Event()
+        self._skip_delay = asyncio.Event()
+        self._state_changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Want it running; a crash loop's delay is cut short."""
+        """Start it, at once even during the delay after a crash."""
         self._wanted = True
-        self._hurry.set()
+        self._skip_delay.set()
         if self.state in (State.STOPPED, State.BACKOFF):
             self._change(State.STARTING)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep(), name=self.spec.name)
+            self._task = asyncio.create_task(self._run(), name=self.spec.name)
 
-    async def ready(self, timeout_s: float = READY_S + 5) -> bool:
-        """Wait until it is ready; False if it crashed, was stopped, or was not ready in time."""
+    async def wait_ready(self, timeout_s: float = READY_S + 5) -> bool:
+        """Wait until it is ready; False if it crashes, is stopped, or is not ready in time."""
         down_or_ready = (State.READY, State.STOPPED, State.BACKOFF)
         await self._until(lambda: self.state in down_or_ready, timeout_s)
         return self.state is State.READY
 
     async def wait_exited(self, identity: str) -> bool:
-        """Wait until the end of the process of this identity is known here; False after `GONE_S`."""
+        """Wait until the process with this identity is known to have ended; False after `GONE_S`."""
         return await self._until(lambda: self.identity != identity, GONE_S)
 
     def send(self, number: signal.Signals, *, restart: bool) -> None:
-        """Signal the process; without `restart` its end is final. Raises ProcessLookupError."""
+        """Signal the process; without `restart` it stays down when it ends. Raises ProcessLookupError."""
         if not self.pid:
             raise ProcessLookupError(f"{self.spec.name} is not running ({self.state})")
         if not restart:
@@ -122,30 +122,30 @@ class ManagedProcess:
             self.paused = number is signal.SIGSTOP
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask it to end, and make it end after `timeout_s`."""
+        """Stop it gracefully; kill it after `timeout_s`."""
         self._wanted = False
-        self._hurry.set()
+        self._skip_delay.set()
         if self._task is None or self._task.done():
             return
         if self.pid and self._ended is not None:
             self._change(State.STOPPING)
             self._signal(self.spec.stop_signal)
             if self.paused:
-                self._signal(signal.SIGCONT)  # a paused process hears nothing else
+                self._signal(signal.SIGCONT)  # a paused process handles no other signal
             await asyncio.wait([self._ended], timeout=timeout_s)
             if not self._ended.done():
                 self._signal(signal.SIGKILL)
         else:
-            self._task.cancel()  # still waiting for what starts it
+            self._task.cancel()  # it has not started yet
         await asyncio.wait([self._task], timeout=2.0)
         self._change(State.STOPPED)
 
     def is_alive(self, pid: int, identity: str) -> bool:
-        """Whether it is still the very process that it was."""
+        """Whether the process with this pid and identity is alive."""
         return pids.same(pid, identity)
 
     def is_stopped(self) -> bool:
-        """Whether it is paused in fact, as the system says."""
+        """Whether the system reports the process and its children as stopped."""
         return pids.stopped(self.pid)
 
     def facts(self) -> dict[str, Any]:
@@ -167,14 +167,14 @@ class ManagedProcess:
             else None,
         }
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         while self._wanted:
             self._ended = asyncio.get_running_loop().create_future()
             self.ready_after_s, self.problem = None, ""
             self._change(State.STARTING)
             began = time.monotonic()
             try:
-                await self._run(began)
+                await self._run_once(began)
             except (OSError, ServerMissingError) as error:
                 self.problem = str(error)
             self.pid, self.identity, self.paused = 0, "", False
@@ -185,7 +185,7 @@ class ManagedProcess:
             await self._back_off()
         self._change(State.STOPPED)
 
-    async def _run(self, began: float) -> None:
+    async def _run_once(self, began: float) -> None:
         assert self._ended is not None
         starting = asyncio.ensure_future(self.spec.start(self._on_exit))
         try:
@@ -195,12 +195,12 @@ class ManagedProcess:
             raise
         self.identity, self.started_s = pids.identity(self.pid), time.time()
         self._change(State.STARTING)
-        probing = asyncio.create_task(readiness.wait(self.spec.ready, READY_S))
-        first: list[asyncio.Future[Any]] = [probing, self._ended]
+        checking = asyncio.create_task(readiness.wait(self.spec.is_ready, READY_S))
+        first: list[asyncio.Future[Any]] = [checking, self._ended]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
-            probing.cancel()
-        elif probing.result():
+            checking.cancel()
+        elif checking.result():
             self.ready_after_s = round(time.monotonic() - began, 3)
             self._change(State.READY)
         else:
@@ -211,10 +211,10 @@ class ManagedProcess:
     async def _back_off(self) -> None:
         self.restarts += 1
         self.retry_s = time.time() + self._delay_s
-        self._hurry.clear()
+        self._skip_delay.clear()
         self._change(State.BACKOFF)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), self._delay_s)
+            await asyncio.wait_for(self._skip_delay.wait(), self._delay_s)
         self._delay_s = min(self._delay_s * 2, RESTART_DELAY_S_MAX)
 
     def _on_exit(self, code: int) -> None:
@@ -222,26 +222,26 @@ class ManagedProcess:
             self._ended.set_result(code)
 
     def _signal(self, number: signal.Signals) -> None:
-        # the identity: between a death and our hearing of it the pid may be somebody else's
+        # check the identity: after an exit that was not reported yet, another process may have the pid
         if self.pid and pids.same(self.pid, self.identity):
             pids.send(self.pid, number)
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Look again at each change of state; False if it was not so in time."""
+        """Check the condition at each change of state; False if it did not hold in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not condition():
-                    self._settled.clear()
-                    await self._settled.wait()
+                    self._state_changed.clear()
+                    await self._state_changed.wait()
         return condition()
 
     def _change(self, state: State) -> None:
         self.state = state
-        self._settled.set()
+        self._state_changed.set()
         self._on_change(self)
 
 
 def _kill_late(starting: "asyncio.Future[int]") -> None:
-    """Nobody waits for this process any more."""
+    """Kill a process whose start was cancelled."""
     if not starting.cancelled() and starting.exception() is None:
         pids.send(starting.result(), signal.SIGKILL)

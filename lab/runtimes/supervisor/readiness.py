@@ -1,4 +1,4 @@
-"""Is it ready? One small question to each kind of listener, polled until the answer is yes."""
+"""Readiness checks: one small request for each kind of listener, repeated until it succeeds."""
 
 import asyncio
 import struct
@@ -10,7 +10,7 @@ ReadinessCheck = Callable[[], Awaitable[bool]]
 
 
 async def wait(check: ReadinessCheck, timeout_s: float) -> bool:
-    """Ask until the answer is yes; False if it was not within `timeout_s`."""
+    """Repeat the check until it succeeds; False if it did not within `timeout_s`."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + timeout_s
     while not await check():
@@ -21,61 +21,54 @@ async def wait(check: ReadinessCheck, timeout_s: float) -> bool:
 
 
 def postgres(port: int) -> ReadinessCheck:
-    """Asks to log in: a password challenge means ready, an error that it still starts or recovers."""
+    """Sends a login request: a password challenge means ready; an error means starting or in recovery."""
     names = b"user\0postgres\0database\0postgres\0\0"
     startup = struct.pack("!ii", 8 + len(names), 196608) + names
 
     async def check() -> bool:
-        return (await ask(port, startup, 1)) == b"R"
+        return (await _answer(port, startup, 1)) == b"R"
 
     return check
 
 
 def valkey(port: int) -> ReadinessCheck:
+    """`PING` is answered with `PONG`."""
+
     async def check() -> bool:
-        return (await ask(port, b"PING\r\n", 5)) == b"+PONG"
+        return (await _answer(port, b"PING\r\n", 5)) == b"+PONG"
 
     return check
 
 
 def fluentd(port: int) -> ReadinessCheck:
-    """Acknowledges a message of no events. Forward Protocol Specification v1, "Response"."""
+    """A message without events is acknowledged. Forward Protocol Specification v1, "Response"."""
     # msgpack: ["lab", [], {"chunk": "none"}], answered {"ack": "none"}
     message = b"\x93\xa3lab\x90\x81\xa5chunk\xa4none"
 
     async def check() -> bool:
-        return (await ask(port, message, 10)) == b"\x81\xa3ack\xa4none"
-
-    return check
-
-
-def tcp(port: int) -> ReadinessCheck:
-    """Something accepts connections."""
-
-    async def check() -> bool:
-        return (await ask(port, b"", 0)) is not None
+        return (await _answer(port, message, 10)) == b"\x81\xa3ack\xa4none"
 
     return check
 
 
 def http(port: int, path: str) -> ReadinessCheck:
-    """`GET path` answers 200."""
+    """`GET path` is answered with 200."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
 
     async def check() -> bool:
-        line = await ask(port, request, 12)
+        line = await _answer(port, request, 12)
         return line is not None and line.startswith(b"HTTP/1.") and line[9:] == b"200"
 
     return check
 
 
-async def ask(port: int, question: bytes, answer_bytes: int) -> bytes | None:
-    """The first bytes of the answer to `question`, None without one."""
+async def _answer(port: int, request: bytes, answer_bytes: int) -> bytes | None:
+    """The first bytes of the answer to `request`, None without one."""
     try:
         async with asyncio.timeout(ANSWER_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(question)
+                writer.write(request)
                 return await reader.readexactly(answer_bytes)
             finally:
                 writer.close()

@@ -154,7 +154,7 @@ def test_an_instance_is_told_what_its_service_needs_and_no_more(
         ("/kill", {"target": "front-1", "signal": "KIL"}, "did you mean 'KILL'"),
         ("/scale", {"service": "back", "replicas": 11}, "expected 0 to 10"),
         ("/scale", {"service": "bakc", "replicas": 1}, "did you mean 'back'"),
-        ("/explode", {}, "no /explode here"),
+        ("/explode", {}, "no /explode; the API has"),
     ],
 )
 def test_the_control_api_says_what_would_make_sense(

@@ -88,4 +88,4 @@ def test_a_thread_started_by_an_import_is_refused_by_name(tmp_path: Path) -> Non
             command, env=env, stdin=theirs.fileno(), capture_output=True, text=True
         )
     assert done.returncode != 0
-    assert "an import started a thread, forking is not safe: MainThread, sneaky" in done.stderr
+    assert "an import started a thread, so fork is not safe: MainThread, sneaky" in done.stderr
