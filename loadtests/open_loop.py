@@ -23,7 +23,7 @@ from locust import FastHttpUser, events, task
 
 from lab.files import write_json
 from lab.load.dispatcher import dispatch
-from lab.load.profiles import ACTIONS, ProfileError, find_profile
+from lab.load.profiles import ACTIONS, PROFILES, ProfileError, find_profile
 from lab.load.request_log import Attempt, RequestLog, now_s
 from lab.load.schedule import Arrival, make_schedule
 from lab.load.shopper import NotLoggedInError, make_shoppers
@@ -33,7 +33,6 @@ from lab.load.storefront import Storefront
 FLUSH_S = 0.2  # a guard reads the requests within its second
 IN_FLIGHT_MAX = 600
 LEAD_S = 0.2  # between the last log-in and the schedule's start
-PROFILES = Path(__file__).with_name("profiles.toml")
 log = logging.getLogger("breakwater.load")
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chassis.settings import PROFILES
 from lab.chaos.faults.errors import FaultRefusedError
 from lab.chaos.running_lab import Instance, RunningLab
 from lab.http_client import NoReplyError, exchange
 from lab.nearest import nearest
 from lab.resilience_overrides import Rows, read, save
 
-PROFILES = ("none", "timeouts", "retries", "breaker", "full")
 PATH = "/_lab/resilience"
 
 

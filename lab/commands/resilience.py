@@ -9,13 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.chaos.resilience import (
-    PROFILES,
-    PolicyChange,
-    PolicyClient,
-    PolicyState,
-    UnknownPolicyError,
-)
+from chassis.settings import PROFILES
+from lab.chaos.resilience import PolicyChange, PolicyClient, PolicyState, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.options import AsJson, PortBase, console
 from lab.resilience_overrides import Rows, override_of

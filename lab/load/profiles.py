@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, V
 
 from lab.nearest import did_you_mean
 from lab.strict_table import Expected, StrictTable, Where, first_error, invalid
+from lab.topology import PROJECT
 
+PROFILES = PROJECT / "loadtests/profiles.toml"
 # What a shopper can do, and the route of its (first) request. loadtests/journeys.py does it.
 ACTIONS = {
     "list": "GET /api/products",
@@ -98,7 +100,7 @@ def load_profiles(path: Path) -> dict[str, Profile]:
     return {name: _profile(path, text, name, table) for name, table in tables.items()}
 
 
-def find_profile(name: str, path: Path) -> Profile:
+def find_profile(name: str, path: Path = PROFILES) -> Profile:
     """The profile `name`. Raises ProfileError with the nearest name and all names."""
     profiles = load_profiles(path)
     if name in profiles:

@@ -10,16 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.archive import ARCHIVE_VERSION
+from lab.archive import ARCHIVE_VERSION, runs_folder
 from lab.files import write_json
 from lab.runtimes.posix import pids
-from lab.state import labs_folder
 
 RUNNER = "runner.json"  # the process that makes the run, while it does
-
-
-def runs_folder() -> Path:
-    return labs_folder() / "runs"
 
 
 def is_running(path: Path) -> bool:

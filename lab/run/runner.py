@@ -13,7 +13,6 @@ from types import FrameType
 from lab.chaos.experiment.loader import Experiment, load_experiment
 from lab.chaos.running_lab import NoLabError, find_lab
 from lab.load.profiles import Profile, find_profile
-from lab.run.children.load_process import PROFILES
 from lab.run.evidence.metadata import run_metadata
 from lab.run.evidence.recorder_client import RecorderRefusedError
 from lab.run.progress import ProgressReporter
@@ -56,14 +55,14 @@ def run_experiment(name: str, request: RunRequest, reporter: ProgressReporter) -
     """
     experiment = load_experiment(name)
     plan = experiment.plan
-    profile = find_profile(request.profile or plan.load, PROFILES)
+    profile = find_profile(request.profile or plan.load)
     script = RunScript(plan.phases.model_dump(), plan.load_s, True, plan.recovery_from)
     return _run(experiment.stem, script, profile, request, reporter, experiment)
 
 
 def run_load(duration_s: float, request: RunRequest, reporter: ProgressReporter) -> RunResult:
     """`lab load`: a run without an experiment, on the running lab. Raises as `run_experiment`."""
-    profile = find_profile(request.profile, PROFILES)
+    profile = find_profile(request.profile)
     find_lab(request.port_base)
     script = RunScript({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
     return _run(f"load-{profile.name}", script, profile, request, reporter)

@@ -14,7 +14,6 @@ from lab.run.children.child_process import ChildProcess
 from lab.topology import PROJECT
 
 LOCUSTFILE = PROJECT / "loadtests/open_loop.py"
-PROFILES = PROJECT / "loadtests/profiles.toml"
 
 
 class LoadFailedError(Exception):
@@ -31,7 +30,6 @@ class LoadProcess:
         profile: Profile,
         seed: int,
         duration_s: float,
-        profiles: Path = PROFILES,
     ) -> None:
         self._run_dir = run_dir
         self._profile, self._duration_s = profile, duration_s
@@ -39,7 +37,7 @@ class LoadProcess:
             "load",
             [
                 *(sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--host", host),
-                *("--load-profiles", profiles, "--load-profile", profile.name),
+                *("--load-profile", profile.name),
                 *("--seed", str(seed), "--duration", str(duration_s), "--run-dir", run_dir),
                 *("--only-summary", "--exit-code-on-error", "0"),
             ],

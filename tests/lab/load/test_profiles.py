@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.load.profiles import PROFILES as SHIPPED
 from lab.load.profiles import ProfileError, find_profile, load_profiles
-from lab.topology import PROJECT
-
-SHIPPED = PROJECT / "loadtests/profiles.toml"
 
 
 def test_the_shipped_profiles_are_read_and_steady_is_60_browsing_and_15_orders_a_second() -> None:

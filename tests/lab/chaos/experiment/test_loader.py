@@ -53,7 +53,7 @@ def test_a_shipped_experiment_has_all_that_a_run_needs(name: str) -> None:
     assert experiment.hypothesis
     assert experiment.plan.claim
     assert experiment.plan.slis
-    assert find_profile(experiment.plan.load, ROOT / "loadtests/profiles.toml")
+    assert find_profile(experiment.plan.load)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
