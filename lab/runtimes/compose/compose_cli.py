@@ -1,4 +1,4 @@
-"""`docker compose` as a tool: is it there and new enough, and what it said when it failed."""
+"""Runs `docker compose`: checks its version, and explains its failures."""
 
 import json
 import os
@@ -21,50 +21,50 @@ TAIL_CHARS = 2500
 HINTS = {
     "no space left on device": "make room where the engine keeps its images: `docker system df`, "
     "`docker system prune`",
-    "port is already allocated": "end what holds the port, or choose others with --port-base",
-    "address already in use": "end what holds the port, or choose others with --port-base",
+    "port is already allocated": "end the process that holds the port, or choose others with --port-base",
+    "address already in use": "end the process that holds the port, or choose others with --port-base",
     "no such host": "an image cannot be downloaded from here: `docker compose pull` where it can",
     "pull access denied": "an image cannot be downloaded from here: `docker compose pull` where it can",
 }
 
 
 class EngineError(StateError):
-    """The engine is not there, too old, or could not do it; the message says what to do."""
+    """The engine is missing, too old, or failed. The message has advice."""
 
 
 def check() -> None:
-    """A container engine answers and it and its compose plugin are new enough. Raises EngineError."""
+    """Check that the container engine and its compose plugin work and are new enough. Raises EngineError."""
     if shutil.which("docker") is None:
         raise EngineError(f"there is no `docker` on PATH: install it, {INSTALL}")
-    engine = _say(["docker", "version", "--format", "{{.Server.Version}}"])
+    engine = _execute(["docker", "version", "--format", "{{.Server.Version}}"])
     if engine.returncode != 0:
-        said = (engine.stderr or engine.stdout).strip().splitlines()
+        output = (engine.stderr or engine.stdout).strip().splitlines()
         raise EngineError(
-            f"the container engine does not answer ({said[-1] if said else 'no word'}): start it "
-            "(`systemctl start docker`, Docker Desktop, `colima start`), or say where it is with DOCKER_HOST"
+            f"the container engine does not answer ({output[-1] if output else 'no output'}): start it "
+            "(`systemctl start docker`, Docker Desktop, `colima start`), or set DOCKER_HOST to its address"
         )
     _at_least("the container engine", engine.stdout, ENGINE_MIN)
-    compose = _say(["docker", "compose", "version", "--short"])
+    compose = _execute(["docker", "compose", "version", "--short"])
     if compose.returncode != 0:
-        raise EngineError(f"`docker compose` is not there: install its plugin, {INSTALL}")
+        raise EngineError(f"`docker compose` is missing: install its plugin, {INSTALL}")
     _at_least("docker compose", compose.stdout, COMPOSE_MIN)
 
 
 def endpoint() -> str:
-    """Where the engine's API is: `unix:///...` or `tcp://host:port`. Raises EngineError."""
+    """The address of the engine's API: `unix:///...` or `tcp://host:port`. Raises EngineError."""
     if named := os.environ.get("DOCKER_HOST"):
         found = named
     else:
         context = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
-        found = _say(context).stdout.strip() or "unix:///var/run/docker.sock"
+        found = _execute(context).stdout.strip() or "unix:///var/run/docker.sock"
     if not found.startswith(("unix://", "tcp://")):
         raise EngineError(f"the engine is at {found}: expected unix:// or tcp:// (see DOCKER_HOST)")
     return found
 
 
 def has_volume(name: str) -> bool:
-    """Whether the engine keeps a volume of just this name."""
-    return _say(["docker", "volume", "inspect", name]).returncode == 0
+    """Whether the engine has a volume of exactly this name."""
+    return _execute(["docker", "volume", "inspect", name]).returncode == 0
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class Compose:
         return argv
 
     def run(self, *arguments: str, log: Path | None = None) -> str:
-        """What it printed. `log` keeps all it said. Raises EngineError with the end of that."""
-        done = _say([*self.command, *arguments])
-        said = done.stdout + done.stderr
+        """Run a command: its stdout. `log` gets all output. Raises EngineError with the end of the output."""
+        done = _execute([*self.command, *arguments])
+        output = done.stdout + done.stderr
         if log is not None:
             with log.open("a") as file:
-                file.write(said)
+                file.write(output)
         if done.returncode != 0:
-            raise EngineError(f"`docker compose {arguments[0]}` failed: {explained(said)}")
+            raise EngineError(f"`docker compose {arguments[0]}` failed: {explained(output)}")
         return done.stdout
 
     def containers(self) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ class Compose:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def troubled(self) -> list[str]:
-        """A paragraph for each container that is not well, with its log's tail."""
+        """A paragraph for each container that is unhealthy or not running, with the end of its log."""
         return [
             f"{each['Service']} is {_condition(each)}; its log ends with:\n{self.tail(each['Service'])}"
             for each in self.containers()
@@ -112,20 +112,20 @@ class Compose:
         ]
 
     def tail(self, service: str) -> str:
-        """The last lines that a service said."""
+        """The last log lines of a service."""
         options = ["--no-log-prefix", "--no-color", "--tail", str(TAIL_LINES)]
-        done = _say([*self.command, "logs", *options, service])
+        done = _execute([*self.command, "logs", *options, service])
         return (done.stdout + done.stderr).strip()[-TAIL_CHARS:] or "(nothing)"
 
 
-def explained(said: str) -> str:
-    """The telling lines of what compose said, and what to do if that is known."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [
+def explained(output: str) -> str:
+    """The lines of compose's output that show the error, and advice for known errors."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [
         line for line in lines if re.search(r"error|failed|denied|no space|unhealthy", line, re.I)
     ]
-    text = "\n".join((telling or lines)[-5:]) or "it said nothing"
-    hints = [hint for word, hint in HINTS.items() if word in said]
+    text = "\n".join((errors or lines)[-5:]) or "it printed nothing"
+    hints = [hint for word, hint in HINTS.items() if word in output]
     return "\n".join([text, *dict.fromkeys(hints)])
 
 
@@ -141,11 +141,11 @@ def _at_least(what: str, text: str, least: tuple[int, int]) -> None:
     if found is None or (int(found[1]), int(found[2])) < least:
         wanted = ".".join(map(str, least))
         raise EngineError(
-            f"{what} is {text.strip() or 'of unknown version'}, {wanted} is needed: {INSTALL}"
+            f"{what} is {text.strip() or 'of unknown version'}, {wanted} is required: {INSTALL}"
         )
 
 
-def _say(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    # no colours and no moving progress: what is said goes into messages and logs
+def _execute(argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    # no colours and no animated progress: the output goes into messages and logs
     env = {**os.environ, "NO_COLOR": "1", "COMPOSE_PROGRESS": "plain", "BUILDKIT_PROGRESS": "plain"}
     return subprocess.run(argv, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""One container of the lab, kept as a process of the other runtime is: same states, same verbs, same facts."""
+"""One container of the lab, with the states, operations and facts of a managed process."""
 
 import asyncio
 import signal
@@ -19,15 +19,15 @@ from lab.runtimes.supervisor.managed_process import (
     State,
 )
 
-# Kills what the container runs, not its PID 1 (the engine's init): PID 1 cannot be killed from inside, and a kill
-# by the engine counts as wanted, so that no restart policy would apply. This way it is a crash.
+# Kills the program in the container, not its PID 1 (the engine's init): PID 1 cannot be killed from inside, and
+# the restart policy does not apply after a kill by the engine. A kill from inside is a crash.
 CRASH = 'kill -s "$0" $(cat /proc/1/task/1/children)'
 GONE_S = 3.0
-READY_S = 240.0  # twenty programs start at once: a busy machine takes its time
+READY_S = 240.0  # twenty programs start at once: this is slow on a busy machine
 
 
 class Container(ManagedProcess):
-    """The engine runs it and starts it again; we send it orders and hear of what became of it."""
+    """The engine runs the container and restarts it; this class sends requests and handles the engine's events."""
 
     def __init__(
         self,
@@ -39,47 +39,47 @@ class Container(ManagedProcess):
         super().__init__(spec, on_change, RESTART_DELAY_S)
         self.container = container
         self.ooms = 0
-        self.on_move: Callable[[], None] = lambda: None  # its address may be another now
+        self.on_move: Callable[[], None] = lambda: None  # called when its address may have changed
         self._engine = engine
-        self._orders: set[asyncio.Task[None]] = set()
-        self._probing: asyncio.Task[None] | None = None
-        self._ordered = asyncio.Lock()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._checking: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
-    # -- orders ---------------------------------------------------------------------------------
+    # -- operations -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Want it running, whether it was paused or is down."""
+        """Start it, or resume it if it is paused."""
         self._wanted = True
         if self.state in (State.STOPPED, State.BACKOFF):
             self._change(State.STARTING)
-        self._order(self._start())
+        self._request(self._start())
 
     def send(self, number: signal.Signals, *, restart: bool) -> None:
-        """Signal what runs in it; STOP and CONT pause and let go on. Raises ProcessLookupError."""
+        """Signal the program in it; STOP pauses and CONT resumes. Raises ProcessLookupError."""
         if not self.pid:
             raise ProcessLookupError(f"{self.spec.name} is not running ({self.state})")
         if not restart:
             self._wanted = False
-        self._order(self._send(number, restart, self.identity))
+        self._request(self._send(number, restart, self.identity))
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask it to end, and make it end after `timeout_s`."""
+        """Stop it gracefully; kill it after `timeout_s`."""
         self._wanted = False
         if self.pid:
             self._change(State.STOPPING)
-        async with self._ordered:
+        async with self._one_at_a_time:
             if self.paused:
-                await self._tried(self._engine.unpause(self.container))
-            await self._tried(self._engine.stop(self.container, timeout_s))
-        await self.look()
+                await self._attempt(self._engine.unpause(self.container))
+            await self._attempt(self._engine.stop(self.container, timeout_s))
+        await self.refresh()
 
-    # -- what the engine holds it back by -------------------------------------------------------
+    # -- restrictions by the engine -------------------------------------------------------------
 
     async def hold(self, kind: str, attributes: Mapping[str, float]) -> dict[str, Any]:
-        """In force on return. Raises HoldRefusedError."""
+        """Put the restriction in force. Raises HoldRefusedError."""
         ooms = {"ooms": self.ooms}
         try:
-            async with self._ordered:
+            async with self._one_at_a_time:
                 return ooms | await container_faults.hold(
                     self._engine, self.container, kind, attributes
                 )
@@ -87,9 +87,9 @@ class Container(ManagedProcess):
             raise HoldRefusedError(str(error)) from None
 
     async def release(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Undone on return. Raises HoldRefusedError."""
+        """Undo the restriction. Raises HoldRefusedError."""
         try:
-            async with self._ordered:
+            async with self._one_at_a_time:
                 seen = await container_faults.release(self._engine, self.container, kind, held)
         except EngineRefusedError as error:
             raise HoldRefusedError(str(error)) from None
@@ -102,37 +102,37 @@ class Container(ManagedProcess):
     def is_stopped(self) -> bool:
         return self.paused
 
-    # -- what the engine tells ------------------------------------------------------------------
+    # -- events of the engine -------------------------------------------------------------------
 
-    async def look(self) -> None:
-        """Take over how it is now."""
+    async def refresh(self) -> None:
+        """Take over the container's current state."""
         try:
             state = (await self._engine.inspect(self.container))["State"]
         except EngineRefusedError as error:
             self.problem = str(error)
-            self._ended_now(None)
+            self._set_ended(None)
             return
         if state["Running"] and state["Pid"]:
-            self._runs(state)
+            self._set_running(state)
         else:
-            self._ended_now(int(state["ExitCode"]))
+            self._set_ended(int(state["ExitCode"]))
 
-    async def hear(self, event: dict[str, Any]) -> None:
-        """One event of the engine about this container."""
+    async def handle(self, event: dict[str, Any]) -> None:
+        """Handle one event of the engine about this container."""
         action = event["Action"]
         if action in ("pause", "unpause"):
             self.paused = action == "pause"
             self._change(self.state)
         elif action == "die":
-            self._ended_now(int(event["Actor"]["Attributes"].get("exitCode", -1)))
+            self._set_ended(int(event["Actor"]["Attributes"].get("exitCode", -1)))
         elif action == "oom":
-            self.problem = "it used more memory than it may"
+            self.problem = "it used more memory than its limit"
             self.ooms += 1
         elif action == "start":
             self.on_move()
-            await self.look()
+            await self.refresh()
 
-    def _runs(self, state: dict[str, Any]) -> None:
+    def _set_running(self, state: dict[str, Any]) -> None:
         self.paused = bool(state["Paused"])
         if self.identity == state["StartedAt"]:
             return
@@ -141,13 +141,13 @@ class Container(ManagedProcess):
         self.started_s = datetime.fromisoformat(self.identity[:19] + "+00:00").timestamp()
         self.ready_after_s, self.problem = None, ""
         self._change(State.STARTING)
-        if self._probing is not None:
-            self._probing.cancel()
-        self._probing = asyncio.create_task(self._until_ready(self.identity))
+        if self._checking is not None:
+            self._checking.cancel()
+        self._checking = asyncio.create_task(self._until_ready(self.identity))
 
-    def _ended_now(self, code: int | None) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
+    def _set_ended(self, code: int | None) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
         if self.pid:
             self.last_exit = code
             self.restarts += int(self._wanted)
@@ -163,18 +163,18 @@ class Container(ManagedProcess):
             self.problem = f"not ready after {READY_S:.0f} s"
             self._change(State.BACKOFF)
 
-    # -- how orders are carried out -------------------------------------------------------------
+    # -- requests to the engine -----------------------------------------------------------------
 
-    def _order(self, work: Coroutine[Any, Any, None]) -> None:
+    def _request(self, work: Coroutine[Any, Any, None]) -> None:
         async def one_after_another() -> None:
-            async with self._ordered:
-                await self._tried(work)
+            async with self._one_at_a_time:
+                await self._attempt(work)
 
         task = asyncio.create_task(one_after_another())
-        self._orders.add(task)
-        task.add_done_callback(self._orders.discard)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
 
-    async def _tried(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _attempt(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except EngineRefusedError as error:
@@ -185,20 +185,20 @@ class Container(ManagedProcess):
             await self._engine.unpause(self.container)
         elif not self.pid:
             await self._engine.start(self.container)
-        await self.look()
+        await self.refresh()
 
     async def _send(self, number: signal.Signals, restart: bool, identity: str) -> None:
         if number is signal.SIGSTOP:
             await self._engine.pause(self.container)
             return
-        if self.paused:  # a paused one hears nothing else
+        if self.paused:  # a paused program handles no other signal
             await self._engine.unpause(self.container)
         if number is signal.SIGCONT:
             return
         if not restart:
             await self._engine.kill(self.container, number.name)
             return
-        with suppress(EngineRefusedError):  # no shell in it
+        with suppress(EngineRefusedError):  # the container has no shell
             if await self._engine.execute(
                 self.container, ["sh", "-c", CRASH, number.name.removeprefix("SIG")]
             ) in (0, None, 137):

@@ -1,4 +1,4 @@
-"""What compose is told of a lab: ports and secrets in an environment file, settings in an override."""
+"""The files that compose reads for a lab: ports and secrets in an environment file, settings in an override."""
 
 import json
 import os
@@ -16,21 +16,15 @@ from lab.render.compose import password_variable, port_variable
 from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.compose.compose_cli import Compose
 from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
-from lab.runtimes.compose.specs import HEALTH, PROBES, service_of
+from lab.runtimes.compose.specs import HTTP_CHECKS, PROTOCOL_CHECKS, service_of
 from lab.runtimes.supervisor.lab_dir import prepare
 from lab.state import Lab, labs_folder, new_secret, stored_secret
 from lab.topology import PROJECT, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
 PROFILES = ("full", "small")
-# Of the full stack: 90 connections and what `lab scale` adds; three times the series of the small one.
+# for the full stack: 90 connections and those of scaled instances; three times the series of the small one
 FULL_MEMORY = {"POSTGRES_MEMORY": "448M", "PROMETHEUS_MEMORY": "224M"}
-OURS = (
-    "nginx",
-    "mail",
-    "recorder",
-    "proxy",
-)  # beside the services: what hears the settings for all
 FOLDERS = ("inside", "inside/logs", "run/kept", "run/proxy")
 
 
@@ -56,13 +50,12 @@ def compose_of(home: Path, profile: str = "full", *, proxied: bool = False) -> C
 
 
 def everything_of(home: Path) -> Compose:
-    """The same with every profile: what there may be to end."""
-    some = compose_of(home)
-    return Compose(some.project, some.files, some.env_file, ["*"])
+    """The same project with every profile: all containers that may exist."""
+    return replace(compose_of(home), profiles=["*"])
 
 
 class Environment:
-    """One lab's variables. The databases' passwords live as long as the volume they are in."""
+    """One lab's variables. The databases' passwords are kept as long as the databases' volume."""
 
     def __init__(self, home: Path, topology: Topology, profile: str) -> None:
         self.home = home
@@ -73,7 +66,7 @@ class Environment:
         self.variables: dict[str, str] = {}
 
     def write(self, settings: Mapping[str, str], *, fresh: bool) -> None:
-        """Folders, `compose.env` and `compose.override.yml`. Raises StateError."""
+        """Create the folders, and write `compose.env`. Raises StateError."""
         prepare(self.home, fresh=fresh)
         for name in FOLDERS:
             (self.home / name).mkdir(parents=True, exist_ok=True)
@@ -111,12 +104,12 @@ class Environment:
             ),
         ]
         kept = {name: stored_secret(self.passwords / name) for name in names}
-        anew = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
-        return kept | {name: new_secret() for name in anew}
+        new = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
+        return kept | {name: new_secret() for name in new}
 
 
 def instances_of(topology: Topology) -> list[str]:
-    """Those that docker-compose.yml has."""
+    """The instances in docker-compose.yml."""
     return [
         f"{each.name}-{number + 1}"
         for each in topology.services.values()
@@ -125,21 +118,23 @@ def instances_of(topology: Topology) -> list[str]:
 
 
 def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> None:
-    """What this lab has otherwise than docker-compose.yml: settings, instances beyond its own, edges, and no
-    health checks by the engine where the lab asks itself.
+    """Write the differences of this lab from docker-compose.yml: settings, further instances, edges.
 
-    `instances` are all there are to be. Writes what the fault proxy and nginx need, too.
+    It also disables the engine's health checks where the lab has a readiness check. `instances` are all instances
+    to run. In a proxied lab it also writes the configuration of the fault proxy and nginx.
     """
     home = Path(lab.home)
     proxy_config = ContainerProxyConfig(lab, topology)
     services: dict[str, Any] = {}
     for name in instances:
         service = topology.services[service_of(name, topology)]
-        told = proxy_config.environment(service) | _settings_of(name, service.name, lab.settings)
+        environment = proxy_config.environment(service) | _settings_of(
+            name, service.name, lab.settings
+        )
         beyond = int(name.rpartition("-")[2]) > service.replicas
         services[name] = another_instance(topology, name) if beyond else {"environment": {}}
-        services[name]["environment"] |= told
-        # not by the engine's checks, which are off: `lab up` starts the stores first and asks them
+        services[name]["environment"] |= environment
+        # the engine's health checks are off: `lab up` starts the stores first and checks them
         services[name]["depends_on"] = {
             each: {"condition": "service_started"} for each in service.stores
         }
@@ -149,37 +144,37 @@ def write_override(lab: Lab, topology: Topology, instances: Collection[str]) -> 
             n for n in instances if service_of(n, topology) == topology.ingress.balances
         )
         conf = home / "run" / "proxy" / "nginx.conf"
-        # in place: the container has this very file, and reads it at its start or when told
+        # in place, because the container mounts this file; nginx reads it at its start and on SIGHUP
         conf.write_text(nginx.in_containers(topology, proxy_config.gateways(gateways)))
         services["nginx"] = {"volumes": [f"{conf}:/lab/nginx.conf:ro"]}
         if not lab.proxy_token:
             services[PROXY] = {"command": _without_token()}
-    # All of these the lab asks over a port of the host. A check of the engine's starts a program in the container,
-    # 0.1 s of CPU; two dozen that were started together come together, and stalled two cores for a second or two.
-    for name in {*instances, *HEALTH, *PROBES}:
+    # The lab checks all of these over a port of the host. A check by the engine starts a program in the container
+    # (0.1 s of CPU); two dozen at the same time stalled two cores for a second or two.
+    for name in {*instances, *HTTP_CHECKS, *PROTOCOL_CHECKS}:
         services.setdefault(name, {})["healthcheck"] = {"disable": True}
     text = json.dumps({"services": services}, indent=1)  # JSON is YAML
     write_private(override_file(home), text + "\n")
 
 
 def _settings_of(instance: str, service: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """What `--set` says for all, for the service or for this instance."""
-    told = {}
+    """The settings of `--set` for all, for the service or for this instance."""
+    found = {}
     for name, value in settings.items():
         target, _, own = name.rpartition(".")
         if target in ("", service, instance):
-            told[own] = value
-    return told
+            found[own] = value
+    return found
 
 
 def _without_token() -> list[str]:
-    """The proxy's command where its API asks for no token."""
+    """The proxy's command where its API requires no token."""
     command: list[str] = yaml.safe_load(COMPOSE_FILE.read_text())["services"][PROXY]["command"]
     return [each for each in command if each not in ("--token-file", "/proxy/token")]
 
 
 def another_instance(topology: Topology, name: str) -> dict[str, Any]:
-    """The compose service of an instance beyond those in docker-compose.yml: `orders-3`, made as `orders-1`."""
+    """The compose service of an instance that docker-compose.yml lacks: `orders-3`, a copy of `orders-1`."""
     service = topology.services[service_of(name, topology)]
     first = f"{service.name}-1"
     made: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"][first]
@@ -191,7 +186,7 @@ def another_instance(topology: Topology, name: str) -> dict[str, Any]:
 
 
 def write_inside(lab: Lab, topology: Topology) -> None:
-    """lab.json as the lab's own containers read it: the same lab, by the names of its network."""
+    """Write the lab.json that the lab's own containers read: the same lab, with addresses in its network."""
     instances = [
         replace(
             each,

@@ -1,4 +1,4 @@
-"""Writes what containers say into the lab's log files, one file each, as the services of a lab do themselves."""
+"""Copies the output of containers into the lab's log files, one file per container."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ AGAIN_S = 0.2
 
 
 class LogFollower:
-    """Follows one container over its restarts. `since_s`: what was said before is in the file already."""
+    """Follows one container through its restarts, from `since_s` on: the file has the earlier lines."""
 
     def __init__(self, engine: Engine, container: str, log: Path, since_s: float) -> None:
         self._engine = engine
@@ -24,7 +24,7 @@ class LogFollower:
         self._task = asyncio.create_task(self._follow(), name=f"log of {log.stem}")
 
     def started(self, at_s: float) -> None:
-        """The container was started (again) then."""
+        """Report that the container started (again) at this time."""
         self._since_s = max(self._since_s, at_s)
         self._started.set()
 
@@ -42,6 +42,6 @@ class LogFollower:
                     async for piece in self._engine.logs(self._container, self._since_s):
                         os.write(file, piece)
                 except (aiohttp.ClientError, EngineRefusedError, OSError):
-                    await asyncio.sleep(AGAIN_S)  # the engine is gone, or the disk is full
+                    await asyncio.sleep(AGAIN_S)  # the engine is down, or the disk is full
         finally:
             os.close(file)

@@ -1,4 +1,4 @@
-"""The fault proxy's container: what it listens on for whom, and how callers are told, by the network's names."""
+"""The fault proxy's container: its listeners, and the addresses that callers use in the containers' network."""
 
 from lab.edges import INGRESS, Edge, servers_of
 from lab.render.compose import inner_port, server_addresses, url_setting
@@ -11,10 +11,10 @@ PROXY = "proxy"
 
 
 class ContainerProxyConfig(ProxyConfig):
-    """As on one machine, but every edge is a port of one container that all others reach by its name."""
+    """As with processes, but every edge is a port of one container, which callers reach by its name."""
 
     def environment(self, service: Service) -> dict[str, str]:
-        """What the instances of a service are told; nothing in a lab that is not proxied."""
+        """The settings of a service's instances; none in a lab that is not proxied."""
         if not self._edges:
             return {}
         settings = {"EDGES": self._instances_of(service.name)}
@@ -25,7 +25,7 @@ class ContainerProxyConfig(ProxyConfig):
         return settings
 
     def gateways(self, instances: list[str]) -> list[str]:
-        """Where nginx finds these gateways."""
+        """The addresses (host:port) at which nginx reaches these gateways."""
         return [self._inside(self._by_name[f"{INGRESS}->{each}"]) for each in instances]
 
     def _instances_of(self, caller: str) -> str:

@@ -1,4 +1,4 @@
-"""What a container is to the lab: a service's instance, a server, a tool or an observer, and when it is ready."""
+"""The specification and readiness check of each container: a service's instance, server, tool or observer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from lab.topology import STORES, Topology
 
 SERVERS = (*STORES, "nginx")
 TOOLS = ("mail", "recorder", "proxy", "watch")
-# name: the port it answers on and the path that says so; of the others the engine's health check is asked
-HEALTH = {
+# name: listener and path of its readiness check; for other containers the engine's health check counts
+HTTP_CHECKS = {
     "nginx": ("nginx", "/health"),
     "nats": ("nats monitoring", "/healthz"),
     "mail": ("mail_page", "/health"),
@@ -25,15 +25,19 @@ HEALTH = {
     "alertmanager": ("alertmanager", "/-/ready"),
     "grafana": ("grafana", "/api/health"),
 }
-PROBES = {"postgres": readiness.postgres, "valkey": readiness.valkey, "fluentd": readiness.fluentd}
+PROTOCOL_CHECKS = {
+    "postgres": readiness.postgres,
+    "valkey": readiness.valkey,
+    "fluentd": readiness.fluentd,
+}
 
 
 def spec_of(
     name: str, topology: Topology, ports: Mapping[str, int], logs: Path, healthy: ReadinessCheck
 ) -> ProcessSpec:
-    """The spec of the compose service `name`; the engine starts it, so it says nothing of that.
+    """The specification of the compose service `name`, which the engine starts.
 
-    `healthy` is the engine's opinion, for what does not answer on a port of the host.
+    `healthy` is the engine's health check, for a container without a port on the host.
     """
     service = service_of(name, topology)
     if service:
@@ -41,7 +45,7 @@ def spec_of(
         ready = readiness.http(port, "/ready")
     else:
         kind = "server" if name in SERVERS else "tool" if name in TOOLS else "observer"
-        port, ready = _asked(name, ports) or (ports.get(name, 0), healthy)
+        port, ready = _check_of(name, ports) or (ports.get(name, 0), healthy)
     ending = "jsonl" if kind in ("service", "tool") or name == "nginx" else "log"
     return ProcessSpec(
         name, kind, port, logs / f"{name}.{ending}", _engine_starts_it, ready, service
@@ -49,24 +53,24 @@ def spec_of(
 
 
 def service_of(name: str, topology: Topology) -> str:
-    """`orders` for `orders-2`, "" for what is no service's instance."""
+    """`orders` for `orders-2`, "" for a container that is no service's instance."""
     stem, dash, number = name.rpartition("-")
     return stem if dash and number.isdigit() and stem in topology.services else ""
 
 
 async def silent_stores(ports: Mapping[str, int], within_s: float) -> list[str]:
     """The stores that do not answer within `within_s`."""
-    asked = {name: there[1] for name in STORES if (there := _asked(name, ports))}
-    answered = await asyncio.gather(*(readiness.wait(each, within_s) for each in asked.values()))
-    return [name for name, yes in zip(asked, answered, strict=True) if not yes]
+    checks = {name: found[1] for name in STORES if (found := _check_of(name, ports))}
+    ready = await asyncio.gather(*(readiness.wait(each, within_s) for each in checks.values()))
+    return [name for name, yes in zip(checks, ready, strict=True) if not yes]
 
 
-def _asked(name: str, ports: Mapping[str, int]) -> tuple[int, ReadinessCheck] | None:
-    """The port of the host on which it is asked, and how."""
-    if name in PROBES and name in ports:
-        return ports[name], PROBES[name](ports[name])
-    if name in HEALTH and HEALTH[name][0] in ports:
-        listener, path = HEALTH[name]
+def _check_of(name: str, ports: Mapping[str, int]) -> tuple[int, ReadinessCheck] | None:
+    """Its port on the host and its readiness check there."""
+    if name in PROTOCOL_CHECKS and name in ports:
+        return ports[name], PROTOCOL_CHECKS[name](ports[name])
+    if name in HTTP_CHECKS and HTTP_CHECKS[name][0] in ports:
+        listener, path = HTTP_CHECKS[name]
         return ports[listener], readiness.http(ports[listener], path)
     return None
 

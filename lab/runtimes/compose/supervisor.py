@@ -1,8 +1,8 @@
-"""`python -m lab.runtimes.compose.supervisor`: watches the containers of one lab, and breaks them when told.
+"""`python -m lab.runtimes.compose.supervisor`: observes the containers of one lab, and breaks them on request.
 
-Compose has started them and will end them; the engine starts again what crashes. This process keeps lab.json true,
-writes the log files, and answers the same control API as the other runtime's supervisor. If it dies the shop goes
-on, and `lab up` starts all anew. Its life is as there: lab.runtimes.supervisor.main.
+Compose starts and stops the containers; the engine restarts those that crash. This process updates lab.json,
+writes the log files, and has the same control API as the supervisor of processes. If it dies, the shop continues,
+and `lab up` starts a new lab. Its main function is lab.runtimes.supervisor.main.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ from lab.state import Lab
 from lab.topology import Topology
 
 UP_S = 300.0
-LISTEN_AGAIN_S = 1.0
-IGNORED = ("locust-master", "locust-worker", "jupyter")  # started by hand, watched by nobody
+RECONNECT_S = 1.0
+IGNORED = ("locust-master", "locust-worker", "jupyter")  # started by hand, not supervised
 
 
 class ComposeSupervisor(Supervisor):
-    """The containers of one project. Needs a running event loop."""
+    """Supervises the containers of one project. Requires a running event loop."""
 
     def __init__(self, lab: Lab, topology: Topology, endpoint: str, profile: str) -> None:
         super().__init__(lab, topology)
@@ -56,7 +56,7 @@ class ComposeSupervisor(Supervisor):
     # -- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """All containers known, followed and ready. Raises StartFailedError."""
+        """Find and follow all containers, and wait until they are ready. Raises StartFailedError."""
         self._listening = asyncio.create_task(self._listen())
         try:
             await self._find(since_s=0.0)
@@ -68,7 +68,7 @@ class ComposeSupervisor(Supervisor):
         self.up = True
 
     async def shut_down(self) -> None:
-        """Let go of the containers; compose ends them."""
+        """Stop following the containers; compose stops them."""
         self.up = False
         if self._listening is not None:
             self._listening.cancel()
@@ -84,12 +84,12 @@ class ComposeSupervisor(Supervisor):
         why = process.problem or (
             f"ended with {process.last_exit}" if process.last_exit is not None else "is not ready"
         )
-        return f"{process.spec.name}: {why}; {process.spec.log} says:\n{explain(process.spec.log)}"
+        return f"{process.spec.name}: {why}; from {process.spec.log}:\n{explain(process.spec.log)}"
 
-    # -- what the control API does ------------------------------------------------------------
+    # -- requests of the control API ----------------------------------------------------------
 
     async def scale(self, name: str, replicas: int) -> list[ManagedProcess]:
-        """Run this many instances; returns when new ones are ready or have failed."""
+        """Run this many instances; returns when the new ones are ready or have failed."""
         mine = self.instances(name)
         removed = mine[replicas:]
         wanted = [f"{name}-{number + 1}" for number in range(replicas)]
@@ -103,7 +103,7 @@ class ComposeSupervisor(Supervisor):
                 del self.processes[each.spec.name]
             await self._compose("rm", "--stop", "--force", *names)
         await self._find(since_s=self.lab.started_s)
-        await self._wire([*others, *wanted])
+        await self._update_proxy([*others, *wanted])
         kept = self.instances(name)
         for process in kept:
             if process.state is State.STOPPED:
@@ -112,26 +112,26 @@ class ComposeSupervisor(Supervisor):
         self._save()
         return kept
 
-    async def _wire(self, instances: list[str]) -> None:
-        """The fault proxy and nginx follow the instances, in a proxied lab."""
+    async def _update_proxy(self, instances: list[str]) -> None:
+        """In a proxied lab, update the fault proxy and nginx for these instances."""
         await self._proxy_config.follow(instances)
         if self.lab.proxied:
-            self._ingress_looks_again()
+            self._reload_ingress()
 
-    def _ingress_looks_again(self) -> None:
-        """nginx asks for its upstreams' addresses once, when it reads its configuration."""
+    def _reload_ingress(self) -> None:
+        """nginx resolves its upstreams' names only when it reads its configuration."""
         if self.up:
-            with suppress(ProcessLookupError):  # it is not running: it will ask when it starts
+            with suppress(ProcessLookupError):  # nginx is down: it resolves them when it starts
                 self.processes["nginx"].send(signal.SIGHUP, restart=True)
 
     def edge_ports(self, instance: str) -> dict[str, int]:
-        """Edges are listeners of the proxy's container: they take no port of the host."""
+        """None: edges are listeners inside the proxy's container."""
         return {}
 
     # -- the engine ---------------------------------------------------------------------------
 
     async def _find(self, since_s: float) -> None:
-        """Take over every container of the project that is not known yet."""
+        """Take over every new container of the project."""
         for found in await self._engine.containers(self.lab.project):
             name = found["Labels"][SERVICE_LABEL]
             if name in IGNORED:
@@ -151,37 +151,37 @@ class ComposeSupervisor(Supervisor):
         spec = spec_of(name, self.topology, self._ports, self._home / "logs", healthy)
         process = Container(spec, container, self._engine, self._changed)
         if name == PROXY or spec.service == self.topology.ingress.balances:
-            process.on_move = self._ingress_looks_again
+            process.on_move = self._reload_ingress
         self.processes[name] = process
         self.lab.images[name] = image
         if old := self._following.pop(name, None):
             await old.close()
-        heard_s = spec.log.stat().st_mtime if spec.log.exists() else since_s
-        self._following[name] = LogFollower(self._engine, container, spec.log, heard_s)
-        await process.look()
+        copied_s = spec.log.stat().st_mtime if spec.log.exists() else since_s
+        self._following[name] = LogFollower(self._engine, container, spec.log, copied_s)
+        await process.refresh()
 
     async def _listen(self) -> None:
-        """Hear what happens to the containers, for ever; look at each again after a pause in hearing."""
+        """Handle the engine's events for ever; refresh every container after a lost connection."""
         while True:
             try:
                 async for event in self._engine.events(self.lab.project):
-                    await self._hear(event)
+                    await self._handle(event)
             except (aiohttp.ClientError, EngineRefusedError, OSError) as error:
-                self.log("error", f"the engine is not heard any more: {error}")
-            await asyncio.sleep(LISTEN_AGAIN_S)
+                self.log("error", f"the connection to the engine was lost: {error}")
+            await asyncio.sleep(RECONNECT_S)
             for process in list(self.processes.values()):
                 if isinstance(process, Container):
-                    await process.look()
+                    await process.refresh()
 
-    async def _hear(self, event: dict[str, Any]) -> None:
+    async def _handle(self, event: dict[str, Any]) -> None:
         process = self.processes.get(event["Actor"]["Attributes"].get(SERVICE_LABEL, ""))
         if not isinstance(process, Container) or process.container != event["Actor"]["ID"]:
             return
         if event["Action"] == "start":
             self._following[process.spec.name].started(event["timeNano"] / 1e9)
         if event["Action"] == "oom":
-            self.log("error", f"{process.spec.name} used more memory than it may")
-        await process.hear(event)
+            self.log("error", f"{process.spec.name} used more memory than its limit")
+        await process.handle(event)
 
     async def _compose(self, *arguments: str) -> None:
         compose = compose_of(self._home, self._profile, proxied=self.lab.proxied)
@@ -194,7 +194,7 @@ class ComposeSupervisor(Supervisor):
 
     def _write(self) -> None:
         super()._write()
-        write_inside(self.lab, self.topology)  # one for the containers of the lab's own
+        write_inside(self.lab, self.topology)  # a copy for the lab's own containers
 
 
 def create(order: dict[str, Any]) -> ComposeSupervisor:

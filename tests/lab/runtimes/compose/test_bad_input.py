@@ -42,19 +42,19 @@ def test_an_engine_that_is_down_is_told_from_one_that_is_missing(docker: Path) -
 
 def test_an_engine_that_is_too_old_is_told_its_version(docker: Path) -> None:
     answers(docker, "echo 19.03.15")
-    with pytest.raises(EngineError, match=r"engine is 19\.03\.15, 20\.10 is needed"):
+    with pytest.raises(EngineError, match=r"engine is 19\.03\.15, 20\.10 is required"):
         compose_cli.check()
 
 
 def test_a_missing_compose_plugin_is_named(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 27.0.1 || exit 1')
-    with pytest.raises(EngineError, match="`docker compose` is not there"):
+    with pytest.raises(EngineError, match="`docker compose` is missing"):
         compose_cli.check()
 
 
 def test_a_compose_that_is_too_old_is_told_its_version(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 27.0.1 || echo 2.5.0')
-    with pytest.raises(EngineError, match=r"docker compose is 2\.5\.0, 2\.20 is needed"):
+    with pytest.raises(EngineError, match=r"docker compose is 2\.5\.0, 2\.20 is required"):
         compose_cli.check()
 
 

@@ -90,7 +90,7 @@ async def held(
     container = docker("run", "--detach", *options, IMAGE, "-c", request.param)
     try:
         found = Held(engine, container, tmp_path)
-        await found.process.look()
+        await found.process.refresh()
         yield found
     finally:
         docker("rm", "--force", container)
