@@ -1,6 +1,6 @@
 """Writes synthetic archives: a clean run, and mutants with exactly one planted bug each.
 
-`python -m tests.lab.analysis.archives DIR [MUTANT]` writes one to look at.
+`python -m tests.lab.analysis.archives DIR [MUTANT]` writes one archive.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ EXPERIMENT: dict[str, Any] = {
 
 @cache
 def simulated(seed: int) -> Shop:
-    """The story of one seed, simulated once a test session; treat as read-only."""
+    """The simulation of one seed, made once per test session; read-only."""
     return Shop(seed).run()
 
 
@@ -84,7 +84,7 @@ def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
 
 @cache
 def _clean_files(seed: int) -> dict[str, bytes]:
-    """The clean archive's files by name; made once, because a test session writes it often."""
+    """The files of the clean archive by name; cached, because the tests write it often."""
     shop = simulated(seed)
     faults = [
         LATENCY_FAULT | {"commanded_s": START_S + 20.0},
@@ -135,7 +135,7 @@ def run_info(requests: int, seed: int) -> Row:
 
 
 def _parquet(rows: list[Row]) -> bytes:
-    """An audit table as the lab writes it, its times as timestamps."""
+    """An audit table in the lab's format, with timestamps."""
     frame = pd.DataFrame(rows)
     times = [name for name in frame.columns if name == "at" or name.endswith("_at")]
     casts = ", ".join(f'to_timestamp("{name}") AS "{name}"' for name in times)
@@ -147,7 +147,7 @@ def _parquet(rows: list[Row]) -> bytes:
 
 
 def confirmed(state: State) -> Row:
-    """A confirmed order with one line, placed before the fault: the place where bugs are planted."""
+    """A confirmed order with one line, placed before the fault. The bugs are planted in it."""
     lines = [row["order_id"] for row in state["orders.lines"]]
     return next(
         order
@@ -179,7 +179,7 @@ def cancelled_keeps_money(state: State, order: Row) -> None:
 
 def money_for_no_order(state: State, order: Row) -> None:
     capture = of(state["bank.ledger"], order, "reference")[-1]
-    state["bank.ledger"].append(capture | {"reference": "nobody", "idempotency_key": "x"})
+    state["bank.ledger"].append(capture | {"reference": "unknown", "idempotency_key": "x"})
 
 
 def stock_below_zero(state: State, order: Row) -> None:
@@ -189,15 +189,15 @@ def stock_below_zero(state: State, order: Row) -> None:
 
 
 def oversell(state: State, order: Row) -> None:
-    # A lost update: two buyers read the same stock, both promises stand, one was counted.
-    promise = of(state["inventory.reservations"], order)[0]
-    stock = next(row for row in state["inventory.stock"] if row["sku"] == promise["sku"])
-    stock["shipped"] -= promise["quantity"]
-    stock["on_hand"] += promise["quantity"]
+    # A lost update: two buyers read the same stock; both reservations exist, but only one was counted.
+    reservation = of(state["inventory.reservations"], order)[0]
+    stock = next(row for row in state["inventory.stock"] if row["sku"] == reservation["sku"])
+    stock["shipped"] -= reservation["quantity"]
+    stock["on_hand"] += reservation["quantity"]
 
 
 def same_key_twice(state: State, order: Row) -> None:
-    """The same request makes a second order, complete in itself."""
+    """The same request creates a second, complete order."""
     for table, rows in state.items():
         key = "reference" if table.startswith("bank.") else "order_id"
         key = "aggregate_id" if table == "orders.outbox" else key
@@ -222,7 +222,7 @@ def _twin(row: Row) -> Row:
 
 
 def lost_outbox_row(state: State, order: Row) -> None:
-    """Committed, never published: so nobody was told and no mail was sent."""
+    """The event is committed and never published, so no mail was sent."""
     event = f"OrderConfirmed-{order['order_id']}"
     next(row for row in state["orders.outbox"] if row["event_id"] == event)["published_at"] = None
     _forget(state, event)
@@ -241,7 +241,7 @@ def event_mailed_twice(state: State, order: Row) -> None:
 
 
 def events_out_of_order(state: State, order: Row) -> None:
-    """A cancelled order's second event took effect before its first."""
+    """The second event of a cancelled order took effect before its first event."""
     declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
     event = f"OrderCancelled-{declined['order_id']}"
     cancelled = next(row for row in state["notifications.inbox"] if row["event_id"] == event)
@@ -258,7 +258,7 @@ def lost_order(state: State, order: Row) -> None:
 
 
 def rejected_yet_confirmed(state: State, order: Row) -> None:
-    """An order answered with 402 is confirmed all the same, paid, shipped and mailed."""
+    """An order that was answered with 402 is confirmed, paid, shipped and mailed."""
     declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
     order_id, total = declined["order_id"], declined["total_cents"]
     declined["status"] = "confirmed"
@@ -283,7 +283,7 @@ def compensated_never(state: State, order: Row) -> None:
 
 
 def unfinished_saga(state: State, order: Row) -> None:
-    """An order that hangs before its payment, its stock still reserved."""
+    """An order that hangs before its payment; its stock is still reserved."""
     declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
     declined["status"] = "pending"
     for row in of(state["orders.sagas"], declined):

@@ -1,4 +1,4 @@
-"""Archives to analyse: the simulated shop's, and tiny ones of hand-made rows."""
+"""Archives for the tests: of the simulated shop, and tiny ones of given rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clean(clean_dir: Path) -> Run:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Callable[..., Path]:
-    """`archive(mutant)`: a simulated run of this test's own, to be changed."""
+    """`archive(mutant)`: a simulated run for one test, which may change it."""
 
     def make(mutant: str = "") -> Path:
         return write_archive(tmp_path / "run", mutant)
@@ -38,7 +38,7 @@ def archive(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Run]:
-    """`tiny(requests=[...], faults=[...], info={...})`: a run of exactly these rows."""
+    """`tiny(requests=[...], faults=[...], info={...})`: a run with exactly these rows."""
 
     def make(info: dict[str, Any] | None = None, **tables: Iterable[dict[str, Any]]) -> Run:
         path = tmp_path / "tiny"

@@ -1,4 +1,4 @@
-"""A small shop in simulated time: the payments_slow story, from a seed, as an archive's rows.
+"""A small shop in simulated time: the experiment payments_slow, from a seed, as rows of an archive.
 
 Not the shop's code: an independent, simple model whose books are right by construction, so that a
 checker that finds fault with them is wrong, and one that misses a planted bug is wrong too. Only
@@ -28,12 +28,12 @@ FAULT = (20.1, 35.1)  # the bank answers 2 s late
 LOAD_END_S = 60.0
 RATES = {"GET /api/products": 8.0, "GET /api/products/{id}": 12.0, "POST /api/orders": 8.0}
 SKUS = 40
-PATIENCE_S = 2.5  # an answer waits for its saga so long, then it is 202
+PATIENCE_S = 2.5  # the wait for the saga; then the answer is 202
 TIMEOUT_S = 0.5  # payments -> bank
 
 
 class SimClock:
-    """The simulation's time, as the breaker asks for it."""
+    """The simulated time, with the interface that the breaker requires."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -44,7 +44,7 @@ class SimClock:
 
 @dataclass
 class Checkout:
-    """One order on its way."""
+    """One order in progress."""
 
     order_id: str
     user_id: str
@@ -64,7 +64,7 @@ class Checkout:
 
 @dataclass
 class Shop:
-    """Runs the story; `tables` and `state` then hold the archive's rows."""
+    """Simulates the experiment. Afterwards `tables` and `state` contain the rows of the archive."""
 
     seed: int = 1
     tables: dict[str, list[Row]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Shop:
         self._log_seq, self._entry = itertools.count(1), itertools.count(1)
         self.breaker = Breaker(
             "payments->bank", window_size=20, minimum_calls=10, wait_open_s=3.0,
-            permitted_half_open=3, clock=self.clock, listener=self._tell,  # type: ignore[arg-type]
+            permitted_half_open=3, clock=self.clock, listener=self._record,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def run(self) -> Shop:
@@ -251,7 +251,7 @@ class Shop:
         row |= {"state": saga, "step": 4, "attempts": checkout.attempts, "updated_at": now}
 
     def _event(self, checkout: Checkout, kind: str) -> None:
-        """Into the outbox, published at once, consumed and mailed if somebody wants it."""
+        """Add an event to the outbox, published at once, and its effects if it has a consumer."""
         now, event_id = START_S + self.clock.now_s, f"{kind}-{checkout.order_id}"
         self.state["orders.outbox"].append(
             {
@@ -323,7 +323,7 @@ class Shop:
             }
         )
         if phase == "started":
-            return  # of that the shop tells no line
+            return  # the shop writes no log line for it
         fields = {"event": "saga", "order_id": checkout.order_id, "step": step, "phase": phase}
         self.tables["logs"].append(
             {
@@ -342,7 +342,7 @@ class Shop:
             }
         )
 
-    def _tell(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         self.tables["breakers"].append(
             {
                 **{"time_s": START_S + self.clock.now_s, "service": "payments"},

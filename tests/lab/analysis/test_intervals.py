@@ -1,4 +1,4 @@
-"""Quantiles and shares with their uncertainty: ranks, bootstrap, Wilson."""
+"""Intervals of quantiles and shares: ranks, bootstrap, Wilson."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_rank_interval_covers_the_quantile_of_independent_data() -> None:
     assert hits / rounds >= 0.93
 
 
-def test_the_block_bootstrap_covers_autocorrelated_data_where_ranks_do_not() -> None:
+def test_the_block_bootstrap_covers_autocorrelated_data_and_ranks_do_not() -> None:
     rng, rounds = np.random.default_rng(3), 60
     truth = 1.6449 / math.sqrt(1 - 0.81)
     covered = {"rank": 0, "bootstrap": 0}
@@ -64,7 +64,7 @@ def test_the_block_bootstrap_covers_autocorrelated_data_where_ranks_do_not() -> 
     assert covered["bootstrap"] / rounds > 0.8
 
 
-def test_the_block_length_follows_the_dependence() -> None:
+def test_the_block_length_grows_with_the_dependence() -> None:
     rng = np.random.default_rng(4)
     independent = rng.normal(size=2000)
     dependent = np.convolve(rng.normal(size=2049), np.ones(50), "valid")
@@ -81,13 +81,13 @@ def test_stationary_indices_are_blocks_of_the_mean_length() -> None:
     assert np.max(index) < 100_000
 
 
-def test_no_failure_in_n_does_not_prove_that_there_are_none() -> None:
+def test_zero_failures_have_an_upper_bound_above_zero() -> None:
     found = intervals.share_interval(np.zeros(100, dtype=bool), np.random.default_rng(6))
     assert found.value == 0.0
     assert found.high == pytest.approx(0.037, abs=0.001)
 
 
-def test_no_values_give_no_figure() -> None:
+def test_without_values_there_is_no_interval() -> None:
     rng = np.random.default_rng(7)
     for found in (
         intervals.rank_interval(np.array([]), 0.5),

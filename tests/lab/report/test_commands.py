@@ -81,4 +81,4 @@ def test_without_any_run_the_message_names_the_command_that_records_one(
     assert lab(["check"]) == 2
     assert "record one with `lab run payments_slow`" in capsys.readouterr().err
     assert lab(["runs"]) == 0
-    assert "make one with" in capsys.readouterr().out
+    assert "`lab run payments_slow` makes one" in capsys.readouterr().out

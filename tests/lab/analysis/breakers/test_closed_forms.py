@@ -1,4 +1,4 @@
-"""The closed forms: ground truths 11 to 14 of the methods, and against the real breaker."""
+"""The closed forms, checked with known values (ground truths 11 to 14) and with the real breaker."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_open_fraction_under_lasting_errors() -> None:
     assert theory.open_fraction(METHODS_13, 10.0, 0.7) == pytest.approx(0.923, abs=0.001)
 
 
-def test_recovery_is_half_a_wait_and_the_probes() -> None:
+def test_recovery_is_half_a_wait_and_the_trial_calls() -> None:
     assert theory.recovery_s(10.0, 10, 50.0) == pytest.approx(5.2)
 
 
-def test_the_chance_of_having_tripped_grows_to_certainty() -> None:
+def test_the_probability_of_having_tripped_grows_to_one() -> None:
     chances = [theory.tripped_within(n, 20, 0.5, 0.9) for n in range(21)]
     assert chances[9] == 0.0
     assert chances == sorted(chances)
@@ -56,7 +56,7 @@ def test_the_real_breaker_trips_as_predicted(p: float) -> None:
     assert sum(took) / len(took) == pytest.approx(theory.calls_to_trip(100, 0.5, p), rel=0.02)
 
 
-def test_the_real_breaker_is_open_as_long_as_predicted() -> None:
+def test_the_real_breaker_is_open_for_the_predicted_share() -> None:
     rng, clock = Random(13), SimClock()
     breaker = Breaker(
         "a->b", window_size=20, minimum_calls=20, wait_open_s=10.0, permitted_half_open=5,
@@ -73,7 +73,7 @@ def test_the_real_breaker_is_open_as_long_as_predicted() -> None:
     assert is_open / calls == pytest.approx(theory.open_fraction(METHODS_13, 10.0, 0.7), abs=0.01)
 
 
-def test_95_of_100_runs_fall_into_the_interval_of_their_detection() -> None:
+def test_95_of_100_runs_are_in_the_interval_of_detection() -> None:
     settings, rate_per_s, p, runs = Settings(window_size=20), 12.0, 0.9, 1500
     low, high = theory.detection_interval_s(settings, rate_per_s, p, 0.0)
     assert low < theory.detection_s(settings, rate_per_s, p, 0.0) < high
@@ -91,7 +91,7 @@ def test_95_of_100_runs_fall_into_the_interval_of_their_detection() -> None:
     assert inside / runs == pytest.approx(0.95, abs=0.02)
 
 
-def test_at_least_95_of_100_runs_fall_into_the_interval_of_their_recovery() -> None:
+def test_at_least_95_of_100_runs_are_in_the_interval_of_recovery() -> None:
     wait_s, probes, rate_per_s, runs = 3.0, 3, 8.0, 20_000
     low, high = theory.recovery_interval_s(wait_s, probes, rate_per_s)
     rng = Random(15)

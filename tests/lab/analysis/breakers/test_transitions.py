@@ -1,4 +1,4 @@
-"""State bands, delays and the comparison with theory, from breaker events."""
+"""State bands, delays and the comparison with closed forms, from breaker events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_opening_without_a_fault_is_a_false_open(tiny: Callable[..., Run]) -> No
     assert math.isnan(row["detection_s"])
 
 
-def test_the_settings_are_read_off_the_events_where_no_one_wrote_them(
+def test_settings_are_inferred_from_the_events_if_run_json_lacks_them(
     tiny: Callable[..., Run],
 ) -> None:
     settings, source = transitions.settings_of(tiny(info=INFO, breakers=STORY), "p->b")
@@ -88,7 +88,7 @@ def test_measured_and_predicted_agree_on_the_simulated_run(clean: Run) -> None:
     )
 
 
-def test_no_breaker_events_give_empty_tables(tiny: Callable[..., Run]) -> None:
+def test_without_breaker_events_the_tables_are_empty(tiny: Callable[..., Run]) -> None:
     run = tiny(info=INFO, breakers=[])
     assert transitions.state_bands(run).empty
     assert transitions.measures(run).empty
