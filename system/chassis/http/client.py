@@ -247,9 +247,7 @@ class ServiceClient:
         return checked(self.callee, response, safe=request.method == "GET")
 
     async def _with_faults(
-        self,
-        request: "_Request",
-        send: Callable[[dict[str, str]], Awaitable[Response]],
+        self, request: "_Request", send: Callable[[dict[str, str]], Awaitable[Response]]
     ) -> Response:
         """Send the request with the lab's faults. Raises FaultAborted."""
         # a copy of the headers: a fault must not change those of the next attempt

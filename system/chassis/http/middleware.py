@@ -54,9 +54,7 @@ class RequestMiddleware:
         status = 500
         method = scope["method"]
         span = signals.tracer().start_span(
-            method,
-            context=signals.propagator.extract(headers),
-            kind=SpanKind.SERVER,
+            method, context=signals.propagator.extract(headers), kind=SpanKind.SERVER
         )
         signals.ACTIVE.inc()
 

@@ -17,11 +17,7 @@ class Response:
     __slots__ = ("_body", "content", "headers", "received_at", "stale_s", "status")
 
     def __init__(
-        self,
-        status: int,
-        content: bytes,
-        headers: Mapping[str, str],
-        stale_s: float | None = None,
+        self, status: int, content: bytes, headers: Mapping[str, str], stale_s: float | None = None
     ) -> None:
         self.status = status
         self.content = content

@@ -109,10 +109,7 @@ class Bus:
 
         async def proceed(discard: bool) -> None:
             await self.js.publish(
-                subject,
-                exchange.changed(payload),
-                timeout=PUBLISH_S,
-                headers=exchange.headers,
+                subject, exchange.changed(payload), timeout=PUBLISH_S, headers=exchange.headers
             )
             if discard:
                 raise TimeoutError("injected: the acknowledgement was lost")

@@ -13,7 +13,7 @@ from .errors import (
     RejectedError,
     TimedOutError,
 )
-from .events import Event, Listener, emit
+from .events import Listener
 from .limits import Gradient2, Limit
 from .policy import Attempt, Call, Switchable, T
 
@@ -87,9 +87,8 @@ class AdaptiveLimit(Switchable):
         before = self.limit
         self.algorithm.update(self._sum_s / self._samples, self._peak, self._dropped)
         self._start_window(now)
-        if self.limit != before and self.listener is not None:
-            event = Event(now, self.edge, self.kind, "limit", limit=self.limit, n=self.in_flight)
-            emit(self.listener, event)
+        if self.limit != before:
+            self._report(self.edge, "limit", limit=self.limit, n=self.in_flight)
 
     def _start_window(self, now: float) -> None:
         self._since = now
@@ -100,18 +99,9 @@ class AdaptiveLimit(Switchable):
 
     def _reject(self) -> NoReturn:
         self.rejected += 1
-        if self.listener is not None:
-            event = Event(
-                self.clock.monotonic(),
-                self.edge,
-                self.kind,
-                "rejection",
-                reason="limit",
-                n=self.in_flight,
-                limit=self.limit,
-            )
-            emit(self.listener, event)
-        raise LimitReachedError(f"{self.edge}: {self.limit} calls are in flight", reason="limit")
+        n, limit = self.in_flight, self.limit
+        self._report(self.edge, "rejection", reason="limit", n=n, limit=limit)
+        raise LimitReachedError(f"{self.edge}: {limit} calls are in flight", reason="limit")
 
     def _live(self) -> dict[str, object]:
         return {

@@ -131,7 +131,8 @@ class Breaker(Switchable):
             return self._era
         self.rejected += 1
         wait_s = max(0.0, self._since + self.wait_open_s - now) if self._state is OPEN else None
-        self._emit(now, "rejection", reason=self._state.value, wait_s=wait_s or 0.0)
+        reason = self._state.value
+        self._emit(now, "rejection", self._counts, reason=reason, wait_s=wait_s or 0.0)
         raise BreakerOpenError(
             f"{self.edge}: breaker is {self._state}", reason=self._state.value, retry_after_s=wait_s
         )
@@ -147,7 +148,7 @@ class Breaker(Switchable):
         counts = self._counts
         counts.record(outcome, now)
         if self.listener is not None:
-            self._emit(now, "evaluation")
+            self._emit(now, "evaluation", counts)
         n = counts.n
         if n < self._needed or self._state is METRICS_ONLY:
             return
@@ -204,20 +205,7 @@ class Breaker(Switchable):
         elif state is CLOSED or state is METRICS_ONLY:
             self._counts = self._fresh_window()
             self._needed = self._minimum_closed()
-        if self.listener is not None:
-            event = Event(
-                now,
-                self.edge,
-                self.kind,
-                "transition",
-                state=state.value,
-                previous=previous.value,
-                reason=reason,
-                n=counts.n,
-                failures=counts.failures,
-                slow=counts.slow,
-            )
-            emit(self.listener, event)
+        self._emit(now, "transition", counts, previous=previous.value, reason=reason)
 
     def _fresh_window(self) -> Window:
         if self.window == "TIME_BASED":
@@ -229,22 +217,23 @@ class Breaker(Switchable):
             return self.minimum_calls
         return min(self.minimum_calls, self.window_size)
 
-    def _emit(self, now: float, kind: Kind, *, reason: str = "", wait_s: float = 0.0) -> None:
+    def _emit(
+        self,
+        now: float,
+        kind: Kind,
+        counts: Window,
+        *,
+        previous: str = "",
+        reason: str = "",
+        wait_s: float = 0.0,
+    ) -> None:
+        # not `_report`: each call of a breaker with a listener runs this
         if self.listener is None:
             return
-        counts = self._counts
         event = Event(
-            now,
-            self.edge,
-            self.kind,
-            kind,
-            state=self._state.value,
-            reason=reason,
-            n=counts.n,
-            failures=counts.failures,
-            slow=counts.slow,
-            wait_s=wait_s,
-        )
+            now, self.edge, self.kind, kind, self._state.value, previous, reason,
+            counts.n, counts.failures, counts.slow, wait_s=wait_s,
+        )  # fmt: skip
         emit(self.listener, event)
 
     def _live(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import ClassVar, NoReturn
 from .checks import at_least, not_negative
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import BulkheadFullError, DeadlineExceededError
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -99,17 +99,8 @@ class Bulkhead(Switchable):
 
     def _reject(self, reason: str) -> NoReturn:
         self.rejected += 1
-        if self.listener is not None:
-            event = Event(
-                self.clock.monotonic(),
-                self.edge,
-                self.kind,
-                "rejection",
-                reason=reason,
-                n=self.in_flight,
-                limit=self.permits,
-            )
-            emit(self.listener, event)
+        n, limit = self.in_flight, self.permits
+        self._report(self.edge, "rejection", reason=reason, n=n, limit=limit)
         if reason == "deadline":
             raise DeadlineExceededError(f"{self.edge}: deadline passed in the queue", definite=True)
         raise BulkheadFullError(f"{self.edge}: bulkhead is full", reason=reason)

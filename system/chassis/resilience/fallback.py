@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 from .checks import at_least, positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import CallError, label
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -45,10 +45,7 @@ class Fallback(Switchable):
         except self.on as error:
             answer = await self._substitute(call, error)
             self.used += 1
-            if self.listener is not None:
-                now = self.clock.monotonic()
-                reason = label(error)
-                emit(self.listener, Event(now, call.edge, self.kind, "fallback", reason=reason))
+            self._report(call.edge, "fallback", reason=label(error))
             return cast(T, answer)
 
     async def _substitute(self, call: Call, error: Exception) -> Any:

@@ -9,7 +9,7 @@ from .budget import RetryBudget
 from .checks import at_least, positive, share
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import CallError
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -112,7 +112,8 @@ class Hedge(Switchable):
         granted = self.budget is None or self.budget.try_spend()
         if granted:
             self.hedged += 1
-        self._emit(call, "started" if granted else "budget")
+        reason = "started" if granted else "budget"
+        self._report(call.edge, "hedge", reason=reason, wait_s=self.delay_s)
         return granted
 
     def _count_answer(self, call: Call, number: int, latency_s: float) -> None:
@@ -120,7 +121,7 @@ class Hedge(Switchable):
             self.budget.deposit()
         if number > 1:
             self.won += 1
-            self._emit(call, "won")
+            self._report(call.edge, "hedge", reason="won", wait_s=self.delay_s)
         if self.quantile is not None:
             if len(self._latencies) < 200:
                 self._latencies.append(latency_s)
@@ -131,12 +132,6 @@ class Hedge(Switchable):
                 ranked = sorted(self._latencies)
                 rank = min(len(ranked) - 1, int(self.quantile * len(ranked)))
                 self.delay_s = max(1e-3, ranked[rank])
-
-    def _emit(self, call: Call, reason: str) -> None:
-        if self.listener is not None:
-            now = self.clock.monotonic()
-            event = Event(now, call.edge, self.kind, "hedge", reason=reason, wait_s=self.delay_s)
-            emit(self.listener, event)
 
     def _live(self) -> dict[str, object]:
         return {"delay_s": round(self.delay_s, 6), "hedged": self.hedged, "won": self.won}

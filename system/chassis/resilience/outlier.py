@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .checks import at_least, not_negative, positive, share
 from .clock import SYSTEM_CLOCK, Clock
-from .events import Event, Kind, Listener, emit
+from .events import Kind, Listener
 from .policy import Switchable
 
 SMOOTHING = 0.1  # weight of the newest latency in a host's average
@@ -127,7 +127,7 @@ class OutlierEjection(Switchable):
             if not state.on_probation:
                 self._renew(state)
                 state.on_probation = True
-                self._emit(now, "probation", host, "wait_elapsed", state)
+                self._report_host("probation", host, state, reason="wait_elapsed")
             state.trial_in_flight = True
         return state.era
 
@@ -198,12 +198,12 @@ class OutlierEjection(Switchable):
             self._eject(name, host, "probe_slow")
         elif host.calls >= self.probes:
             host.out = False
-            now = host.admitted_at = self.clock.monotonic()
+            host.admitted_at = self.clock.monotonic()
             self._renew(host)
             # hosts must be compared over the same time
             for other in self._others(host):
                 other.calls, other.latency_s, other.last = 0, 0.0, 0
-            self._emit(now, "readmission", name, "probes_passed", host)
+            self._report_host("readmission", name, host, reason="probes_passed")
 
     def _is_failing(self, host: _Host) -> bool:
         """Whether many of the last calls to the host were bad, and few of those to others."""
@@ -241,7 +241,7 @@ class OutlierEjection(Switchable):
         wait_s = min(self.base_s * host.ejections, self.base_s_max)
         host.waits_until = now + wait_s
         self._renew(host)
-        self._emit(now, "ejection", name, reason, host, wait_s, failures)
+        self._report_host("ejection", name, host, reason=reason, wait_s=wait_s, failures=failures)
 
     @staticmethod
     def _renew(host: _Host) -> None:
@@ -251,29 +251,8 @@ class OutlierEjection(Switchable):
         host.latency_s = 0.0
         host.on_probation = host.trial_in_flight = False
 
-    def _emit(
-        self,
-        now: float,
-        kind: Kind,
-        name: str,
-        reason: str,
-        host: _Host,
-        wait_s: float = 0.0,
-        failures: int = 0,
-    ) -> None:
-        if self.listener is not None:
-            event = Event(
-                now,
-                self.edge,
-                self.kind,
-                kind,
-                reason=reason,
-                host=name,
-                wait_s=wait_s,
-                n=host.ejections,
-                failures=failures,
-            )
-            emit(self.listener, event)
+    def _report_host(self, kind: Kind, name: str, host: _Host, **details: Any) -> None:
+        self._report(self.edge, kind, host=name, n=host.ejections, **details)
 
     def _live(self) -> dict[str, object]:
         now = self.clock.monotonic()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from .clock import Clock
+from .events import Event, Kind, Listener, emit
 
 T = TypeVar("T")
 
@@ -72,10 +73,12 @@ class Policy(Protocol):
 
 
 class Switchable:
-    """The base of all policies: a kind, a switch and a snapshot of the live state."""
+    """The base of all policies: a kind, a switch, events for a listener, a snapshot of the live state."""
 
     kind: ClassVar[str] = ""
     enabled: bool = True
+    clock: Clock
+    listener: Listener | None = None
 
     def snapshot(self) -> dict[str, object]:
         """The live state as plain values that JSON can represent."""
@@ -83,6 +86,12 @@ class Switchable:
 
     def _live(self) -> dict[str, object]:
         return {}
+
+    def _report(self, edge: str, kind: Kind, **details: Any) -> None:
+        """Send an event with these fields to the listener, if there is one."""
+        if self.listener is not None:
+            event = Event(self.clock.monotonic(), edge, self.kind, kind, **details)
+            emit(self.listener, event)
 
 
 class Chain(Switchable):

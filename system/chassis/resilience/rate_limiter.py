@@ -7,7 +7,7 @@ from typing import ClassVar
 from .checks import at_least, not_negative, positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import RateLimitedError
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -63,22 +63,10 @@ class RateLimiter(Switchable):
         late = call.deadline is not None and now + wait_s >= call.deadline
         if wait_s and (wait_s > self.wait_s_max or late):
             self.rejected += 1
-            if self.listener is not None:
-                event = Event(
-                    now,
-                    self.edge,
-                    self.kind,
-                    "rejection",
-                    reason="rate",
-                    wait_s=wait_s,
-                    limit=self.rate_per_s,
-                )
-                emit(self.listener, event)
-            raise RateLimitedError(
-                f"{self.edge}: over {self.rate_per_s:g} calls/s",
-                reason="rate",
-                retry_after_s=wait_s,
-            )
+            rate = self.rate_per_s
+            self._report(self.edge, "rejection", reason="rate", wait_s=wait_s, limit=rate)
+            message = f"{self.edge}: over {rate:g} calls/s"
+            raise RateLimitedError(message, reason="rate", retry_after_s=wait_s)
         self._tokens -= 1
         return wait_s
 

@@ -10,7 +10,7 @@ from .budget import RetryBudget
 from .checks import at_least, not_negative, positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import CallError, label
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -78,7 +78,8 @@ class Retry(Switchable):
                 if reason:
                     if maybe_happened and isinstance(error, CallError):
                         error.definite = False
-                    self._give_up(call, number, reason)
+                    self.gave_up += 1
+                    self._report(call.edge, "give_up", reason=reason, attempt=number)
                     raise
                 cause = label(error)
             else:
@@ -87,20 +88,7 @@ class Retry(Switchable):
                 return answer
             number += 1
             self.retried += 1
-            if self.listener is not None:
-                now = self.clock.monotonic()
-                emit(
-                    self.listener,
-                    Event(
-                        now,
-                        call.edge,
-                        self.kind,
-                        "attempt",
-                        reason=cause,
-                        attempt=number,
-                        wait_s=wait_s,
-                    ),
-                )
+            self._report(call.edge, "attempt", reason=cause, attempt=number, wait_s=wait_s)
             await self.clock.sleep(wait_s)
 
     def _backoff_s(self, number: int) -> float:
@@ -125,13 +113,6 @@ class Retry(Switchable):
         if budget is not None and not budget.try_spend():
             return "budget"
         return ""
-
-    def _give_up(self, call: Call, number: int, reason: str) -> None:
-        self.gave_up += 1
-        if self.listener is not None:
-            now = self.clock.monotonic()
-            event = Event(now, call.edge, self.kind, "give_up", reason=reason, attempt=number)
-            emit(self.listener, event)
 
     def _live(self) -> dict[str, object]:
         live: dict[str, object] = {

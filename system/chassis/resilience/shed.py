@@ -9,7 +9,7 @@ from typing import ClassVar, NoReturn
 from .checks import at_least, positive, share
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ShedError
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -92,18 +92,8 @@ class LoadShedder(Switchable):
 
     def _drop(self, rank: int, reason: str) -> NoReturn:
         self.dropped += 1
-        if self.listener is not None:
-            event = Event(
-                self.clock.monotonic(),
-                self.name,
-                self.kind,
-                "shed",
-                reason=reason,
-                priority=rank,
-                n=self.in_flight,
-                limit=self.capacity,
-            )
-            emit(self.listener, event)
+        n, limit = self.in_flight, self.capacity
+        self._report(self.name, "shed", reason=reason, priority=rank, n=n, limit=limit)
         raise ShedError(f"{self.name}: overloaded", reason=reason, retry_after_s=self.retry_after_s)
 
     def _live(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import ClassVar, NoReturn
 from .checks import positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import DeadlineExceededError, RejectedError, ThrottledError
-from .events import Event, Listener, emit
+from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
@@ -100,17 +100,8 @@ class AdaptiveThrottle(Switchable):
 
     def _drop(self) -> NoReturn:
         self.dropped += 1
-        if self.listener is not None:
-            event = Event(
-                self.clock.monotonic(),
-                self.edge,
-                self.kind,
-                "rejection",
-                reason="throttled",
-                n=self.requests,
-                failures=max(0, self.requests - self.accepts),
-            )
-            emit(self.listener, event)
+        n, failures = self.requests, max(0, self.requests - self.accepts)
+        self._report(self.edge, "rejection", reason="throttled", n=n, failures=failures)
         raise ThrottledError(f"{self.edge}: backend accepts too few calls", reason="throttled")
 
     def _live(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from .checks import positive
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import DeadlineExceededError, TimedOutError
-from .events import Event, Kind, Listener, emit
+from .events import Kind, Listener
 from .policy import Attempt, Call, Switchable, T
 
 EARLY_S = 1e-6  # a loop may wake slightly early; do not wait again for that
@@ -104,17 +104,8 @@ class Timeout(Switchable):
             self._arm(loop, guards[0].due - now)
 
     def _emit(self, call: Call, kind: Kind, reason: str, seconds: float) -> None:
-        if self.listener is not None:
-            event = Event(
-                self.clock.monotonic(),
-                call.edge,
-                self.kind,
-                kind,
-                reason=reason,
-                attempt=call.attempt,
-                duration_s=seconds,
-            )
-            emit(self.listener, event)
+        number = call.attempt
+        self._report(call.edge, kind, reason=reason, attempt=number, duration_s=seconds)
 
     def _live(self) -> dict[str, object]:
         return {"seconds": self.seconds, "timed_out": self.timed_out, "expired": self.expired}
