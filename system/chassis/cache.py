@@ -6,7 +6,6 @@ short lock in Valkey), and a random early refresh before expiry (XFetch: Vattani
 """
 
 import asyncio
-import json
 import logging
 import math
 import time
@@ -45,14 +44,6 @@ class Cache:
         self._rng = rng or Random()
         self._flights: dict[str, asyncio.Task[bytes]] = {}
         self._pinging: asyncio.Task[None] | None = None  # runs while Valkey is unreachable
-
-    async def get_or_load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[Any]]) -> Any:
-        """The JSON value under `key`, loaded if it is missing."""
-
-        async def load_json() -> bytes:
-            return json.dumps(await load(), separators=(",", ":")).encode()
-
-        return json.loads(await self.bytes_or_load(key, ttl_s, load_json))
 
     async def bytes_or_load(
         self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]

@@ -14,6 +14,7 @@ from chassis.messaging import inbox
 from chassis.messaging.event import Event
 from chassis.postgres import connection, database
 from chassis.service import Service, create_app
+from tests.chassis.cached_json import get_or_load
 
 # the same waits as in the shop, but short enough for a test
 for module in (connection, database):
@@ -91,7 +92,7 @@ async def cached(request: Request) -> dict[str, Any]:
         state.loads += 1
         return str(state.source)
 
-    return {"value": await state.cache.get_or_load("thing", 60, load), "loads": state.loads}
+    return {"value": await get_or_load(state.cache, "thing", 60, load), "loads": state.loads}
 
 
 @app.put("/cached/{value}")

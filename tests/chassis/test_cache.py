@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chassis.cache import ANSWER_S, open_cache
+from tests.chassis.cached_json import get_or_load
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until_async
 
@@ -22,7 +23,7 @@ async def test_a_miss_loads_once_for_a_hundred_callers(valkey: str) -> None:
         return {"n": loads}
 
     answers = await asyncio.gather(
-        *(cache.get_or_load("key", 5, load) for cache in caches for _ in range(50))
+        *(get_or_load(cache, "key", 5, load) for cache in caches for _ in range(50))
     )
     assert loads == 1
     assert answers == [{"n": 1}] * 100
@@ -35,10 +36,10 @@ async def test_a_deleted_key_is_loaded_again(valkey: str) -> None:
     async def load() -> int:
         return next(values)
 
-    assert await cache.get_or_load("key", 60, load) == 1
-    assert await cache.get_or_load("key", 60, load) == 1
+    assert await get_or_load(cache, "key", 60, load) == 1
+    assert await get_or_load(cache, "key", 60, load) == 1
     await cache.delete("key")
-    assert await cache.get_or_load("key", 60, load) == 2
+    assert await get_or_load(cache, "key", 60, load) == 2
 
 
 async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
@@ -50,10 +51,10 @@ async def test_an_expired_key_is_loaded_again(valkey: str) -> None:
         loads += 1
         return loads
 
-    await cache.get_or_load("key", 0.1, load)
+    await get_or_load(cache, "key", 0.1, load)
 
     async def is_loaded_again() -> bool:
-        return bool(await cache.get_or_load("key", 0.1, load) == 2)
+        return bool(await get_or_load(cache, "key", 0.1, load) == 2)
 
     await wait_until_async(is_loaded_again, "the second load")
 
@@ -66,9 +67,9 @@ async def test_a_cancelled_caller_does_not_cancel_the_load_of_the_others(valkey:
         await gate.wait()
         return "loaded"
 
-    first = asyncio.create_task(cache.get_or_load("key", 5, load))
+    first = asyncio.create_task(get_or_load(cache, "key", 5, load))
     await asyncio.sleep(0)
-    second = asyncio.create_task(cache.get_or_load("key", 5, load))
+    second = asyncio.create_task(get_or_load(cache, "key", 5, load))
     await asyncio.sleep(0)
     first.cancel()
     gate.set()
@@ -84,7 +85,7 @@ async def test_without_valkey_every_read_loads_from_the_source(caplog: object) -
         loads += 1
         return loads
 
-    assert [await cache.get_or_load("key", 5, load) for _ in range(3)] == [1, 2, 3]
+    assert [await get_or_load(cache, "key", 5, load) for _ in range(3)] == [1, 2, 3]
     await cache.delete("key")
 
 
@@ -97,10 +98,10 @@ async def test_an_error_of_the_source_is_raised_and_not_cached(valkey: str) -> N
     async def whole() -> int:
         return 1
 
-    results = await asyncio.gather(cache.get_or_load("key", 5, broken), return_exceptions=True)
+    results = await asyncio.gather(get_or_load(cache, "key", 5, broken), return_exceptions=True)
     assert isinstance(results[0], KeyError)
     async with asyncio.timeout(1):  # half the life of a lock
-        assert await cache.get_or_load("key", 5, whole) == 1
+        assert await get_or_load(cache, "key", 5, whole) == 1
 
 
 async def test_a_silent_valkey_delays_one_read_and_is_used_again_when_it_answers(
@@ -126,12 +127,12 @@ async def test_a_silent_valkey_delays_one_read_and_is_used_again_when_it_answers
         return loads
 
     began = time.monotonic()
-    assert await cache.get_or_load("a", 60, load) == 1
+    assert await get_or_load(cache, "a", 60, load) == 1
     assert time.monotonic() - began >= ANSWER_S
     slowest = 0.0
     while not pinged_twice.is_set():  # until two pings have been sent
         began = time.monotonic()
-        await cache.get_or_load(f"b{loads}", 60, load)
+        await get_or_load(cache, f"b{loads}", 60, load)
         slowest = max(slowest, time.monotonic() - began)
         await asyncio.sleep(0.01)
     assert slowest < ANSWER_S / 2, "a read waited for a Valkey that was known to be silent"
@@ -142,7 +143,7 @@ async def test_a_silent_valkey_delays_one_read_and_is_used_again_when_it_answers
 
     async def needs_no_load() -> bool:
         before = loads
-        await cache.get_or_load("c", 60, load)
+        await get_or_load(cache, "c", 60, load)
         return loads == before
 
     await wait_until_async(needs_no_load, "a read from Valkey")

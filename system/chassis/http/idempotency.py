@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 from asyncpg.pool import PoolConnectionProxy
 from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
@@ -23,6 +23,7 @@ else:
     Conn = Connection
 USES = counter("idempotency", "Uses of an Idempotency-Key", ("result",))
 FRESH, REPLAYED, MISMATCH = (USES.labels(each) for each in ("fresh", "replayed", "mismatch"))
+_SELECT = "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 
@@ -101,19 +102,10 @@ async def once(
         scope, key, digest,
     )  # fmt: skip
     if not fresh:
-        row = await conn.fetchrow(
-            "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2",
-            scope,
-            key,
-        )
+        row = await conn.fetchrow(_SELECT, scope, key)
         if row is None:
             raise KeyMissingError("another request is using this Idempotency-Key; try again")
-        if row["fingerprint"] != digest:
-            MISMATCH.inc()
-            raise KeyReusedError("this Idempotency-Key was used with another body")
-        if row["status"] is not None:
-            REPLAYED.inc()
-            attempt.stored = Stored(row["status"], json.loads(row["body"]), replayed=True)
+        attempt.stored = _stored_answer(row, digest)
     yield attempt
     if attempt.recorded is not None and attempt.stored is None:
         FRESH.inc()
@@ -129,16 +121,19 @@ async def recall(
     """The answer stored with this key, for work that is idempotent by its own state. Raises KeyReusedError."""
     if not enabled:
         return None
-    row = await conn.fetchrow(
-        "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2",
-        scope,
-        key,
-    )
+    row = await conn.fetchrow(_SELECT, scope, key)
     if row is None or row["status"] is None:
         return None
-    if row["fingerprint"] != fingerprint(body):
+    return _stored_answer(row, fingerprint(body))
+
+
+def _stored_answer(row: Record, digest: str) -> Stored | None:
+    """The answer in `row`, None before it is recorded. Raises KeyReusedError for another body."""
+    if row["fingerprint"] != digest:
         MISMATCH.inc()
         raise KeyReusedError("this Idempotency-Key was used with another body")
+    if row["status"] is None:
+        return None
     REPLAYED.inc()
     return Stored(row["status"], json.loads(row["body"]), replayed=True)
 
