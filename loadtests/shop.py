@@ -19,8 +19,9 @@ import gevent
 from journeys import cancel, list_products, order, product, register, search, track
 from locust import FastHttpUser, between, events, task
 
+from lab.load.accounts import ACCOUNTS
 from lab.load.request_log import RequestLog, now_s
-from lab.load.shopper import ACCOUNTS, NotLoggedInError, Shopper
+from lab.load.shopper import NotLoggedInError, Shopper
 from lab.load.shopper_task import ShopperTask
 from lab.load.storefront import Storefront
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.http_client import NoReplyError, Reply, exchange
+from lab.load.accounts import ACCOUNTS, PASSWORD, email_of
 
-EMAIL = "user500@example.com"  # the last seeded account; the load never uses it
-PASSWORD = "correct-horse-breakwater"
+EMAIL = email_of(ACCOUNTS)  # the load never uses the last account
 CARD = "4242424242424242"
 TIMEOUT_S = 10.0
 JOURNEYS = ("browse", "order")

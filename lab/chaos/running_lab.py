@@ -8,7 +8,7 @@ from lab.state import Lab, NoLabError, StateError, chosen_port_base, home_of
 
 __all__ = ["Instance", "NoLabError", "RunningLab", "StateError", "find_lab"]
 
-KEEPERS = ("supervisor", "zygote")  # they hold the faults: no target themselves
+NO_TARGETS = ("supervisor", "zygote")  # they apply the faults of processes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RunningLab:
         return [
             Instance(each.name, "", each.address, each.pid, each.identity)
             for each in self.state.servers
-            if each.name not in KEEPERS
+            if each.name not in NO_TARGETS
         ]
 
     @property

@@ -7,11 +7,10 @@ from random import Random
 
 from gevent.lock import Semaphore
 
+from lab.load.accounts import ACCOUNTS, PASSWORD, email_of
 from lab.load.request_log import now_s
 from lab.load.storefront import Request, Storefront
 
-ACCOUNTS = 500  # seeded by the users service: user001@example.com ... user500@example.com
-PASSWORD = "correct-horse-breakwater"  # of every seeded account, in lab mode only
 RENEW_BEFORE_S = 60.0
 ORDERS_REMEMBERED = 20
 
@@ -25,7 +24,7 @@ class Shopper:
 
     def __init__(self, account_no: int) -> None:
         self.name = f"user{account_no:03d}"
-        self.email = f"{self.name}@example.com"
+        self.email = email_of(account_no)
         self.order_ids: deque[str] = deque(maxlen=ORDERS_REMEMBERED)
         self._access = ""
         self._refresh = ""

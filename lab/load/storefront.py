@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """One attempt to be sent. `path` is the real one, `route` its template (`/api/orders/{id}`)."""
+    """One attempt. `path` is the real one, `route` its template (`/api/orders/{id}`)."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""The command line: what is there, what is not, and with which exit code."""
+"""The command line: its commands, its usage errors and its exit codes."""
 
 import importlib
 import json

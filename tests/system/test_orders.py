@@ -10,9 +10,10 @@ import jwt
 import pytest
 
 from lab.chaos.faults.client import FaultClient
-from lab.chaos.probe_customer import CARD, EMAIL, PASSWORD
+from lab.chaos.probe_customer import CARD, EMAIL
 from lab.chaos.running_lab import RunningLab
 from lab.http_client import NoReplyError, Reply, exchange
+from lab.load.accounts import PASSWORD
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.waiting import wait_until
 

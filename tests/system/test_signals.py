@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lab.archive import Run, seal
-from lab.chaos.probe_customer import PASSWORD
 from lab.chaos.running_lab import find_lab
 from lab.http_client import exchange
+from lab.load.accounts import PASSWORD
 from lab.run.evidence.recorder_client import RecorderClient
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.topology import load

@@ -78,7 +78,6 @@ class Guard:
             self.violation = Violation(
                 name, reason, violation.violated_s, self._clock(), done.problems
             )
-        while not self._stop.wait(
-            AGAIN_S
-        ):  # an action that was still running may have armed one more
+        # an action that was still running may arm one more fault
+        while not self._stop.wait(AGAIN_S):
             self._clear_all()

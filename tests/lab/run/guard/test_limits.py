@@ -154,11 +154,11 @@ def test_a_guard_aborts_the_method_once_and_goes_on_removing_new_faults() -> Non
         return Cleared(0.01, ["orders-1 does not answer"])
 
     watches = [("one", Always()), ("two", Always())]
-    guard = Guard(watches, lambda: done.append("call off"), clear_all)
+    guard = Guard(watches, lambda: done.append("stop"), clear_all)
     assert again.wait(5)
     guard.stop()
-    assert done[:2] == ["call off", "clear_all"]
-    assert done.count("call off") == 1
+    assert done[:2] == ["stop", "clear_all"]
+    assert done.count("stop") == 1
     assert guard.violation is not None
     assert guard.violation.reason == "always too much"
     assert guard.violation.problems == ["orders-1 does not answer"]
