@@ -44,7 +44,7 @@ async def test_the_same_key_replays_and_another_body_is_refused(bank: RunningSer
     assert (other.status, other.body["type"]) == (422, "urn:breakwater:problem:key-reused")
 
 
-async def test_a_refused_card_is_a_402_each_time_with_the_same_authorization(
+async def test_a_declined_card_is_402_each_time_with_the_same_authorization(
     bank: RunningService,
 ) -> None:
     key = new_id()
@@ -56,7 +56,7 @@ async def test_a_refused_card_is_a_402_each_time_with_the_same_authorization(
     assert answers[0].body["id"] == answers[1].body["id"]
 
 
-async def test_the_bank_honours_keys_even_where_the_shop_has_switched_them_off(
+async def test_the_bank_honours_keys_even_if_the_shop_switches_idempotency_off(
     running: Running,
 ) -> None:
     bank = await running("bank", IDEMPOTENCY="off")
@@ -68,7 +68,7 @@ async def test_the_bank_honours_keys_even_where_the_shop_has_switched_them_off(
     assert [answer.body["captured_cents"] for answer in captured] == [700, 700]
 
 
-async def test_a_move_that_the_state_forbids_is_a_409_that_names_the_state(
+async def test_a_forbidden_operation_is_409_and_names_the_state(
     bank: RunningService,
 ) -> None:
     made = await call(bank, "POST", "/authorizations", json=body())
@@ -78,34 +78,34 @@ async def test_a_move_that_the_state_forbids_is_a_409_that_names_the_state(
     assert (refused.status, refused.body["status"]) == (409, "voided")
 
 
-async def test_a_cancelled_reference_takes_no_authorization(bank: RunningService) -> None:
+async def test_a_cancelled_reference_accepts_no_authorization(bank: RunningService) -> None:
     cancelled = await call(bank, "POST", "/cancellations", json={"reference": "order-1"})
     late = await call(bank, "POST", "/authorizations", json=body())
     assert (cancelled.status, cancelled.body) == (200, {"items": []})
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:reference-cancelled")
 
 
-NONSENSE: list[dict[str, Any]] = [
+INVALID: list[dict[str, Any]] = [
     {"amount_cents": 0},
     {"amount_cents": -5},
     {"amount_cents": "700"},
     {"currency": "euro"},
     {"card_number": "4242 4242"},
     {"reference": ""},
-    {"surprise": 1},
+    {"unknown": 1},
 ]
 
 
-async def test_a_body_that_makes_no_sense_is_refused_by_field(bank: RunningService) -> None:
-    for wrong in NONSENSE:
+async def test_an_invalid_body_is_refused_by_field(bank: RunningService) -> None:
+    for wrong in INVALID:
         refused = await call(bank, "POST", "/authorizations", json=body(**wrong))
         assert refused.status == 422, wrong
         assert [error["field"] for error in refused.body["errors"]] == list(wrong)
 
 
-async def test_users_and_strangers_have_no_business_at_the_bank(bank: RunningService) -> None:
+async def test_users_and_unknown_callers_are_refused(bank: RunningService) -> None:
     user = await call(bank, "POST", "/authorizations", json=body(), token=bank.user_token(new_id()))
-    stranger = await call(bank, "POST", "/authorizations", json=body(), token="nonsense")
+    unknown = await call(bank, "POST", "/authorizations", json=body(), token="nonsense")
     keyless = await call(bank, "POST", "/authorizations", json=body(), key="")
-    assert (user.status, stranger.status, keyless.status) == (403, 401, 400)
+    assert (user.status, unknown.status, keyless.status) == (403, 401, 400)
     assert (await call(bank, "POST", f"/authorizations/{new_id()}/capture")).status == 404

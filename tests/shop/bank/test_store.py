@@ -1,4 +1,4 @@
-"""The bank's books on the real PostgreSQL."""
+"""The bank's ledger on the real PostgreSQL."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -51,9 +51,7 @@ async def test_the_same_key_authorizes_once(pool: Pool, ledger: Ledger) -> None:
     assert await entries(pool) == ["authorize"]
 
 
-async def test_a_refused_card_is_on_the_books_but_not_in_the_ledger(
-    pool: Pool, ledger: Ledger
-) -> None:
+async def test_a_declined_card_is_stored_without_a_ledger_entry(pool: Pool, ledger: Ledger) -> None:
     made = await authorize(pool, ledger, card=DECLINED)
     again = await authorize(pool, ledger, card=DECLINED)
     assert (made.status, made.reason) == (Status.DECLINED, "card_declined")
@@ -61,7 +59,7 @@ async def test_a_refused_card_is_on_the_books_but_not_in_the_ledger(
     assert await entries(pool) == []
 
 
-async def test_twenty_captures_at_once_with_one_key_take_the_money_once(
+async def test_twenty_concurrent_captures_with_one_key_take_the_money_once(
     pool: Pool, ledger: Ledger
 ) -> None:
     made = await authorize(pool, ledger)
@@ -72,7 +70,7 @@ async def test_twenty_captures_at_once_with_one_key_take_the_money_once(
     assert await entries(pool) == ["authorize", "capture"]
 
 
-async def test_a_fresh_key_takes_the_money_again(pool: Pool, ledger: Ledger) -> None:
+async def test_a_capture_with_a_new_key_takes_the_money_again(pool: Pool, ledger: Ledger) -> None:
     made = await authorize(pool, ledger)
     for key in ("one", "two"):
         after = await move(pool, ledger, Kind.CAPTURE, made, key)
@@ -80,7 +78,7 @@ async def test_a_fresh_key_takes_the_money_again(pool: Pool, ledger: Ledger) -> 
     assert await entries(pool) == ["authorize", "capture", "capture"]
 
 
-async def test_a_refused_move_changes_nothing(pool: Pool, ledger: Ledger) -> None:
+async def test_a_refused_operation_changes_nothing(pool: Pool, ledger: Ledger) -> None:
     made = await authorize(pool, ledger)
     await move(pool, ledger, Kind.CAPTURE, made, "capture")
     with pytest.raises(WrongStateError):
@@ -88,7 +86,7 @@ async def test_a_refused_move_changes_nothing(pool: Pool, ledger: Ledger) -> Non
     assert await entries(pool) == ["authorize", "capture"]
 
 
-async def test_a_cancelled_reference_is_voided_and_takes_no_late_authorization(
+async def test_a_cancelled_reference_is_voided_and_accepts_no_late_authorization(
     pool: Pool, ledger: Ledger
 ) -> None:
     await authorize(pool, ledger)
@@ -98,9 +96,7 @@ async def test_a_cancelled_reference_is_voided_and_takes_no_late_authorization(
     assert await entries(pool) == ["authorize", "void"]
 
 
-async def test_cancelling_what_was_captured_is_refused_and_leaves_no_trace(
-    pool: Pool, ledger: Ledger
-) -> None:
+async def test_a_captured_reference_cannot_be_cancelled(pool: Pool, ledger: Ledger) -> None:
     made = await authorize(pool, ledger)
     await move(pool, ledger, Kind.CAPTURE, made, "capture")
     with pytest.raises(WrongStateError):
@@ -108,7 +104,7 @@ async def test_cancelling_what_was_captured_is_refused_and_leaves_no_trace(
     assert await pool.fetchval("SELECT count(*) FROM cancelled_references") == 0
 
 
-async def test_an_authorization_and_a_cancellation_at_once_never_leave_a_hold(
+async def test_a_concurrent_authorization_and_cancellation_never_leave_a_hold(
     pool: Pool, ledger: Ledger
 ) -> None:
     for _ in range(20):
@@ -118,7 +114,7 @@ async def test_an_authorization_and_a_cancellation_at_once_never_leave_a_hold(
         assert held == 0
 
 
-async def test_the_ledger_refuses_to_be_rewritten(pool: Pool, ledger: Ledger) -> None:
+async def test_the_ledger_refuses_updates_and_deletes(pool: Pool, ledger: Ledger) -> None:
     await authorize(pool, ledger)
     for statement in ("UPDATE ledger SET amount_cents = 1", "DELETE FROM ledger"):
         with pytest.raises(asyncpg.RaiseError, match="append-only"):

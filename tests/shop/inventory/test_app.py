@@ -1,4 +1,4 @@
-"""Running inventory over HTTP."""
+"""The running inventory over HTTP."""
 
 import asyncio
 import signal
@@ -29,7 +29,7 @@ async def stock(service: RunningService, sku: str = "SKU-0001") -> dict[str, Any
     return found
 
 
-async def test_a_reservation_goes_its_way_and_the_stock_follows(inventory: RunningService) -> None:
+async def test_the_stock_follows_the_states_of_a_reservation(inventory: RunningService) -> None:
     wanted = body(S0001=3)
     path = f"/reservations/{wanted['order_id']}"
     initial = quantity(1)
@@ -58,7 +58,7 @@ async def test_the_same_key_replays_and_another_body_is_refused(inventory: Runni
     assert (await stock(inventory))["reserved"] == 3
 
 
-async def test_refusals_say_what_is_missing(inventory: RunningService) -> None:
+async def test_a_refusal_names_what_is_missing(inventory: RunningService) -> None:
     short = await call(inventory, "POST", "/reservations", json=body(S0991=100))
     assert (short.status, short.body["sku"]) == (409, "SKU-0991")
     assert short.body["available"] == quantity(991)
@@ -78,7 +78,7 @@ async def test_release_of_an_unknown_order_refuses_a_late_reservation(
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:reservation-released")
 
 
-async def test_what_is_not_committed_in_time_is_put_back(running: Running) -> None:
+async def test_an_uncommitted_reservation_expires_and_is_put_back(running: Running) -> None:
     inventory = await running("inventory", RESERVATION_TTL_S="0.3", RESERVATION_SWEEP_S="0.05")
     wanted = body(S0001=3)
     await call(inventory, "POST", "/reservations", json=wanted)
@@ -92,7 +92,7 @@ async def test_what_is_not_committed_in_time_is_put_back(running: Running) -> No
 
 
 @pytest.mark.parametrize(("when", "reserved"), [("before", 0), ("after", 3)])
-async def test_killed_around_the_commit_a_repetition_reserves_once(
+async def test_after_a_kill_around_the_commit_a_retry_reserves_once(
     inventory: RunningService, running: Running, when: str, reserved: int
 ) -> None:
     await add_fault(
@@ -110,7 +110,7 @@ async def test_killed_around_the_commit_a_repetition_reserves_once(
     assert (await stock(again))["reserved"] == 3
 
 
-async def test_a_rush_on_a_scarce_article_sells_exactly_what_is_there(
+async def test_concurrent_orders_of_a_scarce_sku_sell_exactly_the_stock(
     inventory: RunningService,
 ) -> None:
     there = quantity(995)
@@ -132,7 +132,7 @@ NONSENSE: list[tuple[list[Any], str]] = [
 ]
 
 
-async def test_lines_that_make_no_sense_are_refused_by_field(inventory: RunningService) -> None:
+async def test_invalid_lines_are_refused_by_field(inventory: RunningService) -> None:
     for lines, field in NONSENSE:
         wanted = {"order_id": new_id(), "lines": lines}
         refused = await call(inventory, "POST", "/reservations", json=wanted)
@@ -140,7 +140,7 @@ async def test_lines_that_make_no_sense_are_refused_by_field(inventory: RunningS
         assert [error["field"] for error in refused.body["errors"]] == [field]
 
 
-async def test_users_cannot_reserve_and_a_key_is_needed(inventory: RunningService) -> None:
+async def test_users_cannot_reserve_and_a_key_is_required(inventory: RunningService) -> None:
     token = inventory.user_token("u")
     user = await call(inventory, "POST", "/reservations", json=body(S0001=1), token=token)
     keyless = await call(inventory, "POST", "/reservations", json=body(S0001=1), key="")

@@ -1,4 +1,4 @@
-"""What a reservation may do next, without a database."""
+"""The states of a reservation, without a database."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from shop.inventory.domain import (
 )
 from shop.inventory.seed import SCARCE_FROM, SKUS, quantity
 
-# where a unit of a reservation's goods is: it must be there to be moved, and moves nowhere else
+# status -> the place of a reservation's units
 PLACE = {
     Status.HELD: "reserved",
     Status.RELEASED: "on_hand",
@@ -34,12 +34,12 @@ def reservation(status: Status) -> Reservation:
 
 
 @pytest.mark.parametrize("move", list(Move))
-def test_no_move_makes_or_loses_goods(move: Move) -> None:
+def test_no_move_adds_or_loses_units(move: Move) -> None:
     assert sum(move.value) == 0
 
 
 @pytest.mark.parametrize(("before", "step"), [(key[1], step) for key, step in STEPS.items()])
-def test_goods_move_from_where_they_are_to_where_the_status_says(
+def test_each_step_moves_goods_between_the_places_of_its_states(
     before: Status, step: object
 ) -> None:
     after, move = getattr(step, "status"), getattr(step, "move")  # noqa: B009 - one row of a table
@@ -58,14 +58,14 @@ def test_goods_move_from_where_they_are_to_where_the_status_says(
         (Command.RESERVE, Status.RETURNED),
     ],
 )
-def test_what_the_state_forbids_is_refused_with_the_state(command: Command, status: Status) -> None:
+def test_a_forbidden_command_is_refused_with_the_state(command: Command, status: Status) -> None:
     with pytest.raises(WrongStateError) as wrong:
         decide(command, reservation(status))
     assert wrong.value.extra == {"status": status}
 
 
 @pytest.mark.parametrize("command", [Command.RESERVE, Command.COMMIT])
-def test_what_was_released_is_neither_reserved_nor_committed(command: Command) -> None:
+def test_a_released_reservation_is_neither_reserved_nor_committed(command: Command) -> None:
     with pytest.raises(ReservationReleasedError):
         decide(command, reservation(Status.RELEASED))
 
@@ -77,7 +77,7 @@ def test_merging_keeps_every_unit_and_sorts_by_sku(lines: list[Line]) -> None:
     assert [line.sku for line in after] == sorted({line.sku for line in lines})
 
 
-def test_the_seed_is_plenty_but_for_the_last_ten() -> None:
+def test_the_seed_is_scarce_only_for_the_last_ten_skus() -> None:
     quantities = [quantity(number) for number in range(1, SKUS + 1)]
     assert all(5000 <= units <= 10000 for units in quantities[: SCARCE_FROM - 1])
     assert all(5 <= units <= 20 for units in quantities[SCARCE_FROM - 1 :])

@@ -1,4 +1,4 @@
-"""Stock on the real PostgreSQL: never oversold, nothing lost, whoever comes at the same time."""
+"""Stock on the real PostgreSQL: concurrent commands never oversell and lose no unit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,8 +39,8 @@ REFUSALS = (
 )
 
 
-class Shelf:
-    """The store with each command in its own transaction, as the app runs it."""
+class Stockroom:
+    """The store, with each command in its own transaction as in the app."""
 
     def __init__(self, pool: Pool, guard: bool = True) -> None:
         self.pool = pool
@@ -84,7 +84,7 @@ class Shelf:
         return [row["sku"] for row in rows]
 
     async def explained(self) -> bool:
-        """Whether the reservations account for every unit that is reserved or shipped."""
+        """Whether the reservations account for every reserved and shipped unit."""
         return bool(
             await self.pool.fetchval(
                 """
@@ -100,135 +100,137 @@ class Shelf:
 
 
 @pytest.fixture
-async def shelf(pool: Pool) -> Shelf:
-    shelf = Shelf(pool)
-    await shelf.fill(A=10, B=10)
-    return shelf
+async def stockroom(pool: Pool) -> Stockroom:
+    stockroom = Stockroom(pool)
+    await stockroom.fill(A=10, B=10)
+    return stockroom
 
 
-async def test_goods_go_from_the_shelf_to_the_customer_and_back(shelf: Shelf) -> None:
+async def test_goods_are_reserved_shipped_and_returned(stockroom: Stockroom) -> None:
     order = new_id()
-    assert (await shelf.reserve(order, A=4, B=1)).status is Status.HELD
-    assert await shelf.levels() == (6, 4, 0)
-    assert (await shelf.commit(order)).status is Status.COMMITTED
-    assert await shelf.levels() == (6, 0, 4)
-    assert (await shelf.take_back(order)).status is Status.RETURNED
-    assert await shelf.levels() == (10, 0, 0)
-    assert (await shelf.store.stock("A")).version == 4
+    assert (await stockroom.reserve(order, A=4, B=1)).status is Status.HELD
+    assert await stockroom.levels() == (6, 4, 0)
+    assert (await stockroom.commit(order)).status is Status.COMMITTED
+    assert await stockroom.levels() == (6, 0, 4)
+    assert (await stockroom.take_back(order)).status is Status.RETURNED
+    assert await stockroom.levels() == (10, 0, 0)
+    assert (await stockroom.store.stock("A")).version == 4
 
 
 @pytest.mark.parametrize("repeated", ["reserve", "release", "commit", "take_back"])
-async def test_a_repeated_command_moves_nothing_again(shelf: Shelf, repeated: str) -> None:
+async def test_a_repeated_command_moves_nothing_again(stockroom: Stockroom, repeated: str) -> None:
     order = new_id()
     acts: dict[str, Callable[[], Awaitable[Reservation]]] = {
-        "reserve": lambda: shelf.reserve(order, A=3),
-        "release": lambda: shelf.release(order),
-        "commit": lambda: shelf.commit(order),
-        "take_back": lambda: shelf.take_back(order),
+        "reserve": lambda: stockroom.reserve(order, A=3),
+        "release": lambda: stockroom.release(order),
+        "commit": lambda: stockroom.commit(order),
+        "take_back": lambda: stockroom.take_back(order),
     }
     before = {"reserve": [], "release": ["reserve"], "commit": ["reserve"],
               "take_back": ["reserve", "commit"]}[repeated]  # fmt: skip
     for act in before:
         await acts[act]()
     first = await acts[repeated]()
-    levels = await shelf.levels()
+    levels = await stockroom.levels()
     assert await acts[repeated]() == first
-    assert await shelf.levels() == levels
+    assert await stockroom.levels() == levels
 
 
-async def test_one_short_line_reserves_nothing_at_all(shelf: Shelf) -> None:
+async def test_one_short_line_reserves_nothing(stockroom: Stockroom) -> None:
     with pytest.raises(OutOfStockError) as short:
-        await shelf.reserve(new_id(), A=2, B=11)
+        await stockroom.reserve(new_id(), A=2, B=11)
     assert short.value.extra == {"sku": "B", "wanted": 11, "available": 10}
-    assert await shelf.levels("A") == await shelf.levels("B") == (10, 0, 0)
+    assert await stockroom.levels("A") == await stockroom.levels("B") == (10, 0, 0)
 
 
-async def test_an_unknown_sku_is_named_and_nothing_is_left_behind(shelf: Shelf) -> None:
+async def test_an_unknown_sku_is_named_and_nothing_is_stored(stockroom: Stockroom) -> None:
     order = new_id()
     with pytest.raises(UnknownSkuError) as unknown:
-        await shelf.reserve(order, A=2, X=1)
+        await stockroom.reserve(order, A=2, X=1)
     assert unknown.value.extra == {"skus": ["X"]}
-    assert (await shelf.reserve(order, A=2)).status is Status.HELD
+    assert (await stockroom.reserve(order, A=2)).status is Status.HELD
 
 
-async def test_release_of_an_unknown_order_refuses_a_late_reservation(shelf: Shelf) -> None:
+async def test_release_of_an_unknown_order_refuses_a_late_reservation(stockroom: Stockroom) -> None:
     order = new_id()
-    assert (await shelf.release(order)).status is Status.RELEASED
+    assert (await stockroom.release(order)).status is Status.RELEASED
     with pytest.raises(ReservationReleasedError):
-        await shelf.reserve(order, A=1)
+        await stockroom.reserve(order, A=1)
 
 
-async def test_a_reservation_and_its_release_at_once_leave_nothing_reserved(shelf: Shelf) -> None:
+async def test_a_concurrent_reservation_and_release_leave_nothing_reserved(
+    stockroom: Stockroom,
+) -> None:
     for _ in range(20):
         order = new_id()
         await asyncio.gather(
-            shelf.reserve(order, A=1), shelf.release(order), return_exceptions=True
+            stockroom.reserve(order, A=1), stockroom.release(order), return_exceptions=True
         )
-        assert await shelf.levels() == (10, 0, 0)
+        assert await stockroom.levels() == (10, 0, 0)
 
 
-async def test_the_same_order_with_other_goods_is_refused(shelf: Shelf) -> None:
+async def test_the_same_order_with_other_goods_is_refused(stockroom: Stockroom) -> None:
     order = new_id()
-    await shelf.reserve(order, A=1)
+    await stockroom.reserve(order, A=1)
     with pytest.raises(ReservationDiffersError):
-        await shelf.reserve(order, A=2)
+        await stockroom.reserve(order, A=2)
 
 
-async def test_what_expired_is_put_back_and_still_committed_while_there_is_stock(
-    shelf: Shelf,
+async def test_an_expired_reservation_is_put_back_and_can_still_be_committed(
+    stockroom: Stockroom,
 ) -> None:
     order = new_id()
-    await shelf.reserve(order, A=4)
-    assert await shelf.expire(now=NOW) == 0
-    assert await shelf.expire() == 1
-    assert await shelf.levels() == (10, 0, 0)
-    assert (await shelf.commit(order)).status is Status.COMMITTED
-    assert await shelf.levels() == (6, 0, 4)
+    await stockroom.reserve(order, A=4)
+    assert await stockroom.expire(now=NOW) == 0
+    assert await stockroom.expire() == 1
+    assert await stockroom.levels() == (10, 0, 0)
+    assert (await stockroom.commit(order)).status is Status.COMMITTED
+    assert await stockroom.levels() == (6, 0, 4)
 
 
-async def test_what_expired_and_went_to_others_is_lost(shelf: Shelf) -> None:
+async def test_an_expired_reservation_without_stock_is_lost(stockroom: Stockroom) -> None:
     order = new_id()
-    await shelf.reserve(order, A=4)
-    await shelf.expire()
-    await shelf.reserve(new_id(), A=7)
+    await stockroom.reserve(order, A=4)
+    await stockroom.expire()
+    await stockroom.reserve(new_id(), A=7)
     with pytest.raises(ReservationLostError):
-        await shelf.commit(order)
-    assert await shelf.levels() == (3, 7, 0)
-    assert (await shelf.release(order)).status is Status.RELEASED
+        await stockroom.commit(order)
+    assert await stockroom.levels() == (3, 7, 0)
+    assert (await stockroom.release(order)).status is Status.RELEASED
 
 
-async def test_two_sweepers_put_each_reservation_back_once(shelf: Shelf) -> None:
-    await asyncio.gather(*(shelf.reserve(new_id(), A=1, B=1) for _ in range(10)))
-    counts = await asyncio.gather(*(shelf.expire(limit=4) for _ in range(4)))
-    counts.append(await shelf.expire())
+async def test_two_sweepers_put_each_reservation_back_once(stockroom: Stockroom) -> None:
+    await asyncio.gather(*(stockroom.reserve(new_id(), A=1, B=1) for _ in range(10)))
+    counts = await asyncio.gather(*(stockroom.expire(limit=4) for _ in range(4)))
+    counts.append(await stockroom.expire())
     assert sum(counts) == 10
-    assert await shelf.levels("A") == await shelf.levels("B") == (10, 0, 0)
+    assert await stockroom.levels("A") == await stockroom.levels("B") == (10, 0, 0)
 
 
-async def test_fifty_at_once_for_ten_units_get_exactly_ten(shelf: Shelf) -> None:
+async def test_fifty_concurrent_orders_for_ten_units_get_exactly_ten(stockroom: Stockroom) -> None:
     answers = await asyncio.gather(
-        *(shelf.reserve(new_id(), A=1) for _ in range(50)), return_exceptions=True
+        *(stockroom.reserve(new_id(), A=1) for _ in range(50)), return_exceptions=True
     )
     assert sum(isinstance(answer, Reservation) for answer in answers) == 10
     assert sum(isinstance(answer, OutOfStockError) for answer in answers) == 40
-    assert await shelf.levels() == (0, 10, 0)
+    assert await stockroom.levels() == (0, 10, 0)
 
 
-async def test_orders_of_the_same_goods_in_any_order_never_deadlock(shelf: Shelf) -> None:
+async def test_orders_of_the_same_skus_in_any_order_never_deadlock(stockroom: Stockroom) -> None:
     skus = {f"S{number}": 1000 for number in range(8)}
-    await shelf.fill(**skus)
+    await stockroom.fill(**skus)
     rng = Random(7)
 
     async def order() -> None:
         names = rng.sample(sorted(skus), 6)
-        await shelf.reserve(new_id(), **dict.fromkeys(names, 1))
+        await stockroom.reserve(new_id(), **dict.fromkeys(names, 1))
 
     await asyncio.gather(*(order() for _ in range(80)))
-    assert await shelf.oversold() == []
-    assert await shelf.explained()
+    assert await stockroom.oversold() == []
+    assert await stockroom.explained()
 
 
-async def test_without_the_guard_the_same_goods_are_promised_twice(
+async def test_without_the_guard_the_same_units_are_reserved_twice(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_have_read = asyncio.Barrier(2)
@@ -238,11 +240,11 @@ async def test_without_the_guard_the_same_goods_are_promised_twice(
         await asyncio.wait_for(both_have_read.wait(), 10)
 
     monkeypatch.setattr("shop.inventory.store.failpoint", meet)
-    shelf = Shelf(pool, guard=False)
-    await shelf.fill(A=10)
-    await asyncio.gather(shelf.reserve(new_id(), A=10), shelf.reserve(new_id(), A=10))
-    assert await shelf.levels() == (0, 20, 0)
-    assert await shelf.oversold() == ["A"]
+    stockroom = Stockroom(pool, guard=False)
+    await stockroom.fill(A=10)
+    await asyncio.gather(stockroom.reserve(new_id(), A=10), stockroom.reserve(new_id(), A=10))
+    assert await stockroom.levels() == (0, 20, 0)
+    assert await stockroom.oversold() == ["A"]
 
 
 ACTS = st.lists(
@@ -259,10 +261,10 @@ ACTS = st.lists(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(ACTS, st.integers(1, 6), st.integers(0, 2**32))
-async def test_whatever_is_done_at_once_stock_is_never_negative_and_adds_up(
-    shelf: Shelf, acts: list[tuple[str, int]], at_once: int, seed: int
+async def test_under_any_concurrent_commands_stock_adds_up_and_is_never_negative(
+    stockroom: Stockroom, acts: list[tuple[str, int]], at_once: int, seed: int
 ) -> None:
-    await shelf.fill(A=6, B=9)
+    await stockroom.fill(A=6, B=9)
     rng = Random(seed)
     orders = [(new_id(), {"A": rng.randint(1, 4), "B": rng.randint(1, 4)}) for _ in range(5)]
 
@@ -270,18 +272,18 @@ async def test_whatever_is_done_at_once_stock_is_never_negative_and_adds_up(
         order_id, lines = orders[number]
         try:
             if act == "reserve":
-                await shelf.reserve(order_id, **lines)
+                await stockroom.reserve(order_id, **lines)
             elif act == "expire":
-                await shelf.expire()
+                await stockroom.expire()
             else:
-                await getattr(shelf, act)(order_id)
+                await getattr(stockroom, act)(order_id)
         except REFUSALS:
             pass
 
     for start in range(0, len(acts), at_once):
         await asyncio.gather(*(do(*act) for act in acts[start : start + at_once]))
-        assert await shelf.oversold() == []
-        assert await shelf.explained()
+        assert await stockroom.oversold() == []
+        assert await stockroom.explained()
 
 
 async def test_the_seed_fills_an_empty_store_once(pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""Running notifications: events from the real broker, mails to a real SMTP server."""
+"""The running notifications: events from the real broker, mails to a real SMTP server."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 
 class MailServer:
-    """A mail server that can be stopped and started again on its port."""
+    """A mail server that can be stopped and restarted on its port."""
 
     def __init__(self) -> None:
         self.mails: list[Message] = []
@@ -116,18 +116,20 @@ async def test_each_event_becomes_a_mail_in_the_trace_of_its_order(
     await wait_until_async(three, "three mails")
     assert {mail["X-Trace-Id"] for mail in mail_server.mails} == {TRACE_ID}
     assert mail_server.of(cancelled.aggregate_id)[0]["To"] == "bob@example.com"
-    assert mail_server.connections == 1, "one connection is kept"
+    assert mail_server.connections == 1, "the connection is reused"
 
 
-async def test_an_event_delivered_twice_is_one_mail(
+async def test_an_event_delivered_twice_makes_one_mail(
     notifications: RunningService, bus: Bus, mail_server: MailServer
 ) -> None:
     first, last = confirmed(), confirmed()
     await publish(bus, first)
-    await publish(bus, first, message_id=new_id())  # past the broker's own deduplication
+    await publish(
+        bus, first, message_id=new_id()
+    )  # another id, to pass the broker's own deduplication
     await publish(bus, last)
     await wait_until_async(lambda: sent(notifications, last.aggregate_id), "the last mail")
-    # mails that are due together go in any order
+    # mails that are due together are sent in any order
     await wait_until_async(lambda: sent(notifications, first.aggregate_id), "the first mail")
     assert len(mail_server.of(first.aggregate_id)) == 1
 
@@ -151,7 +153,7 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
     assert mail["Message-ID"] == f"<{event.event_id}@breakwater.example>"
 
 
-async def test_killed_after_sending_the_mail_comes_again_under_the_same_message_id(
+async def test_after_a_kill_the_mail_is_sent_again_with_the_same_message_id(
     notifications: RunningService, bus: Bus, mail_server: MailServer, running: Running
 ) -> None:
     await add_fault(
@@ -173,7 +175,7 @@ async def test_killed_after_sending_the_mail_comes_again_under_the_same_message_
     assert len({mail["Message-ID"] for mail in mail_server.of(event.aggregate_id)}) == 1
 
 
-async def test_an_event_without_an_address_ends_with_the_dead_letters(
+async def test_an_event_without_an_address_becomes_a_dead_letter(
     notifications: RunningService, bus: Bus
 ) -> None:
     poison = confirmed().model_copy(update={"email": "nobody"})
@@ -186,7 +188,7 @@ async def test_an_event_without_an_address_ends_with_the_dead_letters(
     await wait_until_async(lambda: sent(notifications, good.aggregate_id), "the next mail")
 
 
-async def test_only_its_user_and_services_see_a_notification(
+async def test_only_services_and_its_user_see_a_notification(
     notifications: RunningService, bus: Bus
 ) -> None:
     user_id = new_id()

@@ -1,4 +1,4 @@
-"""Which event becomes which mail, without a database or a mail server."""
+"""The mail for each event, without a database or a mail server."""
 
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -36,25 +36,25 @@ def test_a_confirmation_names_the_order_and_the_total() -> None:
     assert "12.05" in mail.text
 
 
-def test_a_cancellation_gives_the_reason_in_words() -> None:
+def test_a_cancellation_states_its_reason() -> None:
     event = OrderCancelled(
         aggregate_id=ORDER, user_id="u-1", email="ann@example.com", reason="payment_declined"
     )
     assert "payment declined" in order_cancelled(event).text
 
 
-def test_a_welcome_belongs_to_a_user_and_to_no_order() -> None:
+def test_a_welcome_belongs_to_a_user_and_no_order() -> None:
     mail = welcome(UserRegistered(aggregate_id="u-1", email="ann@example.com", name="Ann"))
     assert (mail.user_id, mail.order_id) == ("u-1", None)
 
 
-def test_a_name_cannot_smuggle_markup_into_the_mail() -> None:
+def test_a_name_cannot_add_markup_to_the_mail() -> None:
     event = UserRegistered(aggregate_id="u-1", email="ann@example.com", name="<script>x</script>")
     assert "<script>" not in welcome(event).html
 
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "a b@c", "a@b\r\nBcc: eve@example.com"])
-def test_what_is_no_address_is_refused_before_it_is_written_down(address: str) -> None:
+def test_an_invalid_address_is_refused_before_it_is_stored(address: str) -> None:
     with pytest.raises(BadRecipientError):
         confirmed(address)
 
@@ -63,7 +63,7 @@ def test_the_same_event_always_has_the_same_message_id() -> None:
     assert confirmed().message_id == confirmed().message_id == "<e-1@breakwater.example>"
 
 
-def test_a_message_has_both_texts_and_is_tied_to_order_and_trace() -> None:
+def test_a_message_has_both_texts_and_names_order_and_trace() -> None:
     mail = confirmed()
     outgoing = Outgoing(
         "n-1", ORDER, mail.message_id, mail.recipient, mail.subject, mail.text, mail.html,

@@ -1,4 +1,4 @@
-"""Sending what is due, on the real PostgreSQL, through a mail server with moods."""
+"""The sender on the real PostgreSQL, with a fake mail server that can fail."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from shop.notifications.smtp import MailRefusedError, MailServerDownError
 from shop.notifications.store import MailStore
 
 
-class HandClock(SystemClock):
+class ManualClock(SystemClock):
     def __init__(self) -> None:
         self.at = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 
@@ -25,36 +25,36 @@ class HandClock(SystemClock):
         return self.at
 
 
-class FakePost:
-    """Keeps what it takes; `moods` maps a recipient to what it raises."""
+class FakeMailServer:
+    """Keeps accepted mails. `errors` maps a recipient to the error that it gets."""
 
     def __init__(self) -> None:
         self.taken: list[Message] = []
-        self.moods: dict[str, Exception] = {}
+        self.errors: dict[str, Exception] = {}
         self.down = False
 
     async def send(self, message: Message) -> None:
         await asyncio.sleep(0)
         if self.down:
             raise MailServerDownError("connection refused")
-        if mood := self.moods.get(str(message["To"])):
+        if mood := self.errors.get(str(message["To"])):
             raise mood
         self.taken.append(message)
 
 
-class Office:
+class Fixture:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.store = MailStore(pool)
-        self.clock = HandClock()
-        self.post = FakePost()
+        self.clock = ManualClock()
+        self.server = FakeMailServer()
         self.sender = self.another()
 
     def another(self) -> Sender:
-        return Sender(self.store, self.post, self.clock, Random(1))
+        return Sender(self.store, self.server, self.clock, Random(1))
 
     async def write(self, email: str = "ann@example.com", event_id: str = "") -> str:
-        """The id of the order that the mail is about."""
+        """Store a mail and return its order's id."""
         event = OrderConfirmed(
             aggregate_id=new_id(), event_id=event_id or new_id(), user_id="u-1", email=email,
             total_cents=100,
@@ -73,85 +73,85 @@ class Office:
 
 
 @pytest.fixture
-def office(pool: Pool) -> Office:
-    return Office(pool)
+def fixture(pool: Pool) -> Fixture:
+    return Fixture(pool)
 
 
-async def test_a_mail_is_sent_once_and_noted(office: Office) -> None:
-    order = await office.write()
+async def test_a_mail_is_sent_once_and_marked_as_sent(fixture: Fixture) -> None:
+    order = await fixture.write()
     for _ in range(3):
-        await office.sender.round()
-    assert await office.status(order) == "sent"
-    assert len(office.post.taken) == 1
+        await fixture.sender.round()
+    assert await fixture.status(order) == "sent"
+    assert len(fixture.server.taken) == 1
 
 
-async def test_an_event_that_comes_twice_writes_one_mail(office: Office) -> None:
+async def test_an_event_that_comes_twice_stores_one_mail(fixture: Fixture) -> None:
     for _ in range(2):
-        await office.write(event_id="e-1")
-    assert await office.store.pending() == 1
+        await fixture.write(event_id="e-1")
+    assert await fixture.store.pending() == 1
 
 
-async def test_nothing_is_lost_while_the_server_is_down(office: Office) -> None:
-    orders = [await office.write() for _ in range(3)]
-    office.post.down = True
+async def test_no_mail_is_lost_while_the_server_is_down(fixture: Fixture) -> None:
+    orders = [await fixture.write() for _ in range(3)]
+    fixture.server.down = True
     for _ in range(4):
-        await office.sender.round()
-        office.wait(timedelta(seconds=6))
-    assert await office.store.pending() == 3
-    office.post.down = False
-    await office.sender.round()
-    assert [await office.status(order) for order in orders] == ["sent"] * 3
+        await fixture.sender.round()
+        fixture.wait(timedelta(seconds=6))
+    assert await fixture.store.pending() == 3
+    fixture.server.down = False
+    await fixture.sender.round()
+    assert [await fixture.status(order) for order in orders] == ["sent"] * 3
 
 
-async def test_a_mail_that_the_server_refuses_for_good_fails_and_holds_up_nobody(
-    office: Office,
+async def test_a_permanently_refused_mail_fails_and_blocks_no_other(
+    fixture: Fixture,
 ) -> None:
-    bad, good = await office.write("bad@example.com"), await office.write()
-    office.post.moods["bad@example.com"] = MailRefusedError(True, "550 no such user")
-    await office.sender.round()
-    assert (await office.status(bad), await office.status(good)) == ("failed", "sent")
+    bad, good = await fixture.write("bad@example.com"), await fixture.write()
+    fixture.server.errors["bad@example.com"] = MailRefusedError(True, "550 no such user")
+    await fixture.sender.round()
+    assert (await fixture.status(bad), await fixture.status(good)) == ("failed", "sent")
 
 
-async def test_a_mail_that_is_put_off_is_tried_again_later(office: Office) -> None:
-    order = await office.write()
-    office.post.moods["ann@example.com"] = MailRefusedError(False, "451 try later")
-    await office.sender.round()
-    office.post.moods.clear()
-    await office.sender.round()
-    assert await office.status(order) == "pending"
-    office.wait(timedelta(seconds=1))
-    await office.sender.round()
-    assert await office.status(order) == "sent"
+async def test_a_temporarily_refused_mail_is_retried_later(fixture: Fixture) -> None:
+    order = await fixture.write()
+    fixture.server.errors["ann@example.com"] = MailRefusedError(False, "451 try later")
+    await fixture.sender.round()
+    fixture.server.errors.clear()
+    await fixture.sender.round()
+    assert await fixture.status(order) == "pending"
+    fixture.wait(timedelta(seconds=1))
+    await fixture.sender.round()
+    assert await fixture.status(order) == "sent"
 
 
-async def test_a_mail_the_server_stumbles_over_does_not_block_the_others(office: Office) -> None:
-    stone, good = await office.write("stone@example.com"), await office.write()
-    office.post.moods["stone@example.com"] = MailServerDownError("connection lost")
+async def test_a_mail_that_breaks_the_connection_does_not_block_others(fixture: Fixture) -> None:
+    stone, good = await fixture.write("stone@example.com"), await fixture.write()
+    fixture.server.errors["stone@example.com"] = MailServerDownError("connection lost")
     for _ in range(2):
-        await office.sender.round()
-    assert (await office.status(stone), await office.status(good)) == ("pending", "sent")
+        await fixture.sender.round()
+    assert (await fixture.status(stone), await fixture.status(good)) == ("pending", "sent")
 
 
-async def test_two_senders_never_send_the_same_mail(office: Office) -> None:
+async def test_two_senders_never_send_the_same_mail(fixture: Fixture) -> None:
     for _ in range(2 * BATCH):
-        await office.write()
-    await asyncio.gather(office.sender.round(), office.another().round())
-    ids = [message["Message-ID"] for message in office.post.taken]
+        await fixture.write()
+    await asyncio.gather(fixture.sender.round(), fixture.another().round())
+    ids = [message["Message-ID"] for message in fixture.server.taken]
     assert len(ids) == len(set(ids)) == 2 * BATCH
 
 
-async def test_what_a_dead_sender_had_claimed_is_taken_over(office: Office) -> None:
-    order = await office.write()
-    now = office.clock.now()
-    assert len(await office.store.claim(now=now, until=now + CLAIM, limit=5)) == 1
-    await office.sender.round()
-    assert await office.status(order) == "pending"
-    office.wait(CLAIM)
-    await office.sender.round()
-    assert await office.status(order) == "sent"
+async def test_mails_that_a_dead_sender_claimed_are_taken_over(fixture: Fixture) -> None:
+    order = await fixture.write()
+    now = fixture.clock.now()
+    assert len(await fixture.store.claim(now=now, until=now + CLAIM, limit=5)) == 1
+    await fixture.sender.round()
+    assert await fixture.status(order) == "pending"
+    fixture.wait(CLAIM)
+    await fixture.sender.round()
+    assert await fixture.status(order) == "sent"
 
 
-async def test_a_user_sees_only_mails_of_their_own(office: Office) -> None:
-    order = await office.write()
-    assert len(await office.store.of_order(order, "u-1")) == 1
-    assert await office.store.of_order(order, "u-2") == []
+async def test_a_user_sees_only_their_own_mails(fixture: Fixture) -> None:
+    order = await fixture.write()
+    assert len(await fixture.store.of_order(order, "u-1")) == 1
+    assert await fixture.store.of_order(order, "u-2") == []

@@ -1,4 +1,4 @@
-"""Hand-written fakes of what the saga talks to: they keep the truth, so a test can ask what happened."""
+"""Fakes of the services and the store of a saga. They keep the true state for the test."""
 
 from dataclasses import replace
 from random import Random
@@ -8,8 +8,8 @@ from shop.orders.domain import Order
 from shop.orders.saga import Progress, StepRefusedError
 
 
-class Shaky:
-    """Before each effect it may refuse to answer, after each effect it may lose the answer."""
+class Unreliable:
+    """May fail before each effect, and may lose the answer after it."""
 
     def __init__(self, rng: Random | None = None, share: float = 0.0) -> None:
         self.rng = rng or Random(0)
@@ -24,7 +24,7 @@ class Shaky:
             raise CallFailedError("lost", definite=False)
 
 
-class FakeInventory(Shaky):
+class FakeInventory(Unreliable):
     """One order's reservation: '', held, committed, released, returned."""
 
     def __init__(self, rng: Random | None = None, share: float = 0.0) -> None:
@@ -61,7 +61,7 @@ class FakeInventory(Shaky):
         self.after()
 
 
-class FakePayments(Shaky):
+class FakePayments(Unreliable):
     """One order's payment: '', authorized, captured, voided, refunded."""
 
     def __init__(self, rng: Random | None = None, share: float = 0.0) -> None:
@@ -98,7 +98,7 @@ class FakePayments(Shaky):
 
 
 class FakeStore:
-    """One saga; parks by remembering, and every write is a point where a crash may happen."""
+    """Stores one saga in memory. A crash may happen at every write."""
 
     def __init__(self, progress: Progress) -> None:
         self.saved = replace(progress, log=())

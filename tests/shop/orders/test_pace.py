@@ -1,4 +1,4 @@
-"""What waited is caught up slowly, new orders first; when a deadline comes near, faster."""
+"""The pace of resuming: slow, after new orders, and faster when a deadline is near."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
 ORDER = Order("o1", "u1", "u@example.com", (Line("SKU-0001", 2, 500),), "4242424242424242")
 
 
-class Over(Exception):
-    """The clock has no more time."""
+class TimeOverError(Exception):
+    """The clock has no turns left."""
 
 
 class FewTurns(SystemClock):
-    """Sleeps a number of times, at once, and a second passes each time."""
+    """Each sleep returns at once and advances the clock by a second, for a number of turns."""
 
     def __init__(self, turns: int) -> None:
         self._turns = turns
@@ -36,11 +36,11 @@ class FewTurns(SystemClock):
         self._turns -= 1
         self._now_s += 1.0
         if not self._turns:
-            raise Over
+            raise TimeOverError
 
 
 class Backlog(FakeStore):
-    """Tells how many press, turn by turn, and remembers how many were asked for."""
+    """Reports the sagas near their deadline turn by turn, and records the limits of the claims."""
 
     def __init__(self, pressing: Iterator[int]) -> None:
         super().__init__(Progress(ORDER))
@@ -64,7 +64,7 @@ async def asked(pressing: Iterator[int], turns: int, *, under_way: int = 0) -> l
     runner._running = {str(number): task for number, task in enumerate(tasks)}
     try:
         await runner.resume()
-    except Over:
+    except TimeOverError:
         return store.asked
     finally:
         idle.set()
@@ -76,19 +76,19 @@ async def _wait(for_it: asyncio.Event) -> None:
     await for_it.wait()
 
 
-async def test_it_hurries_while_a_deadline_is_near_and_no_longer() -> None:
+async def test_it_resumes_more_only_while_a_deadline_is_near() -> None:
     pressing = iter([0, 0, 3, 1, 0])
     assert await asked(pressing, 5) == [
         RUNNING_MAX, RUNNING_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_MAX,
     ]  # fmt: skip
 
 
-async def test_new_orders_under_way_come_first_until_a_deadline_is_near() -> None:
+async def test_running_orders_come_first_until_a_deadline_is_near() -> None:
     assert await asked(repeat(0), 3, under_way=RUNNING_MAX) == [1]
     hurried = await asked(chain([0], repeat(1)), 3, under_way=RUNNING_MAX)
     assert hurried == [1, *[RUNNING_NEAR_DEADLINE_MAX - RUNNING_MAX] * 2]
 
 
-async def test_what_waits_has_a_share_though_new_orders_never_rest() -> None:
+async def test_waiting_sagas_have_a_share_under_a_constant_load() -> None:
     turns = 4 * int(RESUME_ONE_PERIOD_S)  # of a second each
     assert await asked(repeat(0), turns, under_way=50) == [1] * 4

@@ -1,4 +1,4 @@
-"""The checkout saga against fakes that refuse, lose answers and crash: the books must balance in the end."""
+"""The checkout saga with fakes that refuse, lose answers and crash: money and stock must balance at the end."""
 
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ ORDER = Order("o1", "u1", "u@example.com", (Line("SKU-0001", 2, 500),), "4242424
 
 
 class World:
-    """One order's saga and everybody it talks to."""
+    """One order's saga with its fake services and store."""
 
     def __init__(self, seed: int = 0, share: float = 0.0) -> None:
         rng = Random(seed)
@@ -43,7 +43,7 @@ class World:
         return self.inventory.state, self.payments.state
 
 
-async def test_a_good_order_is_reserved_authorised_captured_committed_and_confirmed() -> None:
+async def test_a_good_order_is_reserved_authorized_captured_committed_and_confirmed() -> None:
     world = World()
     assert await world.run() == "confirmed"
     assert world.state == ("committed", "captured")
@@ -63,7 +63,7 @@ async def test_a_declined_card_releases_the_stock_and_moves_no_money() -> None:
     ]
 
 
-async def test_no_stock_means_nothing_to_undo() -> None:
+async def test_without_stock_there_is_nothing_to_undo() -> None:
     world = World()
     world.inventory.out_of_stock = True
     assert await world.run() == "cancelled"
@@ -77,7 +77,7 @@ async def test_a_lost_reservation_after_the_capture_is_refunded() -> None:
     assert world.state == ("released", "refunded")
 
 
-async def test_a_customer_who_cancels_before_the_pivot_turns_the_saga_back() -> None:
+async def test_a_cancellation_before_the_pivot_compensates_the_saga() -> None:
     world = World()
     world.store.cancel_requested = True
     assert await world.run() == "cancelled"
@@ -85,7 +85,7 @@ async def test_a_customer_who_cancels_before_the_pivot_turns_the_saga_back() -> 
     assert world.payments.state in ("", "voided")
 
 
-async def test_a_saga_past_its_deadline_turns_back_before_the_pivot_but_not_after() -> None:
+async def test_a_saga_past_its_deadline_is_compensated_before_the_pivot_but_not_after() -> None:
     early = Progress(ORDER, at=1, started=True, overdue=True)
     late = Progress(ORDER, at=2, started=True, overdue=True)
     assert early.may_compensate
@@ -94,11 +94,14 @@ async def test_a_saga_past_its_deadline_turns_back_before_the_pivot_but_not_afte
     world.inventory.state = "held"
     world.store.saved = early
     assert await world.run() == "cancelled"
-    assert world.state == ("released", "voided")  # voided: the authorisation's outcome was unknown
+    assert world.state == (
+        "released",
+        "voided",
+    )  # voided: the outcome of the authorization was unknown
 
 
 @pytest.mark.parametrize("write", range(6))
-async def test_a_crash_after_any_write_is_resumed_to_the_same_end(
+async def test_after_a_crash_at_any_write_the_saga_has_the_same_end(
     write: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -127,7 +130,7 @@ async def test_a_crash_after_any_write_is_resumed_to_the_same_end(
     lost=st.booleans(),
     cancelled=st.booleans(),
 )
-async def test_however_shaky_the_world_the_books_balance(
+async def test_money_and_stock_balance_however_unreliable_the_services_are(
     seed: int, share: float, declines: bool, out_of_stock: bool, lost: bool, cancelled: bool
 ) -> None:
     world = World(seed, share)

@@ -26,7 +26,7 @@ SKUS = ("SKU-0003", "SKU-0007")
 
 @dataclass
 class FakeOutbox:
-    """Remembers what was put; the real one is tested with the chassis."""
+    """Records the events. The chassis tests the real one."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -57,8 +57,8 @@ def _order(user_id: str = "u1") -> Order:
     return Order(new_id(), user_id, "u@example.com", lines, "4242424242424242", total_cents=1100)
 
 
-async def test_a_resumed_saga_asks_for_the_very_lines_it_asked_for_before(shop: Shop) -> None:
-    """In another order they would be another body under the same key, and be refused."""
+async def test_a_resumed_saga_sends_the_same_lines_again(shop: Shop) -> None:
+    """In another order they would be another body under the same key, which is refused."""
     orders = shop.store("orders-1")
     lines = price([("SKU-0007", 1), ("SKU-0003", 2), ("SKU-0007", 1)], dict.fromkeys(SKUS, 100))
     order = replace(_order(), lines=lines)
@@ -75,7 +75,7 @@ async def test_an_order_is_read_back_as_it_was_placed(shop: Shop) -> None:
     assert [event.type for event in shop.outbox.events] == ["OrderPlaced"]
 
 
-async def test_one_key_places_one_order_however_many_try_at_once(shop: Shop) -> None:
+async def test_concurrent_requests_with_one_key_place_one_order(shop: Shop) -> None:
     placed = await asyncio.gather(
         *(shop.store(f"i{n}").place(_order(), "same", BODY, "") for n in range(8))
     )
@@ -93,23 +93,23 @@ async def test_without_idempotency_the_same_key_places_again(shop: Shop) -> None
     assert await unsafe.place(_order(), "same", BODY, "") is not None
 
 
-async def test_a_saga_is_moved_by_the_holder_of_its_lease_alone(shop: Shop) -> None:
+async def test_only_the_holder_of_its_lease_changes_a_saga(shop: Shop) -> None:
     order = await shop.store("a").place(_order(), "k", BODY, "")
     assert order is not None
     progress = Progress(order)
     assert await shop.store("a").persist(progress.begun()) is not None
     assert await shop.store("b").persist(progress.begun()) is None
-    assert await shop.store("b").claim(10) == []  # the lease still runs
+    assert await shop.store("b").claim(10) == []  # the lease is still valid
 
 
-async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced(
+async def test_an_expired_lease_is_taken_over_once_and_the_former_holder_is_fenced(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orders_store, "LEASE", timedelta(milliseconds=50))
     order = await shop.store("a").place(_order(), "k", BODY, "00-trace")
     assert order is not None
     assert await shop.store("a").persist(Progress(order).begun()) is not None
-    monkeypatch.setattr(orders_store, "LEASE", timedelta(seconds=30))  # who takes it over keeps it
+    monkeypatch.setattr(orders_store, "LEASE", timedelta(seconds=30))  # the new owner keeps it
 
     async def claimed() -> list[tuple[str, str]]:
         batches = await asyncio.gather(shop.store("b").claim(10), shop.store("b").claim(10))
@@ -122,7 +122,7 @@ async def test_a_lapsed_lease_is_taken_over_once_and_the_former_holder_is_fenced
     assert (loaded.at, loaded.started, loaded.direction) == (0, True, "forward")
 
 
-async def test_a_parked_saga_is_due_after_its_pause_for_anybody(shop: Shop) -> None:
+async def test_a_parked_saga_is_due_for_any_instance_after_its_pause(shop: Shop) -> None:
     order = await shop.store("a").place(_order(), "k", BODY, "")
     assert order is not None
     assert (
@@ -135,7 +135,7 @@ async def test_a_parked_saga_is_due_after_its_pause_for_anybody(shop: Shop) -> N
     assert loaded.attempts == 1
 
 
-async def test_the_end_of_a_saga_ends_the_order_tells_it_and_masks_the_card(shop: Shop) -> None:
+async def test_the_end_of_a_saga_ends_the_order_publishes_it_and_masks_the_card(shop: Shop) -> None:
     orders = shop.store("a")
     order = await orders.place(_order(), "k", BODY, "")
     assert order is not None
@@ -147,7 +147,7 @@ async def test_the_end_of_a_saga_ends_the_order_tells_it_and_masks_the_card(shop
     assert await orders.count_pending(3600.0) == (0, 0)
 
 
-async def test_the_next_deadline_is_caught_up_first_and_a_missed_one_last(shop: Shop) -> None:
+async def test_the_nearest_deadline_is_claimed_first_and_a_missed_one_last(shop: Shop) -> None:
     placed = {}
     for name, deadline_s in (("missed", -1.0), ("late", 60.0), ("soon", 5.0), ("held", 6.0)):
         orders = shop.store("a", saga_deadline_s=deadline_s)
@@ -158,7 +158,7 @@ async def test_the_next_deadline_is_caught_up_first_and_a_missed_one_last(shop: 
         placed[order.id] = name
     other = shop.store("b")
     assert await other.count_pending(10.0) == (4, 1), (
-        "one that is held, missed or far off does not press"
+        "a saga that is held, past its deadline or far from it is not near its deadline"
     )
     claimed = [placed[order_id] for _ in range(4) for order_id, _ in await other.claim(1)]
     assert claimed == ["soon", "late", "missed"]
@@ -183,7 +183,7 @@ async def test_the_same_key_gets_the_same_answer_after_a_later_cancellation(shop
     assert (found[0].status, found[0].version) == ("confirmed", confirmed.version)
 
 
-async def test_a_running_saga_is_asked_to_turn_back(shop: Shop) -> None:
+async def test_a_cancellation_of_a_running_saga_requests_its_compensation(shop: Shop) -> None:
     orders = shop.store("a")
     order = await orders.place(_order(), "k", BODY, "")
     assert order is not None
@@ -193,7 +193,7 @@ async def test_a_running_saga_is_asked_to_turn_back(shop: Shop) -> None:
     assert seen.cancel_requested
 
 
-async def test_a_list_goes_from_the_newest_and_shows_only_ones_own(shop: Shop) -> None:
+async def test_a_list_starts_with_the_newest_and_shows_only_the_users_orders(shop: Shop) -> None:
     orders = shop.store("a")
     ids = []
     for number in range(5):

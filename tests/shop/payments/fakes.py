@@ -1,4 +1,4 @@
-"""A bank that can be slow, deaf or gone, and a store that survives crashes; both in memory."""
+"""A fake bank that can be slow, fail or lose answers, and a store that survives crashes; both in memory."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,14 +24,14 @@ Effect = Callable[[], Authorization | None]
 
 
 class Mood(Enum):
-    """What becomes of one call to the bank."""
+    """The outcome of one call to the bank."""
 
     FINE = auto()
-    GONE = auto()  # never asked, and we know it
-    LOST_QUESTION = auto()  # never arrives; we time out
-    LOST_ANSWER = auto()  # acts; we time out
-    LATE = auto()  # we time out; it arrives at some later time
-    CRASH = auto()  # acts; we die before we hear of it
+    GONE = auto()  # definite: the call is not sent
+    LOST_QUESTION = auto()  # the call is lost; it times out
+    LOST_ANSWER = auto()  # the bank acts; the call times out
+    LATE = auto()  # the call times out and arrives later
+    CRASH = auto()  # the bank acts; the process crashes before the answer
 
 
 class Crashed(BaseException):
@@ -40,10 +40,10 @@ class Crashed(BaseException):
 
 @dataclass
 class FakeBank:
-    """`Bank` with a ledger of (reference, kind, key); honours keys and cancelled references."""
+    """`Bank` with a ledger of (reference, kind, key). It honours keys and cancelled references."""
 
     mood: Mood = Mood.FINE
-    deaf: bool = False  # look-ups fail too
+    deaf: bool = False  # reads fail too
     held: dict[str, Authorization] = field(default_factory=dict)  # by reference
     ledger: list[tuple[str, str, str]] = field(default_factory=list)
     late: list[Effect] = field(default_factory=list)
@@ -94,7 +94,7 @@ class FakeBank:
         return [self.held[reference]] if reference in self.held else []
 
     def deliver_late(self) -> None:
-        """What was under way arrives now."""
+        """The calls in flight arrive now."""
         late, self.late = self.late, []
         for effect in late:
             try:
@@ -140,7 +140,7 @@ class FakeBank:
             case Mood.LATE:
                 self.late.append(once)
             case Mood.LOST_ANSWER | Mood.CRASH:
-                with suppress(BankRefusedError):  # nobody hears of that either
+                with suppress(BankRefusedError):  # this answer is lost too
                     once()
         if self.mood is Mood.CRASH:
             raise Crashed

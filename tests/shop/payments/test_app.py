@@ -1,4 +1,4 @@
-"""Running payments with the running bank, over HTTP."""
+"""The running payments with the running bank, over HTTP."""
 
 import asyncio
 import signal
@@ -46,7 +46,7 @@ async def payments(bank: RunningService, running: Running) -> RunningService:
     return await running("payments", RECONCILE_AFTER_S="0.5", RECONCILE_PERIOD_S="0.1")
 
 
-async def test_a_payment_goes_its_way_and_the_bank_tells_the_same(
+async def test_payments_and_the_bank_agree_at_every_step(
     payments: RunningService, bank: RunningService
 ) -> None:
     order_id = await authorized(payments)
@@ -66,7 +66,7 @@ async def test_the_same_key_replays_the_same_answer(payments: RunningService) ->
     assert other.status == 422
 
 
-async def test_a_declined_card_is_a_402_with_the_order_and_the_reason(
+async def test_a_declined_card_is_402_with_the_order_and_the_reason(
     payments: RunningService,
 ) -> None:
     wanted, key = body(DECLINED), new_id()
@@ -78,7 +78,7 @@ async def test_a_declined_card_is_a_402_with_the_order_and_the_reason(
         assert answer.body["reason"] == "card_declined"
 
 
-async def test_only_its_user_and_services_see_a_payment(payments: RunningService) -> None:
+async def test_only_services_and_its_user_see_a_payment(payments: RunningService) -> None:
     wanted = body()
     await call(payments, "POST", "/payments", json=wanted)
     path = f"/payments/{wanted['order_id']}"
@@ -100,7 +100,7 @@ async def test_void_of_an_unknown_order_refuses_a_later_authorization(
     assert (late.status, late.body["type"]) == (409, "urn:breakwater:problem:payment-voided")
 
 
-async def test_without_a_bank_nothing_happened_and_the_order_can_be_given_up(
+async def test_without_a_bank_nothing_happens_and_the_payment_can_be_voided(
     running: Running,
 ) -> None:
     payments = await running("payments")
@@ -112,7 +112,7 @@ async def test_without_a_bank_nothing_happened_and_the_order_can_be_given_up(
     assert (voided.status, voided.body["status"]) == (200, "voided")
 
 
-async def test_a_lost_answer_is_unknown_and_the_same_key_brings_it_home(
+async def test_a_lost_answer_is_unknown_and_a_retry_with_the_same_key_gets_it(
     payments: RunningService, bank: RunningService
 ) -> None:
     await add_fault(
@@ -129,7 +129,7 @@ async def test_a_lost_answer_is_unknown_and_the_same_key_brings_it_home(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_killed_around_a_capture_the_money_is_taken_once(
+async def test_after_a_kill_around_a_capture_the_money_is_taken_once(
     payments: RunningService, bank: RunningService, running: Running, when: str
 ) -> None:
     order_id = await authorized(payments)
@@ -147,7 +147,7 @@ async def test_killed_around_a_capture_the_money_is_taken_once(
     assert (await at_bank(bank, order_id))["captured_cents"] == 700
 
 
-async def test_killed_after_a_refund_the_next_instance_finds_out_unasked(
+async def test_after_a_kill_during_a_refund_the_next_instance_reconciles_it(
     payments: RunningService, bank: RunningService, running: Running
 ) -> None:
     order_id = await authorized(payments)
@@ -168,7 +168,7 @@ async def test_killed_after_a_refund_the_next_instance_finds_out_unasked(
     assert (await at_bank(bank, order_id))["refunded_cents"] == 700
 
 
-async def test_forty_captures_at_once_take_the_money_once(
+async def test_forty_concurrent_captures_take_the_money_once(
     payments: RunningService, bank: RunningService
 ) -> None:
     order_id = await authorized(payments)
@@ -190,7 +190,7 @@ async def test_without_idempotency_a_repeated_capture_takes_the_money_twice(
     assert (await at_bank(bank, order_id))["captured_cents"] == 1400
 
 
-async def test_who_may_not_pay_and_what_cannot_be_paid(payments: RunningService) -> None:
+async def test_wrong_callers_and_invalid_payments_are_refused(payments: RunningService) -> None:
     user = await call(payments, "POST", "/payments", json=body(), token=payments.user_token("u"))
     keyless = await call(payments, "POST", "/payments", json=body(), key="")
     negative = await call(payments, "POST", "/payments", json=body(amount_cents=-1))

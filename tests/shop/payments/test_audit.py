@@ -1,4 +1,4 @@
-"""The audit queries of payments and its neighbours give exactly what the checker reads."""
+"""The audit queries of the services return the columns that the analysis reads."""
 
 from collections.abc import Callable
 from importlib import import_module

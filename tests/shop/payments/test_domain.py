@@ -1,4 +1,4 @@
-"""Payments against a bank that may be slow, deaf or gone; no database, no network."""
+"""Payments with a fake bank that can be slow, fail or lose answers; no database, no network."""
 
 import asyncio
 import itertools
@@ -35,7 +35,7 @@ REFUSED = Purchase("order-1", "user-1", 500, "EUR", DECLINED_CARD)
 
 
 class Shop:
-    """Payments with its fakes at hand."""
+    """Payments with its fakes."""
 
     def __init__(self, idempotent: bool = True) -> None:
         self.bank = FakeBank()
@@ -70,7 +70,7 @@ async def test_a_payment_is_authorized_captured_and_refunded(shop: Shop) -> None
     assert [entry[1] for entry in shop.bank.ledger] == ["authorize", "capture", "refund"]
 
 
-async def test_a_declined_card_is_declined_again_without_asking_again(shop: Shop) -> None:
+async def test_a_declined_card_stays_declined_without_another_call(shop: Shop) -> None:
     for _ in range(2):
         with pytest.raises(PaymentDeclinedError) as declined:
             await shop.payments.authorize(REFUSED)
@@ -79,7 +79,7 @@ async def test_a_declined_card_is_declined_again_without_asking_again(shop: Shop
     assert (await shop.payments.void("order-1")).status is Status.DECLINED
 
 
-async def test_the_state_is_persisted_before_the_bank_is_asked(shop: Shop) -> None:
+async def test_the_state_is_stored_before_the_call_to_the_bank(shop: Shop) -> None:
     shop.bank.mood = Mood.CRASH
     with pytest.raises(Crashed):
         await shop.payments.authorize(GOOD)
@@ -89,7 +89,7 @@ async def test_the_state_is_persisted_before_the_bank_is_asked(shop: Shop) -> No
 
 @pytest.mark.parametrize("mood", [Mood.LOST_QUESTION, Mood.LOST_ANSWER])
 @pytest.mark.parametrize("operation", list(Operation))
-async def test_silence_is_indefinite_and_asking_again_acts_once(
+async def test_no_answer_is_indefinite_and_a_retry_acts_once(
     shop: Shop, mood: Mood, operation: Operation
 ) -> None:
     operate = await prepared(shop, operation)
@@ -103,7 +103,7 @@ async def test_silence_is_indefinite_and_asking_again_acts_once(
     assert [entry[1] for entry in shop.bank.ledger].count(operation) == 1
 
 
-async def test_a_bank_never_asked_is_a_definite_no_and_stays_retriable(shop: Shop) -> None:
+async def test_a_call_that_was_not_sent_is_definite_and_can_be_retried(shop: Shop) -> None:
     shop.bank.mood = Mood.GONE
     with pytest.raises(BankUnavailableError) as unavailable:
         await shop.payments.authorize(GOOD)
@@ -131,7 +131,7 @@ async def test_void_of_an_unknown_order_refuses_a_late_authorization(shop: Shop)
     assert shop.bank.asked == []
 
 
-async def test_void_spares_a_bank_that_was_never_asked(shop: Shop) -> None:
+async def test_void_makes_no_call_if_no_authorization_was_sent(shop: Shop) -> None:
     shop.bank.mood = Mood.GONE
     with pytest.raises(BankUnavailableError):
         await shop.payments.authorize(GOOD)
@@ -139,7 +139,7 @@ async def test_void_spares_a_bank_that_was_never_asked(shop: Shop) -> None:
     assert shop.bank.asked == ["authorize"]
 
 
-async def test_a_void_outruns_an_authorization_that_is_still_under_way(shop: Shop) -> None:
+async def test_a_void_overtakes_an_authorization_in_flight(shop: Shop) -> None:
     shop.bank.mood = Mood.LATE
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
@@ -149,7 +149,7 @@ async def test_a_void_outruns_an_authorization_that_is_still_under_way(shop: Sho
     assert shop.bank.held == {}
 
 
-async def test_a_void_that_loses_against_a_capture_says_captured(shop: Shop) -> None:
+async def test_a_void_after_a_capture_reports_captured(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.LOST_ANSWER
     with pytest.raises(PaymentUnknownError):
@@ -161,7 +161,7 @@ async def test_a_void_that_loses_against_a_capture_says_captured(shop: Shop) -> 
     assert (await shop.payments.refund("order-1")).refunded_cents == 500
 
 
-async def test_a_void_that_wins_against_a_capture_ends_it(shop: Shop) -> None:
+async def test_a_void_before_a_capture_ends_it(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
     shop.bank.mood = Mood.LATE
     with pytest.raises(PaymentUnknownError):
@@ -175,14 +175,14 @@ async def test_a_void_that_wins_against_a_capture_ends_it(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("operation", [Operation.CAPTURE, Operation.REFUND])
-async def test_moving_money_of_an_unknown_order_is_not_found(
+async def test_an_operation_on_an_unknown_order_is_not_found(
     shop: Shop, operation: Operation
 ) -> None:
     with pytest.raises(PaymentNotFoundError):
         await getattr(shop.payments, operation)("order-1")
 
 
-async def test_what_was_captured_is_not_voided_and_what_was_not_is_not_refunded(
+async def test_a_captured_payment_is_not_voided_and_an_uncaptured_one_not_refunded(
     shop: Shop,
 ) -> None:
     await shop.payments.authorize(GOOD)
@@ -227,7 +227,7 @@ async def test_without_idempotency_a_lost_answer_becomes_a_double_capture() -> N
         (Operation.REFUND, Status.REFUNDED),
     ],
 )
-async def test_the_reconciler_learns_what_a_crash_kept_from_us(
+async def test_the_reconciler_finds_the_outcome_after_a_crash(
     shop: Shop, operation: Operation, expected: Status
 ) -> None:
     operate = await prepared(shop, operation)
@@ -237,13 +237,11 @@ async def test_the_reconciler_learns_what_a_crash_kept_from_us(
     shop.bank.mood = Mood.FINE
     asked = len(shop.bank.asked)
     assert (await shop.payments.reconcile(shop.store.payments["order-1"])).status is expected
-    assert len(shop.bank.asked) == asked, "looking was enough"
+    assert len(shop.bank.asked) == asked, "reading was enough"
 
 
 @pytest.mark.parametrize("operation", [Operation.VOID, Operation.REFUND])
-async def test_the_reconciler_carries_through_what_was_given_up(
-    shop: Shop, operation: Operation
-) -> None:
+async def test_the_reconciler_completes_voids_and_refunds(shop: Shop, operation: Operation) -> None:
     operate = await prepared(shop, operation)
     shop.bank.mood = Mood.LOST_QUESTION
     with pytest.raises(PaymentUnknownError):
@@ -253,7 +251,9 @@ async def test_the_reconciler_carries_through_what_was_given_up(
     assert settled.status in TRANSITIONS[operation].ends
 
 
-async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop: Shop) -> None:
+async def test_the_reconciler_leaves_an_authorization_without_a_record_to_orders(
+    shop: Shop,
+) -> None:
     shop.bank.mood = Mood.LATE
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
@@ -261,7 +261,7 @@ async def test_the_reconciler_leaves_an_unheard_of_authorization_to_orders(shop:
     assert settled.status is Status.AUTHORIZING
 
 
-def test_every_operation_can_be_asked_again_and_every_news_ends_something() -> None:
+def test_every_operation_can_be_repeated_and_every_answer_of_the_bank_is_accepted() -> None:
     for move in TRANSITIONS.values():
         assert move.during in move.starts
         assert not move.ends & move.starts
@@ -286,10 +286,10 @@ EXPECTED = (
 
 @settings(max_examples=400, deadline=None)
 @given(STEPS, st.sampled_from([GOOD, REFUSED]), st.sets(st.integers(0, 9)))
-def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
+def test_payments_and_the_bank_agree_at_the_end_whatever_fails(
     steps: list[tuple[Operation, Mood]], purchase: Purchase, deliveries: set[int]
 ) -> None:
-    """Steps under any mood, late questions delivered at any time; then orders gives up or goes on."""
+    """Operations with any outcome and late calls at any time; then orders voids or completes."""
 
     async def story() -> None:
         shop = Shop()
@@ -299,7 +299,7 @@ def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
                 await asker(shop, operation, purchase)()
             except BankUnavailableError:
                 kinds = {entry[1] for entry in shop.bank.ledger}
-                assert operation not in kinds, "said to have not happened, but it did"
+                assert operation not in kinds, "reported as not happened, but it did"
             except EXPECTED:
                 pass
             if number in deliveries:
@@ -320,7 +320,7 @@ def test_whatever_fails_in_whatever_order_the_books_agree_in_the_end(
 
 
 def agrees(payment: Payment, bank: FakeBank) -> bool:
-    """Whether payments and the bank tell the same of the order."""
+    """Whether payments and the bank agree about the order."""
     held = bank.held.get("order-1")
     if payment.status is Status.VOIDED:
         return held is None or held.status in ("voided", "declined")
@@ -339,7 +339,7 @@ def asker(
 
 
 async def prepared(shop: Shop, operation: Operation) -> Callable[[], Awaitable[Payment]]:
-    """The order is where `operation` may begin."""
+    """Bring the payment into a state in which `operation` may start; returns the operation."""
     if operation is not Operation.AUTHORIZE:
         await shop.payments.authorize(GOOD)
     if operation is Operation.REFUND:

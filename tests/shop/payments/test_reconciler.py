@@ -1,4 +1,4 @@
-"""The reconciler's rounds, on the real PostgreSQL, with time passed in."""
+"""The reconciler on the real PostgreSQL, with a manual clock."""
 
 from datetime import datetime, timedelta
 
@@ -14,8 +14,8 @@ from shop.payments.store import PaymentStore
 from tests.shop.payments.fakes import NOW, FakeBank, Mood
 
 
-class HandClock(SystemClock):
-    """Wall time moved by hand."""
+class ManualClock(SystemClock):
+    """A wall clock that the test advances."""
 
     at: datetime = NOW
 
@@ -25,14 +25,14 @@ class HandClock(SystemClock):
 
 class Stage:
     def __init__(self, pool: Pool) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.bank = FakeBank()
         self.store = PaymentStore(pool)
         self.payments = Payments(self.store, self.bank, now=self.clock.now, new_id=new_id)
         self.reconciler = Reconciler(self.payments, self.store, self.clock, after_s=5, period_s=1)
 
     async def lost(self, mood: Mood) -> str:
-        """An order whose authorization met this mood."""
+        """An order whose authorization had this outcome."""
         wanted = Purchase(new_id(), new_id(), 500, "EUR", "4242424242424242")
         self.bank.mood = mood
         with pytest.raises((PaymentUnknownError, BankUnavailableError)):
@@ -52,7 +52,7 @@ def stage(pool: Pool) -> Stage:
     return Stage(pool)
 
 
-async def test_a_payment_in_between_is_taken_up_after_a_while_not_before(stage: Stage) -> None:
+async def test_a_payment_in_doubt_is_reconciled_after_a_while_not_before(stage: Stage) -> None:
     order_id = await stage.lost(Mood.LOST_ANSWER)
     stage.wait(4)
     await stage.reconciler.sweep()
@@ -64,7 +64,9 @@ async def test_a_payment_in_between_is_taken_up_after_a_while_not_before(stage: 
     assert PAYMENTS_IN_DOUBT._value.get() == 0
 
 
-async def test_a_silent_bank_ends_the_round_and_a_later_round_goes_on(stage: Stage) -> None:
+async def test_a_bank_without_answer_ends_the_round_and_a_later_round_continues(
+    stage: Stage,
+) -> None:
     order_id = await stage.lost(Mood.LOST_ANSWER)
     stage.wait(6)
     stage.bank.deaf = True
@@ -76,7 +78,7 @@ async def test_a_silent_bank_ends_the_round_and_a_later_round_goes_on(stage: Sta
     assert await stage.status(order_id) is Status.AUTHORIZED
 
 
-async def test_a_round_past_one_undecided_payment_settles_the_others(stage: Stage) -> None:
+async def test_an_undecided_payment_does_not_block_the_others(stage: Stage) -> None:
     undecided = await stage.lost(Mood.LOST_QUESTION)
     decided = await stage.lost(Mood.LOST_ANSWER)
     stage.wait(6)

@@ -1,4 +1,4 @@
-"""Payments on the real PostgreSQL, with many asking at once."""
+"""Payments on the real PostgreSQL, with concurrent requests."""
 
 import asyncio
 from datetime import timedelta
@@ -52,7 +52,7 @@ async def test_the_first_purchase_of_an_order_stays(store: PaymentStore) -> None
     assert await store.open_voided(first.order_id, new_id(), NOW) == made
 
 
-async def test_a_call_begins_only_from_the_state_it_was_decided_on(
+async def test_a_call_begins_only_in_the_state_that_the_decision_was_based_on(
     store: PaymentStore, pool: Pool
 ) -> None:
     payment = await store.open(purchase(), new_id(), NOW)
@@ -63,7 +63,7 @@ async def test_a_call_begins_only_from_the_state_it_was_decided_on(
     assert await pool.fetchval("SELECT count(*) FROM operations") == 1
 
 
-async def test_a_call_that_was_certainly_not_sent_did_not_ask(store: PaymentStore) -> None:
+async def test_a_call_that_was_not_sent_did_not_reach_the_bank(store: PaymentStore) -> None:
     payment = await store.open(purchase(), new_id(), NOW)
     call = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k", NOW)
     assert call is not None
@@ -72,7 +72,7 @@ async def test_a_call_that_was_certainly_not_sent_did_not_ask(store: PaymentStor
     assert not await store.may_have_reached_bank(payment.order_id, Operation.AUTHORIZE)
 
 
-async def test_two_reconcilers_never_take_up_the_same_payment(store: PaymentStore) -> None:
+async def test_two_reconcilers_never_claim_the_same_payment(store: PaymentStore) -> None:
     for _ in range(30):
         await store.open(purchase(), new_id(), NOW)
     later = NOW + timedelta(seconds=10)
@@ -94,10 +94,10 @@ ACTS = st.lists(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(ACTS, st.integers(0, 2**32))
-async def test_many_asking_at_once_never_move_the_money_twice(
+async def test_concurrent_operations_never_move_the_money_twice(
     store: PaymentStore, acts: list[tuple[str, int]], seed: int
 ) -> None:
-    """Each act is done by several tasks at the same time, at a bank that answers some and not others."""
+    """Several tasks run each operation at the same time, with a bank that answers only some calls."""
     rng = Random(seed)
     bank = MoodyBank(rng)
     payments = Payments(store, bank, now=lambda: NOW, new_id=new_id)
@@ -118,7 +118,7 @@ async def test_many_asking_at_once_never_move_the_money_twice(
 
 
 class MoodyBank(FakeBank):
-    """Takes its mood anew for each call, until it is steady, and lets other tasks run meanwhile."""
+    """Each call has a random outcome until the bank is steady. Other tasks run meanwhile."""
 
     def __init__(self, rng: Random) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ async def attempt(payments: Payments, act: str, wanted: Purchase) -> None:
 
 
 async def settle(payments: Payments, order_id: str) -> None:
-    """Orders gives up; what is captured already stays, what is being refunded is carried through."""
+    """Orders voids the payment. A captured one stays; a refund in progress is completed."""
     try:
         await payments.void(order_id)
     except WrongStateError as wrong:

@@ -1,4 +1,4 @@
-"""products over HTTP, as real processes on the real PostgreSQL and Valkey."""
+"""The running products over HTTP, on the real PostgreSQL and Valkey."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from tests.fixtures.running import Running, RunningService
 
 @pytest.fixture(autouse=True)
 async def empty_cache(valkey: str) -> None:
-    """Other tests fill the same Valkey."""
+    """Clears the Valkey that other tests share."""
     async with redis.from_url(valkey) as cache:
         await cache.flushall()
 
@@ -33,7 +33,7 @@ async def get(service: RunningService, path: str, token: str = "") -> tuple[int,
     return await call(service, "GET", path, token=token)
 
 
-async def test_browsing_goes_from_the_first_page_to_the_next(running: Running) -> None:
+async def test_a_cursor_leads_to_the_next_page(running: Running) -> None:
     products = await running("products")
     _, first = await get(products, "/products")
     _, second = await get(products, f"/products?cursor={first['next_cursor']}")
@@ -47,7 +47,7 @@ async def test_browsing_goes_from_the_first_page_to_the_next(running: Running) -
     assert sum(category["count"] for category in categories["items"]) == 1000
 
 
-async def test_bad_questions_get_a_clear_answer(running: Running) -> None:
+async def test_invalid_queries_get_a_clear_problem(running: Running) -> None:
     products = await running("products")
     token = products.service_token("orders")
     for path, status, kind in (
@@ -93,7 +93,7 @@ async def test_bad_prices_are_refused(running: Running) -> None:
     assert product["version"] == 1
 
 
-async def test_hot_products_do_not_ask_the_database_again(running: Running, valkey: str) -> None:
+async def test_cached_products_need_no_database(running: Running, valkey: str) -> None:
     products = await running("products", PRODUCT_TTL_S="600")
     cache = redis.from_url(valkey)
     _, before = await get(products, "/products/SKU-0007")

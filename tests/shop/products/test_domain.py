@@ -1,4 +1,4 @@
-"""What is cached, for whom, and what a price change forgets; with hand-written fakes."""
+"""What the cache keeps, and what a price change removes from it; with fakes."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -46,7 +46,7 @@ class FakeCatalogue:
 
 
 class FakeCache:
-    """Never expires: what is still old after a change was not forgotten."""
+    """Entries never expire, so an old value after a change was not deleted."""
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
@@ -80,7 +80,7 @@ async def test_a_product_is_read_once_and_then_from_the_cache(shop: Shop) -> Non
     assert shop.catalogue.reads == ["SKU-0001"]
 
 
-async def test_a_missing_product_is_looked_for_once(shop: Shop) -> None:
+async def test_a_missing_product_is_looked_up_once(shop: Shop) -> None:
     for _ in range(2):
         with pytest.raises(UnknownProductError, match="SKU-9999"):
             await shop.products.product("SKU-9999")
@@ -88,7 +88,7 @@ async def test_a_missing_product_is_looked_for_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("product_id", ["sku-0001", "SKU-1", "SKU-0001\n", "SKU-\u0661234", "\x00"])
-async def test_what_is_no_sku_reaches_neither_cache_nor_database(
+async def test_an_invalid_sku_reaches_neither_cache_nor_database(
     shop: Shop, product_id: str
 ) -> None:
     with pytest.raises(UnknownProductError):
@@ -119,7 +119,7 @@ async def test_a_new_price_is_seen_at_once_wherever_it_was_cached(shop: Shop) ->
         (PageRequest(limit=7), False),
     ],
 )
-async def test_only_pages_that_many_ask_for_are_cached(
+async def test_only_common_pages_are_cached(
     shop: Shop, request_: PageRequest, cached: bool
 ) -> None:
     await shop.products.page(request_)
@@ -127,7 +127,7 @@ async def test_only_pages_that_many_ask_for_are_cached(
     assert len(shop.catalogue.reads) == (1 if cached else 2)
 
 
-async def test_prices_are_never_from_the_cache_and_leave_unknown_products_out(shop: Shop) -> None:
+async def test_prices_are_never_cached_and_leave_unknown_products_out(shop: Shop) -> None:
     await shop.products.product("SKU-0001")
     shop.catalogue.prices_cents["SKU-0001"] = 300
     assert await shop.products.prices(["SKU-0001", "SKU-0002", "junk\x00"]) == {
@@ -154,5 +154,5 @@ async def test_a_price_list_has_1_to_100_products(shop: Shop, count: int) -> Non
         (" ".join("abcdefghijkl"), tuple("abcdefgh")),
     ],
 )
-def test_words_are_what_is_searched_and_nothing_else(query: str, words: tuple[str, ...]) -> None:
+def test_a_search_uses_only_words(query: str, words: tuple[str, ...]) -> None:
     assert search_words(query) == words

@@ -1,4 +1,4 @@
-"""Search, pages and prices on the real PostgreSQL, and the catalogue they are sown with."""
+"""Search, pages and prices on the real PostgreSQL, and the seeded catalogue."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def store(database: Callable[[str], str]) -> AsyncIterator[ProductStore]:
     url = await asyncio.to_thread(database, "products")
     async with asyncpg.create_pool(url, min_size=1, max_size=4) as pool:
         await apply_schema(pool, SCHEMA, seed)
-        await apply_schema(pool, SCHEMA, seed)  # a second instance: nothing is added
+        await apply_schema(pool, SCHEMA, seed)  # as a second instance does; nothing is added
         yield ProductStore(pool)
 
 
@@ -47,7 +47,7 @@ async def read_all(store: ProductStore, query: str = "", **request: Any) -> list
         after = last[0]
 
 
-def test_the_catalogue_is_the_same_in_every_lab_and_believable() -> None:
+def test_the_catalogue_is_the_same_in_every_lab_and_realistic() -> None:
     products = list(catalogue())
     assert products == list(catalogue())
     assert [products[0].id, products[-1].id] == ["SKU-0001", "SKU-1000"]
@@ -79,7 +79,7 @@ async def test_the_last_page_has_no_cursor_even_if_it_is_full(store: ProductStor
     assert page["next_cursor"] is None
 
 
-async def test_search_finds_what_begins_with_all_words_in_any_case(store: ProductStore) -> None:
+async def test_search_matches_the_beginning_of_every_word_in_any_case(store: ProductStore) -> None:
     found = await read_all(store, "TEA oak", limit=100)
     texts = [f"{p['name']} {p['category']} {p['description']}".lower() for p in catalogue_views()]
     words = [text.replace("(", " ").replace(")", " ").split() for text in texts]
@@ -123,7 +123,7 @@ async def test_categories_are_counted(store: ProductStore) -> None:
 
 
 async def test_a_price_change_raises_the_version_once(store: ProductStore) -> None:
-    for _ in range(2):  # the same price again, as a retried PUT would, is no change
+    for _ in range(2):  # the same price again, as by a retried PUT, changes nothing
         changed = await store.set_price("SKU-0001", 4711)
         assert changed is not None
         public, category = changed

@@ -1,4 +1,4 @@
-"""users over HTTP, as a real process on real stores."""
+"""The running users over HTTP, on real stores."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ async def login(service: RunningService, **changed: str) -> tuple[int, Any, Any]
     return await call(service, "POST", "/login", credentials)
 
 
-async def test_a_registered_user_logs_in_and_sees_themselves(running: Running) -> None:
+async def test_a_registered_user_logs_in_and_reads_their_profile(running: Running) -> None:
     users = await running("users")
     status, registered, _ = await register(users, "k1", email=" Ann@Example.COM ")
     assert status == 201
@@ -73,7 +73,7 @@ async def test_a_taken_address_is_a_conflict_whatever_its_case(running: Running)
     assert problem["type"] == "urn:breakwater:problem:email-taken"
 
 
-async def test_what_cannot_be_an_account_is_refused_by_field(running: Running) -> None:
+async def test_an_invalid_account_is_refused_by_field(running: Running) -> None:
     users = await running("users")
     for changed in (
         {"email": "ann"},
@@ -117,7 +117,7 @@ async def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(running
         assert (status, problem["type"]) == (401, "urn:breakwater:problem:bad-refresh-token")
 
 
-async def test_tokens_verify_by_the_published_keys_on_any_instance(running: Running) -> None:
+async def test_the_published_keys_verify_tokens_of_any_instance(running: Running) -> None:
     one, other = await running("users"), await running("users")
     await register(one, "k1")
     _, granted, _ = await login(one)
@@ -133,7 +133,7 @@ async def test_tokens_verify_by_the_published_keys_on_any_instance(running: Runn
     assert status == 200
 
 
-async def test_the_lab_knows_500_shoppers_and_other_places_none(running: Running) -> None:
+async def test_a_seeded_user_of_the_lab_logs_in(running: Running) -> None:
     users = await running("users")
     status, granted, _ = await login(
         users, email="user500@example.com", password="correct-horse-breakwater"
@@ -143,7 +143,7 @@ async def test_the_lab_knows_500_shoppers_and_other_places_none(running: Running
     assert claims["sub"] == "019b76da-a800-7000-8000-000000000500"
 
 
-async def test_without_a_lab_nobody_is_seeded(running: Running) -> None:
+async def test_outside_a_lab_no_user_is_seeded(running: Running) -> None:
     users = await running("users", LAB_TOKEN="")
     status, _, _ = await login(
         users, email="user001@example.com", password="correct-horse-breakwater"
@@ -177,13 +177,15 @@ async def test_the_event_loop_answers_while_passwords_are_hashed(running: Runnin
         status, _, _ = await call(users, "GET", "/.well-known/jwks.json")
         slowest = max(slowest, time.perf_counter() - started)
         answered += status == 200
-    hashing_s = 30 * 0.025  # one after the other, on this one thread
+    hashing_s = 30 * 0.025  # one after another, on this one thread
     assert answered > 1
     assert slowest < hashing_s / 2
     assert {(await each)[0] for each in logins} == {401}
 
 
-async def test_a_full_line_of_hashes_is_refused_definitely_and_told_when(running: Running) -> None:
+async def test_too_many_waiting_hashes_are_refused_definitely_with_retry_after(
+    running: Running,
+) -> None:
     users = await running("users", ARGON2_THREADS="1", ARGON2_WAITING_MAX="1")
     answers = await asyncio.gather(*(login(users, email="user001@example.com") for _ in range(20)))
     busy = [(problem, headers) for status, problem, headers in answers if status == 503]

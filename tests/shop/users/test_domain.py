@@ -1,4 +1,4 @@
-"""The rules of accounts and sessions, with hand-written fakes."""
+"""The rules of accounts and sessions, with fakes."""
 
 import itertools
 from dataclasses import replace
@@ -104,7 +104,7 @@ async def shop() -> Shop:
     return shop
 
 
-async def test_a_login_gives_both_tokens_and_keeps_only_a_digest(shop: Shop) -> None:
+async def test_a_login_returns_both_tokens_and_stores_only_a_digest(shop: Shop) -> None:
     grant = await shop.users.login("ann@example.com", "a long passphrase")
     assert grant.access_token == "token of user0"
     assert grant.expires_in_s == 900
@@ -114,7 +114,9 @@ async def test_a_login_gives_both_tokens_and_keeps_only_a_digest(shop: Shop) -> 
     assert secret.encode() not in kept.token_digest
 
 
-async def test_wrong_password_and_unknown_address_fail_alike_and_cost_alike(shop: Shop) -> None:
+async def test_a_wrong_password_and_an_unknown_address_fail_alike_and_take_as_long(
+    shop: Shop,
+) -> None:
     with pytest.raises(BadCredentialsError) as wrong:
         await shop.users.login("ann@example.com", "wrong")
     with pytest.raises(BadCredentialsError) as unknown:
@@ -134,7 +136,7 @@ async def test_the_fingerprint_of_a_registration_does_not_reveal_the_password(sh
     assert first != second, "without the key, the digest could be guessed offline"
 
 
-async def test_each_refresh_gives_a_new_token_of_the_same_session(shop: Shop) -> None:
+async def test_each_refresh_returns_a_new_token_of_the_same_session(shop: Shop) -> None:
     grant = await shop.users.login("ann@example.com", "a long passphrase")
     for _ in range(3):
         renewed = await shop.users.refresh(grant.refresh_token)
@@ -143,7 +145,7 @@ async def test_each_refresh_gives_a_new_token_of_the_same_session(shop: Shop) ->
         grant = renewed
 
 
-async def test_a_session_ends_after_its_life_however_often_it_was_refreshed(shop: Shop) -> None:
+async def test_a_session_ends_after_its_life_even_if_it_is_refreshed(shop: Shop) -> None:
     grant = await shop.users.login("ann@example.com", "a long passphrase")
     shop.clock.time += SESSION_LIFE - timedelta(seconds=1)
     grant = await shop.users.refresh(grant.refresh_token)
@@ -153,13 +155,13 @@ async def test_a_session_ends_after_its_life_however_often_it_was_refreshed(shop
 
 
 @pytest.mark.parametrize("token", ["", ".", "a.", ".b", "no dot", "é.x", "a.b\n"])
-async def test_what_is_no_refresh_token_never_reaches_the_store(shop: Shop, token: str) -> None:
+async def test_an_invalid_refresh_token_never_reaches_the_store(shop: Shop, token: str) -> None:
     shop.store.sessions = None  # type: ignore[assignment]
     with pytest.raises(BadRefreshTokenError):
         await shop.users.refresh(token)
 
 
-async def test_a_token_of_a_deleted_account_is_worth_nothing(shop: Shop) -> None:
+async def test_a_token_of_a_deleted_account_is_refused(shop: Shop) -> None:
     with pytest.raises(BadCredentialsError):
         await shop.users.profile("nobody")
 
@@ -178,12 +180,12 @@ def test_addresses_are_compared_in_lower_case_without_blanks(text: str, email: s
 @pytest.mark.parametrize(
     "text", ["", "ann", "@example.com", "ann@", "ann@example", "a b@example.com", "a@b@example.com"]
 )
-def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"such as ann@example\.com"):
         normalise_email(text)
 
 
-def test_names_keep_their_letters_and_lose_outer_blanks() -> None:
+def test_names_keep_their_letters_and_lose_surrounding_blanks() -> None:
     assert clean_name("  Zoë Ångström ") == "Zoë Ångström"
     for bad in ("", "   ", "a\x00b", "a\nb", "x" * 101):
         with pytest.raises(ValueError, match="printable"):

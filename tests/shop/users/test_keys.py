@@ -59,14 +59,14 @@ def test_a_token_signed_before_the_rotation_verifies_after_it() -> None:
         assert claims["sub"] == "user-1"
 
 
-def test_the_published_form_holds_no_private_part() -> None:
+def test_a_published_key_contains_no_private_part() -> None:
     ring = KeyRing(life_s=900)
     ring.load([SigningKey.new(NOW)])
     (key,) = ring.jwks(NOW)["keys"]
     assert key.keys() == {"kty", "crv", "x", "kid", "use", "alg"}
 
 
-def test_without_a_key_nothing_is_signed() -> None:
+def test_without_a_key_signing_fails() -> None:
     ring = KeyRing(life_s=900)
     ring.load([])
     with pytest.raises(LookupError):

@@ -25,7 +25,7 @@ BODY = {"email": ANN.email}
 
 
 class FakeOutbox:
-    """Keeps events only if their transaction commits, as a row would."""
+    """Stores events in the transaction, as the real outbox does."""
 
     async def put(self, conn: Conn, event: Event) -> None:
         await conn.execute(
@@ -51,7 +51,7 @@ async def add(store: UserStore, user: User = ANN, key: str = "k1", **body: Any) 
     return await store.register(user, "a hash", NOON, key, BODY | body)
 
 
-async def test_account_event_and_answer_are_kept_together(
+async def test_account_event_and_answer_are_stored_together(
     store: UserStore, pool: asyncpg.Pool
 ) -> None:
     first = await add(store)
@@ -62,9 +62,7 @@ async def test_account_event_and_answer_are_kept_together(
     assert [tuple(row) for row in rows] == [("UserRegistered", "user-1")]
 
 
-async def test_a_refused_registration_leaves_nothing_behind(
-    store: UserStore, pool: asyncpg.Pool
-) -> None:
+async def test_a_refused_registration_stores_nothing(store: UserStore, pool: asyncpg.Pool) -> None:
     await add(store)
     with pytest.raises(EmailTakenError):
         await add(store, User("user-2", ANN.email, "Other Ann"), key="k2")
@@ -75,7 +73,9 @@ async def test_a_refused_registration_leaves_nothing_behind(
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_of_ten_registrations_at_once_with_one_address_one_wins(store: UserStore) -> None:
+async def test_of_ten_concurrent_registrations_of_one_address_one_succeeds(
+    store: UserStore,
+) -> None:
     outcomes = await asyncio.gather(
         *(add(store, User(f"user-{n}", ANN.email, "Ann"), key=f"k{n}") for n in range(10)),
         return_exceptions=True,
@@ -84,7 +84,9 @@ async def test_of_ten_registrations_at_once_with_one_address_one_wins(store: Use
     assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
 
 
-async def test_of_ten_uses_of_one_refresh_token_at_once_at_most_one_wins(store: UserStore) -> None:
+async def test_of_ten_concurrent_uses_of_one_refresh_token_at_most_one_succeeds(
+    store: UserStore,
+) -> None:
     await add(store)
     await store.open_session(Session("s1", ANN.id, b"old", NOON + timedelta(days=1)), NOON)
     outcomes = await asyncio.gather(
@@ -101,10 +103,10 @@ async def test_an_old_refresh_token_ends_the_session_of_the_new_one(store: UserS
     assert await store.rotate_session("s1", b"old", b"new", NOON) == ANN
     assert await store.rotate_session("s1", b"old", b"thief", NOON) is None
     assert await store.rotate_session("s1", b"new", b"newer", NOON) is None
-    assert await store.rotate_session("s2", b"other", b"o2", NOON) == ANN, "another login lives on"
+    assert await store.rotate_session("s2", b"other", b"o2", NOON) == ANN, "the other session stays"
 
 
-async def test_expired_sessions_go_with_the_next_login(
+async def test_the_next_login_deletes_expired_sessions(
     store: UserStore, pool: asyncpg.Pool
 ) -> None:
     await add(store)
@@ -115,13 +117,13 @@ async def test_expired_sessions_go_with_the_next_login(
     assert [row["session_id"] for row in rows] == ["s2"]
 
 
-async def test_instances_starting_at_once_agree_on_one_key(pool: asyncpg.Pool) -> None:
+async def test_instances_that_start_together_agree_on_one_key(pool: asyncpg.Pool) -> None:
     month, life = timedelta(days=30), timedelta(minutes=15)
     rings = await asyncio.gather(*(signing_keys(pool, NOON, month, life) for _ in range(8)))
     assert {key.kid for ring in rings for key in ring} == {rings[0][0].kid}
 
 
-async def test_a_rotated_key_is_forgotten_once_its_tokens_have_expired(pool: asyncpg.Pool) -> None:
+async def test_a_rotated_key_is_deleted_when_its_tokens_have_expired(pool: asyncpg.Pool) -> None:
     month, life = timedelta(days=30), timedelta(minutes=15)
     (first,) = await signing_keys(pool, NOON, month, life)
     both = await signing_keys(pool, NOON + month, month, life)
@@ -132,12 +134,12 @@ async def test_a_rotated_key_is_forgotten_once_its_tokens_have_expired(pool: asy
     assert await pool.fetchval("SELECT array_agg(kid) FROM signing_keys") == [second.kid]
 
 
-async def test_seeding_twice_gives_500_users_once_and_fast(pool: asyncpg.Pool) -> None:
+async def test_seeding_twice_adds_500_users_once_and_fast(pool: asyncpg.Pool) -> None:
     started = time.perf_counter()
     await apply_schema(pool, SCHEMA, seed)
     seeded_s = time.perf_counter() - started
     await apply_schema(pool, SCHEMA, seed)
     assert await pool.fetchval("SELECT count(*) FROM users") == 500
     assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM users") == 1
-    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0, "nobody registered"
-    assert seeded_s < 5, "the password they share is hashed once"
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0, "no registration, no event"
+    assert seeded_s < 5, "the shared password is hashed once"
