@@ -1,4 +1,4 @@
-"""Is this machine fit for a lab? Each check is tried out, not guessed."""
+"""Checks whether this machine can run a lab. Each check tries the operation itself."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ from lab.topology import IN_CONTAINERS, PROJECT, TopologyError
 MEMORY_BYTES_MIN = 700_000_000
 PYTHONS = ((3, 11), (3, 14))
 
-# Starts a sleeper the lab's way, says its pid, and waits to be killed.
+# Starts a child as the lab does, prints its pid, and waits to be killed.
 PARENT = """
 import os, sys, time
 from lab.runtimes.posix import spawn
@@ -35,7 +35,7 @@ time.sleep(60)
 
 @dataclass(frozen=True)
 class Check:
-    """One finding; `advice` says what to do, also where it is fine but could be better."""
+    """One result. A check that passes can have `advice` too."""
 
     name: str
     ok: bool
@@ -44,7 +44,7 @@ class Check:
 
 
 def examine(port_base: int) -> list[Check]:
-    """All checks for a lab at `port_base`, about 1 s."""
+    """Run all checks for a lab at `port_base`; takes about 1 s."""
     return [
         _python(),
         *_servers(),
@@ -53,7 +53,7 @@ def examine(port_base: int) -> list[Check]:
         _disk(port_base),
         _memory(),
         _fork(),
-        _death(),
+        _orphans(),
     ]
 
 
@@ -63,7 +63,7 @@ def _python() -> Check:
     detail = f"{platform.python_version()} at {sys.executable}"
     advice = "" if ok else "use Python 3.11, 3.12 or 3.13: `make setup` looks for one"
     if ok and os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        advice = "PYTHONDONTWRITEBYTECODE is set: each start compiles everything anew; unset it"
+        advice = "PYTHONDONTWRITEBYTECODE is set, so each start compiles everything again: unset it"
     return Check("python", ok, detail, advice)
 
 
@@ -81,14 +81,14 @@ def _servers() -> Iterator[Check]:
 
 
 def _runs_unprivileged(path: Path) -> None:
-    """As root, PostgreSQL runs as nobody: may nobody even reach the program?"""
+    """As root, the lab runs PostgreSQL as another user: check that this user can run it."""
     uid = spawn.uid_for(True)
     command = spawn.unprivileged([path, "--version"])
     done = subprocess.run(command, capture_output=True, text=True, user=uid, group=uid)
     if done.returncode != 0:
         raise ServerMissingError(
-            f"postgres: we are root, PostgreSQL may not be, and nobody cannot run {path}: "
-            f"{done.stderr.strip()[:200]}; install setpriv (util-linux) or be another user"
+            f"postgres: PostgreSQL refuses to run as root, and user {spawn.NOBODY} cannot run {path}: "
+            f"{done.stderr.strip()[:200]}; install setpriv (util-linux), or do not run as root"
         )
 
 
@@ -118,7 +118,9 @@ def _ports(port_base: int) -> Check:
         pass
     if busy := ports.taken(numbers):
         listed = "; ".join(map(str, busy))
-        return Check("ports", False, listed, "end it, or choose other ports with --port-base")
+        return Check(
+            "ports", False, listed, "end that process, or choose other ports with --port-base"
+        )
     return Check("ports", True, f"{detail} are free")
 
 
@@ -129,41 +131,45 @@ def _disk(port_base: int) -> Check:
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
         return Check(
-            "disk", False, f"{folder} cannot be written", "set LAB_DIR to a place that can"
+            "disk", False, f"{folder} cannot be written", "set LAB_DIR to a writable folder"
         )
     enough = free >= FREE_BYTES_MIN
-    advice = "" if enough else f"a lab needs {FREE_BYTES_MIN >> 20} MB: make room, or set LAB_DIR"
+    advice = (
+        ""
+        if enough
+        else f"a lab requires {FREE_BYTES_MIN >> 20} MB: free some space, or set LAB_DIR"
+    )
     return Check("disk", enough, f"{free >> 20} MB free for {home_of(port_base)}", advice)
 
 
 def _memory() -> Check:
     free = psutil.virtual_memory().available
     enough = free >= MEMORY_BYTES_MIN
-    advice = "" if enough else f"a lab under load takes about {MEMORY_BYTES_MIN // 10**6} MB"
+    advice = "" if enough else f"a lab under load uses about {MEMORY_BYTES_MIN // 10**6} MB"
     return Check("memory", enough, f"{free // 10**6} MB available, {os.cpu_count()} cores", advice)
 
 
 def _fork() -> Check:
     if spawn.can_fork():
         return Check("fork", True, "services are forked from one pre-imported parent")
-    return Check("fork", True, "services are started one by one: slower and larger here")
+    return Check("fork", True, "each service starts in its own interpreter: slower and larger")
 
 
-def _death() -> Check:
-    """Kills a parent and looks whether its child goes with it."""
+def _orphans() -> Check:
+    """Kill a parent and check that its child ends too."""
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=env, text=True
     ) as parent:
         assert parent.stdout is not None
-        said = parent.stdout.readline().strip()
+        line = parent.stdout.readline().strip()
         parent.kill()
-    if not said.isdigit():
+    if not line.isdigit():
         return Check("no orphans", False, "a child could not be started", "report this")
-    pid, give_up = int(said), time.monotonic() + 2
+    pid, give_up = int(line), time.monotonic() + 2
     while pids.identity(pid) and time.monotonic() < give_up:
         time.sleep(0.01)
     if left := pids.identity(pid):
         pids.end([pid])
-    return Check("no orphans", not left, "a killed lab takes its processes with it" if not left else
-                 "a killed lab would leave processes behind until the next `lab up`")  # fmt: skip
+    return Check("no orphans", not left, "the processes of a killed lab end with it" if not left else
+                 "a killed lab leaves processes behind until the next `lab up`")  # fmt: skip

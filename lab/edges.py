@@ -1,4 +1,4 @@
-"""Every caller->callee edge of a topology, and the port on which the fault proxy stands in for the callee."""
+"""Every caller->callee edge of a topology, and the port on which the fault proxy listens for it."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ URL_SETTINGS = {
 class Edge:
     """`caller` is a service or the ingress, `callee` an instance (`payments-1`) or a server (`postgres`).
 
-    Offsets count from the port base: where callers find the edge, and where the callee itself is.
+    Both offsets are relative to the port base: `offset` is the edge's listener, `callee_offset` the callee's own.
     """
 
     caller: str
@@ -34,7 +34,7 @@ class Edge:
         return f"{self.caller}->{self.callee}"
 
     def listen_address(self, port_base: int) -> str:
-        """host:port that the caller is given."""
+        """host:port of the edge, which the caller uses."""
         return f"{HOST}:{port_base + self.offset}"
 
     def upstream_address(self, port_base: int) -> str:
@@ -43,40 +43,40 @@ class Edge:
 
 
 def all_edges(topology: Topology) -> list[Edge]:
-    """Those of instances yet to come too: an edge's port never moves while a lab is up."""
+    """All possible edges, with those of future instances: an edge's port never changes while a lab is up."""
     first = topology.lab["proxy"].offset + 1
     ends = enumerate(_ends(topology), start=first)
     return [Edge(caller, callee, offset, at) for offset, (caller, callee, at) in ends]
 
 
 def edges_of(topology: Topology, instances: Collection[str]) -> list[Edge]:
-    """Those that exist while these instances run."""
+    """The edges that exist while these instances run."""
     servers = {*STORES, SMTP}
     return [
         edge for edge in all_edges(topology) if edge.callee in servers or edge.callee in instances
     ]
 
 
-def setting(edges: Collection[Edge], caller: str, port_base: int) -> str:
-    """The setting EDGES of a service: where it finds each instance that it may call."""
+def edges_setting(edges: Collection[Edge], caller: str, port_base: int) -> str:
+    """The setting EDGES of a service: the address of each instance that it may call."""
     found = (each for each in edges if each.caller == caller and "-" in each.callee)
     return ",".join(f"{each.callee}={each.listen_address(port_base)}" for each in found)
 
 
 def servers_of(service: Service) -> list[str]:
-    """The servers that a service connects to; everybody who has to do with events needs NATS."""
+    """The servers that a service connects to; publishing and consuming events requires NATS."""
     needs = {*service.stores, service.sends}
     needs |= {"nats"} if service.publishes or service.consumes else set()
     return [name for name in (*STORES, SMTP) if name in needs]
 
 
 def _ends(topology: Topology) -> Iterator[tuple[str, str, int]]:
-    """(caller, callee, the callee's offset), in an order that only the topology decides."""
-    at = {name: listener.offset for name, listener in topology.servers.items()}
-    at[SMTP] = topology.lab["mail_smtp"].offset
+    """(caller, callee, the callee's offset), in an order that depends on the topology only."""
+    offsets = {name: listener.offset for name, listener in topology.servers.items()}
+    offsets[SMTP] = topology.lab["mail_smtp"].offset
     for service in topology.services.values():
         for server in servers_of(service):
-            yield service.name, server, at[server]
+            yield service.name, server, offsets[server]
     callees_of: dict[str, tuple[str, ...]] = {INGRESS: (topology.ingress.balances,)}
     callees_of |= {service.name: service.calls for service in topology.services.values()}
     for caller, callees in callees_of.items():

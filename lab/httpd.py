@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on loopback for the lab's own pages and controls: one request a connection.
+"""A small HTTP/1.1 server on loopback for the lab's own pages and APIs: one request per connection.
 
-A framework would be larger than the whole supervisor.
+A web framework would use more memory than the whole supervisor.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ REQUEST_S = 10.0
 
 
 class HttpError(Exception):
-    """Answered with this status and the message as JSON `{"error": ...}`."""
+    """The answer has this status and the body `{"error": message}`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Request:
         try:
             content = json.loads(self.body or b"{}")
         except ValueError as error:
-            raise HttpError(400, f"the body is no JSON: {error}") from None
+            raise HttpError(400, f"the body is not JSON: {error}") from None
         if not isinstance(content, dict):
             raise HttpError(400, "the body must be a JSON object")
         return content
@@ -71,7 +71,7 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 async def serve(handler: Handler, port: int, host: str = "127.0.0.1") -> asyncio.Server:
-    """Listen. Raises OSError if the port is taken."""
+    """Listen on the port and answer requests. Raises OSError if the port is taken."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.CancelledError):
@@ -115,7 +115,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     if not length.isdigit() or "transfer-encoding" in headers:
         raise HttpError(411, "send a Content-Length")
     if int(length) > BODY_BYTES_MAX:
-        raise HttpError(413, f"a body may have {BODY_BYTES_MAX} bytes")
+        raise HttpError(413, f"a body may have up to {BODY_BYTES_MAX} bytes")
     body = await reader.readexactly(int(length))
     url = urlsplit(parts[1])
     return Request(parts[0], unquote(url.path), dict(parse_qsl(url.query)), headers, body)

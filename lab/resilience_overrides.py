@@ -1,4 +1,4 @@
-"""What `lab resilience set` has set, in one file of the lab: instances that start read it, so it outlives them."""
+"""The overrides of `lab resilience set`, in one file of the lab; instances read it when they start."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from lab.files import write_atomic
 
-ALL = "*"  # all edges, those that no instance has made yet too
+ALL = "*"  # all edges, also those that no instance has created yet
 Rows = dict[str, dict[str, Any]]
 
 
 def overrides_file(home: Path) -> Path:
-    """The instances are told it as LAB_RESILIENCE; a lab that begins has none."""
-    return home / "run" / "kept" / "resilience.json"  # a folder that containers can be given
+    """The file, which instances get as LAB_RESILIENCE. A lab starts without it."""
+    return home / "run" / "kept" / "resilience.json"  # a folder that containers can mount
 
 
 def read(home: Path) -> Rows:
-    """`{edge: {"profile"?: step, "switches"?: {kind: bool}}}`; empty where nothing was set."""
+    """`{edge: {"profile"?: step, "switches"?: {kind: bool}}}`; empty without overrides."""
     try:
         rows: Rows = json.loads(overrides_file(home).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -28,21 +28,21 @@ def read(home: Path) -> Rows:
 
 
 def save(home: Path, edge: str | None, profile: str | None, switches: Mapping[str, bool]) -> None:
-    """Add it to what was set before, for one edge or (None) for all of them."""
+    """Add an override for one edge, or for all edges (None), to the saved ones."""
     rows = read(home)
     rows.setdefault(ALL, {})
     if edge is not None:
-        # from here on the edge has a row of its own, with what was set for all until now
+        # the edge gets its own row, which starts with the overrides for all edges
         rows.setdefault(edge, dict(rows[ALL]))
     for name in rows if edge is None else (edge,):
         rows[name] = _changed(rows[name], profile, switches)
     overrides_file(home).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({name: row for name, row in rows.items() if row})
-    write_atomic(overrides_file(home), text)  # instances may be another user's
+    write_atomic(overrides_file(home), text)  # instances may run as another user
 
 
 def override_of(rows: Rows, edge: str) -> dict[str, Any]:
-    """What was set for this edge; empty if nothing was."""
+    """The overrides of this edge; empty if there are none."""
     return rows.get(edge, rows.get(ALL, {}))
 
 

@@ -1,4 +1,4 @@
-"""The lab on disk: `.lab/<port_base>/`, its `lab.json`, and which lab is meant when none is named."""
+"""The lab on disk: `.lab/<port_base>/` with its `lab.json`, and the default lab of commands."""
 
 import json
 import os
@@ -16,19 +16,19 @@ FORMAT = 1
 
 
 class StateError(Exception):
-    """The lab's folder or file cannot be used; the message says what to do."""
+    """The lab's folder or file cannot be used. The message has advice."""
 
     exit_code = 1
 
 
 class PortBaseError(StateError):
-    """It is no number, or none that leaves room."""
+    """The port base is no number, or out of range."""
 
     exit_code = 2
 
 
 class NoLabError(StateError):
-    """No lab is up where one is needed."""
+    """No lab is up."""
 
 
 def labs_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -42,7 +42,7 @@ def home_of(port_base: int) -> Path:
 
 
 def chosen_port_base(option: int | None, env: Mapping[str, str] = os.environ) -> int:
-    """`--port-base`, else LAB_PORT_BASE, else the newest lab's that is up, else 8080."""
+    """`--port-base`, else LAB_PORT_BASE, else that of the newest running lab, else 8080."""
     if option is not None:
         return checked_port_base(str(option))
     if named := env.get("LAB_PORT_BASE"):
@@ -63,7 +63,7 @@ def checked_port_base(text: str) -> int:
 
 @dataclass
 class Entry:
-    """One process of the lab. `identity` tells its pid from a later process with the same number."""
+    """One process of the lab. `identity` distinguishes it from a later process with the same pid."""
 
     name: str
     pid: int
@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass
 class Lab:
-    """What lab.json holds. `instances` are the services' processes, `servers` all others."""
+    """The content of lab.json. `instances` are the services' processes, `servers` all others."""
 
     port_base: int
     home: str
@@ -88,9 +88,9 @@ class Lab:
     instances: list[Entry] = field(default_factory=list)
     servers: list[Entry] = field(default_factory=list)
     runtime: str = "processes"  # or compose
-    project: str = ""  # compose's name for it
+    project: str = ""  # the compose project
     images: dict[str, str] = field(default_factory=dict)  # by compose service
-    proxy_token: str = ""  # what the fault proxy's API asks for; empty: nothing
+    proxy_token: str = ""  # the fault proxy's API requires it; empty: no token
     format: int = FORMAT
 
     @property
@@ -99,7 +99,7 @@ class Lab:
 
     @property
     def proxied(self) -> bool:
-        """Whether the fault proxy stands on every edge."""
+        """Whether the fault proxy is on every edge."""
         return "proxy" in self.addresses
 
     @property
@@ -132,7 +132,7 @@ def new_secret() -> str:
 
 
 def stored_secret(path: Path) -> str:
-    """The secret in `path`, made if there is none: for what outlives one `lab up`, like a cluster."""
+    """The secret in `path`, created if missing: for data that outlives one `lab up`, like a database cluster."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""system/topology.toml as typed data: every service once, checked, each mistake named with its line."""
+"""Reads and checks system/topology.toml, the list of all services; each error names its line."""
 
 import re
 import tomllib
@@ -18,14 +18,14 @@ Section = TypeVar("Section")
 
 
 class TopologyError(ValueError):
-    """The file cannot be used; the message is `file:line: what is wrong and what is expected`."""
+    """The file is invalid; the message is `file:line: problem; expected value`."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Slo:
-    """What a service promises: the share of good answers and its 99th percentile in ms."""
+    """A service's objectives: the share of good answers, and the 99th percentile of latency in ms."""
 
     availability: float
     latency_ms_p99: float
@@ -53,7 +53,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Ingress:
-    """nginx, and the service it balances."""
+    """nginx and the service that it balances."""
 
     offset: int
     balances: str
@@ -61,7 +61,7 @@ class Ingress:
 
 @dataclass(frozen=True)
 class Listener:
-    """One of the instrument's own ports, or a server's."""
+    """A port of a server or of the lab's own programs."""
 
     offset: int
     monitor_offset: int | None = None
@@ -69,7 +69,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Code:
-    """Where the services' code is: the program that serves one, and the module of its app."""
+    """The services' code: the program that serves a service, and the module of its app."""
 
     program: str = "chassis.run"
     app: str = "shop.{name}.app"
@@ -77,7 +77,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Topology:
-    """The whole system. `path` is where it was read from."""
+    """The whole system. `path` is its file."""
 
     path: Path
     ingress: Ingress
@@ -87,7 +87,7 @@ class Topology:
     code: Code = field(default_factory=Code)
 
     def ports(self, port_base: int) -> dict[str, int]:
-        """Every port the system opens at first, by who listens: `orders-1`, `postgres`, `control`..."""
+        """Every port that the system opens at its start, by listener: `orders-1`, `postgres`, `control`..."""
         offsets = {"nginx": self.ingress.offset}
         for service in self.services.values():
             for number in range(1, service.replicas + 1):
@@ -99,12 +99,8 @@ class Topology:
         return {name: port_base + offset for name, offset in offsets.items()}
 
 
-IN_CONTAINERS = (
-    "grafana",
-    "fluentd",
-    "jupyter",
-)  # nothing listens there under `lab up` without them
-# may be missing
+IN_CONTAINERS = ("grafana", "fluentd", "jupyter")  # no process listens there without containers
+# optional in the file
 OBSERVERS = ("jaeger", "jaeger_otlp", "prometheus", "alertmanager", "watch", *IN_CONTAINERS)
 LAB_LISTENERS = ("mail_smtp", "mail_page", "recorder", "control", "locust_ui", "proxy")
 TABLES = ("ingress", "services", "servers", "lab", "code")
@@ -120,7 +116,7 @@ def load(path: Path = DEFAULT_PATH) -> Topology:
 
 
 def parse(text: str, path: Path) -> Topology:
-    """Check a topology's text; `path` is for messages. Raises TopologyError."""
+    """Read and check a topology's text; `path` is for error messages. Raises TopologyError."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -184,7 +180,7 @@ class _Reader:
         return {name: self._section(Listener, value, table, name) for name, value in data.items()}
 
     def _section(self, kind: type[Section], data: Any, where: str, key: str = "") -> Section:
-        """`data` as the dataclass `kind`: no unknown key, none missing, each of its type."""
+        """`data` as the dataclass `kind`. Raises TopologyError for unknown or missing keys and wrong types."""
         if not isinstance(data, dict):
             raise self._error(where, key, f"expected a table, got {data!r}")
         known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
@@ -234,7 +230,7 @@ class _Reader:
                 raise self._error(f"services.{service.name}", "calls", "a service calls itself")
 
     def _offsets(self, topology: Topology) -> None:
-        """No two listeners on one port, room for REPLICAS_MAX instances included."""
+        """Check that no two listeners have one port, with room for REPLICAS_MAX instances."""
         taken: dict[int, str] = {}
         owners = [("ingress", "offset", "ingress", topology.ingress.offset)]
         for service in topology.services.values():
@@ -270,7 +266,7 @@ class _Reader:
         return TopologyError(f"{self._path}:{self._line(table, key)}: {wrong}")
 
     def _line(self, table: str, key: str) -> int:
-        """The line of `key` in `[table]`, of the table's header without one, else 1."""
+        """The line of `key` in `[table]`, else the line of the table's header, else 1."""
         inside, header = table == "", 1
         for number, line in enumerate(self._lines, 1):
             if found := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):

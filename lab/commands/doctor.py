@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(port_base: PortBase = None, as_json: AsJson = False) -> None:
-    """Is this machine fit for a lab? Exit code 1 if it is not."""
+    """Check whether this machine can run a lab. Exit code 1 if it cannot."""
     from lab import doctor as checks
 
     found = checks.examine(chosen_port_base(port_base))
@@ -27,5 +27,7 @@ def doctor(port_base: PortBase = None, as_json: AsJson = False) -> None:
             out.print(f"{mark}{check.name:12} {check.detail}")
             if check.advice:
                 out.print(f"{'':17}{check.advice}", style="yellow")
-        out.print("This machine is fit." if fit else "[red]This machine is not fit yet.[/]")
+        out.print(
+            "This machine can run a lab." if fit else "[red]This machine cannot run a lab yet.[/]"
+        )
     raise typer.Exit(0 if fit else 1)

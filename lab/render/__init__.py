@@ -1,7 +1,7 @@
-"""From the topology to text: pure functions; what is committed of their output is checked against them.
+"""Renders files from the topology by pure functions. `lab render` writes them, `lab render --check` compares them.
 
-A renderer is a module of this folder, named in `RENDERERS`, with `files(topology)`: the text of each file it owns
-by its path below the project. `lab render` writes them, `lab render --check` compares.
+A renderer is a module of this folder, listed in `RENDERERS`, with `files(topology)`: the text of each of its files
+by path. `checks` covers the hand-written files that repeat facts of the topology.
 """
 
 from collections.abc import Sequence
@@ -17,34 +17,34 @@ RENDERERS = ("nginx", "compose", "prometheus", "dashboards", "fluentd")
 
 
 class RenderError(ValueError):
-    """What was asked for cannot be rendered; the message says what can."""
+    """There is no such renderer; the message lists them."""
 
     exit_code = 2
 
 
 class File(NamedTuple):
-    """One rendered file: whose it is, its path below the project, and what it should hold."""
+    """One rendered file: its renderer, its path below the project, and its expected text."""
 
     renderer: str
     path: str
     text: str
 
     def difference(self, project: Path = PROJECT) -> str:
-        """What is on disk against what is rendered, as a unified diff; "" if they agree."""
-        there = project / self.path
-        # newline="": a file with other line ends is another file
-        held = there.open(newline="").read() if there.is_file() else ""
-        if held == self.text and there.is_file():
+        """A unified diff from the file on disk to the expected text; "" if they are equal."""
+        path = project / self.path
+        # newline="": other line ends are a difference
+        current = path.open(newline="").read() if path.is_file() else ""
+        if current == self.text and path.is_file():
             return ""
         lines = unified_diff(
-            held.splitlines(), self.text.splitlines(), self.path, "rendered", lineterm=""
+            current.splitlines(), self.text.splitlines(), self.path, "rendered", lineterm=""
         )
         return "\n".join(lines) or f"{self.path}: missing, or other line ends"
 
     def write(self, project: Path = PROJECT) -> None:
-        there = project / self.path
-        there.parent.mkdir(parents=True, exist_ok=True)
-        there.write_text(self.text, newline="")
+        path = project / self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.text, newline="")
 
 
 def render(topology: Topology, names: Sequence[str] = ()) -> list[File]:

@@ -1,4 +1,4 @@
-"""The block of docker-compose.yml that lists the shop's instances; the rest of the file is written by hand."""
+"""Renders the block of docker-compose.yml with the shop's instances; the rest of the file is written by hand."""
 
 from collections.abc import Mapping
 
@@ -16,12 +16,12 @@ STORE_PORTS = {"postgres": 5432, "valkey": 6379, "nats": 4222}
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """docker-compose.yml as it is, with its block rendered anew."""
+    """docker-compose.yml with its block rendered again."""
     return {FILE: replaced((PROJECT / FILE).read_text(), topology)}
 
 
 def block(topology: Topology) -> str:
-    """From BEGIN to END: the databases' passwords, then each instance as a service of its own."""
+    """The lines from BEGIN to END: the databases' passwords, then each instance as a compose service."""
     lines = [BEGIN, "x-databases: &databases"]
     lines += [
         f"  {password_variable(service.name)}: ${{{password_variable(service.name)}:-}}"
@@ -36,7 +36,7 @@ def block(topology: Topology) -> str:
 
 
 def replaced(text: str, topology: Topology) -> str:
-    """docker-compose.yml `text` with its block rendered anew. Raises ValueError without the marks."""
+    """The text of docker-compose.yml with its block rendered again. Raises ValueError without the marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(f"  {END}")
     if not begin or not end:
@@ -45,12 +45,12 @@ def replaced(text: str, topology: Topology) -> str:
 
 
 def port_variable(name: str) -> str:
-    """`PORT_ORDERS_1`: the variable with the port of `orders-1` on the host."""
+    """`PORT_ORDERS_1`: the variable of the port of `orders-1` on the host."""
     return "PORT_" + name.replace("-", "_").replace(" ", "_").upper()
 
 
 def password_variable(service: str) -> str:
-    """`DB_PASSWORD_ORDERS`: the variable with the password of the role `orders`."""
+    """`DB_PASSWORD_ORDERS`: the variable of the password of the role `orders`."""
     return f"DB_PASSWORD_{service.upper()}"
 
 
@@ -76,7 +76,7 @@ def url_setting(service: Service, server: str, at: str) -> tuple[str, str]:
 
 
 def variables(topology: Topology, port_base: int) -> Mapping[str, str]:
-    """The ports on the host of a lab at `port_base`, by variable; of instances yet to come too."""
+    """The ports on the host of a lab at `port_base`, by variable, with those of future instances."""
     ports = topology.ports(port_base)
     for service in topology.services.values():
         for number in range(REPLICAS_MAX):

@@ -1,4 +1,4 @@
-"""Grafana's dashboards: what is built by dashboards/*.py, as the JSON that Grafana is provisioned with."""
+"""Renders Grafana's dashboards from dashboards/*.py, as the JSON of Grafana's provisioning."""
 
 from dashboards import BOARDS
 from dashboards.board import text
@@ -8,5 +8,5 @@ FOLDER = "dashboards/json"
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """One file a dashboard. The services come from Prometheus' labels, not from `topology`."""
+    """One file per dashboard. The services come from Prometheus' labels, not from `topology`."""
     return {f"{FOLDER}/{stem}.json": text(board()) for stem, board in BOARDS.items()}

@@ -1,4 +1,4 @@
-"""The labels of fluentd.conf that come from the topology; the rest of the file is written by hand."""
+"""Renders the labels of fluentd.conf that come from the topology; the rest of the file is written by hand."""
 
 from lab.topology import PROJECT, Topology
 
@@ -8,12 +8,12 @@ END = "      # --- end of what is rendered ---\n"
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """fluentd.conf as it is, with its labels rendered anew."""
+    """fluentd.conf with its labels rendered again."""
     return {FILE: replaced((PROJECT / FILE).read_text(), topology)}
 
 
 def labels(topology: Topology) -> str:
-    """One line a label, as record_transformer takes them; `service` is known by then."""
+    """One line per label, in the syntax of record_transformer; the record has `service` already."""
     names = " ".join(topology.services)
     outside = " ".join(each.name for each in topology.services.values() if each.outside)
     service = 'record["service"]'
@@ -24,9 +24,9 @@ def labels(topology: Topology) -> str:
 
 
 def replaced(text: str, topology: Topology) -> str:
-    """fluentd.conf `text` with its labels rendered anew. Raises ValueError without the marks."""
+    """The text of fluentd.conf with its labels rendered again. Raises ValueError without the marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{FILE} has lost the marks of its rendered lines:\n{BEGIN}{END}")
+        raise ValueError(f"{FILE} lacks the marks of its rendered lines:\n{BEGIN}{END}")
     return before + BEGIN + labels(topology) + END + after

@@ -1,4 +1,4 @@
-"""nginx.conf: the one public port, balancing the gateways and giving each request its trace."""
+"""Renders nginx.conf: the one public port, which balances the gateways and starts each request's trace."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from lab.topology import Topology
 
 BODY_MAX = "64k"
 
-# $request_id is 32 hexadecimal digits: a trace id as it stands, and its first half a span id.
+# $request_id has 32 hexadecimal digits: it is the trace id, and its first half is the span id.
 TEMPLATE = """\
 # Rendered by `lab render nginx`; edit lab/render/nginx.py.
 daemon off;
@@ -30,7 +30,7 @@ http {{
         "~^(?<first_half>.{{16}})" $first_half;
     }}
 
-    # for problem answers: an odd path must not break the JSON around it
+    # for problem answers: a path with special characters must not break the JSON
     map $uri $plain_path {{
         "~^[A-Za-z0-9/._-]*$" $uri;
     }}
@@ -70,15 +70,15 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $remote_addr;
-            # the trace begins here: what a client claims about one is dropped
+            # the trace starts here: a client's own trace headers are dropped
             proxy_set_header traceparent 00-$request_id-$root_span-01;
             proxy_set_header tracestate "";
-            # headers of the inside: not for clients to set
+            # internal headers: clients must not set them
             proxy_set_header Breakwater-Caller ingress;
             proxy_set_header Breakwater-Budget-Ms "";
             proxy_hide_header X-Request-Id;
-            # Another gateway is asked when this one cannot be reached or breaks off, but a POST that was
-            # already sent never goes out twice: nginx leaves it alone unless told `non_idempotent`.
+            # nginx tries another gateway when this one cannot be reached or closes the connection. It never
+            # sends a POST twice, because `non_idempotent` is not set.
             proxy_next_upstream error timeout;
             proxy_next_upstream_tries 2;
             proxy_next_upstream_timeout 2s;
@@ -103,8 +103,8 @@ UPSTREAM = """\
 
 PASS_TO_UPSTREAM = "            proxy_pass http://{balances};"
 
-# Through a variable the name is looked up again whenever the answer is a second old; an upstream's is
-# at start alone, and nginx would go on asking the address that a container had before its restart.
+# nginx resolves a name in a variable again after one second. It resolves the name of an upstream only at its
+# start, and would keep the address that a container had before its restart.
 RESOLVER = "    resolver 127.0.0.11 valid=1s ipv6=off;"
 PASS_TO_NAME = """\
             set $balanced {balances};
@@ -119,10 +119,10 @@ PROBLEM = """\
 """
 
 PROBLEMS = (
-    (400, "bad-request", "Bad request", "The request is not HTTP as it should be."),
-    (413, "body-too-large", "Body too large", "A body may have 64 KiB."),
-    (502, "bad-gateway", "Bad gateway", "No gateway could be reached; it may be starting again."),
-    (503, "unavailable", "Unavailable", "The shop does not take requests now; try again."),
+    (400, "bad-request", "Bad request", "The request is not valid HTTP."),
+    (413, "body-too-large", "Body too large", "A body may have up to 64 KiB."),
+    (502, "bad-gateway", "Bad gateway", "No gateway could be reached; one may be restarting."),
+    (503, "unavailable", "Unavailable", "The shop does not accept requests now; try again."),
     (504, "gateway-timeout", "Gateway timeout", "The gateway did not answer in time."),
 )
 
@@ -134,22 +134,15 @@ def render(
     upstream_ports: Sequence[int],
     run: str,
     logs: str,
-    listen_host: str = "127.0.0.1",
-    upstream_hosts: Sequence[str] = (),
     user: str = "",
 ) -> str:
-    """The configuration. `run` is a folder for nginx' own files; `user` only when started by root.
+    """The configuration of a lab in processes. `run` is a folder for nginx' own files; `user` is for root only.
 
-    `upstream_hosts` go with `upstream_ports` (127.0.0.1 each if left out); without any upstream every
-    request is answered 502.
+    Without any upstream, nginx answers every request with 502.
     """
-    hosts = upstream_hosts or ["127.0.0.1"] * len(upstream_ports)
-    # No instance is ever rested for its failures: asking a dead one costs a refused connection, while two
-    # errors of the application could rest every one at once.
-    lines = [
-        f"        server {host}:{number} max_fails=0;"
-        for host, number in zip(hosts, upstream_ports, strict=True)
-    ]
+    # max_fails=0: nginx never excludes an instance after failures. A dead instance costs one refused connection;
+    # exclusion after two application errors could exclude every instance at once.
+    lines = [f"        server 127.0.0.1:{number} max_fails=0;" for number in upstream_ports]
     servers = "\n".join(lines) or "        server 127.0.0.1:9 down;"
     return _filled(
         user=f"user {user};\n" if user else "",
@@ -158,14 +151,14 @@ def render(
         access_log=f"{logs}/nginx.jsonl lines buffer=16k flush=200ms",
         balancing=UPSTREAM.format(balances=balances, servers=servers),
         pass_on=PASS_TO_UPSTREAM.format(balances=balances),
-        listen=f"{listen_host}:{port}",
+        listen=f"127.0.0.1:{port}",
     )
 
 
 def in_containers(topology: Topology, gateways: Sequence[str] = ()) -> str:
-    """The configuration of docker-compose.yml: tells on stdout and stderr, balances by the engine's DNS.
+    """The configuration of docker-compose.yml: logs on stdout and stderr, balances by the engine's DNS.
 
-    `gateways` (host:port) are balanced instead where there is a fixed place for each, at the fault proxy.
+    With `gateways` (host:port, the listeners of the fault proxy) it balances these instead.
     """
     service = topology.services[topology.ingress.balances]
     servers = "\n".join(f"        server {each} max_fails=0;" for each in gateways)
@@ -191,7 +184,7 @@ def _filled(**parts: str) -> str:
 
 
 def _location(status: int, name: str, title: str, detail: str) -> str:
-    # add_header in a location replaces those of the server: each has to be said again
+    # add_header in a location replaces those of the server: repeat each of them
     headers = "            add_header X-Request-Id $request_id always;\n"
     if status >= 500:
         headers += "            add_header Retry-After 1 always;\n"
@@ -221,7 +214,7 @@ def sample(topology: Topology, port_base: int = 8080) -> str:
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """What `lab render` commits: a sample, since a running lab renders its own, and the containers'."""
+    """The committed files: a sample (a running lab renders its own), and that of the containers."""
     return {
         "system/deploy/nginx.conf": sample(topology),
         "system/deploy/nginx.compose.conf": in_containers(topology),

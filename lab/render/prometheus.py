@@ -1,4 +1,4 @@
-"""prometheus.yml, the SLOs' rules and alertmanager.yml, from the topology."""
+"""Renders prometheus.yml, the SLO rules and alertmanager.yml."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ receivers:
 
 @dataclass(frozen=True)
 class Addresses:
-    """host:port of what is watched beside the instances."""
+    """host:port of the scraped programs that are not instances."""
 
     watch: str
     recorder: str
@@ -68,9 +68,9 @@ class Addresses:
 def config(
     addresses: Addresses, *, shop: str, rules: str, more: str = "", credentials: str = ""
 ) -> str:
-    """prometheus.yml; `shop` is the instances' discovery (below), `more` other jobs, both as YAML.
+    """prometheus.yml; `shop` is the discovery of instances (below), `more` are other jobs, both as YAML.
 
-    `credentials` go to the address of Alertmanager, where the watch stands in for it.
+    `credentials` are sent to the address of Alertmanager, for a lab where the watch receives alerts directly.
     """
     return CONFIG.format(
         each_s=EACH_S,
@@ -86,12 +86,12 @@ def config(
 
 
 def from_file(path: str) -> str:
-    """Discovery of instances by a file that is written anew when they change."""
+    """Discovery of instances by a file that the lab rewrites when they change."""
     return f'    file_sd_configs: [{{files: ["{path}"]}}]'
 
 
 def of_topology(topology: Topology, address: Address) -> str:
-    """Discovery of the topology's own instances; `address(service, n)` is host:port of the nth."""
+    """Discovery of the topology's instances; `address(service, n)` is host:port of the nth."""
     lines = ["    static_configs:"]
     for service in topology.services.values():
         for number in range(1, service.replicas + 1):
@@ -103,7 +103,7 @@ def of_topology(topology: Topology, address: Address) -> str:
 
 
 def labels_of(service: str, instance: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """The labels of an instance's series, by the settings it was started with."""
+    """The labels of an instance's series, from its settings."""
     return {
         "service": service,
         "instance": instance,
@@ -113,12 +113,12 @@ def labels_of(service: str, instance: str, settings: Mapping[str, str]) -> dict[
 
 
 def alertmanager(watch: str, credentials: str) -> str:
-    """alertmanager.yml: every alert goes to the watch at this URL, and so into a run's logs."""
+    """alertmanager.yml: every alert goes to the watch at this URL, which logs it."""
     return ALERTMANAGER.format(watch=watch, credentials=credentials)
 
 
 def slo_rules(topology: Topology) -> str:
-    """Objectives, the shares that miss them by window, and how fast those use the error budget up.
+    """Rules for the objectives, the share of requests that miss them, and the burn rate of the error budget.
 
     Multiwindow, multi-burn-rate: Google, The Site Reliability Workbook (2018), chapter 5.
     """
@@ -155,23 +155,23 @@ def _rule(name: str, expression: str) -> list[str]:
 
 
 def _errors(window: str) -> str:
-    asked = f"sum by (service) (rate({SERVER}_count[{window}]))"
+    requests = f"sum by (service) (rate({SERVER}_count[{window}]))"
     failed = (
         f'sum by (service) (rate({SERVER}_count{{http_response_status_code=~"5.."}}[{window}]))'
     )
-    return f"({failed} or 0 * {asked}) / {asked}"
+    return f"({failed} or 0 * {requests}) / {requests}"
 
 
 def _slow(service: Service, window: str) -> str:
-    who = f'service="{service.name}"'
-    # as the services' `le` has it: 0.1, 1.0
+    labels = f'service="{service.name}"'
+    # in the format of the services' `le`: 0.1, 1.0
     bound = repr(float(service.slo.latency_ms_p99 / 1000))
-    quick = f'sum by (service) (rate({SERVER}_bucket{{{who},le="{bound}"}}[{window}]))'
-    return f"1 - {quick} / sum by (service) (rate({SERVER}_count{{{who}}}[{window}]))"
+    quick = f'sum by (service) (rate({SERVER}_bucket{{{labels},le="{bound}"}}[{window}]))'
+    return f"1 - {quick} / sum by (service) (rate({SERVER}_count{{{labels}}}[{window}]))"
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """What `lab render` commits: the rules, and the configurations of docker-compose.yml."""
+    """The committed files: the rules, and the configurations of docker-compose.yml."""
     compose = Addresses(
         watch=f"watch:{inner_port(topology.lab['watch'])}",
         recorder=f"recorder:{inner_port(topology.lab['recorder'])}",

@@ -1,4 +1,4 @@
-"""Reads the lab's log files: the last lines of several, merged by time, and what follows."""
+"""Reads the lab's log files: the last lines of several files, merged by time, and new lines."""
 
 import json
 import re
@@ -18,7 +18,7 @@ WARNING = re.compile(r"\bWARNING\b|\[(WRN|warn)\]")
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line; `fields` is {} where it was no JSON."""
+    """One line; `fields` is {} if the line is not JSON."""
 
     instance: str
     time_s: float
@@ -28,7 +28,7 @@ class LogLine:
 
 
 class LogFile:
-    """One instance's file. A line without a time of its own has its predecessor's."""
+    """One instance's file. A line without a time gets the time of the line before."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,13 +37,13 @@ class LogFile:
         self._time_s = path.stat().st_mtime if path.exists() else 0.0
 
     def new_lines(self) -> Iterator[LogLine]:
-        """The whole lines since the last call."""
+        """The complete lines since the last call."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 for line in file:
                     if not line.endswith(b"\n"):
-                        break  # being written
+                        break  # incomplete
                     self._offset += len(line)
                     if line.strip():
                         yield self._parse(line.decode(errors="replace").rstrip())
@@ -65,7 +65,7 @@ class LogFile:
 
 
 def explain(path: Path) -> str:
-    """Why a process ended, as far as its log tells: its errors, else its last lines."""
+    """The probable reason why a process ended: the errors in its log, else its last lines."""
     lines = deque(LogFile(path).new_lines(), maxlen=200)
     errors = [line for line in lines if line.level in ("error", "critical") and line.fields]
     shown = errors[:2] or list(lines)[-25:]
@@ -85,7 +85,7 @@ def files(folder: Path, target: str = "") -> list[Path]:
 def read(
     folder: Path, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
 ) -> Iterator[LogLine]:
-    """The `last` lines of each file at or above `level`, by time; with `follow` for ever."""
+    """The `last` lines of each file at or above `level`, by time; with `follow`, new lines for ever."""
     least = LEVELS.index(level)
 
     def wanted(line: LogLine) -> bool:

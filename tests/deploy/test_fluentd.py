@@ -45,7 +45,7 @@ def test_the_labels_are_those_of_the_topology() -> None:
 
 
 def test_without_its_marks_the_file_is_not_rendered() -> None:
-    with pytest.raises(ValueError, match="lost the marks"):
+    with pytest.raises(ValueError, match="lacks the marks"):
         replaced(CONF.read_text().replace(BEGIN, ""), load())
     assert CONF.read_text().count(END) == 1
 

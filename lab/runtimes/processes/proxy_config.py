@@ -69,7 +69,7 @@ class ProxyConfig:
 
     def setting(self, caller: str) -> str:
         """The setting EDGES of a service (docs/architecture.md); empty without the proxy."""
-        return edges.setting(self._edges, caller, self._lab.port_base)
+        return edges.edges_setting(self._edges, caller, self._lab.port_base)
 
     def ingress_port(self, instance: str, port: int) -> int:
         """The port on which nginx reaches a gateway that listens on `port`."""

@@ -170,7 +170,7 @@ class SupervisedRuntime:
 def check_ports(opened: Mapping[str, int]) -> None:
     """Raises UpFailedError if one of these ports (by name) is taken."""
     if taken := ports.taken(opened):
-        advice = "end it, or choose other ports with `--port-base`"
+        advice = "end that process, or choose other ports with `--port-base`"
         raise UpFailedError([*map(str, taken), advice])
 
 
