@@ -134,17 +134,15 @@ def _sentence(instances: int, unclean: int) -> str:
 
 def _document(as_json: bool) -> None:
     from chassis.faults import catalogue
-    from lab.commands import _fault_rows
-    from lab.fault_kinds import edges, processes
+    from lab.fault_kinds import edges, examples, failpoints, processes
 
     if as_json:
         items = [each.as_dict() for each in catalogue.entries()]
         items += processes.entries() + edges.entries()
         typer.echo(json.dumps({"items": items}))
     else:
-        pages = [catalogue.page(), *processes.page(), "", *edges.page()]
-        pages += ["", *_fault_rows.page()]
-        typer.echo("\n".join(pages))
+        sections = (failpoints.page(), processes.page(), edges.page(), examples.page())
+        typer.echo("\n\n".join([catalogue.page(), *("\n".join(lines) for lines in sections)]))
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:

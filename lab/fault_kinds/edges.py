@@ -1,4 +1,4 @@
-"""The faults of edges as data: what each does on the wire, and which toxics of the fault proxy it is made of."""
+"""The faults of edges as data: what each does, and the toxic of the fault proxy that does it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BOTH = "both"
 
 @dataclass(frozen=True)
 class EdgeKind:
-    """`attributes` are ours, units last, each with the toxic's own word for it; `required` those that must be
-    there; `fixed` what the toxic is told besides. `stream` is the direction if none is asked for.
+    """`attributes` maps our names, units last, to the toxic's; `fixed` are further values of the toxic; `stream`
+    is the default direction.
     """
 
     toxic: str
@@ -25,32 +25,32 @@ class EdgeKind:
 
 
 KINDS = {
-    "noop": EdgeKind("noop", "lets everything pass"),
+    "noop": EdgeKind("noop", "changes nothing"),
     "latency": EdgeKind(
         "latency",
-        "each chunk leaves latency_ms +- jitter_ms after it came, never early; distribution is uniform, normal"
+        "each chunk leaves latency_ms +- jitter_ms after its arrival, never early; distribution is uniform, normal"
         " or pareto",
         {"latency_ms": "latency", "jitter_ms": "jitter", "distribution": "distribution"},
         ("latency_ms",),
     ),
     "bandwidth": EdgeKind(
         "bandwidth",
-        "at most rate_kb_s (1,000 bytes a second) on each connection; 0 lets nothing pass and loses nothing",
+        "at most rate_kb_s (1,000 bytes a second) on each connection; 0 passes nothing and loses nothing",
         {"rate_kb_s": "rate"},
         ("rate_kb_s",),
     ),
     "slow_close": EdgeKind(
-        "slow_close", "only the close comes delay_ms late", {"delay_ms": "delay"}, ("delay_ms",)
+        "slow_close", "only the close is delay_ms late", {"delay_ms": "delay"}, ("delay_ms",)
     ),
     "blackhole": EdgeKind(
         "timeout",
-        "connected, but every byte is lost; closed after close_after_ms (0: only when the fault ends)",
+        "connections open, but every byte is lost; closed after close_after_ms (0: only when the fault ends)",
         {"close_after_ms": "timeout"},
         stream=BOTH,
     ),
     "reset_peer": EdgeKind(
         "reset_peer",
-        "RST to both ends of each connection, open ones too: after_ms after the first data beyond after_bytes",
+        "RST to both ends of each connection, also of open ones: after_ms after the first data beyond after_bytes",
         {"after_ms": "timeout", "after_bytes": "bytes"},
     ),
     "slicer": EdgeKind(
@@ -64,25 +64,25 @@ KINDS = {
         ("average_bytes",),
     ),
     "limit_data": EdgeKind(
-        "limit_data", "each connection is closed after exactly so many bytes", {"bytes": "bytes"}, ("bytes",)
+        "limit_data", "each connection is closed after exactly `bytes` bytes", {"bytes": "bytes"}, ("bytes",)
     ),
     "packet_loss": EdgeKind(
         "packet_loss",
-        "chunks are lost out of the stream with chance loss_rate, more after a loss by correlation",
+        "chunks of the stream are lost with probability loss_rate, more after a loss by correlation",
         {"loss_rate": "loss_rate", "correlation": "correlation"},
     ),
     "connection_cap": EdgeKind(
         "connection_cap",
-        "at most so many connections at once; when_full says whether the others queue or are told refuse (RST)."
-        " Those open already stay",
+        "at most `connections` connections at once; when_full is queue or refuse (RST) for the others."
+        " Open ones stay",
         {"connections": "connections", "when_full": "when_full"},
         ("connections",),
     ),
-    "down": EdgeKind("", "nobody listens: refused, and open connections are closed", stream=BOTH),
+    "down": EdgeKind("", "new connections are refused, and open ones are closed", stream=BOTH),
     "partition": EdgeKind(
         "bandwidth",
-        "nothing passes and nothing is lost, as with TCP over a cut wire: what was sent meanwhile arrives when"
-        " it is healed",
+        "nothing passes and nothing is lost, as with TCP over a cut cable: data sent in that time arrives after"
+        " the fault",
         fixed={"rate": 0},
         stream=BOTH,
     ),
@@ -90,7 +90,7 @@ KINDS = {
 
 
 def entries() -> list[dict[str, Any]]:
-    """In the form of the services' own catalogue."""
+    """As JSON; `attributes` maps each name to whether it is required."""
     return [
         {
             "kind": kind,
@@ -105,11 +105,12 @@ def entries() -> list[dict[str, Any]]:
 
 PAGE = """\
 ## Faults of edges
-On the wire between a caller and what it calls, in a lab that was started by `lab up --proxied`. The target is
+On the network between a caller and its callee, in a lab that was started by `lab up --proxied`. The target is
 an edge: `orders->payments-1`, `orders->payments` (all instances), `orders->postgres`, `ingress->gateway`, or
-with stars `*->bank`, `orders->*`. Quote it, or the shell takes `>` for itself. Held by the fault proxy, whose
-own the TTL is: `kill -9` of whoever asked changes nothing. Several on one edge work together (latencies add
-up); `down` and `connection_cap` are refused where there is one already, and everything on an edge that is down.
+with stars `*->bank`, `orders->*`. Quote it, because the shell reads `>` as a redirection. The fault proxy
+([proxy.md](proxy.md)) applies them and enforces the TTL, even if the commander is dead. Several on one edge act
+together (latencies add up). `down` and `connection_cap` are refused where there is one already, and every kind
+is refused on an edge that is down.
 
 ```
 lab faults add 'payments->bank' latency latency_ms=300 jitter_ms=50 --ttl 30
@@ -118,20 +119,21 @@ lab faults add '*->postgres' bandwidth rate_kb_s=64 --scope stream=upstream
 lab faults partition orders,payments inventory --ttl 20
 ```
 
-`--scope stream=` is `upstream` (caller to callee), `downstream` or `both`; `--scope share=` the share of the
-connections it hits, drawn once for each from the seed (callers keep connections open and use them again).
+`--scope stream=` is `upstream` (caller to callee), `downstream` or `both`. `--scope share=` is the share of the
+connections that it hits, drawn once for each connection from the seed (callers keep connections open and reuse
+them).
 
 `lab faults partition GROUP GROUP...` cuts every edge between different groups of services, servers and
-`ingress`; whoever is in no group still reaches everybody (a partial partition). With `--one-way` only what the
-first group says to the second is cut: its requests, and its answers. A connection can still be opened, as the
-proxy answers for the callee.
+`ingress`. What is in no group still reaches all others (a partial partition). With `--one-way` only the bytes
+from the first group to the second are cut: its requests and its answers. A connection can still be opened,
+because the proxy accepts it.
 
 | kind | what it does | attributes | direction |
 |---|---|---|---|"""
 
 
 def page() -> Iterator[str]:
-    """The lines of docs/faults.md on them."""
+    """The lines of docs/faults.md about them."""
     yield PAGE
     for kind, each in KINDS.items():
         names = [f"**`{n}`**" if n in each.required else f"`{n}`" for n in each.attributes]

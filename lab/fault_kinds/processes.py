@@ -1,4 +1,4 @@
-"""The faults of whole processes as data: what each does, for those who ask and those who read the catalogue."""
+"""The faults of whole processes as data: what each does, for its injector and for the catalogue."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ TTL_S_MAX = 3600.0
 
 @dataclass(frozen=True)
 class ProcessKind:
-    """`lasts`: it is in force until its TTL; else it is over when the process is ready again.
+    """`lasts`: it is active until its TTL; else it ends when the process is ready again.
 
-    One without a signal is held by the container engine; `attributes` name what it must be told, and the least.
+    A kind without a signal is applied by the container engine. `attributes` maps each required one to its minimum.
     """
 
     signal: signal.Signals | None
@@ -26,54 +26,58 @@ KINDS = {
         signal.SIGKILL, False, "SIGKILL to it and its children; it starts again as after any crash"
     ),
     "terminate": ProcessKind(
-        signal.SIGTERM, False, "SIGTERM: it ends in good order, and starts again as after a crash"
+        signal.SIGTERM, False, "SIGTERM: it ends gracefully, and starts again as after a crash"
     ),
     "outage": ProcessKind(
-        signal.SIGKILL, True, "SIGKILL, and it stays down until the TTL; then it starts again"
+        signal.SIGKILL, True, "SIGKILL, and it is held down until the TTL; then it starts again"
     ),
     "pause": ProcessKind(
         signal.SIGSTOP, True, "SIGSTOP to it and its children until the TTL, then SIGCONT: its"
         " connections stay open and fill up"
     ),
     "disconnect": ProcessKind(
-        None, True, "containers only: off its networks until the TTL, then on again under the same names"
+        None, True, "containers only: off its networks until the TTL, then on them again under the same names"
     ),
     "cpu_limit": ProcessKind(
-        None, True, "containers only: at most `cpus` processors, by the kernel's own quota", {"cpus": 0.01}
+        None, True, "containers only: at most `cpus` processors, by the kernel's quota", {"cpus": 0.01}
     ),
     "memory_limit": ProcessKind(
-        None, True, "containers only: at most `limit_mb` (10^6 bytes); who needs more is ended by the kernel,"
-        " and starts again", {"limit_mb": 6.0}
+        None, True, "containers only: at most `limit_mb` (10^6 bytes); if it needs more, the kernel kills it and"
+        " it starts again", {"limit_mb": 6.0}
     ),
 }  # fmt: skip
 
 
 def entries() -> list[dict[str, Any]]:
-    """In the form of the services' own catalogue."""
+    """As JSON, with each attribute's default: None, since all are required."""
     return [
         {"kind": kind, "doc": each.doc, "points": ["process"]}
-        | {"attributes": {name: {"required": True} for name in each.attributes}}
+        | {"attributes": dict.fromkeys(each.attributes)}
         | {"single": True, "survives": True}
         for kind, each in KINDS.items()
     ]
 
 
+PAGE = """\
+## Faults of whole processes
+The lab's supervisor applies them to a service, an instance or a server (`postgres`, `valkey`, `nats`, `nginx`,
+`mail`) and enforces the TTL, even if the commander is dead. A process has one at a time, and they have no
+scope. `lab kill` and the action `kill_instance` use the same code as the kind `kill`.
+
+```
+lab faults add postgres pause --ttl 5
+lab faults add notifications outage --ttl 20
+lab faults add orders-1 kill
+lab faults add payments-1 cpu_limit cpus=0.1 --ttl 20
+```
+
+| kind | what it does | ends |
+|---|---|---|"""
+
+
 def page() -> Iterator[str]:
-    """The lines of docs/faults.md on them."""
-    yield "## Faults of whole processes"
-    yield "Held by the lab's supervisor, on a service, an instance or a server (`postgres`, `valkey`, `nats`,"
-    yield "`nginx`, `mail`). The TTL is the supervisor's own: `kill -9` of whoever asked changes nothing. One at a"
-    yield "time on a process; no scope."
-    yield ""
-    yield "```"
-    yield "lab faults add postgres pause --ttl 5"
-    yield "lab faults add notifications outage --ttl 20"
-    yield "lab faults add orders-1 kill"
-    yield "lab faults add payments-1 cpu_limit cpus=0.1 --ttl 20"
-    yield "```"
-    yield ""
-    yield "| kind | what it does | ends |"
-    yield "|---|---|---|"
+    """The lines of docs/faults.md about them."""
+    yield PAGE
     for kind, each in KINDS.items():
         ends = "at its TTL" if each.lasts else "when it is ready again"
         yield f"| `{kind}` | {each.doc} | {ends} |"

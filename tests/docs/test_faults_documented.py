@@ -1,6 +1,5 @@
-"""docs/faults.md is what `lab faults list --doc` prints, and says of each fault all that there is to say."""
+"""docs/faults.md is the output of `lab faults list --doc`, and describes every fault and failpoint of the code."""
 
-import dataclasses
 import inspect
 import re
 import shlex
@@ -11,16 +10,20 @@ import pytest
 
 from chassis.faults import CATALOGUE, REGISTERED
 from chassis.faults.catalogue import AT_POINT
-from chassis.faults.fault import POINTS, build, points_of
+from chassis.faults.fault import POINTS, build, fields_of
 from chassis.faults.scope import checked
 from lab import cli
-from lab.commands._fault_rows import ROWS as CATALOGUE_ROWS
-from lab.commands._fault_rows import Row
 from lab.commands.faults import _pairs
+from lab.fault_kinds import failpoints
 from lab.fault_kinds.edges import KINDS as EDGE_KINDS
+from lab.fault_kinds.examples import EXAMPLES, Example
 from lab.fault_kinds.processes import KINDS
 from lab.proxy.toxics import REGISTRY as TOXICS
 from lab.topology import PROJECT
+from shop.bank.domain import Kind
+from shop.orders.saga import SAGAS
+from shop.payments.domain import Operation
+from tests.docs.measured_by import MEASURED_BY
 
 ROOT = PROJECT
 PAGE = (ROOT / "docs" / "faults.md").read_text()
@@ -38,12 +41,12 @@ def test_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_a_fault_is_documented_with_its_attributes_and_points(kind: str) -> None:
     make = CATALOGUE[kind]
-    for attribute in dataclasses.fields(make):
+    for attribute in fields_of(make):
         if attribute.init:
             assert f"`{attribute.name}`" in ROWS[kind]
             # its meaning too, not only its name and default
             assert re.search(rf"\b{attribute.name}\b", make.doc), attribute.name
-    for point in points_of(make):
+    for point in make.points:
         assert point in ROWS[kind]
 
 
@@ -95,9 +98,10 @@ def assert_accepted(target: str, kind: str, words: list[str]) -> None:
         assert KINDS[kind].lasts or not options["--ttl"]
     else:
         fault = build(kind, attributes)
-        point = [*options["--point"], points_of(fault)[0]][0]
-        assert point in points_of(fault)
-        checked(_pairs(options["--scope"], "scope"), point)
+        point = [*options["--point"], fault.points[0]][0]
+        assert point in fault.points
+        scope = checked(_pairs(options["--scope"], "scope"), point)
+        assert scope.get("failpoint", "") in {"", *NAMES}
 
 
 def test_the_pages_examples_would_be_accepted() -> None:
@@ -107,17 +111,47 @@ def test_the_pages_examples_would_be_accepted() -> None:
         assert_accepted(*_split(example))
 
 
-@pytest.mark.parametrize("row", CATALOGUE_ROWS, ids=lambda row: row.what)
-def test_a_row_of_the_catalogue_can_be_had_and_is_measured(row: Row) -> None:
-    assert_accepted(*_split(row.add))
-    file, _, function = row.test.partition("::")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.fault)
+def test_an_example_would_be_accepted_and_is_measured_by_a_test(example: Example) -> None:
+    assert_accepted(*_split(example.command))
+    file, function = MEASURED_BY[example.fault]
     assert f"def {function}(" in (ROOT / "tests" / file).read_text()
 
 
-def test_every_kind_has_a_row_in_the_catalogue() -> None:
-    shown = {_split(row.add)[1] for row in CATALOGUE_ROWS}
+def test_every_kind_has_an_example() -> None:
+    shown = {_split(example.command)[1] for example in EXAMPLES}
     assert {*CATALOGUE, *KINDS, *EDGE_KINDS} - shown <= {"noop"}
-    assert len(CATALOGUE_ROWS) >= 30
+    assert len(EXAMPLES) >= 30
+    assert MEASURED_BY.keys() == {example.fault for example in EXAMPLES}
+
+
+FAILPOINTS = failpoints.failpoints()
+NAMES = {name for each in FAILPOINTS for name in each.names}
+
+
+def test_every_failpoint_of_the_code_is_on_the_page() -> None:
+    assert {each.template for each in FAILPOINTS} == failpoints.DESCRIPTIONS.keys()
+    assert len(NAMES) >= 20
+    for name in NAMES:
+        assert f"`{name}`" in PAGE
+
+
+def test_the_variable_parts_of_failpoints_have_the_values_of_the_code() -> None:
+    assert set(failpoints.STEPS) == {step.name for saga in SAGAS.values() for step in saga}
+    assert set(failpoints.BANK_CALLS) == {each.value for each in Operation}
+    moves = failpoints.DESCRIPTIONS["bank.before_{kind}_commit"].values
+    assert set(moves) == {each.value for each in Kind} - {"authorize"}
+
+
+def test_every_failpoint_that_a_page_or_an_experiment_names_is_in_the_code() -> None:
+    files = [*ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.yaml"), ROOT / "README.md"]
+    named = {
+        name
+        for file in files
+        for name in re.findall(r"failpoint(?:=|: *)([a-z]\w*[.\w]+)", file.read_text())
+    }
+    assert named
+    assert named <= NAMES
 
 
 def _split(command: str) -> tuple[str, str, list[str]]:

@@ -1,7 +1,7 @@
-"""Faults inside the process, at the chassis' boundary: one file each, one registration, undone by themselves.
+"""Faults inside the process: one file and one registration per kind; each removes itself.
 
-A new fault copies `noop.py`, says what it does in `run`, and is named in `REGISTERED`. One that is no
-exchange but a state of the process copies `skew.py` and says it in `hold`. docs/adding_a_fault.md.
+A new fault copies `noop.py`, implements `run`, and is added to `REGISTERED`. One that changes the whole process
+copies `skew.py` and implements `hold`. See docs/adding_a_fault.md.
 """
 
 from chassis.faults.abort import Abort
@@ -20,12 +20,12 @@ from chassis.faults.duplicate import Duplicate
 from chassis.faults.fault import (
     CATALOGUE,
     DROPPED,
-    AckLost,
+    AckLostError,
     Exchange,
     Fault,
-    FaultAborted,
+    FaultAbortedError,
     FaultError,
-    Postponed,
+    PostponedError,
     register,
 )
 from chassis.faults.fd_limit import FdLimit
@@ -61,14 +61,14 @@ for fault in REGISTERED:
 __all__ = [
     "CATALOGUE",
     "DROPPED",
-    "AckLost",
+    "AckLostError",
     "Exchange",
     "Fault",
-    "FaultAborted",
+    "FaultAbortedError",
     "FaultError",
     "Host",
     "Injector",
-    "Postponed",
+    "PostponedError",
     "armed",
     "failpoint",
     "install",

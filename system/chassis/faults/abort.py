@@ -1,19 +1,19 @@
-"""abort: an error in place of the answer, before the handler (no effect) or after it (effect done, reply lost)."""
+"""abort: answers with an error, before the handler (no effect) or after it (effect done, reply lost)."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultAborted, FaultError, Proceed
+from chassis.faults.fault import Fault, FaultAbortedError, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class Abort:
-    """`when`: `before` leaves the work undone, `after` does it and loses the reply (indefinite)."""
+class Abort(Fault):
+    """`when`: `before` does not do the work, `after` does it and loses the reply (indefinite)."""
 
-    kind: ClassVar[str] = "abort"
-    doc: ClassVar[str] = "answers with `status`; `when` is before or after the handler ran"
-    points: ClassVar[tuple[str, ...]] = ("inbound", "outbound")
+    kind = "abort"
+    doc = "answers with `status`; `when` is before or after the handler ran"
+    points = ("inbound", "outbound")
     status: int = 503
     when: str = "before"
 
@@ -26,4 +26,4 @@ class Abort:
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         if self.when == "after":
             await proceed(discard=True)
-        raise FaultAborted(int(self.status))
+        raise FaultAbortedError(int(self.status))

@@ -1,4 +1,4 @@
-"""One commanded fault: what it is, whom it hits, and when it was commanded, effective and removed."""
+"""One armed fault in a process: its scope, its times and its counters."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from chassis.fault_record import FaultRecord
+from chassis.faults.fault import Fault
 from chassis.faults.scope import Scope
 
 SPEC_FIELDS = ("fault_id", "kind", "attributes", "point", "scope", "ttl_s", "seed")
@@ -13,11 +14,11 @@ SPEC_FIELDS = ("fault_id", "kind", "attributes", "point", "scope", "ttl_s", "see
 
 @dataclass
 class ActiveFault:
-    """Times are seconds since the epoch, None until they happen. `gone` is set once all is undone."""
+    """Times are seconds since the epoch, None until they happen. `removed` is set when all is undone."""
 
     id: str
     target: str  # the instance
-    fault: Any
+    fault: Fault
     point: str
     scope: Scope
     attributes: dict[str, Any]
@@ -31,7 +32,7 @@ class ActiveFault:
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
     holder: asyncio.Task[None] | None = field(default=None, repr=False)
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    gone: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def expires_s(self) -> float:

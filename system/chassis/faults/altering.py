@@ -1,4 +1,4 @@
-"""An answer's body as a fault has changed it, sent over ASGI."""
+"""Sends an answer's body as a fault has changed it, over ASGI."""
 
 from starlette.types import Message, Send
 
@@ -6,10 +6,10 @@ from chassis.faults.fault import Exchange
 
 
 def altered(send: Send, exchange: Exchange) -> Send:
-    """`send` that applies the exchange's changes to the whole body, if there are any when it comes.
+    """A `send` that applies the exchange's changes, if any, to the whole body.
 
-    A body that got shorter is sent under its full length and not finished: the server closes the
-    connection, and the client sees an answer that broke off.
+    A body that became shorter is sent under its full length and not finished: the server closes the connection,
+    and the client sees an incomplete answer.
     """
     held: list[Message] = []
 

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultAborted, FaultError, Proceed
+from chassis.faults.fault import Fault, FaultAbortedError, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class BadRelease:
-    """Armed on a whole service, its scope names the release: `version` or `arm`."""
+class BadRelease(Fault):
+    """Armed on a whole service; its scope selects the release by `version` or `arm`."""
 
-    kind: ClassVar[str] = "bad_release"
-    doc: ClassVar[str] = (
-        "on instances of scope.version (or arm), error_share of the requests end with `status`"
-    )
-    points: ClassVar[tuple[str, ...]] = ("inbound",)
-    needs_any: ClassVar[tuple[str, ...]] = ("version", "arm")
+    kind = "bad_release"
+    doc = "on instances of scope.version (or arm), error_share of the requests end with `status`"
+    points = ("inbound",)
+    needs_any = ("version", "arm")
     error_share: float
     status: int = 500
 
@@ -30,4 +28,4 @@ class BadRelease:
         if rng.random() >= self.error_share:
             return await proceed()
         await proceed(discard=True)
-        raise FaultAborted(int(self.status))
+        raise FaultAbortedError(int(self.status))

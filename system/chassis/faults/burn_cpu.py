@@ -1,4 +1,4 @@
-"""burn_cpu: other processes take their share of the machine's processors."""
+"""burn_cpu: other processes use a share of the machine's processors."""
 
 import asyncio
 import sys
@@ -6,14 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 WORKERS_MAX = 64
-# A worker ends by an alarm at the TTL, and when its stdin closes: with the process that started it,
-# by whatever death. Its duty counts the processor time it got, so that a busy machine gets no less.
+# A worker ends by an alarm at the TTL, and when its stdin closes: however its parent process ends. Its duty counts
+# the processor time that it got, so that it burns no less on a busy machine.
 WORKER = """
 import select, signal, sys, time
 duty, ttl = float(sys.argv[1]), float(sys.argv[2])
@@ -30,12 +29,12 @@ while True:
 
 
 @dataclass(frozen=True)
-class BurnCpu:
-    """Workers are processes: threads would hold the interpreter's lock and be another fault."""
+class BurnCpu(Fault):
+    """Workers are processes: threads would hold the interpreter's lock, which is another fault."""
 
-    kind: ClassVar[str] = "burn_cpu"
-    doc: ClassVar[str] = "`workers` processes each use duty_percent of one processor"
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
+    kind = "burn_cpu"
+    doc = "`workers` processes each use duty_percent of one processor"
+    points = (PROCESS,)
     duty_percent: float = 100.0
     workers: int = 1
 
@@ -46,8 +45,8 @@ class BurnCpu:
             raise FaultError(f"burn_cpu.workers: expected 1 to {WORKERS_MAX}, got {self.workers}")
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
-        left_s = max(0.01, tenure.ends_at - time.monotonic())
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
+        left_s = max(0.01, holding.ends_at - time.monotonic())
         argv = [sys.executable, "-I", "-S", "-c", WORKER]
         argv += [str(self.duty_percent / 100), f"{left_s:.3f}"]
         workers: list[asyncio.subprocess.Process] = []
@@ -55,12 +54,12 @@ class BurnCpu:
             for _ in range(int(self.workers)):
                 worker = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.PIPE)
                 workers.append(worker)
-                tenure.host.children.add(worker.pid)
-                tenure.hit()
+                holding.host.children.add(worker.pid)
+                holding.hit()
             yield
         finally:
             for worker in workers:
                 if worker.returncode is None:
                     worker.kill()
                 await worker.wait()
-                tenure.host.children.discard(worker.pid)
+                holding.host.children.discard(worker.pid)

@@ -1,17 +1,17 @@
-"""The catalogue as data and as a page: every fault of the registry with its points and attributes."""
+"""The catalogue as data and as a page: every registered fault with its points and attributes."""
 
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass
 from typing import Any
 
-from chassis.faults.fault import CATALOGUE, PROCESS, START, points_of
-from chassis.faults.scope import AT, COUNTED, WHO
+from chassis.faults.fault import CATALOGUE, PROCESS, START, fields_of
+from chassis.faults.scope import AT, COUNTED, INSTANCE
 
 INTRODUCTION = """\
-# Faults inside the services
+# Faults
 
-Printed by `lab faults list --doc` from the registry in `system/chassis/faults/`. The faults on the wire are in
-[proxy.md](proxy.md); how to add one here is in [adding_a_fault.md](adding_a_fault.md).
+Printed by `lab faults list --doc` from the code. There are faults inside the services (this section), of whole
+processes, and of edges. [adding_a_fault.md](adding_a_fault.md) describes how to add one.
 
 ```
 lab faults add bank latency latency_ms=2000 --scope route=/authorizations --ttl 30
@@ -20,28 +20,29 @@ lab faults add orders burn_cpu duty_percent=80 workers=2
 lab faults list && lab faults clear && lab faults audit
 ```
 
-Every fault has a TTL which the process itself enforces, whoever asked for it and whoever died since. When it ends,
-by TTL or by hand, it is undone exactly: limits, clock, memory, connections, locks and helper processes are as
-before, and `lab faults audit` proves it. Each records when it was commanded, effective and removed, and how often
-it hit; chance comes from its seed. A service takes faults only in a lab and from who holds the lab's token.
+Every fault has a TTL. The service itself enforces it, even if the commander is dead. When a fault ends, it is
+removed exactly: limits, clock, memory, connections, locks and helper processes are as before, and `lab faults
+audit` checks that. Each fault records when it was commanded, effective and removed, and its number of hits. Its
+random draws come from its seed. A service accepts faults only in a lab, with the lab's token.
 
-Those that outlive restarts are kept in `$LAB_FAULTS/<instance>.json`; their TTL counts from the command. An
-instance started without `LAB_FAULTS` refuses them.
+Faults that outlive restarts are saved in `$LAB_FAULTS/<instance>.json`; their TTL counts from the command. An
+instance without `LAB_FAULTS` refuses them.
 """
 SCOPES = """\
-## Whom it hits
-`--scope key=value`, several of them together. Counted over what the others let through: `share` (0 to 1, drawn
-from the seed), `first_n`, `every_k`. `arm` and `version` choose instances. Beyond these a point has:
+## Scope
+The scope selects what a fault hits: `--scope key=value`, several keys together. Three keys count the exchanges
+that match the others: `share` (0 to 1, drawn from the seed), `first_n`, `every_k`. `arm` and `version` select
+instances. Each point has further keys:
 """
 AT_POINT = {
-    "inbound": "a request that comes in; `route` is how its path begins",
-    "outbound": "a request to another service; `route` is how its path begins",
-    "database": "one statement; `route` is how it begins, `method` its first word (UPDATE, COMMIT)",
-    "publish": "a message to the broker; `route` is how its subject begins (`events.OrderPlaced`)",
-    "consume": "the handling of an event; `route` is how its subject begins",
-    "cache": "a command; `route` is how the key begins, `method` GET, SET, LOCK or DELETE",
-    "registry": "`method` HEARTBEAT (ours) or WATCH (news of the others); `route` an instance",
-    "failpoint": "a named place in the code",
+    "inbound": "a received request; `route` is the start of its path",
+    "outbound": "a request to another service; `route` is the start of its path",
+    "database": "one statement; `route` is its start, `method` its first word (UPDATE, COMMIT)",
+    "publish": "a message to the broker; `route` is the start of its subject (`events.OrderPlaced`)",
+    "consume": "the handling of an event; `route` is the start of its subject",
+    "cache": "a command; `route` is the start of the key, `method` GET, SET, LOCK or DELETE",
+    "registry": "`method` HEARTBEAT (own lease) or WATCH (changes of the others); `route` an instance",
+    "failpoint": "a named place in the code, see [failpoints](#failpoints)",
     START: "once at each start, before the instance is ready",
     PROCESS: "the whole process, from the beginning of the fault to its end",
 }
@@ -49,7 +50,7 @@ AT_POINT = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One fault; `attributes` maps each name to its default, None where it is required."""
+    """One kind; `attributes` maps each name to its default, None if it is required."""
 
     kind: str
     doc: str
@@ -63,41 +64,41 @@ class Entry:
 
 
 def entries() -> Iterator[Entry]:
-    """Every registered fault, in the registry's order."""
+    """Every registered kind, in the registry's order."""
     for kind, make in CATALOGUE.items():
         yield Entry(
             kind,
             make.doc,
-            points_of(make),
+            make.points,
             {
                 each.name: None if each.default is MISSING else each.default
-                for each in fields(make)
+                for each in fields_of(make)
                 if each.init
             },
-            getattr(make, "single", False),
-            getattr(make, "survives", False),
+            make.single,
+            make.survives,
         )
 
 
 def page() -> str:
-    """docs/faults.md."""
-    return "\n".join([INTRODUCTION, *_scopes(), "", *_faults(), ""])
+    """The part of docs/faults.md on faults inside the services."""
+    return "\n".join([INTRODUCTION, *_scopes(), "", *_faults()])
 
 
 def _scopes() -> Iterator[str]:
     yield SCOPES
-    yield "| point | what | its own scope keys |"
+    yield "| point | exchange | scope keys |"
     yield "|---|---|---|"
     for point, what in AT_POINT.items():
         keys = ", ".join(f"`{key}`" for key in AT.get(point, ())) or "none"
         yield f"| {point} | {what} | {keys} |"
     yield ""
-    yield f"At {START} and {PROCESS} only {_listed(WHO)} mean something, not {_listed(COUNTED)}."
+    yield f"At {START} and {PROCESS} only {_listed(INSTANCE)} can be used, not {_listed(COUNTED)}."
 
 
 def _faults() -> Iterator[str]:
-    yield "## The faults"
-    yield "A bold attribute is required. The first point is the one that is meant when none is named."
+    yield "## Faults inside the services"
+    yield "A bold attribute is required. The first point is the default."
     yield ""
     yield "| kind | what it does | attributes | points |"
     yield "|---|---|---|---|"

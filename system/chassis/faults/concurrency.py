@@ -1,25 +1,23 @@
-"""concurrency: a server that handles only so many requests at once; the others wait in line."""
+"""concurrency: the server handles a limited number of requests at once; the others queue."""
 
 import asyncio
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultError, Proceed
+from chassis.faults.fault import Fault, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class Concurrency:
+class Concurrency(Fault):
     """Capacity is at_once / (hold_ms + the handler's own time) a second.
 
-    First come, first served, without a bound. As in a real server's queue, a request whose caller
-    has given up keeps its place and is worked on all the same.
+    The queue is first in, first out, and has no bound. As in a real server's queue, a request whose caller has
+    given up keeps its place and is handled.
     """
 
-    kind: ClassVar[str] = "concurrency"
-    doc: ClassVar[str] = (
-        "at_once requests are handled at a time, each for hold_ms more; others queue"
-    )
+    kind = "concurrency"
+    doc = "at_once requests are handled at a time, each takes hold_ms longer; others queue"
     at_once: int = 1
     hold_ms: float = 0.0
 

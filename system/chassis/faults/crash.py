@@ -1,19 +1,19 @@
-"""crash: the process dies on the spot, as by SIGKILL: no handler, no flush, no goodbye."""
+"""crash: the process ends at once by SIGKILL: no handler, no flush."""
 
 import os
 import signal
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import EXCHANGES, Proceed
+from chassis.faults.fault import EXCHANGES, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Crash:
-    kind: ClassVar[str] = "crash"
-    doc: ClassVar[str] = "the process kills itself with SIGKILL at this point"
-    points: ClassVar[tuple[str, ...]] = ("failpoint", *(p for p in EXCHANGES if p != "failpoint"))
+class Crash(Fault):
+    kind = "crash"
+    doc = "the process kills itself with SIGKILL at this point"
+    points = ("failpoint", *(p for p in EXCHANGES if p != "failpoint"))
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""crash_loop: the process dies some time after each of its starts."""
+"""crash_loop: the process ends some time after each of its starts."""
 
 import asyncio
 import os
@@ -6,23 +6,20 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 
 @dataclass(frozen=True)
-class CrashLoop:
-    """The next process arms it again from the instance's file, until the TTL counted from the command."""
+class CrashLoop(Fault):
+    """The next process arms it again from the instance's file, until the TTL; it counts from the command."""
 
-    kind: ClassVar[str] = "crash_loop"
-    doc: ClassVar[str] = (
-        "SIGKILL after_s seconds after the command, and after each start until the TTL"
-    )
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
-    single: ClassVar[bool] = True
-    survives: ClassVar[bool] = True
+    kind = "crash_loop"
+    doc = "SIGKILL after_s seconds after the command, and after each start until the TTL"
+    points = (PROCESS,)
+    single = True
+    survives = True
     after_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -30,10 +27,10 @@ class CrashLoop:
             raise FaultError(f"crash_loop.after_s: expected above 0, got {self.after_s}")
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
         def die() -> None:
-            if not tenure.ended.is_set():
-                tenure.hit()  # counted in the file: this process will not be asked
+            if not holding.ended.is_set():
+                holding.hit()  # writes the count to the file: this process cannot report it
                 os.kill(os.getpid(), signal.SIGKILL)
 
         timer = asyncio.get_running_loop().call_later(self.after_s, die)

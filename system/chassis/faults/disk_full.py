@@ -1,34 +1,34 @@
-"""disk_full: no space is left where the service stores: in its database, or under its own log."""
+"""disk_full: no space is left for the service's data: in its database, or under its log."""
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncpg
 
-from chassis.faults.fault import PROCESS, FaultError, Proceed
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError, Proceed
+from chassis.faults.host import Holding
 from chassis.faults.log_files import LogFiles
 
 FULL = "/dev/full"  # a device on which each write fails with ENOSPC
 
 
 @dataclass(frozen=True)
-class DiskFull:
-    """At the database PostgreSQL itself refuses what writes, as a read-only transaction: so reads go on and
-    the transaction is aborted for real. The error's code is ours: what a server without space says.
+class DiskFull(Fault):
+    """At the database, PostgreSQL itself refuses writes in a read-only transaction: reads continue, and the
+    transaction is really aborted. Only the error code is replaced, by that of a server without space.
     """
 
-    kind: ClassVar[str] = "disk_full"
-    doc: ClassVar[str] = (
-        "database: what writes is refused as by a server without space, with 53100, and reads go on;"
+    kind = "disk_full"
+    doc = (
+        "database: writes are refused with 53100, as by a server without space, and reads continue;"
         " process: each write to the service's log fails with the kernel's own ENOSPC"
     )
-    points: ClassVar[tuple[str, ...]] = ("database", PROCESS)
-    single: ClassVar[bool] = True
+    points = ("database", PROCESS)
+    single = True
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         proceed.exchange.read_only = True
@@ -40,13 +40,13 @@ class DiskFull:
             ) from None
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
         try:
             full = os.open(FULL, os.O_WRONLY)
         except OSError as error:
             raise FaultError(f"disk_full: this system has no {FULL} ({error.strerror})") from None
         with LogFiles() as log:
-            log.lead_to(full)
+            log.redirect_to(full)
             os.close(full)
-            tenure.hit()
+            holding.hit()
             yield

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Down:
+class Down(Fault):
     """The hook raises what its driver raises when the connection is lost; nothing is sent."""
 
-    kind: ClassVar[str] = "down"
-    doc: ClassVar[str] = "what is asked fails as if the other side were unreachable"
-    points: ClassVar[tuple[str, ...]] = ("database", "publish", "cache", "registry")
+    kind = "down"
+    doc = "each operation fails as if the other side were unreachable"
+    points = ("database", "publish", "cache", "registry")
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         await proceed.exchange.fail("down")

@@ -1,28 +1,28 @@
-"""drop: swallowed without a word: a lost message, heartbeat or invalidation."""
+"""drop: a message, heartbeat or invalidation is lost without an error."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import DROPPED, Proceed
+from chassis.faults.fault import DROPPED, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Drop:
-    """Nobody is told, so nobody tries again. The point says what is lost:
+class Drop(Fault):
+    """No error is raised, so nothing is retried. What is lost depends on the point:
 
-    publish   the event never reaches the broker, though the outbox thinks so
+    publish   the event never reaches the broker, but the outbox marks it as published
     consume   the event is taken off the stream without effect
-    cache     GET: a miss; SET: not kept; DELETE: the old value stays, stale
+    cache     GET: a miss; SET: not stored; DELETE: the old value stays and is stale
     registry  HEARTBEAT: the lease runs out; WATCH: changes are not seen, the view goes stale
     """
 
-    kind: ClassVar[str] = "drop"
-    doc: ClassVar[str] = (
-        "swallowed without a word: messages; at the cache a DELETE (stale value) or GET (miss); "
+    kind = "drop"
+    doc = (
+        "lost without an error: messages; at the cache a DELETE (stale value) or GET (miss); "
         "at the registry a HEARTBEAT or WATCH (stale view)"
     )
-    points: ClassVar[tuple[str, ...]] = ("publish", "consume", "cache", "registry")
+    points = ("publish", "consume", "cache", "registry")
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         return DROPPED

@@ -1,17 +1,17 @@
-"""drop_header: a header is gone on the wire: the idempotency key, the trace, the message id."""
+"""drop_header: a header is not sent, e.g. the idempotency key, the trace or the message id."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultError, Proceed
+from chassis.faults.fault import Fault, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class DropHeader:
-    kind: ClassVar[str] = "drop_header"
-    doc: ClassVar[str] = "the header `name` (e.g. idempotency-key, traceparent) is not sent"
-    points: ClassVar[tuple[str, ...]] = ("outbound", "publish")
+class DropHeader(Fault):
+    kind = "drop_header"
+    doc = "the header `name` (e.g. idempotency-key, traceparent) is not sent"
+    points = ("outbound", "publish")
     name: str
 
     def __post_init__(self) -> None:

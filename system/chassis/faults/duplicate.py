@@ -1,21 +1,21 @@
-"""duplicate: sent twice: a message under two ids, or a request as a network may repeat it."""
+"""duplicate: sends twice: a message under two ids, or a request as a network may repeat it."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import Fault, Proceed
 
 MESSAGE_ID = "Nats-Msg-Id"
 
 
 @dataclass(frozen=True)
-class Duplicate:
-    """A message's second copy has another broker id, or the broker would drop it; the event's id stays."""
+class Duplicate(Fault):
+    """The second copy has another broker id, or the broker would drop it; the event's id is the same."""
 
-    kind: ClassVar[str] = "duplicate"
-    doc: ClassVar[str] = "sent twice, the second answer counts; scope.share says how often"
-    points: ClassVar[tuple[str, ...]] = ("publish", "outbound")
+    kind = "duplicate"
+    doc = "sent twice, the second answer counts; scope.share sets how often"
+    points = ("publish", "outbound")
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         await proceed()

@@ -1,30 +1,32 @@
-"""What a fault is: a kind, its attributes, and what it does to one exchange or to the whole process."""
+"""The base class of faults, the exchange that a fault changes, and the catalogue of all kinds."""
 
 import asyncio
 import difflib
 import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from random import Random
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-# Where an exchange can be met. Each has a hook in the chassis, which gives `Exchange` its meaning there.
+from chassis.faults.host import Holding
+
+# The points of exchanges. Each has a hook in the chassis; `Exchange` describes its fields there.
 EXCHANGES = (
     "inbound", "outbound", "database", "publish", "consume", "cache", "registry", "failpoint",
 )  # fmt: skip
 START = "start"  # once, before the instance is ready
-PROCESS = "process"  # not an exchange: the fault holds something from its beginning to its end
+PROCESS = "process"  # not an exchange: the fault changes the process from its beginning to its end
 POINTS = (*EXCHANGES, START, PROCESS)
 HTTP_AND_FAILPOINTS = ("inbound", "outbound", "failpoint")
-DROPPED = object()  # what an exchange gives that a fault has swallowed
+DROPPED = object()  # the result of an exchange that a fault has dropped
 
 
 class FaultError(ValueError):
-    """A fault cannot be added as asked; the message says what is expected."""
+    """The fault is refused; the message gives the expected values."""
 
 
-class FaultAborted(Exception):
+class FaultAbortedError(Exception):
     """The fault answers in place of the service."""
 
     def __init__(self, status: int, fault_id: str = "") -> None:
@@ -33,29 +35,29 @@ class FaultAborted(Exception):
         self.fault_id = fault_id
 
 
-class Postponed(Exception):
-    """The message shall come again after `delay_s`; others may overtake it."""
+class PostponedError(Exception):
+    """The message must be delivered again after `delay_s`; others may overtake it."""
 
     def __init__(self, delay_s: float) -> None:
         super().__init__(f"postponed by {delay_s:g} s")
         self.delay_s = delay_s
 
 
-class AckLost(Exception):
-    """The message was handled, and the broker shall not hear of it."""
+class AckLostError(Exception):
+    """The message was handled and must not be acknowledged."""
 
 
-class Poisoned(Exception):
-    """Handling this message fails, however often it is tried."""
+class PoisonedError(Exception):
+    """Handling this message fails at each delivery."""
 
 
 async def _cannot_fail(code: str) -> None:
-    raise FaultError(f"nothing here fails with {code!r}")
+    raise FaultError(f"no operation here fails with {code!r}")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What passes the boundary, and the handles by which a fault may change it.
+    """One operation at a point, and what a fault may change of it.
 
     point     route is                          method is
     inbound   path                              HTTP method
@@ -66,9 +68,9 @@ class Exchange:
     cache     key                               GET, SET, LOCK or DELETE
     registry  instance                          HEARTBEAT or WATCH
 
-    `key` is the same whenever the same message comes again. `headers` may be changed before it goes
-    on, and `changes` are made to the payload or the answer. `fail(code)` raises what the other side
-    would: `down`, or a SQLSTATE at the database.
+    `key` is the same at each delivery of a message. `headers` may be changed before they are sent, and `changes`
+    are applied to the payload or the answer. `fail(code)` raises the other side's error: `down`, or a SQLSTATE at
+    the database.
     """
 
     point: str
@@ -81,8 +83,8 @@ class Exchange:
     headers: dict[str, str] = field(default_factory=dict)
     changes: list[Callable[[bytes], bytes]] = field(default_factory=list)
     fail: Callable[[str], Awaitable[None]] = _cannot_fail
-    read_only: bool = False  # the database: what is executed may not write
-    in_transaction: bool = False  # the database: it is not a transaction of its own
+    read_only: bool = False  # the database: the statement must not write
+    in_transaction: bool = False  # the database: the statement is part of a transaction
 
     def changed(self, content: bytes) -> bytes:
         for change in self.changes:
@@ -95,7 +97,7 @@ Act = Callable[[bool], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """Called: does what would have happened without the fault; `discard` keeps the effect, loses the answer."""
+    """Called: does the operation as without the fault; with `discard` it is done and its answer is lost."""
 
     act: Act
     exchange: Exchange
@@ -105,54 +107,46 @@ class Proceed:
         return await self.act(discard)
 
 
-class Fault(Protocol):
-    """A dataclass whose fields are its attributes.
-
-    doc       one line for the catalogue, which names every attribute with its unit
-    points    where it can be (default inbound, outbound, failpoint); the first is its usual place
-    single    only one at a time (its undoing could not be told from another's)
-    survives  is armed again when the process is started again before its TTL
-    signed    attributes that may be negative
-    """
+class Fault:
+    """A fault is a frozen dataclass whose fields are its attributes. It implements `run`, `hold` or both."""
 
     kind: ClassVar[str]
-    doc: ClassVar[str]
+    doc: ClassVar[str]  # one line for the catalogue, which names every attribute with its unit
+    points: ClassVar[tuple[str, ...]] = (
+        HTTP_AND_FAILPOINTS  # where it can be; the first is the default
+    )
+    single: ClassVar[bool] = False  # only one at a time, because two could not be removed apart
+    survives: ClassVar[bool] = False  # armed again when the process starts again before its TTL
+    sticky: ClassVar[bool] = False  # a chosen message is chosen at each delivery
+    needs_any: ClassVar[tuple[str, ...]] = ()  # scope keys, one of which is required
+    signed: ClassVar[tuple[str, ...]] = ()  # attributes that may be negative
 
-    async def run(self, proceed: Proceed, rng: Random) -> Any: ...
+    async def run(self, proceed: Proceed, rng: Random) -> Any:
+        """Around one exchange. `rng` comes from the fault's seed."""
+        raise NotImplementedError(f"{self.kind} has no effect on exchanges")
+
+    def hold(self, holding: Holding) -> AbstractAsyncContextManager[None]:
+        """For the whole process, at the point `process`: active while the context is open.
+
+        Leaving the context removes it exactly. Raises FaultError where it cannot be applied.
+        """
+        raise NotImplementedError(f"{self.kind} has no effect on the whole process")
 
 
-class Standing(Protocol):
-    """A fault of the whole process: in force while the context that `hold` gives is open.
-
-    Leaving the context undoes it exactly. Raises FaultError where it cannot be put in force.
-    """
-
-    kind: ClassVar[str]
-    doc: ClassVar[str]
-
-    def hold(self, host: Any) -> AbstractAsyncContextManager[None]: ...
+CATALOGUE: dict[str, type[Fault]] = {}
 
 
-CATALOGUE: dict[str, Any] = {}
-
-
-def register(fault: Any) -> None:
-    """Put a fault's class into the catalogue under its kind."""
+def register(fault: type[Fault]) -> None:
+    """Adds a fault's class to the catalogue under its kind."""
     CATALOGUE[fault.kind] = fault
 
 
-def points_of(fault: Any) -> tuple[str, ...]:
-    """Where this fault, or class of faults, can be."""
-    points: tuple[str, ...] = getattr(fault, "points", HTTP_AND_FAILPOINTS)
-    return points
-
-
-def build(kind: str, attributes: dict[str, Any]) -> Any:
-    """A checked fault: known kind, known attributes, finite numbers of 0 or more unless signed."""
+def build(kind: str, attributes: dict[str, Any]) -> Fault:
+    """Raises FaultError for unknown names, and for numbers that are not finite, or negative unless `signed`."""
     make = CATALOGUE.get(kind)
     if make is None:
         raise FaultError(f"unknown fault {kind!r}{nearest(kind, CATALOGUE)}")
-    known = {each.name: each for each in fields(make) if each.init}
+    known = {each.name: each for each in fields_of(make) if each.init}
     for name in attributes:
         if name not in known:
             raise FaultError(f"{kind}: unknown attribute {name!r}{nearest(name, known)}")
@@ -167,12 +161,17 @@ def build(kind: str, attributes: dict[str, Any]) -> Any:
     return make(**attributes)
 
 
+def fields_of(make: type[Fault]) -> tuple[Field[Any], ...]:
+    """The attributes of a kind."""
+    return fields(make)  # type: ignore[arg-type] # each kind is a dataclass, the base is none
+
+
 def as_text(value: Any) -> Any:
-    """A whole number where text is meant (sqlstate: 40001, version: 2), as YAML and shells read it."""
+    """Converts a whole number to text: YAML and shells read `sqlstate: 40001` and `version: 2` as numbers."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _check(label: str, value: Any, wanted: Any, make: Any, name: str) -> None:
+def _check(label: str, value: Any, wanted: Any, make: type[Fault], name: str) -> None:
     if wanted is str or wanted == "str":
         if not isinstance(value, str):
             raise FaultError(f"{label}: expected text, got {value!r}")
@@ -181,14 +180,14 @@ def _check(label: str, value: Any, wanted: Any, make: Any, name: str) -> None:
         raise FaultError(f"{label}: expected a number, got {value!r}")
     if not math.isfinite(value):
         raise FaultError(f"{label}: expected a finite number, got {value!r}")
-    if value < 0 and name not in getattr(make, "signed", ()):
+    if value < 0 and name not in make.signed:
         raise FaultError(f"{label}: expected a number of 0 or more, got {value!r}")
     if (wanted is int or wanted == "int") and value != int(value):
         raise FaultError(f"{label}: expected a whole number, got {value!r}")
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """`; did you mean 'latency'?`, else `: expected one of ...`, to end an error message with."""
+    """The end of an error message: `; did you mean 'latency'?`, else `: expected one of ...`."""
     close = difflib.get_close_matches(word, list(known), 1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -1,22 +1,20 @@
-"""gray_failure: the health checks are fine, and a part of the real traffic is slow or fails."""
+"""gray_failure: the health checks succeed, and a share of the real traffic is slow or fails."""
 
 import asyncio
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultAborted, FaultError, Proceed
+from chassis.faults.fault import Fault, FaultAbortedError, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class GrayFailure:
-    """/health, /ready and /metrics are no exchanges, so they stay as they are."""
+class GrayFailure(Fault):
+    """/health, /ready and /metrics are no exchanges: the fault does not change them."""
 
-    kind: ClassVar[str] = "gray_failure"
-    doc: ClassVar[str] = (
-        "fail_share of the requests fail with `status`, slow_share wait latency_ms; health is fine"
-    )
-    points: ClassVar[tuple[str, ...]] = ("inbound",)
+    kind = "gray_failure"
+    doc = "fail_share of the requests fail with `status`, slow_share wait latency_ms; health checks succeed"
+    points = ("inbound",)
     fail_share: float = 0.0
     slow_share: float = 0.0
     latency_ms: float = 1000.0
@@ -31,7 +29,7 @@ class GrayFailure:
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         drawn = rng.random()
         if drawn < self.fail_share:
-            raise FaultAborted(int(self.status))
+            raise FaultAbortedError(int(self.status))
         if drawn < self.fail_share + self.slow_share:
             await asyncio.sleep(self.latency_ms / 1000)
         return await proceed()

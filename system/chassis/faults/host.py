@@ -1,6 +1,7 @@
-"""What faults of the whole process get their hands on: the instance they are in, and what it opened."""
+"""What a fault of the whole process can change: its instance, and what the instance has opened."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from chassis.clock import SystemClock
 
 @dataclass
 class Host:
-    """One instance. `pools` and `caches` fill up as the service opens them."""
+    """One instance. The service adds its `pools` and `caches` as it opens them."""
 
     instance: str = ""
     arm: str = "control"
@@ -25,10 +26,10 @@ class Host:
 
 
 @dataclass
-class Tenure:
-    """One standing fault's time in its host: until `ends_at` (monotonic seconds) at the latest."""
+class Holding:
+    """Passed to a fault's `hold`: it must end at `ends_at` (monotonic seconds) at the latest."""
 
     host: Host
     ends_at: float
     ended: asyncio.Event
-    hit: Any  # call it at each effect: it counts, and survives a restart where the fault does
+    hit: Callable[[], None]  # to be called at each effect; counts it

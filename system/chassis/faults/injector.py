@@ -1,4 +1,4 @@
-"""The injector: which faults are active, whom they hit, and that each of them ends by itself."""
+"""The injector of a process: arms faults, applies them to exchanges, and ends each at its TTL."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ from chassis.faults.fault import (
     PROCESS,
     Act,
     Exchange,
-    FaultAborted,
+    Fault,
+    FaultAbortedError,
     FaultError,
     Proceed,
     build,
     nearest,
-    points_of,
 )
-from chassis.faults.host import Host, Tenure
+from chassis.faults.host import Holding, Host
 from chassis.faults.kept import KeptFaults
 from chassis.ids import new_id
 from chassis.telemetry import metrics, signals
@@ -34,32 +34,32 @@ IN_EFFECT = metrics.gauge(
 )
 TTL_S_MAX = 3600.0
 HISTORY_MAX = 1000
-HOLD_S = 5.0  # a standing fault that is not in force by then is refused
+HOLD_S = 5.0  # a fault of the process that is not effective by then is refused
 UNDO_S = 5.0
 
 
 class Injector:
-    """Holds the active faults of one process. A TTL is enforced here, whoever asked for the fault.
+    """The faults of one process. It enforces their TTL itself.
 
-    `keep` is the file in which faults that outlive a restart are kept; without it they are refused.
+    `keep` is the file for faults that outlive a restart; without it they are refused.
     """
 
     def __init__(
         self, arm: str = "control", host: Host | None = None, keep: Path | None = None
     ) -> None:
         self.host = host or Host(arm=arm)
-        self.active: list[ActiveFault] = []  # those that exchanges are matched with: nothing else
+        self.active: list[ActiveFault] = []  # only those that exchanges are matched with
         self.history: list[ActiveFault] = []
         self._kept = KeptFaults(keep)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def armed(self) -> list[ActiveFault]:
-        """All that is not over, the standing faults too."""
+        """All that have not ended, with those of the whole process."""
         return [each for each in self.history if each.removed_s is None]
 
     async def add(self, spec: dict[str, Any]) -> ActiveFault:
-        """Arm a fault from its JSON form (docs/architecture.md); a standing one is in force on return.
+        """Arms a fault from its JSON form (docs/architecture.md). One of the process is effective on return.
 
         Raises FaultError, and then nothing has changed.
         """
@@ -68,25 +68,25 @@ class Injector:
         return active
 
     async def restore(self) -> None:
-        """Arm again what the instance's earlier process kept, for what is left of each TTL."""
+        """Arms again the saved faults of the instance's earlier process, for the rest of each TTL."""
         for row in self._kept.read():
             try:
                 active = self._read(row["spec"])
             except FaultError as error:
-                log.error("a kept fault is forgotten: %s", error)
+                log.error("a saved fault is dropped: %s", error)
                 continue
             active.commanded_s = float(row["commanded_s"])
             active.hits = active.scope.hits = int(row.get("hits", 0))
             if active.expires_s > time.time():
                 await self._arm(active)
                 continue
-            active.removed_s = active.expires_s  # it was over while nobody was here to say so
+            active.removed_s = active.expires_s  # it ended while the instance was down
             self._remember(active)
-            self._tell(active, "removed")
+            self._report(active, "removed")
         self._keep()
 
     async def remove(self, fault_id: str) -> bool:
-        """Disarm one fault and undo it; False if no active one has this id."""
+        """Removes one fault; False if no armed fault has this id."""
         for active in self.armed:
             if active.id == fault_id:
                 await self._end(active)
@@ -94,21 +94,21 @@ class Injector:
         return False
 
     async def clear(self) -> int:
-        """Disarm all; returns how many there were."""
+        """Removes all faults; returns their number."""
         armed = self.armed
         await asyncio.gather(*(self._end(each) for each in armed))
         return len(armed)
 
     async def close(self) -> None:
-        """The process ends: undo all, but what shall outlive a restart stays kept."""
+        """At the process' end: removes all, but faults that outlive a restart stay in their file."""
         self._kept = KeptFaults(None)
         await self.clear()
 
     async def run(self, exchange: Exchange, act: Act) -> Any:
-        """Run the exchange through every fault that hits it, the oldest outermost."""
+        """Runs the exchange through every fault that hits it, the oldest outermost."""
         for active in reversed(self.active):
             if active.scope.takes(exchange, active.rng):
-                act = self._around(active, exchange, act)
+                act = self._wrapped(active, exchange, act)
         return await act(False)
 
     # -- one fault's life -------------------------------------------------------------------
@@ -136,14 +136,13 @@ class Injector:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise FaultError(f"seed: expected a whole number, got {seed!r}")
         fault = build(str(spec.get("kind")), attributes)
-        point = point or points_of(fault)[0]
-        if point not in points_of(fault):
-            allowed = ", ".join(points_of(fault))
+        point = point or fault.points[0]
+        if point not in fault.points:
+            allowed = ", ".join(fault.points)
             raise FaultError(f"{fault.kind} cannot be at point {point}, only at: {allowed}")
         keys = scopes.checked(spec.get("scope", {}), point)
-        needed = getattr(fault, "needs_any", ())
-        if needed and not any(key in keys for key in needed):
-            raise FaultError(f"{fault.kind} needs scope.{' or scope.'.join(needed)}")
+        if fault.needs_any and not any(key in keys for key in fault.needs_any):
+            raise FaultError(f"{fault.kind} needs scope.{' or scope.'.join(fault.needs_any)}")
         fault_id = spec.get("fault_id") or new_id()
         self._check_free(fault_id, fault)
         return ActiveFault(
@@ -151,31 +150,31 @@ class Injector:
             float(ttl_s), time.time(), Random(seed),
         )  # fmt: skip
 
-    def _check_free(self, fault_id: Any, fault: Any) -> None:
+    def _check_free(self, fault_id: Any, fault: Fault) -> None:
         for other in self.armed:
             if other.id == str(fault_id):
                 raise FaultError(f"a fault with the id {fault_id!r} is active already")
-            if other.fault.kind == fault.kind and getattr(fault, "single", False):
+            if other.fault.kind == fault.kind and fault.single:
                 raise FaultError(
                     f"only one {fault.kind} at a time: {other.id} is active, remove it first"
                 )
-        if getattr(fault, "survives", False) and not self._kept.possible:
+        if fault.survives and not self._kept.possible:
             raise FaultError(
                 f"{fault.kind} must outlive a restart: start the instance with LAB_FAULTS, "
-                "a folder to keep such faults in"
+                "the folder for such faults"
             )
 
     async def _arm(self, active: ActiveFault) -> None:
         self._remember(active)
-        self._tell(active, "commanded")
+        self._report(active, "commanded")
         left_s = max(0.0, active.expires_s - time.time())
         active.timer = asyncio.get_running_loop().call_later(left_s, self._expire, active)
         keys, host = active.scope.keys, self.host
-        meant = keys.get("arm", host.arm) == host.arm
-        meant = meant and keys.get("version", host.version) == host.version
-        if meant and active.point == PROCESS:
-            await self._stand(active)
-        elif meant:
+        chosen = keys.get("arm", host.arm) == host.arm
+        chosen = chosen and keys.get("version", host.version) == host.version
+        if chosen and active.point == PROCESS:
+            await self._apply(active)
+        elif chosen:
             self.active.append(active)
         self._keep()
 
@@ -185,36 +184,36 @@ class Injector:
             self.history.remove(over[0])
         self.history.append(active)
 
-    async def _stand(self, active: ActiveFault) -> None:
-        """Put a standing fault in force, or take it back and say why not."""
-        in_force: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        active.holder = asyncio.create_task(self._hold(active, in_force), name=active.id)
+    async def _apply(self, active: ActiveFault) -> None:
+        """Applies a fault of the process. Raises FaultError, and then it is removed."""
+        effective: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        active.holder = asyncio.create_task(self._hold(active, effective), name=active.id)
         try:
-            await asyncio.wait_for(asyncio.shield(in_force), HOLD_S)
+            await asyncio.wait_for(asyncio.shield(effective), HOLD_S)
         except BaseException as error:
             active.holder.cancel()
             await asyncio.wait([active.holder])
             self._over(active)
             if isinstance(error, TimeoutError):
                 raise FaultError(
-                    f"{active.fault.kind} was not in force after {HOLD_S:g} s"
+                    f"{active.fault.kind} was not effective after {HOLD_S:g} s"
                 ) from None
             raise
 
-    async def _hold(self, active: ActiveFault, in_force: asyncio.Future[None]) -> None:
+    async def _hold(self, active: ActiveFault, effective: asyncio.Future[None]) -> None:
         ends_at = time.monotonic() + active.expires_s - time.time()
-        tenure = Tenure(self.host, ends_at, active.ended, lambda: self._hit(active))
+        holding = Holding(self.host, ends_at, active.ended, lambda: self._hit(active))
         try:
-            async with active.fault.hold(tenure):
-                in_force.set_result(None)
+            async with active.fault.hold(holding):
+                effective.set_result(None)
                 await active.ended.wait()
         except Exception as error:
-            if in_force.done():
-                log.exception("fault %s was not undone cleanly", active.id)
+            if effective.done():
+                log.exception("fault %s was not removed cleanly", active.id)
             else:
-                in_force.set_exception(error)
+                effective.set_exception(error)
 
-    def _around(self, active: ActiveFault, exchange: Exchange, inner: Act) -> Act:
+    def _wrapped(self, active: ActiveFault, exchange: Exchange, inner: Act) -> Act:
         async def act(discard: bool) -> Any:
             self._hit(active)
 
@@ -224,8 +223,8 @@ class Injector:
             try:
                 proceed = Proceed(onward, exchange, active.ended)
                 return await active.fault.run(proceed, active.rng)
-            except FaultAborted as abort:
-                raise FaultAborted(abort.status, abort.fault_id or active.id) from None
+            except FaultAbortedError as abort:
+                raise FaultAbortedError(abort.status, abort.fault_id or active.id) from None
 
         return act
 
@@ -233,47 +232,47 @@ class Injector:
         active.hits += 1
         if active.effective_s is None:
             active.effective_s = time.time()
-            self._tell(active, "effective")
-        if getattr(active.fault, "survives", False):
+            self._report(active, "effective")
+        if active.fault.survives:
             self._keep()
 
     def _expire(self, active: ActiveFault) -> None:
         self._spawn(self._end(active))
 
     async def _end(self, active: ActiveFault) -> None:
-        """Undo it; whoever asks second waits for the first."""
+        """Removes it; a second call waits for the first."""
         if not active.ended.is_set():
             active.ended.set()
             self.active = [other for other in self.active if other is not active]
             if active.holder is not None:
                 _, late = await asyncio.wait([active.holder], timeout=UNDO_S)
                 for task in late:
-                    log.error("fault %s is slow to be undone: cancelled", active.id)
+                    log.error("fault %s takes too long to be removed: cancelled", active.id)
                     task.cancel()
             self._over(active)
-        await active.gone.wait()
+        await active.removed.wait()
 
     def _over(self, active: ActiveFault) -> None:
-        if active.gone.is_set():
+        if active.removed.is_set():
             return
         active.ended.set()
         active.removed_s = time.time()
         if active.timer:
             active.timer.cancel()
-        active.gone.set()
+        active.removed.set()
         self._keep()
-        self._tell(active, "removed")
+        self._report(active, "removed")
 
     def _keep(self) -> None:
         with contextlib.suppress(OSError):
-            self._kept.write(each for each in self.armed if getattr(each.fault, "survives", False))
+            self._kept.write(each for each in self.armed if each.fault.survives)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _tell(self, active: ActiveFault, phase: str) -> None:
+    def _report(self, active: ActiveFault, phase: str) -> None:
         series = active.id, active.fault.kind
         if phase == "effective":
             metrics.expose(IN_EFFECT)
@@ -287,24 +286,24 @@ _current = Injector()
 
 
 def install(injector: Injector) -> None:
-    """Make this the process's injector, the one that the chassis' hooks ask."""
+    """Makes this the process' injector, which the chassis' hooks use."""
     global _current
     _current = injector
 
 
 def armed() -> Injector | None:
-    """The process's injector if any exchange could be hit, else None: what a hook costs at rest."""
+    """The process' injector if a fault could hit an exchange, else None: a hook's whole cost without faults."""
     return _current if _current.active else None
 
 
 async def failpoint(name: str) -> None:
-    """A named place where the lab may crash or delay the process; nothing otherwise."""
+    """A named place in the code where a fault can crash or delay the process; without one it does nothing."""
     if injector := armed():
         await injector.run(Exchange(point="failpoint", name=name), _nothing)
 
 
-def _scope(fault: Any, point: str, keys: dict[str, Any]) -> scopes.Scope:
-    return scopes.Scope(point, keys, sticky=set() if getattr(fault, "sticky", False) else None)
+def _scope(fault: Fault, point: str, keys: dict[str, Any]) -> scopes.Scope:
+    return scopes.Scope(point, keys, sticky=set() if fault.sticky else None)
 
 
 async def _nothing(discard: bool) -> None:

@@ -1,4 +1,4 @@
-"""The faults that must outlive a restart, in one small file an instance: `$LAB_FAULTS/<instance>.json`."""
+"""Saves the faults that outlive a restart, in one file per instance: `$LAB_FAULTS/<instance>.json`."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger("chassis.faults")
 
 
 class KeptFaults:
-    """Rows are `{"spec", "commanded_s", "hits"}`; an empty file is no file."""
+    """Rows are `{"spec", "commanded_s", "hits"}`; without rows there is no file."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -23,7 +23,7 @@ class KeptFaults:
         return self.path is not None
 
     def write(self, faults: Iterable[ActiveFault]) -> None:
-        """Keep these and no others. Raises OSError."""
+        """Saves these faults and no others. Raises OSError."""
         if self.path is None:
             return
         rows = [
@@ -36,10 +36,10 @@ class KeptFaults:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         written = self.path.with_suffix(f".{os.getpid()}")
         written.write_text(json.dumps(rows))
-        written.replace(self.path)  # whole or not at all: the process may die at any time
+        written.replace(self.path)  # atomic: the process may end at any time
 
     def read(self) -> list[dict[str, Any]]:
-        """What an earlier process of this instance kept; an unreadable file is reported and dropped."""
+        """The rows of an earlier process of this instance; an unreadable file is logged and deleted."""
         if self.path is None:
             return []
         try:
@@ -48,6 +48,6 @@ class KeptFaults:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.error("%s cannot be read and is forgotten: %s", self.path, error)
+            log.error("%s cannot be read and is deleted: %s", self.path, error)
             self.path.unlink(missing_ok=True)
             return []

@@ -1,20 +1,20 @@
-"""latency: what passes waits first; a slow request, statement, broker, cache or registry."""
+"""latency: delays a request, a statement, or an operation at the broker, cache or registry."""
 
 import asyncio
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import EXCHANGES, Proceed
+from chassis.faults.fault import EXCHANGES, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Fault):
     """Waits uniformly in [latency_ms - jitter_ms, latency_ms + jitter_ms], never below 0."""
 
-    kind: ClassVar[str] = "latency"
-    doc: ClassVar[str] = "each exchange waits latency_ms +- jitter_ms before it goes on"
-    points: ClassVar[tuple[str, ...]] = EXCHANGES
+    kind = "latency"
+    doc = "each exchange waits latency_ms +- jitter_ms before it continues"
+    points = EXCHANGES
     latency_ms: float
     jitter_ms: float = 0.0
 

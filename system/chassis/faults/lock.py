@@ -1,27 +1,24 @@
-"""lock: somebody else's transaction holds a table of this service's database."""
+"""lock: another transaction holds a table of this service's database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
 
 import asyncpg
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 WAIT_MS = 2000
 
 
 @dataclass(frozen=True)
-class Lock:
-    """On a connection of its own, not the pool's. If the process dies, the server rolls it back."""
+class Lock(Fault):
+    """Uses its own connection, not the pool's. If the process ends, the server rolls the transaction back."""
 
-    kind: ClassVar[str] = "lock"
-    doc: ClassVar[str] = (
-        "a transaction holds `table` in `mode` (exclusive: writes wait; access exclusive: reads too)"
-    )
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
+    kind = "lock"
+    doc = "a transaction holds `table` in `mode` (exclusive: writes wait; access exclusive: reads too)"
+    points = (PROCESS,)
     table: str
     mode: str = "exclusive"
 
@@ -32,14 +29,14 @@ class Lock:
             )
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
-        if not tenure.host.database_url:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
+        if not holding.host.database_url:
             raise FaultError("lock: this service has no database")
-        conn: asyncpg.Connection = await asyncpg.connect(tenure.host.database_url, timeout=2)
+        conn: asyncpg.Connection = await asyncpg.connect(holding.host.database_url, timeout=2)
         try:
             if await conn.fetchval("SELECT to_regclass($1)", _quoted(self.table)) is None:
                 raise FaultError(f"lock.table: there is no table {self.table!r}")
-            # an idle transaction would outlive nothing: the server ends it with the connection
+            # the server ends the idle transaction with its connection
             await conn.execute(f"BEGIN; SET LOCAL lock_timeout = {WAIT_MS}")
             try:
                 await conn.execute(f"LOCK TABLE {_quoted(self.table)} IN {self.mode.upper()} MODE")
@@ -47,7 +44,7 @@ class Lock:
                 raise FaultError(
                     f"lock: {self.table} was in use for {WAIT_MS} ms, try again"
                 ) from None
-            tenure.hit()
+            holding.hit()
             yield
         finally:
             conn.terminate()

@@ -1,26 +1,26 @@
-"""The descriptors that a service's log is written to, led elsewhere for a while and then back."""
+"""Redirects the descriptors of a service's log for a time, and restores them."""
 
 import os
 import sys
 from types import TracebackType
 
-STREAMS = (1, 2)  # stdout and stderr: whoever started us has led both into the instance's log
+STREAMS = (1, 2)  # stdout and stderr: the parent process has redirected both to the instance's log
 
 
 class LogFiles:
-    """`kept` is the log itself meanwhile. Leaving the context leads back, whatever happened."""
+    """`log` is the log itself while it is redirected. Leaving the context restores the descriptors in any case."""
 
     def __enter__(self) -> "LogFiles":
         self._saved = {stream: os.dup(stream) for stream in STREAMS}
-        self.kept = self._saved[STREAMS[0]]
+        self.log = self._saved[STREAMS[0]]
         return self
 
-    def lead_to(self, target: int) -> None:
-        """Let what is written from now on go to the descriptor `target`."""
+    def redirect_to(self, target: int) -> None:
+        """Sends all further output to the descriptor `target`."""
         for stream in STREAMS:
             os.dup2(target, stream)
 
-    def lead_back(self) -> None:
+    def restore(self) -> None:
         for stream, saved in self._saved.items():
             os.dup2(saved, stream)
 
@@ -30,11 +30,11 @@ class LogFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.lead_back()
+        self.restore()
         for saved in self._saved.values():
             os.close(saved)
         for stream in (sys.stdout, sys.stderr):
             try:
-                stream.flush()  # what could not be written is written now
+                stream.flush()  # writes what could not be written before
             except (OSError, ValueError):
                 continue

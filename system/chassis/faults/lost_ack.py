@@ -1,21 +1,19 @@
-"""lost_ack: it was done, and the other side does not hear of it: the work may come twice."""
+"""lost_ack: the work is done but not acknowledged: it may be repeated."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import Fault, Proceed
 
 
 @dataclass(frozen=True)
-class LostAck:
+class LostAck(Fault):
     """publish: stored, no answer. consume: handled, not acknowledged. database: done, connection lost."""
 
-    kind: ClassVar[str] = "lost_ack"
-    doc: ClassVar[str] = (
-        "done, but the acknowledgement is lost; at the database, method=COMMIT is the classic"
-    )
-    points: ClassVar[tuple[str, ...]] = ("consume", "publish", "database")
+    kind = "lost_ack"
+    doc = "done, but the acknowledgement is lost; at the database mostly with method=COMMIT"
+    points = ("consume", "publish", "database")
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         return await proceed(discard=True)

@@ -1,4 +1,4 @@
-"""memory: the process grows to a size, page by page, and gives all of it back."""
+"""memory: the process grows to a size, page by page, and releases all of it."""
 
 import asyncio
 import mmap
@@ -8,28 +8,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 MB = 1_000_000
 CHUNK = 4 * 1024 * 1024
-LEFT_FREE = 0.1  # of what is available: the fault may hurt the service, not the machine
+LEFT_FREE = 0.1  # of the available memory: the fault may harm the service, not the machine
 
 
 @dataclass(frozen=True)
-class Memory:
-    """An anonymous mapping with every page touched; unmapping gives it to the system at once."""
+class Memory(Fault):
+    """An anonymous mapping with every page touched; unmapping returns it to the system at once."""
 
-    kind: ClassVar[str] = "memory"
-    doc: ClassVar[str] = "the process' resident memory grows to `to_mb` megabytes (10^6 bytes)"
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
-    single: ClassVar[bool] = True
+    kind = "memory"
+    doc = "the process' resident memory grows to `to_mb` megabytes (10^6 bytes)"
+    points = (PROCESS,)
+    single = True
     to_mb: float
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
         now = resident_bytes()
         more = int(self.to_mb * MB) - now
         if more <= 0:
@@ -42,20 +41,20 @@ class Memory:
             )
         ballast = mmap.mmap(-1, more)
         try:
-            tenure.host.ballast_bytes = more
+            holding.host.ballast_bytes = more
             page = b"\1" * CHUNK
             for start in range(0, more, CHUNK):
                 ballast[start : start + CHUNK] = page[: min(CHUNK, more - start)]
                 await asyncio.sleep(0)  # touching pages takes time, and this is the event loop
-            tenure.hit()
+            holding.hit()
             yield
         finally:
             ballast.close()
-            tenure.host.ballast_bytes = 0
+            holding.host.ballast_bytes = 0
 
 
 def resident_bytes() -> int:
-    """What the process holds in memory now; where the system does not tell, the most it ever held."""
+    """The process' resident memory; where the system does not report it, its maximum so far."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -65,7 +64,7 @@ def resident_bytes() -> int:
 
 
 def available_bytes() -> int | None:
-    """What the machine could still give; None where it does not tell."""
+    """The machine's available memory; None where the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,17 +1,17 @@
-"""noop: does nothing; the example to copy, and the control that shows what a hook costs."""
+"""noop: does nothing; the example to copy, and the control for the cost of a hook."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import EXCHANGES, Proceed
+from chassis.faults.fault import EXCHANGES, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Noop:
-    kind: ClassVar[str] = "noop"
-    doc: ClassVar[str] = "lets everything pass"
-    points: ClassVar[tuple[str, ...]] = EXCHANGES
+class Noop(Fault):
+    kind = "noop"
+    doc = "changes nothing"
+    points = EXCHANGES
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         return await proceed()

@@ -1,24 +1,23 @@
-"""pool_hold: a part of the connection pool is lent out and not given back."""
+"""pool_hold: takes connections from the pool and does not return them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 WAIT_S = 3.0
 
 
 @dataclass(frozen=True)
-class PoolHold:
-    """Waits in the pool's own line, so a busy pool is drained as its users give back."""
+class PoolHold(Fault):
+    """Waits in the pool's queue: a busy pool is drained as its users return connections."""
 
-    kind: ClassVar[str] = "pool_hold"
-    doc: ClassVar[str] = "`connections` of the database pool are held"
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
+    kind = "pool_hold"
+    doc = "`connections` of the database pool are held"
+    points = (PROCESS,)
     connections: int
 
     def __post_init__(self) -> None:
@@ -26,10 +25,10 @@ class PoolHold:
             raise FaultError(f"pool_hold.connections: expected 1 or more, got {self.connections}")
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
-        if not tenure.host.pools:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
+        if not holding.host.pools:
             raise FaultError("pool_hold: this service has no database")
-        pool = tenure.host.pools[0]
+        pool = holding.host.pools[0]
         if self.connections > pool.get_max_size():
             raise FaultError(
                 f"pool_hold.connections: the pool has {pool.get_max_size()}, not {self.connections}"
@@ -41,9 +40,9 @@ class PoolHold:
                         await held.enter_async_context(pool.acquire())
             except TimeoutError:
                 raise FaultError(
-                    f"pool_hold: fewer than {self.connections} connections came free"
+                    f"pool_hold: fewer than {self.connections} connections became free"
                     f" in {WAIT_S:g} s"
                 ) from None
             for _ in range(int(self.connections)):
-                tenure.hit()
+                holding.hit()
             yield

@@ -1,19 +1,19 @@
-"""read_only: the database takes no writes from this process, as on a standby or after a failover."""
+"""read_only: the database refuses writes from this process, as on a standby or after a failover."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import Fault, Proceed
 
 
 @dataclass(frozen=True)
-class ReadOnly:
-    """Transactions that begin and single statements; a transaction that is under way may still write."""
+class ReadOnly(Fault):
+    """Affects new transactions and single statements; a transaction in progress may still write."""
 
-    kind: ClassVar[str] = "read_only"
-    doc: ClassVar[str] = "transactions are read only: the server refuses writes with 25006"
-    points: ClassVar[tuple[str, ...]] = ("database",)
+    kind = "read_only"
+    doc = "transactions are read only: the server refuses writes with 25006"
+    points = ("database",)
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         proceed.exchange.read_only = True

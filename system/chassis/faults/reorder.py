@@ -1,19 +1,19 @@
-"""reorder: a message goes back to the broker and comes again later, after others that were behind it."""
+"""reorder: returns a message to the broker, which delivers it again after later messages."""
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Postponed, Proceed
+from chassis.faults.fault import Fault, PostponedError, Proceed
 
 
 @dataclass(frozen=True)
-class Reorder:
-    """A message is sent back once; nothing is lost, whoever dies meanwhile."""
+class Reorder(Fault):
+    """Each message is returned once. None is lost, even if a process dies in that time."""
 
-    kind: ClassVar[str] = "reorder"
-    doc: ClassVar[str] = "a message comes again after back_ms; those behind it overtake it"
-    points: ClassVar[tuple[str, ...]] = ("consume",)
+    kind = "reorder"
+    doc = "a message is delivered again after back_ms; later messages overtake it"
+    points = ("consume",)
     back_ms: float = 500.0
     _sent_back: set[str] = field(default_factory=set, init=False, repr=False)
 
@@ -22,4 +22,4 @@ class Reorder:
         if key in self._sent_back:
             return await proceed()
         self._sent_back.add(key)
-        raise Postponed(self.back_ms / 1000)
+        raise PostponedError(self.back_ms / 1000)

@@ -1,4 +1,4 @@
-"""Doing something again and again while a fault holds."""
+"""Repeats work while a fault is active."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ log = logging.getLogger("chassis.faults")
 
 @asynccontextmanager
 async def repeating(work: Callable[[], Awaitable[None]], every_s: float) -> AsyncIterator[None]:
-    """While the block runs, do `work` each `every_s`; 0: not at all. A failure is logged, not the end."""
+    """Does `work` every `every_s` seconds while the block runs; 0: never. A failure is logged."""
 
     async def repeat() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What faults have left in this process: nothing, once they are over, and this says so item by item."""
+"""Reports what faults have left in this process, item by item: nothing once they are over."""
 
 import os
 import resource
@@ -11,14 +11,14 @@ from chassis.faults.memory import resident_bytes
 
 
 class Baseline:
-    """How the process was before any fault; taken at its start."""
+    """The process' limits before any fault, read at its start."""
 
     def __init__(self) -> None:
         self.fd_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def residue(injector: Injector, baseline: Baseline) -> dict[str, Any]:
-    """`left` names what should not be there; the rest are the figures behind it."""
+    """`left` lists what should not be there; the other keys are the figures behind it."""
     host, armed = injector.host, injector.armed
     fd_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     children = child_pids()
@@ -46,11 +46,11 @@ def residue(injector: Injector, baseline: Baseline) -> dict[str, Any]:
 
 
 def child_pids() -> list[int]:
-    """The process' children as the kernel counts them; empty where it does not tell (see `lab faults audit`)."""
+    """The process' children; empty where the kernel has no such list (`lab faults audit` looks from outside)."""
     found: list[int] = []
     for task in Path("/proc/self/task").glob("*/children"):
         try:
             found += map(int, task.read_text().split())
-        except OSError:  # a thread that has just ended
+        except OSError:  # the thread has just ended
             continue
     return sorted(found)

@@ -1,4 +1,4 @@
-"""Whom a fault hits: the keys of its scope, which of them mean something where, and the matching."""
+"""A fault's scope: its keys, the points where each can be used, and the matching of exchanges."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ KEYS = {
     "version": str, "share": float, "first_n": int, "every_k": int,
 }  # fmt: skip
 COUNTED = ("share", "first_n", "every_k")
-WHO = ("arm", "version")  # of the instance: elsewhere the fault is armed and does nothing
+INSTANCE = ("arm", "version")  # on other instances the fault is armed and has no effect
 AT = {
     "inbound": ("route", "method", "caller", "callee"),
     "outbound": ("route", "method", "caller", "callee"),
@@ -27,13 +27,15 @@ AT = {
 
 @dataclass
 class Scope:
-    """Counts what it saw (`seen`) and what it chose (`hits`); shares are drawn from the fault's seed."""
+    """`seen` counts the exchanges that matched, `hits` the chosen ones; shares are drawn from the fault's seed."""
 
     point: str
     keys: dict[str, Any]
     seen: int = 0
     hits: int = 0
-    sticky: set[str] | None = None  # messages chosen before, where a fault keeps to its choice
+    sticky: set[str] | None = (
+        None  # keys of the chosen messages, for a fault that hits them at each delivery
+    )
 
     def takes(self, exchange: Exchange, rng: Random) -> bool:
         """Whether this exchange is hit; counts it."""
@@ -61,7 +63,7 @@ class Scope:
 
 
 def checked(keys: Any, point: str) -> dict[str, Any]:
-    """The scope's keys if they fit together and to the point. Raises FaultError."""
+    """The scope's keys, checked for the point. Raises FaultError."""
     if not isinstance(keys, dict):
         raise FaultError("scope: expected an object")
     keys = {key: as_text(value) if KEYS.get(key) is str else value for key, value in keys.items()}
@@ -75,15 +77,17 @@ def checked(keys: Any, point: str) -> dict[str, Any]:
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise FaultError(f"scope.{key}: expected a number, got {value!r}")
     if (point == "failpoint") != ("failpoint" in keys):
-        raise FaultError("point 'failpoint' goes with scope.failpoint, the name of the point")
-    usable = WHO if point in (PROCESS, START) else (*AT[point], *COUNTED, *WHO)
+        raise FaultError(
+            "the point failpoint requires scope.failpoint, its name; no other point accepts it"
+        )
+    usable = INSTANCE if point in (PROCESS, START) else (*AT[point], *COUNTED, *INSTANCE)
     for key in keys:
         if key not in usable:
-            raise FaultError(f"scope.{key} means nothing at {point}: use {', '.join(usable)}")
+            raise FaultError(f"scope.{key} has no meaning at {point}: use {', '.join(usable)}")
     if not 0 <= keys.get("share", 1) <= 1:
         raise FaultError(f"scope.share: expected 0 to 1, got {keys['share']!r}")
     for key in ("first_n", "every_k"):
-        # written so that a NaN is refused too
+        # in this form it refuses NaN too
         if key in keys and not (keys[key] >= 1 and keys[key] % 1 == 0):
             raise FaultError(
                 f"scope.{key}: expected a whole number of 1 or more, got {keys[key]!r}"

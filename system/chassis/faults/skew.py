@@ -1,25 +1,22 @@
-"""skew: the service's wall clock is wrong: off by a jump, drifting further, or both."""
+"""skew: the service's wall clock is wrong: by a jump, a drift, or both."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
 
-from chassis.faults.fault import PROCESS, FaultError
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Fault, FaultError
+from chassis.faults.host import Holding
 
 
 @dataclass(frozen=True)
-class Skew:
-    """Several skews add up. The monotonic clock, timeouts and the database's clock stay right."""
+class Skew(Fault):
+    """Several skews add up. The monotonic clock, timeouts and the database's clock stay correct."""
 
-    kind: ClassVar[str] = "skew"
-    doc: ClassVar[str] = (
-        "the service's clock jumps by offset_ms and gains drift_ms_per_s; both may be negative"
-    )
-    points: ClassVar[tuple[str, ...]] = (PROCESS,)
-    signed: ClassVar[tuple[str, ...]] = ("offset_ms", "drift_ms_per_s")
+    kind = "skew"
+    doc = "the service's clock jumps by offset_ms and gains drift_ms_per_s; both may be negative"
+    points = (PROCESS,)
+    signed = ("offset_ms", "drift_ms_per_s")
     offset_ms: float = 0.0
     drift_ms_per_s: float = 0.0
 
@@ -30,15 +27,15 @@ class Skew:
             raise FaultError("skew: at most 1e12 ms, and 1e6 ms a second")
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
-        clock, began = tenure.host.clock, time.monotonic()
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
+        clock, began = holding.host.clock, time.monotonic()
 
         def skew_s() -> float:
             return (self.offset_ms + self.drift_ms_per_s * (time.monotonic() - began)) / 1000
 
         clock.skews = (*clock.skews, skew_s)
         try:
-            tenure.hit()
+            holding.hit()
             yield
         finally:
             clock.skews = tuple(each for each in clock.skews if each is not skew_s)

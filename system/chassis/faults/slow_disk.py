@@ -1,4 +1,4 @@
-"""slow_disk: what the service stores takes long to be stored: its commits, or its own log."""
+"""slow_disk: the service's writes take longer: its commits, or its log."""
 
 import asyncio
 import fcntl
@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import PROCESS, Exchange, Proceed
-from chassis.faults.host import Tenure
+from chassis.faults.fault import PROCESS, Exchange, Fault, Proceed
+from chassis.faults.host import Holding
 from chassis.faults.log_files import LogFiles
 
 PAGE_BYTES = 4096
@@ -20,18 +20,18 @@ WRITES = re.compile(r"(?<!FOR )(?<!FOR NO KEY )\b(INSERT|UPDATE|DELETE|MERGE|TRU
 
 
 @dataclass(frozen=True)
-class SlowDisk:
-    """A database waits for its disk when it commits: at COMMIT, and after a write that is a transaction of its
-    own. A log written faster than a page each latency_ms blocks its writer, the event loop, in write(2).
+class SlowDisk(Fault):
+    """A database waits for its disk at each commit: at COMMIT, and after a write outside a transaction. A log that
+    is written faster than one page each latency_ms blocks its writer, the event loop, in write(2).
     """
 
-    kind: ClassVar[str] = "slow_disk"
-    doc: ClassVar[str] = (
+    kind = "slow_disk"
+    doc = (
         "database: each commit waits latency_ms; process: each page (4 KiB) of the service's log takes"
-        " latency_ms to be written, and who writes faster is blocked"
+        " latency_ms to be written, and a faster writer is blocked"
     )
-    points: ClassVar[tuple[str, ...]] = ("database", PROCESS)
-    single: ClassVar[bool] = True
+    points = ("database", PROCESS)
+    single = True
     latency_ms: float
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
@@ -40,23 +40,23 @@ class SlowDisk:
         return await proceed()
 
     @asynccontextmanager
-    async def hold(self, tenure: Tenure) -> AsyncIterator[None]:
+    async def hold(self, holding: Holding) -> AsyncIterator[None]:
         with LogFiles() as log:
             out, into = os.pipe()
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
             over = threading.Event()
-            disk = threading.Thread(target=self._write, args=(out, log.kept, over), daemon=True)
+            disk = threading.Thread(target=self._write, args=(out, log.log, over), daemon=True)
             disk.start()
-            log.lead_to(into)
+            log.redirect_to(into)
             os.close(into)
-            tenure.hit()
+            holding.hit()
             try:
                 yield
             finally:
                 over.set()
-                log.lead_back()  # the last writer is gone: the disk reads the end
-                while disk.is_alive():  # no join: it would take a thread of its own
+                log.restore()  # the last writer is closed: the thread reads the end of the pipe
+                while disk.is_alive():  # no join: it would need another thread
                     await asyncio.sleep(0.005)
 
     def _write(self, source: int, target: int, over: threading.Event) -> None:

@@ -1,22 +1,22 @@
-"""slow_start: the instance takes longer to become ready, each time it starts."""
+"""slow_start: the instance takes longer to become ready at each start."""
 
 import asyncio
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import START, Proceed
+from chassis.faults.fault import START, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class SlowStart:
-    """Acts at the next starts, not on the process that is told; the end of the fault ends the wait."""
+class SlowStart(Fault):
+    """Acts at later starts, not on the process that arms it; the end of the fault ends the wait."""
 
-    kind: ClassVar[str] = "slow_start"
-    doc: ClassVar[str] = "each start until the TTL takes delay_s seconds longer to be ready"
-    points: ClassVar[tuple[str, ...]] = (START,)
-    single: ClassVar[bool] = True
-    survives: ClassVar[bool] = True
+    kind = "slow_start"
+    doc = "at each start until the TTL the instance is ready delay_s seconds later"
+    points = (START,)
+    single = True
+    survives = True
     delay_s: float
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:

@@ -1,22 +1,22 @@
-"""sql_error: PostgreSQL itself fails the statement with a SQLSTATE: 40P01 deadlock, 40001 serialization."""
+"""sql_error: PostgreSQL itself fails the statement, e.g. with 40P01 (deadlock) or 40001 (serialization)."""
 
 import re
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import FaultError, Proceed
+from chassis.faults.fault import Fault, FaultError, Proceed
 
 
 @dataclass(frozen=True)
-class SqlError:
-    """Raised on the server, in the statement's place: the transaction around it is aborted for real."""
+class SqlError(Fault):
+    """Raised on the server in place of the statement: the transaction around it is really aborted."""
 
-    kind: ClassVar[str] = "sql_error"
-    doc: ClassVar[str] = (
+    kind = "sql_error"
+    doc = (
         "the server fails the statement with `sqlstate` (40P01 deadlock, 40001 serialization, ...)"
     )
-    points: ClassVar[tuple[str, ...]] = ("database",)
+    points = ("database",)
     sqlstate: str = "40P01"
 
     def __post_init__(self) -> None:

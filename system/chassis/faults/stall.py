@@ -1,19 +1,19 @@
-"""stall: what passes hangs until the fault ends: a hung handler, a stuck statement, a stalled consumer."""
+"""stall: a handler, a statement or a consumer hangs until the fault ends."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import EXCHANGES, Proceed
+from chassis.faults.fault import EXCHANGES, Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Stall:
-    """Callers see their own timeouts; whoever still waits at the end goes on then."""
+class Stall(Fault):
+    """Callers see their own timeouts; exchanges that still wait at the end continue then."""
 
-    kind: ClassVar[str] = "stall"
-    doc: ClassVar[str] = "each exchange hangs until the fault ends, then goes on"
-    points: ClassVar[tuple[str, ...]] = EXCHANGES
+    kind = "stall"
+    doc = "each exchange hangs until the fault ends, then continues"
+    points = EXCHANGES
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
         await proceed.ended.wait()

@@ -1,17 +1,17 @@
-"""truncate: the answer's body ends early; its length was announced in full, then the connection closes."""
+"""truncate: the answer announces its full length, sends a part of it, and the connection closes."""
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.faults.fault import Proceed
+from chassis.faults.fault import Fault, Proceed
 
 
 @dataclass(frozen=True)
-class Truncate:
-    kind: ClassVar[str] = "truncate"
-    doc: ClassVar[str] = "only the first `keep_bytes` of the answer's body are sent, then a close"
-    points: ClassVar[tuple[str, ...]] = ("inbound",)
+class Truncate(Fault):
+    kind = "truncate"
+    doc = "only the first `keep_bytes` of the answer's body are sent, then the connection closes"
+    points = ("inbound",)
     keep_bytes: int = 0
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from chassis.edge_policies.configuration import kinds_off_by_header
 from chassis.edge_policies.protection import EdgeProtection
-from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.http import context
 from chassis.http.auth import ServiceTokens
 from chassis.http.balancer import Balancer, CallCopies
@@ -228,7 +228,7 @@ class ServiceClient:
                 response = await self._with_faults(request, send)
             else:
                 response = await send(request.headers)
-        except FaultAborted as abort:
+        except FaultAbortedError as abort:
             raise CallFailedError(
                 f"{self.callee}: injected {abort.status}",
                 status=abort.status,
@@ -249,7 +249,7 @@ class ServiceClient:
     async def _with_faults(
         self, request: "_Request", send: Callable[[dict[str, str]], Awaitable[Response]]
     ) -> Response:
-        """Send the request with the lab's faults. Raises FaultAborted."""
+        """Send the request with the lab's faults. Raises FaultAbortedError."""
         # a copy of the headers: a fault must not change those of the next attempt
         exchange = Exchange(
             "outbound", request.method, request.path, self._caller, self.callee,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.edge_policies import event_sink
-from chassis.faults import Exchange, FaultAborted, Injector
+from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.faults.altering import altered
 from chassis.http import context
 from chassis.http.problems import problem_response
@@ -141,7 +141,7 @@ class RequestMiddleware:
 
         try:
             await injector.run(exchange, proceed)
-        except FaultAborted as abort:
+        except FaultAbortedError as abort:
             response = problem_response(
                 Request(scope),
                 abort.status,

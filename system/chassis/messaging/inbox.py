@@ -20,7 +20,7 @@ from nats.js.api import ConsumerConfig
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from chassis.faults import DROPPED, AckLost, Exchange, Injector, Postponed, armed
+from chassis.faults import DROPPED, AckLostError, Exchange, Injector, PostponedError, armed
 from chassis.http.idempotency import Conn
 from chassis.messaging.bus import EVENTS, UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
@@ -139,9 +139,9 @@ class Inbox:
                 log.warning("event %s waits for the store: %s", event.event_id, error)
                 await message.nak(delay=1)
                 return
-            except AckLost:
+            except AckLostError:
                 return
-            except Postponed as postponed:
+            except PostponedError as postponed:
                 await message.nak(delay=postponed.delay_s)
                 return
             except Exception as error:
@@ -182,7 +182,7 @@ class Inbox:
     async def _handle_with_faults(
         self, injector: Injector, message: Msg, event: Event, handler: Handler, after: list[str]
     ) -> str:
-        """Handle the event with the lab's faults. Raises AckLost, Postponed, TooEarlyError."""
+        """Handle the event with the lab's faults. Raises AckLostError, PostponedError, TooEarlyError."""
         sequence = str(message.metadata.sequence.stream)
         exchange = Exchange("consume", route=message.subject, key=sequence)
 
@@ -192,7 +192,7 @@ class Inbox:
                 changed = type(event).model_validate_json(exchange.changed(message.data))
             result = await self._handle(changed, handler, after)
             if discard:
-                raise AckLost
+                raise AckLostError
             return result
 
         result = await injector.run(exchange, proceed)

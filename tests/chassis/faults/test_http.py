@@ -228,14 +228,14 @@ def test_the_controls_need_the_token_and_say_nothing_else(subject: Subject) -> N
             "did you mean 'inbound'?",
         ),
         ("noop", {"scope": {"rout": "/"}}, "did you mean 'route'?"),
-        ("noop", {"scope": {"callee": "x"}, "point": "database"}, "means nothing at database"),
+        ("noop", {"scope": {"callee": "x"}, "point": "database"}, "has no meaning at database"),
         ("noop", {"scope": {"first_n": 1.5}}, "whole number"),
         ("abort", {"point": "database"}, "only at: inbound, outbound"),
         ("abort", {"attributes": {"status": 503.5}}, "whole number"),
         ("corrupt", {"attributes": {"flips": 0}}, "1 or more"),
         ("drop_header", {"attributes": {"name": "a b"}, "point": "outbound"}, "header's name"),
         ("gray_failure", {}, "above 0"),
-        ("skew", {"scope": {"share": 0.5}, "attributes": {"offset_ms": 1}}, "means nothing"),
+        ("skew", {"scope": {"share": 0.5}, "attributes": {"offset_ms": 1}}, "has no meaning"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_changes_nothing(
