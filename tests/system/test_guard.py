@@ -38,7 +38,8 @@ def test_every_fault_on_the_shop_is_off_within_a_second(lab: ProcessesRuntime) -
     control = FaultClient(find_lab(lab.port_base))
     for target, spec in ARMED:
         control.add_fault(target, spec | {"ttl_s": TTL_S})
-    pace_s = how_long(FaultClient(find_lab(lab.port_base)).faults)
+    look_s = how_long(FaultClient(find_lab(lab.port_base)).faults)
+    limit_s = max(1.0 + look_s, 10 * look_s)  # a second, more on a machine where a look takes long
     asked_s = time.time()
     done = clear_all(find_lab(lab.port_base))
     assert done.problems == []
@@ -46,8 +47,7 @@ def test_every_fault_on_the_shop_is_off_within_a_second(lab: ProcessesRuntime) -
     history = FaultClient(find_lab(lab.port_base)).history()
     gone = [each.removed_s for each in history if each.removed_s and each.removed_s >= asked_s]
     assert len(gone) == 6, "five faults, one of them on two instances"
-    # a second, and what this machine takes now to ask each of them once
-    assert max(gone) - asked_s <= 1.0 + pace_s
+    assert max(gone) - asked_s <= limit_s
     assert left_behind(lambda: FaultClient(find_lab(lab.port_base))) == []
 
 
@@ -61,7 +61,7 @@ def test_a_crash_loop_is_ended_also_while_its_instance_is_down(lab: ProcessesRun
     assert not (Path(lab.home) / "run" / "faults" / "inventory-1.json").exists()
     wait_until(lambda: process(lab, "inventory-1")["state"] == "ready", "ready")
     restarts = process(lab, "inventory-1")["restarts"]
-    time.sleep(0.5)  # five times as long as it took to crash
+    time.sleep(0.5)  # nothing happens in five times the span in which it crashed
     assert process(lab, "inventory-1")["restarts"] == restarts
 
 

@@ -30,7 +30,7 @@ from tests.system.test_orders import Shopper
 LATER_S, LATER_SHARE = 0.002, 0.02
 REQUESTS_MIN = 20  # for a p95 to be compared
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

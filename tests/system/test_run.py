@@ -35,6 +35,7 @@ def lab_command(lab: ProcessesRuntime, *arguments: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab: ProcessesRuntime) -> None:
     done = lab_command(lab, "load", "light", "--duration", "5", "--seed", "7")
     assert done.returncode == 0, done.stderr
@@ -47,8 +48,8 @@ def test_a_load_keeps_every_request_and_delivers_what_was_planned(lab: Processes
     assert "orders.orders" in run.states
 
 
-def patient(experiment: str, folder: Path) -> Path:
-    """The experiment with PATIENCE in its steady state and its latency limits, and nothing else."""
+def patient(experiment: str, folder: Path, phases: dict[str, float]) -> Path:
+    """The experiment with PATIENCE in its steady state and its latency limits, and other `phases`."""
     data = yaml.safe_load(find_experiment(experiment).read_text())
     for probe in data["steady-state-hypothesis"]["probes"]:
         match probe["tolerance"]:
@@ -57,17 +58,28 @@ def patient(experiment: str, folder: Path) -> Path:
     for sli in data["extensions"][0]["slis"]:
         if sli["measure"].endswith("_ms"):
             sli["limit"] *= PATIENCE
+    data["extensions"][0]["phases"] |= phases
     file = folder / f"{experiment}.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
     return file
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("experiment", ["payments_slow", "orders_crash"])
+SHORT = {"warmup_s": 3, "before_s": 4, "method_s": 6, "recovery_s": 4, "after_s": 4}
+
+
+@pytest.mark.lab_run
+@pytest.mark.parametrize(
+    ("experiment", "phases"),
+    [
+        pytest.param("orders_crash", SHORT, id="orders_crash-short"),
+        pytest.param("orders_crash", {}, marks=pytest.mark.slow, id="orders_crash"),
+        pytest.param("payments_slow", {}, marks=pytest.mark.slow, id="payments_slow"),
+    ],
+)
 def test_a_run_disturbs_audits_and_leaves_nothing_behind(
-    lab: ProcessesRuntime, experiment: str, tmp_path: Path
+    lab: ProcessesRuntime, experiment: str, phases: dict[str, float], tmp_path: Path
 ) -> None:
-    file = patient(experiment, tmp_path)
+    file = patient(experiment, tmp_path, phases)
     done = lab_command(lab, "run", str(file), "--seed", "7", "--profile", "light")
     told = json.loads(done.stdout)
     run = Run(told["run"])

@@ -4,11 +4,13 @@ import asyncio
 import re
 import time
 
+import pytest
+
 from chassis.clock import SystemClock
 from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_loop_lag
 from chassis.postgres.database import POOL_SIZE_MIN
-from chassis.postgres.pool import ROTATE_S
 from tests.chassis.echo import Echo
+from tests.fixtures.waiting import wait_until_async
 
 
 def ticks() -> tuple[int, float]:
@@ -19,10 +21,11 @@ def ticks() -> tuple[int, float]:
 
 async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
     watching = asyncio.create_task(watch_loop_lag(SystemClock()))
-    await asyncio.sleep(0.05)
+    first, _ = ticks()
+    await wait_until_async(lambda: ticks()[0] > first, "a tick")
     count, total_s = ticks()
     time.sleep(1.0)  # noqa: ASYNC251 - the test must block the loop
-    await asyncio.sleep(0.01)
+    await wait_until_async(lambda: ticks()[0] > count, "the late ticks")
     watching.cancel()
     missed, lag_s = ticks()[0] - count, ticks()[1] - total_s
     assert missed >= 1.0 / TICK_S - 1, "each due tick, not only the waiting one"
@@ -40,14 +43,21 @@ async def test_connections_are_open_before_the_first_request(echo: Echo) -> None
     assert pool.get_size() >= POOL_SIZE_MIN > 1
 
 
+@pytest.fixture
+def quick_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.postgres.pool.ROTATE_S", 0.05)
+
+
+@pytest.mark.usefixtures("quick_rotation")
 async def test_idle_connections_rotate_under_low_load(echo: Echo) -> None:
     (pool,) = echo.service.injector.host.pools
     used: set[int] = set()
-    give_up = time.monotonic() + 10 * POOL_SIZE_MIN * ROTATE_S
-    while len(used) < POOL_SIZE_MIN:
-        assert time.monotonic() < give_up, f"only {len(used)} of {pool.get_size()} were used"
+
+    async def all_are_used() -> bool:
         used.add(await pool.fetchval("SELECT pg_backend_pid()"))
-        await asyncio.sleep(0.01)
+        return len(used) >= POOL_SIZE_MIN
+
+    await wait_until_async(all_are_used, "a use of each connection")
 
 
 async def test_requests_waiting_for_a_connection_and_their_wait_are_measured(echo: Echo) -> None:
@@ -56,7 +66,7 @@ async def test_requests_waiting_for_a_connection_and_their_wait_are_measured(ech
     before = await metrics(echo)
     held = [await pool.acquire() for _ in range(size)]
     waiting = [asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(3)]
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # the wait and the use that are measured
     full = await metrics(echo)
     assert full["db_pool_in_use"] == full["db_pool_size"] == full["db_pool_size_max"] == size
     assert full["db_pool_waiting"] == 3

@@ -25,7 +25,7 @@ store = {"peer.service": "postgres", "db.system.name": "postgresql"}
 signals.end_span(signals.store_span("outside a trace", store))
 with signals.tracer().start_as_current_span("caller"):
     well = signals.store_span("well", store)
-    time.sleep(0.02)
+    time.sleep(0.02)  # the length of the span
     signals.end_span(well)
     signals.end_span(signals.store_span("failed", store), failed=True)
 provider.shutdown()

@@ -141,7 +141,7 @@ async def test_a_slow_shop_shows_in_times_from_the_intended_start_and_ends_as_in
 ) -> Any:
     async def never(request: web.Request) -> web.StreamResponse | None:
         if request.path == "/api/orders":
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # longer than the shopper waits
         return None
 
     stub_shop.spoil = never

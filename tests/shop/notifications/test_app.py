@@ -153,6 +153,7 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
     assert mail["Message-ID"] == f"<{event.event_id}@breakwater.example>"
 
 
+@pytest.mark.slow
 async def test_after_a_kill_the_mail_is_sent_again_with_the_same_message_id(
     notifications: RunningService, bus: Bus, mail_server: MailServer, running: Running
 ) -> None:
@@ -175,6 +176,7 @@ async def test_after_a_kill_the_mail_is_sent_again_with_the_same_message_id(
     assert len({mail["Message-ID"] for mail in mail_server.of(event.aggregate_id)}) == 1
 
 
+@pytest.mark.slow
 async def test_an_event_without_an_address_becomes_a_dead_letter(
     notifications: RunningService, bus: Bus
 ) -> None:

@@ -167,6 +167,7 @@ async def test_registering_publishes_exactly_one_event(running: Running) -> None
 
 async def test_the_event_loop_answers_while_passwords_are_hashed(running: Running) -> None:
     users = await running("users", ARGON2_THREADS="1")
+    began = time.perf_counter()
     logins = [
         asyncio.create_task(login(users, email=f"user{n:03d}@example.com", password="wrong one"))
         for n in range(1, 31)
@@ -177,9 +178,8 @@ async def test_the_event_loop_answers_while_passwords_are_hashed(running: Runnin
         status, _, _ = await call(users, "GET", "/.well-known/jwks.json")
         slowest = max(slowest, time.perf_counter() - started)
         answered += status == 200
-    hashing_s = 30 * 0.025  # one after another, on this one thread
     assert answered > 1
-    assert slowest < hashing_s / 2
+    assert slowest < (time.perf_counter() - began) / 2, "one waited for most of the hashing"
     assert {(await each)[0] for each in logins} == {401}
 
 

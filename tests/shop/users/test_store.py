@@ -1,7 +1,6 @@
 """Accounts, sessions and keys on the real PostgreSQL."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,12 +133,9 @@ async def test_a_rotated_key_is_deleted_when_its_tokens_have_expired(pool: async
     assert await pool.fetchval("SELECT array_agg(kid) FROM signing_keys") == [second.kid]
 
 
-async def test_seeding_twice_adds_500_users_once_and_fast(pool: asyncpg.Pool) -> None:
-    started = time.perf_counter()
+async def test_seeding_twice_adds_500_users_once_with_one_hash(pool: asyncpg.Pool) -> None:
     await apply_schema(pool, SCHEMA, seed)
-    seeded_s = time.perf_counter() - started
     await apply_schema(pool, SCHEMA, seed)
     assert await pool.fetchval("SELECT count(*) FROM users") == 500
     assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM users") == 1
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0, "no registration, no event"
-    assert seeded_s < 5, "the shared password is hashed once"

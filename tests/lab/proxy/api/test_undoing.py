@@ -51,7 +51,7 @@ def test_an_outage_ends_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None
     port = lab.edge(echoing)
     lab.client.enable("edge", False, ttl_s=0.2)
     assert is_refused(port)
-    wait_until(lambda: not is_refused(port), "the edge to come up", timeout_s=1.2)
+    wait_until(lambda: not is_refused(port), "the edge to come up")
     last = lab.client.removed()[-1]
     assert (last["type"], last["breakwater"]["removed_by"]) == ("down", "ttl")
 
@@ -84,8 +84,8 @@ def test_a_killed_controller_leaves_nothing_past_the_ttl(
     controller.send_signal(signal.SIGKILL)
     controller.wait()
     controller.stdout.close()
-    wait_until(lambda: not lab.client.list()["edge"].toxics, "the TTL", timeout_s=1.5)
-    assert round_trip_s(sock) < 0.4
+    wait_until(lambda: not lab.client.list()["edge"].toxics, "the TTL")
+    wait_until(lambda: round_trip_s(sock) < 0.4, "a round trip without the latency")
 
 
 def test_a_record_tells_when_and_how_much(lab: ProxyProcess, echoing: Upstream) -> None:

@@ -55,9 +55,13 @@ def test_latency_is_never_early_and_hardly_late(
     sock = connect(lab.edge(echoing))
     control_s = sorted(round_trip_s(sock) for _ in range(20))
     lab.client.add("edge", "latency", {"latency": 20}, stream=stream)
-    delayed_s = sorted(round_trip_s(sock) for _ in range(20))
-    assert delayed_s[0] >= 0.020
-    assert delayed_s[10] - control_s[10] < 0.030
+
+    def is_hardly_late() -> bool:
+        delayed_s = sorted(round_trip_s(sock) for _ in range(20))
+        assert delayed_s[0] >= 0.020
+        return delayed_s[10] - control_s[10] < 0.030
+
+    wait_until(is_hardly_late, "twenty round trips whose median is less than 10 ms late")
 
 
 def test_latencies_add_up(lab: ProxyProcess, echoing: Upstream) -> None:
@@ -65,7 +69,13 @@ def test_latencies_add_up(lab: ProxyProcess, echoing: Upstream) -> None:
     lab.client.add("edge", "latency", {"latency": 20}, name="one")
     lab.client.add("edge", "latency", {"latency": 30}, name="two")
     lab.client.add("edge", "latency", {"latency": 40}, stream="upstream")
-    assert 0.090 <= round_trip_s(sock) < 0.200
+
+    def is_delayed_by_each_once() -> bool:
+        took_s = round_trip_s(sock)
+        assert took_s >= 0.090
+        return took_s < 0.120
+
+    wait_until(is_delayed_by_each_once, "a round trip with each latency once")
 
 
 def test_latency_is_pipelined_not_serialised(lab: ProxyProcess, idling: Upstream) -> None:
@@ -77,12 +87,12 @@ def test_latency_is_pipelined_not_serialised(lab: ProxyProcess, idling: Upstream
     for number in range(10):  # ten chunks, 10 ms apart: 300 ms in all, not 2 s
         sent_s.append(time.monotonic())
         server.sendall(bytes([number]))
-        time.sleep(0.01)
+        time.sleep(0.01)  # the distance between chunks
     for number in range(10):
         assert recv_exactly(client, 1) == bytes([number])
         lag_s.append(time.monotonic() - sent_s[number])
     assert min(lag_s) >= 0.200
-    assert max(lag_s) < 0.600
+    assert max(lag_s) < 10 * 0.200, "as long as one latency after the other"
 
 
 def test_jitter_stays_in_its_range_and_varies(lab: ProxyProcess, echoing: Upstream) -> None:
@@ -98,10 +108,8 @@ def test_removed_latency_lets_what_it_held_go_at_once(lab: ProxyProcess, echoing
     lab.client.add("edge", "latency", {"latency": 60_000}, name="slow")
     sock.sendall(b"held")
     wait_until(lambda: lab.record("slow")["hits"], "the echo to be held")
-    started_s = time.monotonic()
     lab.client.remove("edge", "slow")
-    assert recv_exactly(sock, 4) == b"held"
-    assert time.monotonic() - started_s < 2
+    assert recv_exactly(sock, 4) == b"held"  # within the socket's timeout of 15 s, not after 60 s
 
 
 def test_a_shortened_latency_holds_for_what_waits_already(
@@ -119,12 +127,17 @@ def test_bandwidth_is_within_five_percent(lab: ProxyProcess, idling: Upstream) -
     client = connect(lab.edge(idling))
     lab.client.add("edge", "bandwidth", {"rate": 1000})
     server = idling.first()
-    started_s = time.monotonic()
-    threading.Thread(target=server.sendall, args=(PAYLOAD,), daemon=True).start()
-    assert recv_exactly(client, len(PAYLOAD)) == PAYLOAD
     expected_s = len(PAYLOAD) / 1_000_000
-    took_s = time.monotonic() - started_s
-    assert expected_s <= took_s < expected_s * 1.05 + 0.2  # a noisy neighbour's allowance
+
+    def is_within_five_percent() -> bool:
+        started_s = time.monotonic()
+        threading.Thread(target=server.sendall, args=(PAYLOAD,), daemon=True).start()
+        assert recv_exactly(client, len(PAYLOAD)) == PAYLOAD
+        took_s = time.monotonic() - started_s
+        assert took_s >= expected_s
+        return took_s < expected_s * 1.05
+
+    wait_until(is_within_five_percent, "a transfer within five percent", 30)
 
 
 def test_bandwidth_zero_passes_nothing_until_it_is_raised(
@@ -179,13 +192,12 @@ def test_timeout_discards_and_closes_after_its_time(lab: ProxyProcess, echoing: 
     lab.client.add("edge", "timeout", {"timeout": 200})
     sock.sendall(b"lost")
     assert recv_to_end(sock) == b""
-    assert 0.200 <= time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s >= 0.200
 
 
 def test_timeout_counts_from_its_start_whatever_comes(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     lab.client.add("edge", "timeout", {"timeout": 200})
-    started_s = time.monotonic()
     ended = threading.Event()
 
     def receive() -> None:
@@ -193,9 +205,11 @@ def test_timeout_counts_from_its_start_whatever_comes(lab: ProxyProcess, echoing
         ended.set()
 
     threading.Thread(target=receive, daemon=True).start()
-    while not ended.wait(0.02) and time.monotonic() - started_s < 5:
-        sock.sendall(b"again")  # in Toxiproxy, and under --strict, each chunk starts it anew
-    assert time.monotonic() - started_s < 2
+    for _ in range(500):
+        if ended.wait(0.02):
+            break
+        sock.sendall(b"again")  # in Toxiproxy, and under --strict, each chunk restarts it
+    assert ended.is_set()
 
 
 def test_timeout_zero_is_a_black_hole_whose_removal_closes(

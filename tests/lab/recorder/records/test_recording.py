@@ -196,7 +196,7 @@ def test_a_recorder_killed_in_a_stream_loses_at_most_the_last_second(
     recorder.start(run_dir)
     answered: list[float] = []  # when each span was acknowledged
     began = time.monotonic()
-    while time.monotonic() - began < 1.5:
+    while time.monotonic() - began < 1.5:  # a stream of more than the second that may be lost
         assert recorder.call("POST", "/v1/traces", spans_body(len(answered)), **OTLP)[0] == 200
         answered.append(time.monotonic())
     recorder.process.kill()
@@ -218,7 +218,7 @@ async def test_full_segments_become_parquet_while_the_recording_goes_on(tmp_path
         assert recording.add_spans(lines, count)
         sent += count
         assert sent < 100_000, "no segment was compacted"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # the distance between batches
     opened = len(Run(tmp_path).spans)
     counts = await recording.stop()
     assert 0 < opened <= sent

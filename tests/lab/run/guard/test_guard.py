@@ -65,27 +65,28 @@ def test_a_passed_limit_removes_every_fault_within_a_second_even_if_the_toolkit_
     finally:
         toolkit.kill()
         toolkit.communicate()
-    began = time.perf_counter()  # the time of one request on this machine now
-    fault_client.faults("*->*")
-    pace_s = time.perf_counter() - began
+    began = time.perf_counter()
+    fault_client.faults()
+    look_s = time.perf_counter() - began
+    limit_s = max(1.0 + look_s, 10 * look_s)  # a second, more on a machine where a look takes long
     limit = RequestLimit(name="orders fail", measure="error_ratio", for_s=0.2, limit=0.5)
     watch = RequestWatch(limit, RequestRows(requests), 0.0, time.time() - 1)
     guard = Guard([("orders fail", watch)], lambda: None, lambda: clear_all(find_lab()))
     try:
         passed_s = failing(requests)
-        wait_until(lambda: guard.violation, "the guard", 5)
+        wait_until(lambda: guard.violation, "the guard")
     finally:
         guard.stop()
     violation = guard.violation
     assert violation is not None
     assert violation.problems == []
     assert violation.faults_off_s is not None
-    assert violation.faults_off_s - passed_s <= 1.0 + pace_s
+    assert violation.faults_off_s - passed_s <= limit_s
     gone = [each for each in fault_client.history() if (each.commanded_s or 0) >= started_s]
     assert len(gone) == 7
     for view in gone:  # by the clocks of the processes that had the faults
         assert view.removed_s is not None, view
-        assert view.removed_s - passed_s <= 1.0 + pace_s, view
+        assert view.removed_s - passed_s <= limit_s, view
     wait_until(lambda: mesh.status()["ready"], "all ready again")
     assert left_behind(lambda: FaultClient(find_lab())) == []
 

@@ -43,7 +43,7 @@ def test_kill_9_of_the_parent_ends_the_child(kind: str) -> None:
     wait_until(lambda: len(pids.members({group})) == processes, "the child is there")
     with process:
         process.kill()
-    wait_until(lambda: not pids.members({group}), "the child's end", 5.0)
+    wait_until(lambda: not pids.members({group}), "the child's end")
 
 
 def test_the_leash_passes_signals_on_and_ends_with_its_child() -> None:
@@ -52,7 +52,7 @@ def test_the_leash_passes_signals_on_and_ends_with_its_child() -> None:
         wait_until(lambda: len(pids.members({leash})) == 2, "the child is there")
         os.kill(leash, signal.SIGTERM)
         try:
-            wait_until(lambda: not pids.members({leash}), "the end of both", 5.0)
+            wait_until(lambda: not pids.members({leash}), "the end of both")
         finally:
             process.kill()
 

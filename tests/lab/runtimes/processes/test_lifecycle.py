@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,11 +75,8 @@ def test_down_ends_everything_and_what_was_stored_stays() -> None:
         name: json.loads(get(f"http://127.0.0.1:{runtime.port_base + offset}/api/settings")[2])
         for name, offset in (("front-1", 10), ("front-2", 11), ("back-1", 20))
     }
-    began = time.monotonic()
     assert runtime.down()
-    took_s = time.monotonic() - began
     assert_nothing_left(runtime, processes)
-    assert took_s < 6.0  # 2 s is the figure for a machine of its own; tests share theirs
     assert [each.get("ALL") for each in told.values()] == ["1", "1", "1"]
     assert [each.get("ONLY") for each in told.values()] == [None, None, "2"]
     assert [each.get("ARM") for each in told.values()] == [None, "treatment", None]
@@ -93,7 +89,7 @@ def test_kill_9_of_the_supervisor_takes_everything_and_the_next_up_says_so() -> 
     runtime.up()
     processes = family(runtime.lab)
     os.kill(next(iter(processes)), signal.SIGKILL)
-    wait_until(lambda: not alive(processes), "the end of every process", 5.0)
+    wait_until(lambda: not alive(processes), "the end of every process")
     done = runtime.up()
     try:
         assert not done.already
@@ -159,7 +155,7 @@ def test_a_lock_file_of_postgres_that_names_a_stranger_does_not_keep_it_down() -
     lab = runtime.lab
     os.kill(lab.servers[0].pid, signal.SIGKILL)
     processes = {e.pid: e.identity for e in lab.entries}
-    wait_until(lambda: not alive(processes), "the end of every process", 5.0)
+    wait_until(lambda: not alive(processes), "the end of every process")
     lock = runtime.home / "data" / "postgres" / "postmaster.pid"
     lines = lock.read_text().split("\n")
     lock.write_text("\n".join([str(os.getpid()), *lines[1:]]))

@@ -72,7 +72,7 @@ def test_the_signal_that_ended_a_child_is_told(own: Nursery, tmp_path: Path) -> 
 def test_children_end_with_the_zygote(own: Nursery, tmp_path: Path, number: int) -> None:
     pid = own.start("a", "told", ["wait"], {}, tmp_path / "a.log")
     os.kill(own.pid, number)
-    wait_until(lambda: not pids.identity(pid), "the child's end", 5.0)
+    wait_until(lambda: not pids.identity(pid), "the child's end")
 
 
 def test_a_thread_started_by_an_import_is_refused_by_name(tmp_path: Path) -> None:
