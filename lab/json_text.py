@@ -1,4 +1,4 @@
-"""JSON of strangers, read so that what is written from it can be read by everyone."""
+"""Reads JSON from unknown senders, so that it can be written again as valid JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import re
 from typing import Any
 
-# What may be half of a surrogate pair: Python reads and writes it, strict readers drop the line.
+# Possibly half of a surrogate pair. Python reads and writes it, but strict readers reject the line.
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for what is none or is nested too deeply.
+    """The value of a JSON text. Raises ValueError if it is not JSON or is nested too deeply.
 
-    Bytes that are no UTF-8 and lone surrogates become replacement characters; a number that is
+    Invalid UTF-8 and lone surrogates become replacement characters; a number that is
     not finite becomes its text.
     """
     text = body.decode("utf-8", "replace")

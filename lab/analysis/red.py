@@ -58,22 +58,11 @@ def by_route(run: Run, q: float = 0.95) -> pd.DataFrame:
     counts, buckets = _counts(run), _buckets(run)
     rows = []
     for (service, route), group in counts.groupby(["service", "http_route"]):
-        requests = int(group["growth"].sum())
-        if requests:
+        if requests := int(group["growth"].sum()):
             own = buckets[(buckets["service"] == service) & (buckets["http_route"] == route)]
-            low_s, high_s, q_s = quantile(own, q)
             failed = group["http_response_status_code"].str.startswith("5")
-            rows.append(
-                {
-                    "service": service,
-                    "route": route,
-                    "requests": requests,
-                    "errors": int(group.loc[failed, "growth"].sum()),
-                    "q_low_s": low_s,
-                    "q_high_s": high_s,
-                    "q_s": q_s,
-                }
-            )
+            errors = int(group.loc[failed, "growth"].sum())
+            rows.append((service, route, requests, errors, *quantile(own, q)))
     columns = ["service", "route", "requests", "errors", "q_low_s", "q_high_s", "q_s"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -90,14 +79,9 @@ def over_time(run: Run, service: str, step_s: float = 2.0, q: float = 0.95) -> p
     for middle_s, group in counts.groupby("step_s"):
         failed = group["http_response_status_code"].str.startswith("5")
         seen = buckets[buckets["step_s"] == middle_s]
-        rows.append(
-            {
-                "time_s": middle_s,
-                "requests_per_s": group["growth"].sum() / step_s,
-                "errors_per_s": group.loc[failed, "growth"].sum() / step_s,
-                "q_ms": 1000 * quantile(seen, q)[2],
-            }
-        )
+        errors = group.loc[failed, "growth"].sum()
+        q_ms = 1000 * quantile(seen, q)[2]
+        rows.append((middle_s, group["growth"].sum() / step_s, errors / step_s, q_ms))
     return pd.DataFrame(rows, columns=["time_s", "requests_per_s", "errors_per_s", "q_ms"])
 
 

@@ -59,14 +59,9 @@ TABLES: dict[str, dict[str, str]] = {
 
 # A column that is never null in a valid row. DuckDB reads a damaged line as a row of nulls; this finds it.
 NOT_NULL = {
-    "requests": "route",
-    "spans": "trace_id",
-    "logs": "time_s",
-    "metrics": "name",
-    "breakers": "time_s",
-    "faults": "fault_id",
-    "history": "f",
-}
+    "requests": "route", "spans": "trace_id", "logs": "time_s", "metrics": "name",
+    "breakers": "time_s", "faults": "fault_id", "history": "f",
+}  # fmt: skip
 
 # A fault is written in parts, one line each (commanded, effective, removed). This merges them to one row.
 _MERGE_FAULTS = """

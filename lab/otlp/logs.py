@@ -1,4 +1,4 @@
-"""OTLP log requests (protobuf or JSON) to the records that a service's own log lines are."""
+"""Converts OTLP log requests (protobuf or JSON) to records like those of a service's log lines."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def records_from_protobuf(body: bytes) -> list[dict[str, Any]]:
     return [
         _record(
             resource=pairs_from_protobuf(group.resource.attributes),
-            time_ns=told.time_unix_nano or told.observed_time_unix_nano,
-            level=told.severity_text.lower() or _level(told.severity_number),
-            body=from_protobuf(told.body),
-            ids=(told.trace_id.hex(), told.span_id.hex()),
-            attributes=pairs_from_protobuf(told.attributes),
+            time_ns=record.time_unix_nano or record.observed_time_unix_nano,
+            level=record.severity_text.lower() or _level(record.severity_number),
+            body=from_protobuf(record.body),
+            ids=(record.trace_id.hex(), record.span_id.hex()),
+            attributes=pairs_from_protobuf(record.attributes),
         )
         for group in request.resource_logs
         for scope in group.scope_logs
-        for told in scope.log_records
+        for record in scope.log_records
     ]
 
 
@@ -56,15 +56,17 @@ def _json_records(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for group in request.get("resourceLogs", []):
         resource = pairs_from_json(group.get("resource", {}).get("attributes", []))
         for scope in group.get("scopeLogs", []):
-            for told in scope.get("logRecords", []):
+            for record in scope.get("logRecords", []):
                 yield _record(
                     resource=resource,
-                    time_ns=int(told.get("timeUnixNano") or told.get("observedTimeUnixNano", 0)),
-                    level=str(told.get("severityText", "")).lower()
-                    or _level(int(told.get("severityNumber", 0))),
-                    body=from_json(told.get("body", {})),
-                    ids=(str(told.get("traceId", "")), str(told.get("spanId", ""))),
-                    attributes=pairs_from_json(told.get("attributes", [])),
+                    time_ns=int(
+                        record.get("timeUnixNano") or record.get("observedTimeUnixNano", 0)
+                    ),
+                    level=str(record.get("severityText", "")).lower()
+                    or _level(int(record.get("severityNumber", 0))),
+                    body=from_json(record.get("body", {})),
+                    ids=(str(record.get("traceId", "")), str(record.get("spanId", ""))),
+                    attributes=pairs_from_json(record.get("attributes", [])),
                 )
 
 

@@ -1,4 +1,4 @@
-"""OTLP trace requests (protobuf or JSON) to lines of the spans table."""
+"""Converts OTLP trace requests (protobuf or JSON) to lines of the spans table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from lab.otlp.values import (
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
 
-# Attributes with a column of their own; the first name found wins.
+# Attributes with their own column. The first name that is present is used.
 METHOD = ("http.request.method",)
 ROUTE = ("http.route", "url.template")
 STATUS = ("http.response.status_code",)
 PEER = ("breakwater.edge", "peer.service", "server.address", "messaging.destination.name")
 ATTEMPT = ("breakwater.attempt", "http.request.resend_count")
-SMALL_MAX = 2**31 - 1  # what the INTEGER columns hold
+SMALL_MAX = 2**31 - 1  # the largest value of an INTEGER column
 
 
 class Resource(NamedTuple):
-    """Who speaks: the JSON members of service and instance, and the arm."""
+    """The sender of spans: its service and instance as JSON members, and its arm."""
 
     members: str
     arm: str
@@ -41,7 +41,7 @@ class Resource(NamedTuple):
 def lines_from_protobuf(body: bytes) -> tuple[bytes, int]:
     """(newline-ended JSON lines, number of spans) of a protobuf ExportTraceServiceRequest.
 
-    Raises OtlpError: one span with garbage refuses the whole request.
+    Raises OtlpError if one span is malformed: then the whole request is refused.
     """
     try:
         request = ExportTraceServiceRequest.FromString(body)
@@ -140,7 +140,7 @@ def _line(
     attributes: dict[str, Any],
     events: list[tuple[int, str, dict[str, Any]]],
 ) -> str:
-    # Formatted by hand: this runs 20,000 times a second, a dict and json.dumps cost twice as much.
+    # Formatted by hand: it runs 20,000 times a second, and a dict with json.dumps costs twice as much.
     members, arm = resource
     checked_id(trace_id, 32, "trace id")
     checked_id(span_id, 16, "span id")
@@ -176,15 +176,17 @@ def _number(attributes: dict[str, Any], names: tuple[str, ...]) -> str:
                 number = SMALL_MAX + 1
             if abs(number) <= SMALL_MAX:
                 return str(number)
-            attributes[name] = value  # not a number of ours: keep it where nothing is lost
+            attributes[name] = (
+                value  # not a number that fits the column: keep it among the attributes
+            )
             return "null"
     return "null"
 
 
 def _events(events: list[tuple[int, str, dict[str, Any]]]) -> str:
-    told = [
+    rows = [
         f'{{"time_ns":{checked_ns(time_ns)},"name":{quote(name)},'
         f'"attributes":{object_text(attributes)}}}'
         for time_ns, name, attributes in events
     ]
-    return "[" + ",".join(told) + "]"
+    return "[" + ",".join(rows) + "]"

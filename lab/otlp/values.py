@@ -1,4 +1,4 @@
-"""OTLP's attribute values, protobuf or JSON, as plain Python values, and as JSON text."""
+"""Converts OTLP attribute values (protobuf or JSON) to Python values and to JSON text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class OtlpError(ValueError):
-    """The body is no OTLP request of its kind, or holds garbage; the text says what is wrong."""
+    """The body is not an OTLP request of its kind, or a value is malformed; the message has the reason."""
 
 
 def from_protobuf(value: Any) -> Any:
-    """What a protobuf AnyValue holds."""
+    """The value of a protobuf AnyValue."""
     which = value.WhichOneof("value")
     if which is None:
         return ""
@@ -28,12 +28,12 @@ def from_protobuf(value: Any) -> Any:
 
 
 def pairs_from_protobuf(pairs: Iterable[Any]) -> dict[str, Any]:
-    # Most values are non-empty text: look there before asking which it is.
+    # Most values are non-empty text, so this is tried first.
     return {pair.key: pair.value.string_value or from_protobuf(pair.value) for pair in pairs}
 
 
 def from_json(value: dict[str, Any]) -> Any:
-    """What OTLP/JSON's AnyValue holds: an object of one member, named for its type."""
+    """The value of an OTLP/JSON AnyValue, an object with one member that is named after its type."""
     for which, held in value.items():
         if which == "intValue":
             return int(held)
@@ -50,7 +50,7 @@ def pairs_from_json(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def object_text(attributes: dict[str, Any]) -> str:
-    """A JSON object, ASCII only. By hand: most values are text, and it runs for every span."""
+    """The attributes as a JSON object in ASCII. Formatted by hand, because it runs for each span."""
     parts = [
         f"{quote(key)}:{quote(value) if value.__class__ is str else value_text(value)}"
         for key, value in attributes.items()

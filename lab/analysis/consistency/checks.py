@@ -57,74 +57,27 @@ class Result:
 
 
 # docs/invariants.md explains each of them.
-INVARIANTS = {
-    each.id: each
-    for each in (
-        Invariant(
-            id=1,
-            name="an order is captured at most once",
-            when=ALWAYS,
-            needs=("bank.ledger",),
-            find=captures_once,
-        ),
-        Invariant(
-            id=2,
-            name="confirmed means paid in full, cancelled means nothing kept",
-            when=AT_QUIESCENCE,
-            needs=("orders.orders", "bank.ledger"),
-            find=money_matches,
-        ),
-        Invariant(
-            id=3,
-            name="initial stock = on hand + reserved + shipped, never negative",
-            when=ALWAYS,
-            needs=("inventory.stock",),
-            find=stock_adds_up,
-        ),
-        Invariant(
-            id=4,
-            name="one idempotency key, one effect, one answer",
-            when=ALWAYS,
-            needs=("orders.orders",),
-            find=one_effect_per_key,
-        ),
-        Invariant(
-            id=5,
-            name="a committed event is published and takes effect once, in order",
-            when=AT_QUIESCENCE,
-            needs=("orders.outbox",),
-            find=events_take_effect_once,
-        ),
-        Invariant(
-            id=6,
-            name="no acknowledged order is lost, no rejected one confirmed",
-            when=AT_QUIESCENCE,
-            needs=("orders.orders",),
-            find=acknowledged_orders_exist,
-        ),
-        Invariant(
-            id=7,
-            name="a compensation follows its step, once",
-            when=ALWAYS,
-            needs=("orders.saga_log", "orders.sagas"),
-            find=compensations_follow_their_steps,
-        ),
-        Invariant(
-            id=8,
-            name="every saga has ended",
-            when=AT_QUIESCENCE,
-            needs=("orders.orders", "orders.sagas"),
-            find=sagas_have_ended,
-        ),
-        Invariant(
-            id=9,
-            name="every confirmed order is notified, once",
-            when=AT_QUIESCENCE,
-            needs=("orders.orders", "notifications.mails"),
-            find=confirmed_orders_are_notified,
-        ),
-    )
-}
+_ALL = (
+    Invariant(1, "an order is captured at most once", ALWAYS,
+              ("bank.ledger",), captures_once),
+    Invariant(2, "confirmed means paid in full, cancelled means nothing kept", AT_QUIESCENCE,
+              ("orders.orders", "bank.ledger"), money_matches),
+    Invariant(3, "initial stock = on hand + reserved + shipped, never negative", ALWAYS,
+              ("inventory.stock",), stock_adds_up),
+    Invariant(4, "one idempotency key, one effect, one answer", ALWAYS,
+              ("orders.orders",), one_effect_per_key),
+    Invariant(5, "a committed event is published and takes effect once, in order", AT_QUIESCENCE,
+              ("orders.outbox",), events_take_effect_once),
+    Invariant(6, "no acknowledged order is lost, no rejected one confirmed", AT_QUIESCENCE,
+              ("orders.orders",), acknowledged_orders_exist),
+    Invariant(7, "a compensation follows its step, once", ALWAYS,
+              ("orders.saga_log", "orders.sagas"), compensations_follow_their_steps),
+    Invariant(8, "every saga has ended", AT_QUIESCENCE,
+              ("orders.orders", "orders.sagas"), sagas_have_ended),
+    Invariant(9, "every confirmed order is notified, once", AT_QUIESCENCE,
+              ("orders.orders", "notifications.mails"), confirmed_orders_are_notified),
+)  # fmt: skip
+INVARIANTS = {invariant.id: invariant for invariant in _ALL}
 
 
 def check_all(run: Run, ids: Iterable[int] = INVARIANTS) -> list[Result]:
