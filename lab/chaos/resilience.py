@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chassis.settings import PROFILES
+from chassis.resilience.profile import PROFILES
 from lab.chaos.faults.errors import FaultRefusedError
 from lab.chaos.running_lab import Instance, RunningLab
 from lab.http_client import NoReplyError, exchange

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chassis.settings import PROFILES
+from chassis.resilience.profile import PROFILES
 from lab.chaos.resilience import PolicyChange, PolicyClient, PolicyState, UnknownPolicyError
 from lab.chaos.running_lab import find_lab
 from lab.options import AsJson, PortBase, console

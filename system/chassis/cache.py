@@ -142,15 +142,9 @@ class Cache:
             self._pinging = None
 
     async def _get(self, key: str) -> tuple[float, float, bytes] | None:
-        if self._unreachable_now:
+        raw = await self._command("GET", key, partial(self._client.get, self._prefix + key))
+        if raw is DROPPED and self._unreachable_now:
             DOWN.inc()
-            return None
-        try:
-            raw = await _run("GET", key, partial(self._client.get, self._prefix + key))
-        except UNREACHABLE as error:
-            self._stop_using(error)
-            DOWN.inc()
-            return None
         if raw is None or raw is DROPPED:
             return None
         try:
@@ -160,29 +154,27 @@ class Cache:
             return None
 
     async def _put(self, key: str, value: bytes, ttl_s: float, load_s: float) -> None:
-        if self._unreachable_now:
-            return
         entry = b"%f %f %s" % (time.time() + ttl_s, load_s, value)
-        try:
-            pipe = self._client.pipeline(transaction=False)
-            pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
-            pipe.delete(f"{self._prefix}{key}:lock")
-            await _run("SET", key, pipe.execute)
-        except UNREACHABLE as error:
-            self._stop_using(error)
+        pipe = self._client.pipeline(transaction=False)
+        pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
+        pipe.delete(f"{self._prefix}{key}:lock")
+        await self._command("SET", key, pipe.execute)
 
     async def _lock(self, key: str) -> bool | None:
         """True: this process has the lock. False: another process loads. None: Valkey is unreachable."""
-        if self._unreachable_now:
-            return None
-        try:
-            lock = f"{self._prefix}{key}:lock"
-            command = partial(self._client.set, lock, b"1", nx=True, px=int(LOCK_S * 1000))
-            locked = await _run("LOCK", key, command)
-            return None if locked is DROPPED else bool(locked)
-        except UNREACHABLE as error:
-            self._stop_using(error)
-            return None
+        lock = f"{self._prefix}{key}:lock"
+        command = partial(self._client.set, lock, b"1", nx=True, px=int(LOCK_S * 1000))
+        locked = await self._command("LOCK", key, command)
+        return None if locked is DROPPED else bool(locked)
+
+    async def _command(self, method: str, key: str, command: Callable[[], Any]) -> Any:
+        """Valkey's answer; DROPPED if Valkey is unreachable, or if a fault drops the command."""
+        if not self._unreachable_now:
+            try:
+                return await _run(method, key, command)
+            except UNREACHABLE as error:
+                self._stop_using(error)
+        return DROPPED
 
 
 async def _run(method: str, key: str, command: Callable[[], Any]) -> Any:

@@ -1,9 +1,9 @@
 """The settings of one instance, read once from the environment. An error names the setting."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-PROFILES = ("none", "timeouts", "retries", "breaker", "full")
+from chassis.resilience.profile import PROFILES
 
 
 class SettingError(ValueError):
@@ -110,7 +110,7 @@ def _edges(text: str) -> dict[str, str]:
     return edges
 
 
-def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+def _one_of(env: Mapping[str, str], name: str, allowed: Collection[str], default: str) -> str:
     value = env.get(name) or default
     if value not in allowed:
         raise SettingError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")

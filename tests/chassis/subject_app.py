@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import Request
 
 from chassis.http.auth import CallingService
-from chassis.http.idempotency import Conn
 from chassis.messaging import inbox
 from chassis.messaging.event import Event
 from chassis.postgres import connection, database
+from chassis.postgres.connection import Conn
 from chassis.service import Service, create_app
 from tests.chassis.cached_json import get_or_load
 

@@ -6,21 +6,17 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from asyncpg import Connection, Record
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg import Record
 from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from chassis.http.problems import ProblemError
+from chassis.postgres.connection import Conn
 from chassis.telemetry.metrics import counter
 
-if TYPE_CHECKING:
-    Conn = Connection[Any] | PoolConnectionProxy[Any]
-else:
-    Conn = Connection
 USES = counter("idempotency", "Uses of an Idempotency-Key", ("result",))
 FRESH, REPLAYED, MISMATCH = (USES.labels(each) for each in ("fresh", "replayed", "mismatch"))
 _SELECT = "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2"

@@ -21,9 +21,9 @@ from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from chassis.faults import DROPPED, AckLostError, Exchange, Injector, PostponedError, armed
-from chassis.http.idempotency import Conn
 from chassis.messaging.bus import EVENTS, UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
+from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge

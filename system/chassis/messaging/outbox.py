@@ -9,9 +9,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from chassis.http.idempotency import Conn
 from chassis.messaging.bus import UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
+from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
 

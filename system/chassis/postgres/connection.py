@@ -3,12 +3,17 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from chassis.faults import Exchange, Injector, armed
 
+if TYPE_CHECKING:
+    Conn = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+else:
+    Conn = asyncpg.Connection
 STATEMENT_S = 5.0
 Act = Callable[[], Awaitable[Any]]
 _raw: Callable[..., Awaitable[Any]] = asyncpg.Connection.execute

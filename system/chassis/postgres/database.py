@@ -8,8 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from chassis.http.idempotency import Conn
-from chassis.postgres.connection import STATEMENT_S, Connection
+from chassis.postgres.connection import STATEMENT_S, Conn, Connection
 from chassis.postgres.pool import MeasuredPool
 
 log = logging.getLogger("chassis.postgres.database")

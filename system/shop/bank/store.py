@@ -7,8 +7,8 @@ from datetime import datetime
 from asyncpg import Pool, Record
 
 from chassis.faults import failpoint
-from chassis.http.idempotency import Conn
 from chassis.ids import new_id
+from chassis.postgres.connection import Conn
 from shop.bank.domain import (
     Authorization,
     AuthorizationNotFoundError,

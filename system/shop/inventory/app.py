@@ -16,7 +16,8 @@ from chassis.clock import Clock
 from chassis.faults import failpoint
 from chassis.http.auth import CallingService
 from chassis.http.body import Body
-from chassis.http.idempotency import Conn, IdempotencyKey, once
+from chassis.http.idempotency import IdempotencyKey, once
+from chassis.postgres.connection import Conn
 from chassis.service import Service, create_app
 from shop.inventory.domain import (
     Command,

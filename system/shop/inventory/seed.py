@@ -1,6 +1,6 @@
 """The lab's stock: plenty of every SKU except the last ten."""
 
-from chassis.http.idempotency import Conn
+from chassis.postgres.connection import Conn
 
 SKUS = 1000
 SCARCE_FROM = 991

@@ -7,7 +7,7 @@ from datetime import datetime
 from asyncpg import Pool, Record
 
 from chassis.faults import failpoint
-from chassis.http.idempotency import Conn
+from chassis.postgres.connection import Conn
 from shop.inventory.domain import (
     Command,
     Line,

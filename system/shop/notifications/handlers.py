@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from chassis.http.idempotency import Conn
 from chassis.messaging.event import Event
+from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from shop.notifications.domain import Mail, order_cancelled, order_confirmed, welcome

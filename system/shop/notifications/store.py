@@ -6,8 +6,8 @@ from typing import Any
 
 from asyncpg import Pool
 
-from chassis.http.idempotency import Conn
 from chassis.ids import new_id
+from chassis.postgres.connection import Conn
 from shop.notifications.domain import Mail
 
 _PUT = """

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
-from chassis.http.idempotency import Conn
+from chassis.postgres.connection import Conn
 
 PRODUCTS = 1000
 SEED = "breakwater catalogue"

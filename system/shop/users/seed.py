@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from chassis.http.idempotency import Conn
+from chassis.postgres.connection import Conn
 from shop.users.passwords import HASHER
 
 USERS = 500

@@ -9,12 +9,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from chassis.http.idempotency import Conn
 from chassis.messaging import bus
 from chassis.messaging.bus import Bus
 from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
+from chassis.postgres.connection import Conn
 from chassis.postgres.database import apply_schema, open_pool
 from tests.fixtures.waiting import wait_until_async
 

@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 import shop.orders.store as orders_store
-from chassis.http.idempotency import Conn
 from chassis.ids import new_id
 from chassis.messaging.event import Event
+from chassis.postgres.connection import Conn
 from chassis.postgres.database import apply_schema, open_pool
 from shop.orders.domain import Line, Order, price
 from shop.orders.saga import CHECKOUT, Progress

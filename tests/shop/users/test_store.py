@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 import shop.users
-from chassis.http.idempotency import Conn, KeyReusedError
+from chassis.http.idempotency import KeyReusedError
 from chassis.messaging.event import Event
+from chassis.postgres.connection import Conn
 from chassis.postgres.database import apply_schema
 from shop.users.domain import EmailTakenError, Session, User
 from shop.users.seed import seed
