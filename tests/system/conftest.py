@@ -1,4 +1,4 @@
-"""One real lab for the whole session: every service, every server, on ports and in a folder of its own."""
+"""One real lab for the whole session: all services and servers, with its own ports and folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
-    """Up once; `lab` hands it to each test. LAB_DIR and LAB_PORT_BASE point at it for commands too."""
+    """The lab, started once. LAB_DIR and LAB_PORT_BASE select it for commands too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
         runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
@@ -34,7 +34,7 @@ def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesR
 
 @pytest.fixture
 def lab(session_lab: ProcessesRuntime) -> Iterator[ProcessesRuntime]:
-    """The running lab, all ready, with the topology's replicas; what a test stopped is started again."""
+    """The running lab, all ready, with the topology's replicas. After the test, stopped processes start again."""
     yield session_lab
     session_lab.up()
 

@@ -1,4 +1,4 @@
-"""The whole lab as `lab up` starts it: everything ready, in memory's bounds, each printed URL there."""
+"""The whole lab as `lab up` starts it: all ready, within its memory, each printed URL works."""
 
 import urllib.request
 

@@ -1,4 +1,4 @@
-"""The shop through nginx on a real lab: place, decline, cancel, ask twice, die in the middle, be garbage."""
+"""Orders through nginx on a real lab: placed, declined, cancelled, retried, interrupted, invalid."""
 
 import http.client
 import secrets
@@ -21,7 +21,7 @@ DECLINED = "4000000000000002"
 
 
 class Shopper:
-    """A customer who keeps keys and tokens in hand."""
+    """A customer with a token, who chooses the idempotency keys."""
 
     def __init__(self, shop: str, email: str = EMAIL) -> None:
         self.shop = shop
@@ -49,7 +49,7 @@ class Shopper:
 
 
 def raw_post(url: str, body: bytes, headers: dict[str, str]) -> Reply:
-    """Bytes as they are, which need not be JSON."""
+    """A POST of any bytes, also invalid JSON."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=15)
     connection.request("POST", parts.path, body, headers | {"Content-Type": "application/json"})
@@ -65,7 +65,7 @@ def shopper(shop: str) -> Shopper:
     return Shopper(shop)
 
 
-def test_an_order_is_confirmed_paid_mailed_and_one_trace(
+def test_an_order_is_confirmed_paid_and_mailed_in_one_trace(
     lab: ProcessesRuntime, shopper: Shopper
 ) -> None:
     placed = shopper.place()
@@ -82,7 +82,7 @@ def test_an_order_is_confirmed_paid_mailed_and_one_trace(
     sink = exchange("GET", f"{box}/api/mails?to={EMAIL}")
     own = [mail for mail in sink.body["mails"] if order_id in _text(box, mail["id"])]
     assert len(own) == 1
-    # nginx's request id is the trace id, all the way to the mail
+    # the request id of nginx is the trace id, up to the mail
     assert f"X-Trace-Id: {trace_id}" in _text(box, own[0]["id"])
 
 
@@ -101,7 +101,7 @@ def test_a_declined_card_is_refused_and_the_stock_released(shopper: Shopper) -> 
     assert order["payment"]["captured_cents"] == 0
 
 
-def test_what_is_out_of_stock_is_refused_and_nothing_is_paid(shopper: Shopper) -> None:
+def test_an_order_out_of_stock_is_refused_and_not_paid(shopper: Shopper) -> None:
     refused = shopper.place(sku="SKU-0991", quantity=100)
     assert (refused.status, refused.body["type"]) == (409, "urn:breakwater:problem:out-of-stock")
 
@@ -140,7 +140,7 @@ def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_
     try:
         reply = shopper.place(key=key)
     except NoReplyError:
-        reply = None  # the answer died with the instance: that is what the key is for
+        reply = None  # the answer is lost with the instance; the key makes the retry safe
     control.clear("orders")
     assert reply is None or reply.status in (201, 202, 502, 503, 504), reply.body
 
@@ -157,7 +157,7 @@ def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "expected"),
     [
         (b"{no json", 400, "JSON"),
         (b'"' + b"x" * 70_000 + b'"', 413, ""),
@@ -188,23 +188,23 @@ def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_
         ),
     ],
 )
-def test_a_bad_order_is_refused_with_what_is_wrong(
-    shopper: Shopper, body: Any, status: int, said: str
+def test_an_invalid_order_is_refused_with_the_reason(
+    shopper: Shopper, body: Any, status: int, expected: str
 ) -> None:
     reply = shopper.post("/orders", body)
     assert reply.status == status
-    assert said in str(reply.body)
+    assert expected in str(reply.body)
     assert reply.headers["content-type"] == "application/problem+json"
 
 
-def test_somebody_elses_order_does_not_exist(shop: str, shopper: Shopper) -> None:
+def test_another_users_order_is_not_found(shop: str, shopper: Shopper) -> None:
     order_id = shopper.place().body["id"]
-    stranger = Shopper(shop, "user001@example.com")
-    assert stranger.get(f"/orders/{order_id}").status == 404
-    assert stranger.post(f"/orders/{order_id}/cancel", None).status == 404
+    other = Shopper(shop, "user001@example.com")
+    assert other.get(f"/orders/{order_id}").status == 404
+    assert other.post(f"/orders/{order_id}/cancel", None).status == 404
 
 
-def test_a_forged_or_missing_token_places_nothing(shopper: Shopper) -> None:
+def test_a_forged_or_missing_token_places_no_order(shopper: Shopper) -> None:
     claims = jwt.decode(shopper.token, options={"verify_signature": False})
     forged = jwt.encode(claims | {"exp": int(time.time()) + 900}, "k" * 40, algorithm="HS256")
     body = {"lines": [{"sku": "SKU-0001", "quantity": 1}], "payment": {"card_number": CARD}}

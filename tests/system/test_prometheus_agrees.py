@@ -1,4 +1,4 @@
-"""The archive's figures against those of a real Prometheus that watched the same load."""
+"""The archive's figures agree with those of a real Prometheus for the same load."""
 
 import json
 import math
@@ -26,9 +26,9 @@ from lab.runtimes.servers.binaries import ServerMissingError
 from tests.fixtures.waiting import wait_until
 from tests.system.test_orders import Shopper
 
-# A span and its request's histogram are closed one after the other, by two clocks.
-LATER_S, LATER_SHARE = 0.002, 0.02
-REQUESTS_MIN = 20  # for a p95 to be compared
+# A span and the histogram of its request end at slightly different times, by two clocks.
+TOLERANCE_S, TOLERANCE_SHARE = 0.002, 0.02
+REQUESTS_MIN = 20  # fewer are too few to compare a p95
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -41,7 +41,9 @@ def prometheus(
     try:
         program = shutil.which("prometheus") or str(apt_packages.unpack("prometheus"))
     except ServerMissingError as missing:
-        pytest.skip(f"THE ARCHIVE IS NOT HELD AGAINST PROMETHEUS, there is none: {missing}")
+        pytest.skip(
+            f"THE ARCHIVE IS NOT COMPARED WITH PROMETHEUS, which is not available: {missing}"
+        )
     folder = tmp_path_factory.mktemp("prometheus")
     instances = [each for each in session_lab.status()["processes"] if each["service"]]
     targets = [
@@ -82,19 +84,19 @@ def prometheus(
 def test_requests_and_p95_by_route_agree_with_prometheus(
     lab: ProcessesRuntime, shop: str, prometheus: str, tmp_path: Path
 ) -> None:
-    """Requests are equal; the p95 of the spans lies in the bucket that Prometheus has it in."""
+    """The numbers of requests are equal, and the p95 of the spans is in Prometheus' bucket of the p95."""
     recording = RecorderClient(find_lab(lab.port_base))
     shopper = Shopper(shop)
     start_s = time.time()
     recording.start(tmp_path)
     try:
-        # three at once, each waiting for its answers: however slow the machine, all is asked
+        # three closed loops, so that even a slow machine sends all requests
         with ThreadPoolExecutor(3) as shoppers:
             list(shoppers.map(browse, [shopper] * 3))
         answered_s = time.time()
         wait_until(
-            lambda: _scraped_since(prometheus, answered_s) and _at_rest(prometheus),
-            "nothing is in work and no span waits to be sent",
+            lambda: _scraped_since(prometheus, answered_s) and _is_idle(prometheus),
+            "no request is in progress and no span waits for export",
             60,
         )
     finally:
@@ -119,12 +121,12 @@ def test_requests_and_p95_by_route_agree_with_prometheus(
     for row in compared:
         values = seconds[row.service, row.route]
         p95_s = values[math.ceil(0.95 * len(values)) - 1]
-        leeway_s = LATER_S + LATER_SHARE * p95_s
-        assert row.q_low_s - leeway_s <= p95_s <= row.q_high_s + leeway_s, (row, p95_s)
+        tolerance_s = TOLERANCE_S + TOLERANCE_SHARE * p95_s
+        assert row.q_low_s - tolerance_s <= p95_s <= row.q_high_s + tolerance_s, (row, p95_s)
 
 
 def browse(shopper: Shopper) -> None:
-    """Whatever is answered: both witnesses have to tell the same of it."""
+    """Send requests. Any answer counts: both sides must report the same."""
     for number in range(10):
         for path in ("/products", f"/products/SKU-{number + 1:04}", "/me", "/orders"):
             with suppress(NoReplyError):
@@ -132,14 +134,14 @@ def browse(shopper: Shopper) -> None:
 
 
 def _scraped_since(prometheus: str, time_s: float) -> bool:
-    return _ask(prometheus, "min(timestamp(up))") > time_s
+    return _query(prometheus, "min(timestamp(up))") > time_s
 
 
-def _at_rest(prometheus: str) -> bool:
-    return _ask(prometheus, "sum(http_server_active_requests) + sum(telemetry_spans_queued)") == 0
+def _is_idle(prometheus: str) -> bool:
+    return _query(prometheus, "sum(http_server_active_requests) + sum(telemetry_spans_queued)") == 0
 
 
-def _ask(prometheus: str, query: str) -> float:
+def _query(prometheus: str, query: str) -> float:
     url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     with urllib.request.urlopen(url, timeout=5) as answer:
         return float(json.load(answer)["data"]["result"][0]["value"][1])

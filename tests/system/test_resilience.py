@@ -1,4 +1,4 @@
-"""The shop with something missing or slow: what goes on, what is said, and that it comes back."""
+"""The shop with a missing or slow part: what still works, what it answers, and its recovery."""
 
 import statistics
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ EDGE = "gateway->products"
 
 @contextmanager
 def without(lab: ProcessesRuntime, target: str) -> Iterator[None]:
-    """The service or server is dead inside, and ready again after it."""
+    """The service or server is down inside the block and ready after it."""
     lab.kill(target, restart=False)
     try:
         yield
@@ -48,40 +48,40 @@ def page(lab: ProcessesRuntime, sku: str, **headers: str) -> Reply:
     return exchange("GET", f"{ingress(lab)}/api/products/{sku}", headers=headers, timeout_s=10)
 
 
-def test_one_slow_instance_of_two_is_left_out_and_taken_back(lab: ProcessesRuntime) -> None:
+def test_one_slow_instance_of_two_is_ejected_and_readmitted(lab: ProcessesRuntime) -> None:
     running = RunningLab(lab.lab)
     control, policies = FaultClient(running), PolicyClient(running)
     customer = Customer(ingress(lab))
     gateways = {each.name for each in control.targets("gateway")}
 
-    def leaving_it_out() -> set[str]:
-        held, silent = policies.read(EDGE)
+    def ejecting_gateways() -> set[str]:
+        found, silent = policies.read(EDGE)
         assert not silent
-        return {each.instance.name for each in held if each.ejected == ["products-2"]}
+        return {each.instance.name for each in found if each.ejected == ["products-2"]}
 
     def none_waits() -> bool:
         return max(customer.browse().seconds for _ in range(20)) < 1.0
 
-    def looked_at_enough() -> bool:
+    def all_eject_it() -> bool:
         customer.browse()
-        return leaving_it_out() == gateways
+        return ejecting_gateways() == gateways
 
     spec = {"kind": "latency", "attributes": {"latency_ms": 1000}, "point": "inbound"}
     control.add_fault("products-2", {**spec, "ttl_s": 30})
     try:
-        wait_until(looked_at_enough, "both gateways leave products-2 out", 25)
+        wait_until(all_eject_it, "both gateways eject products-2", 25)
         wait_until(none_waits, "twenty pages that did not wait for the slow instance", 25)
     finally:
         control.clear("products-2")
 
-    def taken_back() -> bool:
-        customer.browse()  # an instance is taken back when the next call could use it
-        return not leaving_it_out()
+    def readmitted() -> bool:
+        customer.browse()  # an instance is readmitted when the next call can use it
+        return not ejecting_gateways()
 
-    wait_until(taken_back, "products-2 is asked again", 25)
+    wait_until(readmitted, "products-2 gets requests again", 25)
     for _ in range(40):
         customer.browse()
-    assert not leaving_it_out()
+    assert not ejecting_gateways()
 
 
 def test_a_checkout_without_the_bank_is_pending_and_confirmed_when_it_is_back(
@@ -100,7 +100,7 @@ def test_a_checkout_without_the_bank_is_pending_and_confirmed_when_it_is_back(
     wait_until(all_confirmed, "the orders are confirmed", 25)
 
 
-def test_browsing_and_known_customers_do_without_users(lab: ProcessesRuntime) -> None:
+def test_browsing_and_logged_in_customers_do_not_need_users(lab: ProcessesRuntime) -> None:
     customer = Customer(ingress(lab))
     assert customer.own_orders().status == 200  # logs in
     with without(lab, "users"):
@@ -115,7 +115,7 @@ def test_browsing_and_known_customers_do_without_users(lab: ProcessesRuntime) ->
         assert int(login.headers["retry-after"]) >= 1
 
 
-def test_the_catalogue_does_without_valkey(lab: ProcessesRuntime) -> None:
+def test_the_catalogue_does_not_need_valkey(lab: ProcessesRuntime) -> None:
     customer = Customer(ingress(lab))
     with without(lab, "valkey"):
         replies = [customer.browse() for _ in range(30)]
@@ -127,7 +127,7 @@ def test_the_catalogue_does_without_valkey(lab: ProcessesRuntime) -> None:
     assert len(listed.body["items"]) == 20
 
 
-def test_orders_do_without_notifications(lab: ProcessesRuntime) -> None:
+def test_orders_do_not_need_notifications(lab: ProcessesRuntime) -> None:
     customer = Customer(ingress(lab))
     with without(lab, "notifications"):
         placed = customer.order()
@@ -140,10 +140,10 @@ def test_orders_do_without_notifications(lab: ProcessesRuntime) -> None:
         mails = customer.own_order(placed.body["id"]).body["mails"]
         return [mail for mail in mails if mail["status"] == "sent"]
 
-    wait_until(mailed, "the mail is sent after all", 20)
+    wait_until(mailed, "the mail is sent later", 20)
 
 
-def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntime) -> None:
+def test_a_header_selects_the_resilience_profile_of_a_request(lab: ProcessesRuntime) -> None:
     control = FaultClient(RunningLab(lab.lab))
     spec = {"kind": "latency", "attributes": {"latency_ms": 1500}, "point": "inbound"}
     control.add_fault("products", {**spec, "scope": {"route": "/products/"}, "ttl_s": 30})
@@ -152,12 +152,12 @@ def test_the_ladder_can_be_asked_for_by_header_from_outside(lab: ProcessesRuntim
         full = page(lab, "SKU-0902")
     finally:
         control.clear("products")
-    assert bare.status == 200, "without policies the answer is waited for"
+    assert bare.status == 200, "without policies the gateway waits for the answer"
     assert bare.seconds >= 1.5
-    assert full.status in (503, 504), "with them it is given up on"
+    assert full.status in (503, 504), "with policies it gives up earlier"
 
 
-def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRuntime) -> None:
+def test_an_outage_is_recorded_as_a_fault_and_ends(lab: ProcessesRuntime) -> None:
     (row,) = actions.outage("users", 1.5, {"port_base": lab.port_base})
     assert (row["kind"], row["target"], row["hits"]) == ("outage", "users-1", 1)
     assert row["commanded_s"] <= row["effective_s"] <= row["removed_s"]
@@ -165,7 +165,7 @@ def test_what_is_taken_away_for_a_while_is_a_fault_and_is_back(lab: ProcessesRun
     assert lab.status()["ready"]
 
 
-def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
+def test_the_end_of_a_pause_keeps_the_other_faults_of_its_target(
     lab: ProcessesRuntime,
 ) -> None:
     control = FaultClient(find_lab(lab.port_base))
@@ -178,7 +178,7 @@ def test_a_pause_that_ends_leaves_the_other_faults_of_its_target_alone(
 
 
 @pytest.mark.parametrize("action", [actions.outage, actions.pause])
-def test_an_interruption_leaves_nothing_away_or_paused(
+def test_an_interrupted_outage_or_pause_ends(
     lab: ProcessesRuntime, action: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def products() -> dict[str, tuple[str, int]]:
@@ -205,7 +205,7 @@ def test_an_interruption_leaves_nothing_away_or_paused(
 
 @pytest.fixture
 def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessesRuntime]:
-    """A lab of its own whose checkouts give up after three seconds."""
+    """A separate lab whose checkouts have a deadline of three seconds."""
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
     runtime = ProcessesRuntime(free_port_base(DEFAULT_PATH))
     runtime.up(UpOptions({"orders.SAGA_DEADLINE_S": "3"}))
@@ -215,7 +215,7 @@ def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         runtime.down()
 
 
-def test_a_checkout_that_waited_too_long_for_the_bank_is_undone(
+def test_a_checkout_past_its_deadline_is_compensated(
     impatient_lab: ProcessesRuntime,
 ) -> None:
     lab = impatient_lab
@@ -231,6 +231,8 @@ def test_a_checkout_that_waited_too_long_for_the_bank_is_undone(
         assert placed.status == 202
         assert reserved() == 1, "answered before its deadline"
         order_id = placed.body["id"]
-        wait_until(lambda: status_of(customer, order_id) == "cancelled", "the order is undone", 20)
+        wait_until(
+            lambda: status_of(customer, order_id) == "cancelled", "the order is cancelled", 20
+        )
         assert reserved() == 0
     assert customer.own_order(order_id).body["reason"] == "unavailable"

@@ -1,4 +1,4 @@
-"""The signal matrix: what each service tells arrives in the archive, and each edge is in the traces."""
+"""The signals of every service reach the archive, and every edge of the topology is in the traces."""
 
 import secrets
 from pathlib import Path
@@ -40,9 +40,9 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def run(session_lab: ProcessesRuntime, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A recording of fresh instances and of one customer who does all that a customer can do.
+    """A recording of one customer who uses the whole API, with newly started instances.
 
-    Fresh, since some edges are used once a process: keys are fetched, a lease is announced.
+    Some edges are used once per process: to read keys, to register a lease.
     """
     run_dir = tmp_path_factory.mktemp("signals")
     recording = RecorderClient(find_lab(session_lab.port_base))
@@ -53,15 +53,19 @@ def run(session_lab: ProcessesRuntime, tmp_path_factory: pytest.TempPathFactory)
                 session_lab.kill(each["name"])
         session_lab.up()
         shop(session_lab.address("ingress") + "/api")
-        wait_until(lambda: all_told(Run(run_dir)), "events, orders and calls are in", 30)
+        wait_until(
+            lambda: all_arrived(Run(run_dir)),
+            "the spans of all events, orders and calls have arrived",
+            30,
+        )
     finally:
         recording.stop()
     seal(run_dir)
     return Run(run_dir)
 
 
-def all_told(run: Run) -> bool:
-    """Whether the spans are in that may be sent last: each instance sends its own when it finds the time."""
+def all_arrived(run: Run) -> bool:
+    """Whether the last spans have arrived. Each instance exports its spans at its own time."""
     published = run.sql("SELECT count(DISTINCT name) FROM spans WHERE kind = 'producer'").fetchall()
     orders = count(run, "spans WHERE name = 'POST /api/orders'")
     return (
@@ -72,7 +76,10 @@ def all_told(run: Run) -> bool:
 
 
 def shop(api: str) -> str:
-    """Register, log in, browse, order, cancel one order and see the other; until both are mailed."""
+    """Register, log in, browse, order twice, cancel one order, and wait until both are mailed.
+
+    A new service adds the requests here that use its calls, stores and events.
+    """
     email = f"signals-{secrets.token_hex(4)}@example.com"
     registered = exchange(
         "POST",
@@ -135,19 +142,19 @@ def test_the_use_of_the_store_is_in_the_traces(run: Run, service: str, store: st
 
 
 @pytest.mark.parametrize(("service", "event"), PUBLISHED, ids="->".join)
-def test_the_publishing_is_in_the_traces(run: Run, service: str, event: str) -> None:
+def test_the_publication_is_in_the_traces(run: Run, service: str, event: str) -> None:
     published = "spans WHERE service = ? AND kind = 'producer' AND peer = ?"
     assert count(run, published, service, f"events.{event}") > 0
 
 
 @pytest.mark.parametrize(("service", "event"), CONSUMED, ids="->".join)
-def test_the_consuming_is_in_the_trace_of_the_publishing(
+def test_the_consumption_is_in_the_trace_of_the_publication(
     run: Run, service: str, event: str
 ) -> None:
-    both = """spans AS told JOIN spans AS heard
-        ON heard.trace_id = told.trace_id AND heard.parent_span_id = told.span_id
-        WHERE heard.service = ? AND heard.kind = 'consumer' AND told.kind = 'producer'
-        AND told.peer = ? AND heard.peer = told.peer"""
+    both = """spans AS published JOIN spans AS consumed
+        ON consumed.trace_id = published.trace_id AND consumed.parent_span_id = published.span_id
+        WHERE consumed.service = ? AND consumed.kind = 'consumer' AND published.kind = 'producer'
+        AND published.peer = ? AND consumed.peer = published.peer"""
     assert count(run, both, service, f"events.{event}") > 0
 
 
@@ -162,7 +169,7 @@ def test_one_trace_goes_from_the_ingress_to_the_mail(run: Run) -> None:
         FROM spans GROUP BY trace_id HAVING bool_or(name = 'POST /api/orders')"""
     traces = run.sql(whole).fetchall()
     assert len(traces) == 2, traces
-    on_the_way = {
+    services_of_an_order = {
         "nginx",
         "gateway",
         "orders",
@@ -173,7 +180,8 @@ def test_one_trace_goes_from_the_ingress_to_the_mail(run: Run) -> None:
         "notifications",
     }
     assert any(
-        mailed and rooted and on_the_way <= set(services) for services, mailed, rooted in traces
+        mailed and rooted and services_of_an_order <= set(services)
+        for services, mailed, rooted in traces
     ), traces
 
 
@@ -181,7 +189,7 @@ def test_no_span_of_an_order_is_missing_its_parent(run: Run) -> None:
     assert count(run, ORPHANS) == 0
 
 
-def test_nothing_was_refused_or_shed_on_the_way(run: Run) -> None:
+def test_the_recorder_refused_and_shed_nothing(run: Run) -> None:
     counts: dict[str, Any] = run.recorder or {}
     assert counts["refused"] == {"traces": 0, "logs": 0}
     assert not any(counts["shed"].values())

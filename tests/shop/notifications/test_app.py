@@ -180,7 +180,7 @@ async def test_after_a_kill_the_mail_is_sent_again_with_the_same_message_id(
 async def test_an_event_without_an_address_becomes_a_dead_letter(
     notifications: RunningService, bus: Bus
 ) -> None:
-    poison = confirmed().model_copy(update={"email": "nobody"})
+    poison = confirmed().model_copy(update={"email": "no address"})
     dead = await bus.js.subscribe("dead.notifications.OrderConfirmed")
     await publish(bus, poison)
     letter = await dead.next_msg(timeout=20)

@@ -37,8 +37,8 @@ class FakeMailServer:
         await asyncio.sleep(0)
         if self.down:
             raise MailServerDownError("connection refused")
-        if mood := self.errors.get(str(message["To"])):
-            raise mood
+        if error := self.errors.get(str(message["To"])):
+            raise error
         self.taken.append(message)
 
 

@@ -42,30 +42,30 @@ class FewTurns(SystemClock):
 class Backlog(FakeStore):
     """Reports the sagas near their deadline turn by turn, and records the limits of the claims."""
 
-    def __init__(self, pressing: Iterator[int]) -> None:
+    def __init__(self, near_deadline: Iterator[int]) -> None:
         super().__init__(Progress(ORDER))
-        self._pressing = pressing
-        self.asked: list[int] = []
+        self._pressing = near_deadline
+        self.limits: list[int] = []
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
-        self.asked.append(limit)
+        self.limits.append(limit)
         return []
 
     async def count_pending(self, near_deadline_s: float) -> tuple[int, int]:
         return 100, next(self._pressing)
 
 
-async def asked(pressing: Iterator[int], turns: int, *, under_way: int = 0) -> list[int]:
-    store = Backlog(pressing)
+async def claim_limits(near_deadline: Iterator[int], turns: int, *, running: int = 0) -> list[int]:
+    store = Backlog(near_deadline)
     ports = Ports(FakeInventory(), FakePayments())
     runner = SagaRunner(store, ports, FewTurns(turns), lambda *_, **__: None)
     idle = asyncio.Event()
-    tasks = [asyncio.create_task(_wait(idle)) for _ in range(under_way)]
+    tasks = [asyncio.create_task(_wait(idle)) for _ in range(running)]
     runner._running = {str(number): task for number, task in enumerate(tasks)}
     try:
         await runner.resume()
     except TimeOverError:
-        return store.asked
+        return store.limits
     finally:
         idle.set()
         await asyncio.gather(*tasks)
@@ -77,18 +77,18 @@ async def _wait(for_it: asyncio.Event) -> None:
 
 
 async def test_it_resumes_more_only_while_a_deadline_is_near() -> None:
-    pressing = iter([0, 0, 3, 1, 0])
-    assert await asked(pressing, 5) == [
+    near_deadline = iter([0, 0, 3, 1, 0])
+    assert await claim_limits(near_deadline, 5) == [
         RUNNING_MAX, RUNNING_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_NEAR_DEADLINE_MAX, RUNNING_MAX,
     ]  # fmt: skip
 
 
 async def test_running_orders_come_first_until_a_deadline_is_near() -> None:
-    assert await asked(repeat(0), 3, under_way=RUNNING_MAX) == [1]
-    hurried = await asked(chain([0], repeat(1)), 3, under_way=RUNNING_MAX)
-    assert hurried == [1, *[RUNNING_NEAR_DEADLINE_MAX - RUNNING_MAX] * 2]
+    assert await claim_limits(repeat(0), 3, running=RUNNING_MAX) == [1]
+    faster = await claim_limits(chain([0], repeat(1)), 3, running=RUNNING_MAX)
+    assert faster == [1, *[RUNNING_NEAR_DEADLINE_MAX - RUNNING_MAX] * 2]
 
 
 async def test_waiting_sagas_have_a_share_under_a_constant_load() -> None:
     turns = 4 * int(RESUME_ONE_PERIOD_S)  # of a second each
-    assert await asked(repeat(0), turns, under_way=50) == [1] * 4
+    assert await claim_limits(repeat(0), turns, running=50) == [1] * 4

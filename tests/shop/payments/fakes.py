@@ -23,12 +23,12 @@ DECLINED_CARD = "4000000000000002"
 Effect = Callable[[], Authorization | None]
 
 
-class Mood(Enum):
+class Behaviour(Enum):
     """The outcome of one call to the bank."""
 
-    FINE = auto()
-    GONE = auto()  # definite: the call is not sent
-    LOST_QUESTION = auto()  # the call is lost; it times out
+    NORMAL = auto()
+    NOT_SENT = auto()  # definite: the call is not sent
+    LOST_CALL = auto()  # the call is lost; it times out
     LOST_ANSWER = auto()  # the bank acts; the call times out
     LATE = auto()  # the call times out and arrives later
     CRASH = auto()  # the bank acts; the process crashes before the answer
@@ -42,12 +42,12 @@ class Crashed(BaseException):
 class FakeBank:
     """`Bank` with a ledger of (reference, kind, key). It honours keys and cancelled references."""
 
-    mood: Mood = Mood.FINE
+    behaviour: Behaviour = Behaviour.NORMAL
     deaf: bool = False  # reads fail too
     held: dict[str, Authorization] = field(default_factory=dict)  # by reference
     ledger: list[tuple[str, str, str]] = field(default_factory=list)
     late: list[Effect] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     _by_key: dict[str, Authorization | None] = field(default_factory=dict)
     _cancelled: set[str] = field(default_factory=set)
 
@@ -125,31 +125,31 @@ class FakeBank:
         return after
 
     async def _call(self, kind: str, key: str, effect: Effect) -> Authorization | None:
-        self.asked.append(kind)
+        self.calls.append(kind)
 
         def once() -> Authorization | None:
             if key not in self._by_key:
                 self._by_key[key] = effect()
             return self._by_key[key]
 
-        match self.mood:
-            case Mood.FINE:
+        match self.behaviour:
+            case Behaviour.NORMAL:
                 return once()
-            case Mood.GONE:
+            case Behaviour.NOT_SENT:
                 raise NoBankAnswerError(definite=True, retry_after_s=3.0)
-            case Mood.LATE:
+            case Behaviour.LATE:
                 self.late.append(once)
-            case Mood.LOST_ANSWER | Mood.CRASH:
+            case Behaviour.LOST_ANSWER | Behaviour.CRASH:
                 with suppress(BankRefusedError):  # this answer is lost too
                     once()
-        if self.mood is Mood.CRASH:
+        if self.behaviour is Behaviour.CRASH:
             raise Crashed
         raise NoBankAnswerError(definite=False)
 
 
-def _known(told: Authorization | None) -> Authorization:
-    assert told is not None
-    return told
+def _known(answer: Authorization | None) -> Authorization:
+    assert answer is not None
+    return answer
 
 
 @dataclass
@@ -187,20 +187,20 @@ class FakeStore:
         self.calls[call_id] = (*self.calls[call_id][:3], outcome)
 
     async def settle(
-        self, order_id: str, status: Status, told: Authorization | None, now: datetime,
+        self, order_id: str, status: Status, answer: Authorization | None, now: datetime,
         call: tuple[int, Outcome] | None = None,
     ) -> Payment:  # fmt: skip
         if call:
             await self.end(*call)
-        told = told or Authorization("", "")
+        answer = answer or Authorization("", "")
         before = self.payments[order_id]
         after = replace(
             before,
             status=status if before.status in ACCEPTED_IN[status] else before.status,
-            authorization_id=before.authorization_id or told.id or None,
-            captured_cents=max(before.captured_cents, told.captured_cents),
-            refunded_cents=max(before.refunded_cents, told.refunded_cents),
-            reason=before.reason or told.reason,
+            authorization_id=before.authorization_id or answer.id or None,
+            captured_cents=max(before.captured_cents, answer.captured_cents),
+            refunded_cents=max(before.refunded_cents, answer.refunded_cents),
+            reason=before.reason or answer.reason,
         )
         self.payments[order_id] = after
         return after

@@ -28,7 +28,7 @@ from shop.payments.domain import (
     WrongStateError,
 )
 from shop.payments.payments import Payments
-from tests.shop.payments.fakes import DECLINED_CARD, NOW, Crashed, FakeBank, FakeStore, Mood
+from tests.shop.payments.fakes import DECLINED_CARD, NOW, Behaviour, Crashed, FakeBank, FakeStore
 
 GOOD = Purchase("order-1", "user-1", 500, "EUR", "4242424242424242")
 REFUSED = Purchase("order-1", "user-1", 500, "EUR", DECLINED_CARD)
@@ -75,51 +75,51 @@ async def test_a_declined_card_stays_declined_without_another_call(shop: Shop) -
         with pytest.raises(PaymentDeclinedError) as declined:
             await shop.payments.authorize(REFUSED)
         assert declined.value.extra == {"order_id": "order-1", "reason": "card_declined"}
-    assert shop.bank.asked == ["authorize"]
+    assert shop.bank.calls == ["authorize"]
     assert (await shop.payments.void("order-1")).status is Status.DECLINED
 
 
 async def test_the_state_is_stored_before_the_call_to_the_bank(shop: Shop) -> None:
-    shop.bank.mood = Mood.CRASH
+    shop.bank.behaviour = Behaviour.CRASH
     with pytest.raises(Crashed):
         await shop.payments.authorize(GOOD)
     assert shop.status is Status.AUTHORIZING
     assert shop.store.calls[0][3] is Outcome.ASKED
 
 
-@pytest.mark.parametrize("mood", [Mood.LOST_QUESTION, Mood.LOST_ANSWER])
+@pytest.mark.parametrize("behaviour", [Behaviour.LOST_CALL, Behaviour.LOST_ANSWER])
 @pytest.mark.parametrize("operation", list(Operation))
 async def test_no_answer_is_indefinite_and_a_retry_acts_once(
-    shop: Shop, mood: Mood, operation: Operation
+    shop: Shop, behaviour: Behaviour, operation: Operation
 ) -> None:
     operate = await prepared(shop, operation)
-    shop.bank.mood = mood
+    shop.bank.behaviour = behaviour
     with pytest.raises(PaymentUnknownError) as unknown:
         await operate()
     assert unknown.value.extra["definite"] is False
     assert shop.status is TRANSITIONS[operation].during
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     assert (await operate()).status in TRANSITIONS[operation].ends
     assert [entry[1] for entry in shop.bank.ledger].count(operation) == 1
 
 
 async def test_a_call_that_was_not_sent_is_definite_and_can_be_retried(shop: Shop) -> None:
-    shop.bank.mood = Mood.GONE
+    shop.bank.behaviour = Behaviour.NOT_SENT
     with pytest.raises(BankUnavailableError) as unavailable:
         await shop.payments.authorize(GOOD)
     assert unavailable.value.extra == {"order_id": "order-1", "definite": True}
     assert unavailable.value.retry_after_s == 3.0
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     assert (await shop.payments.authorize(GOOD)).status is Status.AUTHORIZED
 
 
 async def test_a_breaker_that_opens_after_a_lost_answer_does_not_make_it_definite(
     shop: Shop,
 ) -> None:
-    shop.bank.mood = Mood.LOST_ANSWER
+    shop.bank.behaviour = Behaviour.LOST_ANSWER
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
-    shop.bank.mood = Mood.GONE
+    shop.bank.behaviour = Behaviour.NOT_SENT
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
 
@@ -128,22 +128,22 @@ async def test_void_of_an_unknown_order_refuses_a_late_authorization(shop: Shop)
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
     with pytest.raises(PaymentVoidedError):
         await shop.payments.authorize(GOOD)
-    assert shop.bank.asked == []
+    assert shop.bank.calls == []
 
 
 async def test_void_makes_no_call_if_no_authorization_was_sent(shop: Shop) -> None:
-    shop.bank.mood = Mood.GONE
+    shop.bank.behaviour = Behaviour.NOT_SENT
     with pytest.raises(BankUnavailableError):
         await shop.payments.authorize(GOOD)
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
-    assert shop.bank.asked == ["authorize"]
+    assert shop.bank.calls == ["authorize"]
 
 
 async def test_a_void_overtakes_an_authorization_in_flight(shop: Shop) -> None:
-    shop.bank.mood = Mood.LATE
+    shop.bank.behaviour = Behaviour.LATE
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
     shop.bank.deliver_late()
     assert shop.bank.held == {}
@@ -151,10 +151,10 @@ async def test_a_void_overtakes_an_authorization_in_flight(shop: Shop) -> None:
 
 async def test_a_void_after_a_capture_reports_captured(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
-    shop.bank.mood = Mood.LOST_ANSWER
+    shop.bank.behaviour = Behaviour.LOST_ANSWER
     with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     with pytest.raises(WrongStateError) as wrong:
         await shop.payments.void("order-1")
     assert wrong.value.extra["status"] == "captured"
@@ -163,10 +163,10 @@ async def test_a_void_after_a_capture_reports_captured(shop: Shop) -> None:
 
 async def test_a_void_before_a_capture_ends_it(shop: Shop) -> None:
     await shop.payments.authorize(GOOD)
-    shop.bank.mood = Mood.LATE
+    shop.bank.behaviour = Behaviour.LATE
     with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     assert (await shop.payments.void("order-1")).status is Status.VOIDED
     shop.bank.deliver_late()
     assert shop.bank.captures("order-1") == 0
@@ -210,10 +210,10 @@ async def test_without_idempotency_a_repeated_capture_takes_the_money_twice() ->
 async def test_without_idempotency_a_lost_answer_becomes_a_double_capture() -> None:
     shop = Shop(idempotent=False)
     await shop.payments.authorize(GOOD)
-    shop.bank.mood = Mood.LOST_ANSWER
+    shop.bank.behaviour = Behaviour.LOST_ANSWER
     with pytest.raises(PaymentUnknownError):
         await shop.payments.capture("order-1")
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     await shop.payments.capture("order-1")
     assert shop.bank.captures("order-1") == 2
 
@@ -231,22 +231,22 @@ async def test_the_reconciler_finds_the_outcome_after_a_crash(
     shop: Shop, operation: Operation, expected: Status
 ) -> None:
     operate = await prepared(shop, operation)
-    shop.bank.mood = Mood.CRASH
+    shop.bank.behaviour = Behaviour.CRASH
     with pytest.raises(Crashed):
         await operate()
-    shop.bank.mood = Mood.FINE
-    asked = len(shop.bank.asked)
+    shop.bank.behaviour = Behaviour.NORMAL
+    calls = len(shop.bank.calls)
     assert (await shop.payments.reconcile(shop.store.payments["order-1"])).status is expected
-    assert len(shop.bank.asked) == asked, "reading was enough"
+    assert len(shop.bank.calls) == calls, "reading was enough"
 
 
 @pytest.mark.parametrize("operation", [Operation.VOID, Operation.REFUND])
 async def test_the_reconciler_completes_voids_and_refunds(shop: Shop, operation: Operation) -> None:
     operate = await prepared(shop, operation)
-    shop.bank.mood = Mood.LOST_QUESTION
+    shop.bank.behaviour = Behaviour.LOST_CALL
     with pytest.raises(PaymentUnknownError):
         await operate()
-    shop.bank.mood = Mood.FINE
+    shop.bank.behaviour = Behaviour.NORMAL
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
     assert settled.status in TRANSITIONS[operation].ends
 
@@ -254,7 +254,7 @@ async def test_the_reconciler_completes_voids_and_refunds(shop: Shop, operation:
 async def test_the_reconciler_leaves_an_authorization_without_a_record_to_orders(
     shop: Shop,
 ) -> None:
-    shop.bank.mood = Mood.LATE
+    shop.bank.behaviour = Behaviour.LATE
     with pytest.raises(PaymentUnknownError):
         await shop.payments.authorize(GOOD)
     settled = await shop.payments.reconcile(shop.store.payments["order-1"])
@@ -269,7 +269,7 @@ def test_every_operation_can_be_repeated_and_every_answer_of_the_bank_is_accepte
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(list(Operation)), st.sampled_from(list(Mood))), max_size=9
+    st.tuples(st.sampled_from(list(Operation)), st.sampled_from(list(Behaviour))), max_size=9
 )
 EXPECTED = (
     PaymentUnknownError,
@@ -287,14 +287,14 @@ EXPECTED = (
 @settings(max_examples=400, deadline=None)
 @given(STEPS, st.sampled_from([GOOD, REFUSED]), st.sets(st.integers(0, 9)))
 def test_payments_and_the_bank_agree_at_the_end_whatever_fails(
-    steps: list[tuple[Operation, Mood]], purchase: Purchase, deliveries: set[int]
+    steps: list[tuple[Operation, Behaviour]], purchase: Purchase, deliveries: set[int]
 ) -> None:
     """Operations with any outcome and late calls at any time; then orders voids or completes."""
 
     async def story() -> None:
         shop = Shop()
-        for number, (operation, mood) in enumerate(steps):
-            shop.bank.mood = mood
+        for number, (operation, behaviour) in enumerate(steps):
+            shop.bank.behaviour = behaviour
             try:
                 await asker(shop, operation, purchase)()
             except BankUnavailableError:
@@ -305,7 +305,7 @@ def test_payments_and_the_bank_agree_at_the_end_whatever_fails(
             if number in deliveries:
                 shop.bank.deliver_late()
             assert shop.bank.captures("order-1") <= 1
-        shop.bank.mood = Mood.FINE
+        shop.bank.behaviour = Behaviour.NORMAL
         try:
             settled = await shop.payments.void("order-1")
         except WrongStateError as wrong:

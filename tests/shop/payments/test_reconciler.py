@@ -11,7 +11,7 @@ from shop.payments.domain import BankUnavailableError, PaymentUnknownError, Purc
 from shop.payments.payments import Payments
 from shop.payments.reconciler import PAYMENTS_IN_DOUBT, Reconciler
 from shop.payments.store import PaymentStore
-from tests.shop.payments.fakes import NOW, FakeBank, Mood
+from tests.shop.payments.fakes import NOW, Behaviour, FakeBank
 
 
 class ManualClock(SystemClock):
@@ -31,13 +31,13 @@ class Stage:
         self.payments = Payments(self.store, self.bank, now=self.clock.now, new_id=new_id)
         self.reconciler = Reconciler(self.payments, self.store, self.clock, after_s=5, period_s=1)
 
-    async def lost(self, mood: Mood) -> str:
+    async def lost(self, behaviour: Behaviour) -> str:
         """An order whose authorization had this outcome."""
         wanted = Purchase(new_id(), new_id(), 500, "EUR", "4242424242424242")
-        self.bank.mood = mood
+        self.bank.behaviour = behaviour
         with pytest.raises((PaymentUnknownError, BankUnavailableError)):
             await self.payments.authorize(wanted)
-        self.bank.mood = Mood.FINE
+        self.bank.behaviour = Behaviour.NORMAL
         return wanted.order_id
 
     async def status(self, order_id: str) -> Status:
@@ -53,7 +53,7 @@ def stage(pool: Pool) -> Stage:
 
 
 async def test_a_payment_in_doubt_is_reconciled_after_a_while_not_before(stage: Stage) -> None:
-    order_id = await stage.lost(Mood.LOST_ANSWER)
+    order_id = await stage.lost(Behaviour.LOST_ANSWER)
     stage.wait(4)
     await stage.reconciler.sweep()
     assert await stage.status(order_id) is Status.AUTHORIZING
@@ -67,7 +67,7 @@ async def test_a_payment_in_doubt_is_reconciled_after_a_while_not_before(stage: 
 async def test_a_bank_without_answer_ends_the_round_and_a_later_round_continues(
     stage: Stage,
 ) -> None:
-    order_id = await stage.lost(Mood.LOST_ANSWER)
+    order_id = await stage.lost(Behaviour.LOST_ANSWER)
     stage.wait(6)
     stage.bank.deaf = True
     await stage.reconciler.sweep()
@@ -79,8 +79,8 @@ async def test_a_bank_without_answer_ends_the_round_and_a_later_round_continues(
 
 
 async def test_an_undecided_payment_does_not_block_the_others(stage: Stage) -> None:
-    undecided = await stage.lost(Mood.LOST_QUESTION)
-    decided = await stage.lost(Mood.LOST_ANSWER)
+    undecided = await stage.lost(Behaviour.LOST_CALL)
+    decided = await stage.lost(Behaviour.LOST_ANSWER)
     stage.wait(6)
     await stage.reconciler.sweep()
     assert await stage.status(undecided) is Status.AUTHORIZING

@@ -24,7 +24,7 @@ from shop.payments.domain import (
 )
 from shop.payments.payments import Payments
 from shop.payments.store import PaymentStore
-from tests.shop.payments.fakes import NOW, FakeBank, Mood
+from tests.shop.payments.fakes import NOW, Behaviour, FakeBank
 
 REFUSALS = (
     PaymentNotFoundError,
@@ -99,7 +99,7 @@ async def test_concurrent_operations_never_move_the_money_twice(
 ) -> None:
     """Several tasks run each operation at the same time, with a bank that answers only some calls."""
     rng = Random(seed)
-    bank = MoodyBank(rng)
+    bank = UnreliableBank(rng)
     payments = Payments(store, bank, now=lambda: NOW, new_id=new_id)
     wanted = purchase()
     for act, times in [("authorize", 2), *acts]:
@@ -117,7 +117,7 @@ async def test_concurrent_operations_never_move_the_money_twice(
         assert held.refunded_cents == final.refunded_cents
 
 
-class MoodyBank(FakeBank):
+class UnreliableBank(FakeBank):
     """Each call has a random outcome until the bank is steady. Other tasks run meanwhile."""
 
     def __init__(self, rng: Random) -> None:
@@ -126,9 +126,12 @@ class MoodyBank(FakeBank):
         self._rng = rng
 
     async def _call(self, kind: str, key: str, effect):  # type: ignore[no-untyped-def]
-        moods = [Mood.FINE, Mood.FINE, Mood.GONE, Mood.LOST_QUESTION, Mood.LOST_ANSWER, Mood.LATE]
+        behaviours = [
+            Behaviour.NORMAL,
+            *(each for each in Behaviour if each is not Behaviour.CRASH),
+        ]
         await asyncio.sleep(0)
-        self.mood = Mood.FINE if self.steady else self._rng.choice(moods)
+        self.behaviour = Behaviour.NORMAL if self.steady else self._rng.choice(behaviours)
         if self._rng.random() < 0.3:
             self.deliver_late()
         return await super()._call(kind, key, effect)

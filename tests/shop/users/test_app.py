@@ -95,7 +95,7 @@ async def test_wrong_password_and_unknown_address_get_the_same_answer(running: R
     users = await running("users")
     await register(users, "k1")
     wrong = await login(users, password="not the passphrase")
-    unknown = await login(users, email="nobody@example.com")
+    unknown = await login(users, email="unknown@example.com")
     for status, problem, headers in (wrong, unknown):
         assert status == 401
         assert headers["WWW-Authenticate"].startswith("Bearer")

@@ -163,7 +163,7 @@ async def test_an_invalid_refresh_token_never_reaches_the_store(shop: Shop, toke
 
 async def test_a_token_of_a_deleted_account_is_refused(shop: Shop) -> None:
     with pytest.raises(BadCredentialsError):
-        await shop.users.profile("nobody")
+        await shop.users.profile("unknown")
 
 
 @pytest.mark.parametrize(
