@@ -13,6 +13,7 @@ from lab.state import PORT_BASE
 from lab.topology import MEMORY_MIB, PROJECT, Topology
 
 PROJECT_FILE = "pyproject.toml"
+JAEGER_PAGE = "system/deploy/jaeger-ui.js"
 INDEPENDENCE = "services never import each other"
 # compose service: the listener of each port option on its command line
 PORT_OPTIONS = {
@@ -35,6 +36,7 @@ def check(topology: Topology, project: Path = PROJECT) -> list[Checked]:
     checks: dict[str, Callable[[str, Topology], Iterator[str]]] = {
         PROJECT_FILE: _import_contract,
         compose.FILE: _compose_file,
+        JAEGER_PAGE: _jaeger_page,
     }
     return [
         Checked(path, list(problems((project / path).read_text(), topology)))
@@ -50,6 +52,12 @@ def _import_contract(text: str, topology: Topology) -> Iterator[str]:
         yield f"the contract {INDEPENDENCE!r} lacks {module}"
     for module in sorted(listed - services):
         yield f"the contract {INDEPENDENCE!r} has {module}, which is no service of the topology"
+
+
+def _jaeger_page(text: str, topology: Topology) -> Iterator[str]:
+    expected = topology.lab["jaeger"].offset - topology.lab["recorder"].offset
+    if f"Number(window.location.port) - {expected};" not in text:
+        yield f"the recorder's port is {expected} below Jaeger's"
 
 
 def _compose_file(text: str, topology: Topology) -> Iterator[str]:

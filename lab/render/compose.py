@@ -9,7 +9,7 @@ from lab.topology import MEMORY_MIB, PROJECT, REPLICAS_MAX, Listener, Service, T
 FILE = "docker-compose.yml"
 
 BEGIN = "# --- rendered from system/topology.toml by `lab render`: edit that, or lab/render/compose.py ---"
-END = "# --- the end of what is rendered ---"
+END = "# --- end of the rendered block ---"
 
 # the ports on which the stores' own images listen
 STORE_PORTS = {"postgres": 5432, "valkey": 6379, "nats": 4222}

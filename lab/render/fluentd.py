@@ -4,7 +4,7 @@ from lab.topology import PROJECT, Topology
 
 FILE = "system/deploy/fluentd.conf"
 BEGIN = "      # --- rendered from system/topology.toml by `lab render` ---\n"
-END = "      # --- end of what is rendered ---\n"
+END = "      # --- end of the rendered lines ---\n"
 
 
 def files(topology: Topology) -> dict[str, str]:

@@ -1,4 +1,4 @@
-# Run once by the PostgreSQL image, when the volume is new: a role and a database for each DB_PASSWORD_<SERVICE>.
+# The PostgreSQL image runs this once, for a new volume. It creates a role and a database for each DB_PASSWORD_<SERVICE>.
 # A role with an empty password cannot log in.
 for variable in $(env | sed -n 's/^\(DB_PASSWORD_[A-Z0-9_]*\)=.*/\1/p'); do
     service=$(echo "${variable#DB_PASSWORD_}" | tr '[:upper:]' '[:lower:]')

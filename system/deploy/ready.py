@@ -1,8 +1,8 @@
-"""A container's health check: ends with 0 if `GET http://127.0.0.1:PORT/PATH` answers 200.
+"""A container's health check: exit code 0 if `GET http://127.0.0.1:PORT/PATH` is answered with 200.
 
-    python -I -S ready.py PATH     PORT is the environment's
+    python -I -S ready.py PATH     PORT comes from the environment
 
-A socket and nothing else: it starts in a few ms, and it is started every few seconds in each container.
+It uses only a socket, so that it starts in a few ms: the engine starts it every few seconds in each container.
 """
 
 import os

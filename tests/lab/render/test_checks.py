@@ -13,7 +13,8 @@ from lab.topology import PROJECT, Topology, load
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the checked files."""
-    for path in (checks.PROJECT_FILE, compose.FILE):
+    for path in (checks.PROJECT_FILE, compose.FILE, checks.JAEGER_PAGE):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((PROJECT / path).read_text())
     return tmp_path
 
@@ -61,6 +62,12 @@ def test_another_port_or_memory_limit_is_reported(
     assert here in text
     path.write_text(text.replace(here, there))
     assert problem in problems(load(), project)
+
+
+def test_another_distance_of_the_recorder_from_jaeger_is_reported(project: Path) -> None:
+    path = project / checks.JAEGER_PAGE
+    path.write_text(path.read_text().replace("port) - 5;", "port) - 6;"))
+    assert problems(load(), project) == "the recorder's port is 5 below Jaeger's"
 
 
 def test_render_fails_where_a_hand_written_file_differs(
