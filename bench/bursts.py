@@ -1,11 +1,11 @@
-"""Orders in a burst after a calm, on a lab that is running (either runtime): prints JSON, times in ms.
+"""Sends orders in bursts to a running lab (any runtime) and prints JSON, times in ms.
 
     python bench/bursts.py [--port-base 8080] [--orders 16] [--within 0.3] [--rounds 8] [--calm 5]
 
-first        the first burst, with nothing sent before it but one log-in
-calm         then so long one order every half second, before each of the others
-later        median, over the bursts, of each figure
-core_s       CPU seconds of the whole machine in one burst: keep it still
+first        the first burst, after one log-in only
+calm         before each later burst, this many seconds with one order every half second
+later        the median of each figure over the later bursts
+core_s       CPU seconds of the whole machine during one burst: the machine must be idle
 """
 
 import argparse
@@ -31,7 +31,7 @@ def cores_s() -> float:
 
 
 def burst(customer: Customer, orders: int, within_s: float) -> Figures:
-    """`orders` orders, evenly within `within_s`, each sent when due however long the others take."""
+    """Send `orders` orders evenly within `within_s`; each is sent on time, even if earlier ones are slow."""
 
     def order(number: int) -> tuple[float, int]:
         due = started + number * within_s / orders
@@ -39,9 +39,9 @@ def burst(customer: Customer, orders: int, within_s: float) -> Figures:
         reply = customer.order()
         return (time.perf_counter() - due) * 1000, reply.status
 
-    with ThreadPoolExecutor(orders) as crowd:
+    with ThreadPoolExecutor(orders) as pool:
         spent, started = cores_s(), time.perf_counter()
-        answers = list(crowd.map(order, range(orders)))
+        answers = list(pool.map(order, range(orders)))
     took = [ms for ms, _ in answers]
     return {
         "p50": quantile(took, 0.5),
@@ -79,15 +79,15 @@ def main() -> None:
     )
     parser.add_argument("--port-base", type=int, default=8080)
     parser.add_argument("--orders", type=int, default=16)
-    parser.add_argument("--within", type=float, default=0.3, help="seconds, of one burst")
+    parser.add_argument("--within", type=float, default=0.3, help="seconds per burst")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--calm", type=float, default=5.0, help="seconds, between bursts")
-    asked = parser.parse_args()
-    if asked.rounds < 2 or asked.orders < 1:
+    parser.add_argument("--calm", type=float, default=5.0, help="seconds between bursts")
+    options = parser.parse_args()
+    if options.rounds < 2 or options.orders < 1:
         parser.error("expected two rounds or more, of one order or more")
-    customer = Customer(find_lab(asked.port_base).ingress_url)
-    figures = measure(customer, asked.orders, asked.within, asked.rounds, asked.calm)
-    facts = {"cpus": os.cpu_count(), "orders": asked.orders, "within_s": asked.within}
+    customer = Customer(find_lab(options.port_base).ingress_url)
+    figures = measure(customer, options.orders, options.within, options.rounds, options.calm)
+    facts = {"cpus": os.cpu_count(), "orders": options.orders, "within_s": options.within}
     print(json.dumps({"bench": "bursts", **facts, **figures}, indent=2))
 
 

@@ -1,9 +1,9 @@
-"""The same experiments on processes and on compose, one after another: is the verdict the same?
+"""Runs experiments on processes and on compose, one after another, and compares the verdicts.
 
     .venv/bin/python bench/runtimes.py [--port-base 8080] [--seed 1] [--profile light] [EXPERIMENT ...]
 
-Prints the table of docs/compose.md. Needs a quiet machine: a run on a busy one is invalid, and says so.
-Exit: 0 if every pair agrees on held or deviated, else 1; an invalid run agrees with nothing.
+Prints the table of docs/compose.md. Requires an idle machine: a run on a busy machine is invalid.
+Exit: 0 if both verdicts of every experiment are held, or both deviated; else 1.
 """
 
 import argparse
@@ -24,10 +24,12 @@ def main() -> int:
     parser.add_argument("experiments", nargs="*")
     parser.add_argument("--port-base", default="8080")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--profile", default="", help="a load other than the experiment's own")
+    parser.add_argument(
+        "--profile", default="", help="a load profile instead of the experiment's own"
+    )
     options = parser.parse_args()
     names = options.experiments or [file.stem for file in experiment_files(EXPERIMENTS)]
-    print("| experiment | " + " | ".join(NAMES) + " | why invalid |\n|---|---|---|---|")
+    print("| experiment | " + " | ".join(NAMES) + " | reason if invalid |\n|---|---|---|---|")
     agree = True
     for name in names:
         verdicts, reasons = [], []
