@@ -4,7 +4,7 @@
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-WORKERS := 2
+WORKERS := 3
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup:  ## Create .venv with the newest supported Python (PYTHON=... selects ano
 demo: setup  ## Start a lab, run one experiment, print a summary and write a report
 	@$(BIN)/lab demo
 
-# The markers are explained in docs/testing.md. "alone": tests that measure time or start labs run one at a time.
+# The markers are explained in docs/testing.md. "alone": tests that measure time or start the whole shop run one at a time.
 test: setup lint  ## Lint, then the tests on real servers, with one whole run (about 5 minutes)
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone and not slow and not notebook"
 	$(PYTEST) -m "alone and not slow and not notebook"

@@ -215,6 +215,7 @@ def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         runtime.down()
 
 
+@pytest.mark.slow
 def test_a_checkout_past_its_deadline_is_compensated(
     impatient_lab: ProcessesRuntime,
 ) -> None:

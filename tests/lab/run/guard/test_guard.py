@@ -50,6 +50,7 @@ def failing(path: Path) -> float:
     return time.time()
 
 
+@pytest.mark.slow
 def test_a_passed_limit_removes_every_fault_within_a_second_even_if_the_toolkit_is_dead(
     mesh: ProcessesRuntime, fault_client: FaultClient, tmp_path: Path
 ) -> None:

@@ -12,8 +12,6 @@ from lab.runtimes.processes.runtime import ProcessesRuntime
 from tests.fixtures.labs import get, who
 from tests.fixtures.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 
 def hang_ups(lab: ProcessesRuntime, method: str) -> int:
     lines = read(lab.home / "logs", "front", last=1000)

@@ -33,7 +33,7 @@ from tests.fixtures.labs import (
 )
 from tests.fixtures.waiting import wait_until
 
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("lab_dir")]
+pytestmark = pytest.mark.usefixtures("lab_dir")
 ROOT = PROJECT
 
 

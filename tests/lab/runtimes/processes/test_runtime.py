@@ -17,8 +17,6 @@ from lab.state import Lab, StateError
 from tests.fixtures.labs import get, process, stub_runtime, who
 from tests.fixtures.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 
 def ready_again(lab: ProcessesRuntime, name: str, old_pid: int) -> None:
     wait_until(

@@ -19,8 +19,6 @@ from lab.topology import PROJECT
 from tests.fixtures.labs import family, process
 from tests.fixtures.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 ROOT = PROJECT
 SERVERS = ("postgres", "valkey", "nats")
 
