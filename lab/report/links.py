@@ -11,10 +11,10 @@ MARGIN_S = 10.0  # shown before and after the load
 
 
 class Link(NamedTuple):
-    """`what` is the text of the link, `where` the system that it opens."""
+    """A link with its `text`, to a page of `system` (e.g. Grafana)."""
 
-    what: str
-    where: str
+    text: str
+    system: str
     url: str
 
 
@@ -29,13 +29,13 @@ def links(run: Run) -> list[Link]:
     found = []
     if grafana := addresses.get("grafana"):
         span = urlencode({"from": round(1000 * start_s), "to": round(1000 * end_s)})
-        for stem, what in (
+        for stem, text in (
             ("overview", "the shop"),
             ("load", "load, phases and faults"),
             ("breakers", "circuit breakers"),
             ("consistency", "sagas and consistency"),
         ):
-            found.append(Link(what, "Grafana", f"{grafana}/d/breakwater-{stem}?{span}"))
+            found.append(Link(text, "Grafana", f"{grafana}/d/breakwater-{stem}?{span}"))
     if prometheus := addresses.get("prometheus"):
         query = {
             "g0.expr": "breakwater_fault_active or breakwater_run_phase",

@@ -24,7 +24,7 @@ SOURCES = (
 
 
 def order_timeline(run: Run, order_id: str) -> pd.DataFrame:
-    """The entries of one order by time: after_s (seconds since the first entry), who, what.
+    """The entries of one order by time: after_s (seconds since the first entry), source, entry.
 
     Sources are the shopper's answers and all audit tables. Empty if the order is unknown.
     """
@@ -38,15 +38,15 @@ def order_timeline(run: Run, order_id: str) -> pd.DataFrame:
         entries.append((came_s, "shopper", "places the order"))
         if end_s is not None:
             entries.append((end_s, "shopper", f"receives {status} ({outcome})"))
-    for table, key, when, what in SOURCES:
+    for table, key, when, text in SOURCES:
         if table in run.states:
             rows = run.state(table)
             own = rows.filter(f"{key} = '{order_id.replace(chr(39), chr(39) * 2)}'")
-            found = own.filter(f'"{when}" IS NOT NULL').project(f"{epoch_s(rows, when)}, {what}")
-            entries += [(at, table.split(".")[0], str(text)) for at, text in found.fetchall()]
+            found = own.filter(f'"{when}" IS NOT NULL').project(f"{epoch_s(rows, when)}, {text}")
+            entries += [(at, table.split(".")[0], str(entry)) for at, entry in found.fetchall()]
     entries.sort(key=lambda each: each[0])
     began = entries[0][0] if entries else 0.0
     return pd.DataFrame(
-        [(round(at - began, 3), who, what) for at, who, what in entries],
-        columns=["after_s", "who", "what"],
+        [(round(at - began, 3), source, entry) for at, source, entry in entries],
+        columns=["after_s", "source", "entry"],
     )

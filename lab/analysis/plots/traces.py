@@ -106,8 +106,8 @@ def waterfall(traces: Traces, trace_id: str) -> Figure:
     ms = 1e6
     on_path: dict[str, list[tuple[float, float]]] = {}
     for piece in critical_path(trace):
-        stretch = ((piece.start_ns - zero) / ms, piece.duration_ns / ms)
-        on_path.setdefault(piece.span.id, []).append(stretch)
+        bar = ((piece.start_ns - zero) / ms, piece.duration_ns / ms)
+        on_path.setdefault(piece.span.id, []).append(bar)
     for y, (_, span) in enumerate(rows):
         first, last = trace.times(span)
         whole = [((first - zero) / ms, max((last - first) / ms, 0.05))]

@@ -6,7 +6,7 @@ from typing import Any
 def request(
     number: int, intended: float, end: float | None, *, actual: float | None = None, **more: Any
 ) -> dict[str, Any]:
-    """One attempt's row; it left when it was due unless `actual` says otherwise."""
+    """The row of one attempt. It was sent when it was due, unless `actual` is given."""
     row = {
         **{"seq": number, "route": "GET /x", "method": "GET", "logical_id": str(number)},
         **{"attempt_no": 1, "intended_start_s": intended, "end_s": end, "status": 200},

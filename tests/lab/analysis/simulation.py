@@ -1,8 +1,8 @@
 """A small shop in simulated time: the experiment payments_slow, from a seed, as rows of an archive.
 
-Not the shop's code: an independent, simple model whose books are right by construction, so that a
-checker that finds fault with them is wrong, and one that misses a planted bug is wrong too. Only
-the breaker is the real one, on a simulated clock.
+This is not the shop's code, but an independent, simple model that is consistent by construction. A
+checker is wrong if it reports a violation of the clean run, or misses a planted bug. Only the breaker
+is the real one, on a simulated clock.
 """
 
 from __future__ import annotations

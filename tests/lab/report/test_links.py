@@ -36,7 +36,7 @@ def test_a_run_without_observability_programs_has_no_links(path: Path) -> None:
 def test_each_link_shows_the_time_of_the_run(path: Path) -> None:
     run = watch(path, **OBSERVERS)
     start_s = run.info["phases"][0]["start_s"] - MARGIN_S
-    found = {(link.where, link.what): link.url for link in links(run)}
+    found = {(link.system, link.text): link.url for link in links(run)}
     board = urlsplit(found["Grafana", "load, phases and faults"])
     assert board.path == "/d/breakwater-load"
     assert float(parse_qs(board.query)["from"][0]) == pytest.approx(1000 * start_s, abs=1)
