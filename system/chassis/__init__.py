@@ -1,1 +1,1 @@
-"""What every service stands on; knows no service."""
+"""The base of every service. It imports no service."""

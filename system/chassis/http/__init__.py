@@ -1,1 +1,1 @@
-"""HTTP between services: the middleware, the client, identity, idempotency, problem answers."""
+"""HTTP between services: middleware, client, authentication, idempotency, problem details."""

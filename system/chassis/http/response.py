@@ -1,4 +1,4 @@
-"""The answer of another service, or the error that it means."""
+"""The answer of another service, and the check that turns an error answer into an exception."""
 
 import json
 import time

@@ -174,7 +174,7 @@ class Breaker(Switchable):
         self._enter(DISABLED, "operator", self.clock.monotonic())
 
     def observe(self) -> None:
-        """Admit and count every call, but never trip, until `reset` (metrics only)."""
+        """Admit and count every call, but never open, until `reset` (metrics only)."""
         self._enter(METRICS_ONLY, "operator", self.clock.monotonic())
 
     def reset(self) -> None:

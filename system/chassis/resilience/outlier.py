@@ -183,9 +183,7 @@ class OutlierEjection(Switchable):
         host = self._hosts.get(name)
         if host is None or host.era != era:
             return None
-        if (
-            host.out and not host.trial_in_flight
-        ):  # ejection is switched off, or no other host was left
+        if host.out and not host.trial_in_flight:  # switched off, or no other host was left
             return None
         host.trial_in_flight = False
         return host

@@ -30,9 +30,7 @@ class Series:
 
     def observe(self, value: float, trace_id: int = 0) -> None:
         """Count `value`. With a trace id it becomes the exemplar of its bucket."""
-        place = bisect_left(
-            self.bounds, value
-        )  # a value equal to a bound is in that bound's bucket
+        place = bisect_left(self.bounds, value)  # a bound belongs to its own bucket
         self.counts[place] += 1
         self.sum += value
         if trace_id:
