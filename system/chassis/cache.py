@@ -214,8 +214,6 @@ def open_cache(url: str, prefix: str) -> Cache:
         socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
         max_connections=64,
-        retry=Retry(
-            NoBackoff(), 0
-        ),  # no retries: loading from the source is better than a second wait
+        retry=Retry(NoBackoff(), 0),  # none: loading from the source is better than waiting again
     )
     return Cache(client, prefix)
