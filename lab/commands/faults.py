@@ -1,4 +1,4 @@
-"""`lab faults list|add|partition|clear|audit`: the faults of the running lab, by hand."""
+"""`lab faults list|add|partition|clear|audit`: the faults of the running lab."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
 
 
 def register(app: typer.Typer) -> None:
-    faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab, by hand.")
+    faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab.")
     app.add_typer(faults, name="faults")
 
     @faults.command("list")
     def list_faults(
         target: Target = None,
-        history: Annotated[bool, typer.Option(help="also those that have ended")] = False,
-        doc: Annotated[bool, typer.Option("--doc", help="the catalogue: what there is")] = False,
+        history: Annotated[bool, typer.Option(help="also faults that have ended")] = False,
+        doc: Annotated[bool, typer.Option("--doc", help="the catalogue of all kinds")] = False,
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """What is armed now; with --doc what can be."""
+        """List the armed faults; with --doc all kinds of faults."""
         if doc:
             _document(as_json)
             return
         with clear_exits(cannot=FAILED):
-            control = FaultClient(find_lab(port_base))
-            placed = control.history(target) if history else control.faults(target)
-        _show(placed, as_json, "no faults are armed")
+            client = FaultClient(find_lab(port_base))
+            found = client.history(target) if history else client.faults(target)
+        _show(found, as_json, "no faults are armed")
 
     @faults.command("add")
     def add_fault(
@@ -50,16 +50,16 @@ def register(app: typer.Typer) -> None:
                 help="a service (all its instances), an instance, a server, an 'edge->'"
             ),
         ],
-        kind: Annotated[str, typer.Argument(help="as `lab faults list --doc` names it")],
+        kind: Annotated[str, typer.Argument(help="a kind of `lab faults list --doc`")],
         attribute: Annotated[
             list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
         ] = None,
-        ttl: Annotated[float, typer.Option(help="seconds; it ends then, whoever dies")] = 60.0,
-        point: Annotated[str, typer.Option(help="where; default: the kind's usual place")] = "",
+        ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
+        point: Annotated[str, typer.Option(help="where; default: the kind's first point")] = "",
         scope: Annotated[
-            list[str] | None, typer.Option(help="whom it hits, e.g. route=/authorizations")
+            list[str] | None, typer.Option(help="what it hits, e.g. route=/authorizations")
         ] = None,
-        seed: Annotated[int, typer.Option(help="of its draws")] = 0,
+        seed: Annotated[int, typer.Option(help="seed of its random draws")] = 0,
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
@@ -73,32 +73,32 @@ def register(app: typer.Typer) -> None:
             **({"point": point} if point else {}),
         }
         with clear_exits(cannot=FAILED):
-            placed = FaultClient(find_lab(port_base)).add_fault(target, spec)
-        _show(placed, as_json, "nothing to arm it on")
+            added = FaultClient(find_lab(port_base)).add_fault(target, spec)
+        _show(added, as_json, "the target has no instance")
 
     @faults.command("partition")
     def add_partition(
         groups: Annotated[
             list[str], typer.Argument(help="two or more groups, e.g. orders,payments inventory")
         ],
-        ttl: Annotated[float, typer.Option(help="seconds; it heals then, whoever dies")] = 60.0,
+        ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
         one_way: Annotated[
-            bool, typer.Option("--one-way", help="only what the first says to the second is cut")
+            bool, typer.Option("--one-way", help="cut only from the first to the second")
         ] = False,
         port_base: PortBase = None,
         as_json: AsJson = False,
     ) -> None:
-        """Cut groups of services and servers off from each other, on every edge between them."""
+        """Cut every edge between groups of services and servers."""
         with clear_exits(cannot=FAILED):
             cut = Partition.of([group.split(",") for group in groups], one_way=one_way)
-            placed = FaultClient(find_lab(port_base)).partition(cut, ttl)
-        _show(placed, as_json, "nothing was cut")
+            added = FaultClient(find_lab(port_base)).partition(cut, ttl)
+        _show(added, as_json, "nothing was cut")
 
     @faults.command("clear")
     def clear_faults(
         target: Target = None, port_base: PortBase = None, as_json: AsJson = False
     ) -> None:
-        """Disarm all faults, or those of one target."""
+        """Remove all faults, or those of one target."""
         with clear_exits(cannot=FAILED):
             removed = FaultClient(find_lab(port_base)).clear(target)
         typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
@@ -107,7 +107,7 @@ def register(app: typer.Typer) -> None:
     def audit_faults(
         target: Target = None, port_base: PortBase = None, as_json: AsJson = False
     ) -> None:
-        """Prove that no fault has left anything; ends with 1 if one has, or if it cannot be proven."""
+        """Check that no fault has left anything; exit code 1 if one has, or if that is unknown."""
         from lab.chaos.faults.audit import audit
 
         with clear_exits(cannot=FAILED):
@@ -126,7 +126,7 @@ def register(app: typer.Typer) -> None:
 
 def _sentence(instances: int, unclean: int) -> str:
     if not instances:
-        return "no instance is running: nothing is proven"
+        return "no instance is running: nothing was checked"
     if unclean:
         return f"{unclean} of {instances} instances are not clean: `lab faults clear`, or wait for the TTL"
     return f"{instances} instances: no fault, limit, child process, skew or ballast left"
@@ -146,7 +146,7 @@ def _document(as_json: bool) -> None:
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:
-    """`name=value` words; a value that reads as JSON is that, else it is text."""
+    """Reads `name=value` words; a value is JSON if it can be read as JSON, else text."""
     pairs: dict[str, Any] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")

@@ -42,10 +42,10 @@ MEASURED_BY = {
     "drop a header": (HTTP, "test_a_dropped_header_is_not_on_the_wire"),
     "stalled requests": (HTTP, "test_a_stalled_handler_hangs_until_the_fault_ends"),
     "limited concurrency": (HTTP, "test_limited_concurrency_puts_requests_in_line"),
-    "kill": (WHOLE, "test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash"),
+    "kill": (WHOLE, "test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash"),
     "terminate": (
         WHOLE,
-        "test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash",
+        "test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash",
     ),
     "outage of a process": (WHOLE, "test_an_outage_lasts_until_its_ttl"),
     "pause": (WHOLE, "test_a_pause_ends_at_its_ttl_by_itself"),

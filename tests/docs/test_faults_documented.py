@@ -78,7 +78,7 @@ def test_a_kind_is_the_name_of_its_file() -> None:
 
 
 def assert_accepted(target: str, kind: str, words: list[str]) -> None:
-    """`lab faults add TARGET KIND WORDS...` would be taken, as far as can be told without a lab."""
+    """Checks `lab faults add TARGET KIND WORDS...` as far as possible without a lab."""
     attributes: dict[str, Any] = {}
     options: dict[str, list[str]] = {"--scope": [], "--point": [], "--ttl": []}
     words = list(words)
@@ -120,7 +120,8 @@ def test_an_example_would_be_accepted_and_is_measured_by_a_test(example: Example
 
 def test_every_kind_has_an_example() -> None:
     shown = {_split(example.command)[1] for example in EXAMPLES}
-    assert {*CATALOGUE, *KINDS, *EDGE_KINDS} - shown <= {"noop"}
+    without = {*CATALOGUE, *KINDS, *EDGE_KINDS} - shown - {"noop"}
+    assert not without, "add them to lab/fault_kinds/examples.py and tests/docs/measured_by.py"
     assert len(EXAMPLES) >= 30
     assert MEASURED_BY.keys() == {example.fault for example in EXAMPLES}
 
@@ -130,7 +131,8 @@ NAMES = {name for each in FAILPOINTS for name in each.names}
 
 
 def test_every_failpoint_of_the_code_is_on_the_page() -> None:
-    assert {each.template for each in FAILPOINTS} == failpoints.DESCRIPTIONS.keys()
+    found = {each.template for each in FAILPOINTS}
+    assert found == failpoints.DESCRIPTIONS.keys(), "describe it in lab/fault_kinds/failpoints.py"
     assert len(NAMES) >= 20
     for name in NAMES:
         assert f"`{name}`" in PAGE

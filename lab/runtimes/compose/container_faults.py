@@ -1,4 +1,4 @@
-"""What the engine can hold a container back by, and how it shows that it did: networks, processors, memory."""
+"""Faults that the container engine applies: off its networks, a CPU limit, a memory limit."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ CPU = 1_000_000_000  # the engine counts billionths of a processor
 async def hold(
     engine: Engine, container: str, kind: str, attributes: Mapping[str, float]
 ) -> dict[str, Any]:
-    """In force on return; what has to be put back, and what to compare with. Raises EngineRefusedError."""
+    """Effective on return. Returns the settings to restore and the counters before. Raises EngineRefusedError."""
     found = await engine.inspect(container)
     limits = found["HostConfig"]
     if kind == "disconnect":
@@ -25,7 +25,9 @@ async def hold(
             await engine.disconnect(container, name)
         return {"networks": networks, "off": not await _networks(engine, container)}
     if kind == "cpu_limit":
-        before = limits["NanoCpus"] or (os.cpu_count() or 1) * CPU  # 0 is none, and cannot be set
+        before = (
+            limits["NanoCpus"] or (os.cpu_count() or 1) * CPU
+        )  # 0 is no limit, and cannot be set
         throttled = await engine.throttled(container)
         await engine.update(container, {"NanoCpus": round(attributes["cpus"] * CPU)})
         return {"nano_cpus": before, "throttled": throttled}
@@ -37,7 +39,7 @@ async def hold(
 async def release(
     engine: Engine, container: str, kind: str, held: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Undone on return; what was seen of it. Raises EngineRefusedError."""
+    """Removed on return. Returns its observed effect. Raises EngineRefusedError."""
     if kind == "disconnect":
         off = not await _networks(engine, container)
         for name, aliases in held["networks"].items():

@@ -14,7 +14,7 @@ SPEC_FIELDS = ("fault_id", "kind", "attributes", "point", "scope", "ttl_s", "see
 
 @dataclass
 class ActiveFault:
-    """Times are seconds since the epoch, None until they happen. `removed` is set when all is undone."""
+    """Times are seconds since the epoch, None until they happen. `removed` is set after the removal."""
 
     id: str
     target: str  # the instance

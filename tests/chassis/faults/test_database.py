@@ -21,14 +21,14 @@ def query(postgres: str, subject: Subject) -> Query:
     url = postgres.rpartition("/")[0] + "/" + subject.database.rpartition("/")[2]
 
     def ask(sql: str, *args: Any) -> list[Any]:
-        async def asked() -> list[Any]:
+        async def answer() -> list[Any]:
             conn = await asyncpg.connect(url)
             try:
                 return [tuple(row) for row in await conn.fetch(sql, *args)]
             finally:
                 await conn.close()
 
-        return run_apart(asked())
+        return run_apart(answer())
 
     return ask
 
@@ -76,14 +76,14 @@ def test_a_delay_counts_against_the_statements_timeout(subject: Subject) -> None
 def test_an_sql_error_is_raised_by_the_server_and_undoes_the_transaction(
     subject: Subject, query: Query, sqlstate: str, error: str
 ) -> None:
-    before, told = rolled_back(query), len(subject.log.read_text())
+    before, logged = rolled_back(query), len(subject.log.read_text())
     subject.add(
         "sql_error", attributes={"sqlstate": sqlstate},
         scope={"method": "COMMIT", "first_n": 1},
     )  # fmt: skip
     assert subject.ask("POST", "/rows/77").status >= 500
     assert query("SELECT count(*) FROM rows WHERE number = 77") == [(0,)]
-    assert error in subject.log.read_text()[told:]
+    assert error in subject.log.read_text()[logged:]
     # a backend reports its counts when it is idle for a second, or with its next statements
     wait_until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
           "PostgreSQL to count the rollback")  # fmt: skip
@@ -172,12 +172,12 @@ def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None
 
 
 def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, query: Query) -> None:
-    before, told = rolled_back(query), len(subject.log.read_bytes())
+    before, logged = rolled_back(query), len(subject.log.read_bytes())
     fault = subject.add("disk_full")
     assert subject.ask("POST", "/rows/31").status >= 500
     assert subject.ask("GET", "/rows").status == 200
     assert query("SELECT count(*) FROM rows WHERE number = 31") == [(0,)]
-    assert b"DiskFullError" in subject.log.read_bytes()[told:]
+    assert b"DiskFullError" in subject.log.read_bytes()[logged:]
     wait_until(lambda: subject.ask("GET", "/one").status == 200 and rolled_back(query) > before,
           "PostgreSQL to count the rollback")  # fmt: skip
     assert subject.fault(fault["fault_id"])["hits"] > 0

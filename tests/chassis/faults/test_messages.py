@@ -47,14 +47,14 @@ def stored(nats: str) -> Callable[[str], int]:
     """How many messages of a stream the broker has."""
 
     def count(stream: str) -> int:
-        async def asked() -> int:
+        async def count() -> int:
             client = await nats_py.connect(nats)
             try:
                 return int((await client.jetstream().stream_info(stream)).state.messages)
             finally:
                 await client.close()
 
-        return run_apart(asked())
+        return run_apart(count())
 
     return count
 
@@ -166,7 +166,7 @@ def test_an_event_dropped_by_the_consumer_is_taken_off_the_stream(
 def test_a_lost_acknowledgement_brings_the_event_again_for_one_effect(
     subject: Subject, first: int
 ) -> None:
-    """The broker waits for the acknowledgement: meanwhile it counts the event as in work."""
+    """While the broker waits for the acknowledgement, it counts the event as pending."""
     fault = subject.add("lost_ack", point="consume", scope={"first_n": 1})
     happen(subject, first)
     wait_until(lambda: mine(subject, first) == [first], "the effect")

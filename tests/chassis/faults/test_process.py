@@ -79,7 +79,7 @@ def test_burners_end_at_their_ttl(subject: Subject) -> None:
 @linux_only
 def test_a_lowered_fd_limit_is_the_kernels_and_refuses_connections(subject: Subject) -> None:
     before, limit = fd_limit(subject), 10  # 0 to 9 are open in any process that serves
-    # new connections will not be had: the fault is asked for, and asked after, over this one
+    # new connections will fail: the fault is added and read over this one
     kept = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=5)
     spec = {"kind": "fd_limit", "attributes": {"limit": limit}, "ttl_s": 1.5}
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -119,10 +119,10 @@ def off_by_s(subject: Subject) -> float:
     """The service's clock against the host's, half a round trip uncertain; the best of some."""
     measured: list[tuple[float, float]] = []
     for _ in range(5):
-        asked = time.time()
+        sent = time.time()
         now_s: float = subject.lab("GET", "time").body["now_s"]
         answered = time.time()
-        measured.append((answered - asked, now_s - (asked + answered) / 2))
+        measured.append((answered - sent, now_s - (sent + answered) / 2))
     return min(measured)[1]
 
 
@@ -180,8 +180,8 @@ def test_a_wrong_clock_dates_the_events_of_the_service(subject: Subject, nats: s
     number = 999_001
     subject.ask("POST", f"/events/{number}")
     wait_until(lambda: number in subject.ask("GET", "/handled").body, "the event to be handled")
-    told = run_apart(occurred_at())
-    assert abs(told.timestamp() - (time.time() - 3600)) < 10
+    occurred = run_apart(occurred_at())
+    assert abs(occurred.timestamp() - (time.time() - 3600)) < 10
 
 
 def test_the_clock_drifts_at_its_rate(subject: Subject) -> None:
@@ -241,7 +241,7 @@ def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
     own = os.readlink(log)
     fault = subject.add("disk_full", point="process")
     assert os.readlink(log) == "/dev/full"
-    size = subject.log.stat().st_size  # that it was commanded could still be told
+    size = subject.log.stat().st_size  # the command itself was still logged
     for _ in range(20):
         assert subject.ask("POST", "/complain").status == 200
     assert subject.log.stat().st_size == size

@@ -54,10 +54,10 @@ def test_a_crash_happens_at_its_point_and_is_told_first(
         with pytest.raises(NoReplyError):
             mortal.ask("POST", path)
     assert mortal.wait() == -signal.SIGKILL
-    told = [
+    phases = [
         line["phase"] for line in mortal.lines("fault") if line["fault_id"] == fault["fault_id"]
     ]
-    assert told == ["commanded", "effective"]
+    assert phases == ["commanded", "effective"]
     mortal.start()
     assert mortal.armed() == []
     mortal.ask("POST", "/events/599")
@@ -134,7 +134,7 @@ def test_a_killed_process_takes_its_burners_along(mortal: Subject) -> None:
 
 
 def burning(worker: psutil.Process) -> bool:
-    """Alive; where nobody reaps orphans the dead stay on the list as zombies."""
+    """Alive, and no zombie: without a process that reaps orphans the dead stay on the list."""
     try:
         return bool(worker.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

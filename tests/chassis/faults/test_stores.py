@@ -113,7 +113,7 @@ def test_a_stale_view_keeps_an_instance_that_has_left(subject: Subject, nats: st
     wait_until(lambda: seen(subject) == ["ghost-1"], "the instance to be seen")
     fault = subject.add("drop", point="registry", scope={"method": "WATCH"})
     leave(nats, "ghost-1")
-    # long enough that nobody's lease would keep it: only a view that stands still has it
+    # longer than any lease: only a stale view still has it
     wait_until(
         lambda: subject.fault(fault["fault_id"])["hits"] >= LEASE_S + 1, "heartbeats to be missed"
     )

@@ -69,7 +69,7 @@ def test_a_fault_is_added_listed_and_cleared(subject: Subject, lab: Run) -> None
     assert subject.ask("GET", "/plain").status == 200
 
 
-def test_the_kinds_usual_place_needs_no_naming(subject: Subject, lab: Run) -> None:
+def test_without_a_point_the_kinds_first_point_is_used(subject: Subject, lab: Run) -> None:
     code, printed = lab("add", "subject-1", "skew", "offset_ms=-5000", "--json")
     assert code == 0, printed
     assert json.loads(printed)["items"][0]["point"] == "process"
@@ -90,7 +90,7 @@ def test_the_kinds_usual_place_needs_no_naming(subject: Subject, lab: Run) -> No
         (("audit", "subjct"), "Did you mean subject"),
     ],
 )
-def test_what_makes_no_sense_ends_with_2_and_what_would(
+def test_a_wrong_argument_ends_with_2_and_a_hint(
     subject: Subject, lab: Run, words: tuple[str, ...], expected: str
 ) -> None:
     code, printed = lab(*words)
@@ -117,7 +117,7 @@ def test_an_audit_of_a_clean_instance_ends_with_0(subject: Subject, lab: Run) ->
         ("fd_limit", {"limit": 200}, "fd limit 200"),
     ],
 )
-def test_an_audit_finds_what_is_in_force_and_ends_with_1(
+def test_an_audit_finds_an_active_fault_and_ends_with_1(
     subject: Subject, lab: Run, kind: str, attributes: dict[str, Any], finding: str
 ) -> None:
     subject.add(kind, attributes=attributes)
@@ -127,10 +127,10 @@ def test_an_audit_finds_what_is_in_force_and_ends_with_1(
     assert lab("audit")[0] == 0
 
 
-def test_an_audit_sees_what_the_instance_does_not_say(subject: Subject, lab: Run) -> None:
+def test_an_audit_finds_what_the_instance_does_not_report(subject: Subject, lab: Run) -> None:
     """A limit changed behind the instance's back, and a process that does not answer."""
     if not hasattr(psutil.Process, "rlimit"):
-        pytest.skip("this system does not tell another process' limits")
+        pytest.skip("this system does not report another process' limits")
     process = psutil.Process(subject.pid)
     before = process.rlimit(psutil.RLIMIT_NOFILE)
     process.rlimit(psutil.RLIMIT_NOFILE, (300, before[1]))

@@ -1,4 +1,4 @@
-"""Faults of whole processes and delays inside calls: believed by what was seen, and not by being asked for."""
+"""Faults of whole processes and delays inside calls are confirmed by evidence, not by their command."""
 
 from collections.abc import Callable
 from typing import Any

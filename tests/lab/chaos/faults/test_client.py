@@ -216,7 +216,7 @@ class FakeSupervisor:
 
 @pytest.fixture
 def victim(state: Lab) -> Iterator[Process]:
-    """A process that stands for the instance."""
+    """A process in the place of the instance."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     entry = state.instances[0]
     state.instances = [replace(entry, pid=process.pid, identity=pids.identity(process.pid))]

@@ -150,7 +150,7 @@ def test_beyond_its_cap_an_edge_queues_or_refuses(
 def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
     mesh: ProcessesRuntime, fault_client: FaultClient
 ) -> None:
-    """The commander dies by SIGKILL in the moment the fault is in force; 30 times."""
+    """The commander is killed as soon as the fault is effective; 30 times."""
     ttl_s, kills = 1.0, 30
     script = (
         "import os, signal\n"

@@ -1,4 +1,4 @@
-"""Partitions: the matrix of who reaches whom, probed n x n over real edges, is the one that was asked for."""
+"""Partitions: the matrix of reachability, probed n x n over real edges, is the commanded one."""
 
 import socket
 import uuid
@@ -24,7 +24,7 @@ REPLY_S = 0.4
 
 
 def heard(mesh: ProcessesRuntime, service: str) -> str:
-    """What has had its effect there, asked directly."""
+    """The effect at the callee, read directly from it."""
     return get(f"{mesh.address(f'{service}-1')}/api/hear")[2].decode()
 
 

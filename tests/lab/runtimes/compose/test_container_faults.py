@@ -57,8 +57,8 @@ class Held:
             "held-1", "service", PORT, tmp_path / "log", _never, partial(engine.healthy, container)
         )
         self.process = Container(spec, container, engine, lambda _process: None)
-        self.told: list[tuple[str, str]] = []
-        self.faults = ProcessFaults(lambda fault, phase: self.told.append((fault.kind, phase)))
+        self.phases: list[tuple[str, str]] = []
+        self.faults = ProcessFaults(lambda fault, phase: self.phases.append((fault.kind, phase)))
 
     async def add(self, kind: str, ttl_s: float, **attributes: float) -> ProcessFault:
         spec = {"kind": kind, "ttl_s": ttl_s, "attributes": attributes}

@@ -1,4 +1,4 @@
-"""Faults of whole processes on a real lab: what the system says of them, and that they end by themselves."""
+"""Faults of whole processes on a real lab: their effect by the system's figures, and their end at the TTL."""
 
 import os
 import signal
@@ -74,7 +74,7 @@ def test_an_outage_lasts_until_its_ttl(
 
 
 @pytest.mark.parametrize("kind", ["kill", "terminate"])
-def test_what_is_killed_ends_by_that_signal_and_comes_back_like_after_a_crash(
+def test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash(
     stub_lab: ProcessesRuntime, control: FaultClient, kind: str
 ) -> None:
     before = process(stub_lab, "back-1")
@@ -99,7 +99,7 @@ def test_a_killed_database_leaves_no_backend_that_keeps_it_from_coming_back(
     assert process(stub_lab, "postgres")["state"] == "ready"
 
 
-ASK_AND_DIE = """
+COMMAND_AND_DIE = """
 import os, sys
 from lab.chaos import actions
 actions.add_fault(sys.argv[1], sys.argv[2], ttl_s=1.5)
@@ -108,12 +108,12 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize("kind", ["pause", "outage"])
-def test_kill_9_of_whoever_asked_leaves_nothing_past_the_ttl(
+def test_kill_9_of_the_commander_leaves_nothing_past_the_ttl(
     stub_lab: ProcessesRuntime, control: FaultClient, kind: str
 ) -> None:
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'system'}"}
-    asked = subprocess.run([sys.executable, "-c", ASK_AND_DIE, "valkey", kind], env=env)
-    assert asked.returncode == -signal.SIGKILL
+    commander = subprocess.run([sys.executable, "-c", COMMAND_AND_DIE, "valkey", kind], env=env)
+    assert commander.returncode == -signal.SIGKILL
     (fault,) = control.faults("valkey")
     assert fault.effective_s is not None
     wait_until(lambda: control.faults("valkey") == [], "no fault is armed")
@@ -128,7 +128,7 @@ def test_a_pause_can_be_ended_by_hand(stub_lab: ProcessesRuntime, control: Fault
     assert control.faults("nats") == []
 
 
-def test_lab_up_ends_what_is_away(stub_lab: ProcessesRuntime, control: FaultClient) -> None:
+def test_lab_up_ends_an_outage(stub_lab: ProcessesRuntime, control: FaultClient) -> None:
     control.add_fault("valkey", {"kind": "outage", "ttl_s": 60})
     stub_lab.up()
     assert control.faults() == []
