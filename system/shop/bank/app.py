@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from asyncpg import Pool
-from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from chassis.clock import Clock
 from chassis.http.auth import CallingService
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, once
+from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from chassis.telemetry.metrics import counter, expose
 from shop.bank.domain import (
@@ -93,12 +93,7 @@ app = create_app(
 )
 
 
-async def _bank(request: Request) -> Bank:
-    bank: Bank = request.app.state.bank
-    return bank
-
-
-BankDep = Annotated[Bank, Depends(_bank)]
+BankDep = Annotated[Bank, from_state("bank")]
 
 
 @app.post("/authorizations", status_code=201)
@@ -158,7 +153,9 @@ async def cancel(
 
 
 @app.get("/authorizations")
-async def authorizations(reference: Reference, _: CallingService, bank: BankDep) -> dict[str, Any]:
+async def list_authorizations(
+    reference: Reference, _: CallingService, bank: BankDep
+) -> dict[str, Any]:
     return {"items": [view(item) for item in await bank.ledger.of_reference(reference)]}
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from asyncpg import Pool
-from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -17,6 +16,7 @@ from chassis.faults import failpoint
 from chassis.http.auth import CallingService
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, once
+from chassis.http.state import from_state
 from chassis.postgres.connection import Conn
 from chassis.service import Service, create_app
 from shop.inventory.domain import (
@@ -134,12 +134,7 @@ app = create_app(
 )
 
 
-async def _inventory(request: Request) -> Inventory:
-    inventory: Inventory = request.app.state.inventory
-    return inventory
-
-
-InventoryDep = Annotated[Inventory, Depends(_inventory)]
+InventoryDep = Annotated[Inventory, from_state("inventory")]
 
 
 @app.post("/reservations", status_code=201)
@@ -164,14 +159,14 @@ async def commit(
 
 
 @app.post("/reservations/{order_id}/return")
-async def take_back(
+async def return_goods(
     order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
 ) -> JSONResponse:
     return await inventory.change(Command.RETURN, order_id, key)
 
 
 @app.get("/stock/{sku}")
-async def stock(sku: str, inventory: InventoryDep) -> dict[str, Any]:
+async def read_stock(sku: str, inventory: InventoryDep) -> dict[str, Any]:
     found = await inventory.store.stock(sku)
     return {**asdict(found), "available": found.on_hand}
 

@@ -7,10 +7,10 @@ from random import Random
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
 from pydantic import BaseModel
 
 from chassis.http.auth import Caller, User
+from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from shop.notifications.domain import Kind, Status
 from shop.notifications.handlers import handlers
@@ -54,14 +54,9 @@ async def start(service: Service) -> AsyncIterator[None]:
 app = create_app("notifications", start=start)
 
 
-async def _mails(request: Request) -> MailStore:
-    store: MailStore = request.app.state.mails
-    return store
-
-
 @app.get("/notifications")
-async def notifications(
-    order_id: UUID, caller: Caller, mails: Annotated[MailStore, Depends(_mails)]
+async def list_notifications(
+    order_id: UUID, caller: Caller, mails: Annotated[MailStore, from_state("mails")]
 ) -> Notifications:
     """The order's mails; for a user, only their own."""
     user_id = caller.id if isinstance(caller, User) else None

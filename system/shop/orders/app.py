@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,7 @@ from chassis.http.auth import CurrentUser
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey
 from chassis.http.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
+from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from shop.orders.checkout import Orders
 from shop.orders.clients import InventoryClient, PaymentsClient, ProductsClient
@@ -102,12 +103,7 @@ class OrderPage(BaseModel):
     next_cursor: str | None
 
 
-async def _orders(request: Request) -> Orders:
-    orders: Orders = request.app.state.orders
-    return orders
-
-
-OrdersDep = Annotated[Orders, Depends(_orders)]
+OrdersDep = Annotated[Orders, from_state("orders")]
 
 
 @app.post(

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from asyncpg import Pool
-from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from chassis.http.auth import Caller, CallingService, User
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, keep, recall
+from chassis.http.state import from_state
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.payments.clients import BankClient
@@ -114,18 +114,8 @@ app = create_app(
 )
 
 
-async def _payments(request: Request) -> Payments:
-    payments: Payments = request.app.state.payments
-    return payments
-
-
-async def _pool(request: Request) -> Pool:
-    pool: Pool = request.app.state.pool
-    return pool
-
-
-PaymentsDep = Annotated[Payments, Depends(_payments)]
-PoolDep = Annotated[Pool, Depends(_pool)]
+PaymentsDep = Annotated[Payments, from_state("payments")]
+PoolDep = Annotated[Pool, from_state("pool")]
 
 
 @app.post("/payments", status_code=201)
@@ -167,7 +157,7 @@ async def refund(
 
 
 @app.get("/payments/{order_id}")
-async def read(order_id: UUID, caller: Caller, payments: PaymentsDep) -> PaymentView:
+async def read_payment(order_id: UUID, caller: Caller, payments: PaymentsDep) -> PaymentView:
     payment = await payments.get(str(order_id))
     if isinstance(caller, User) and caller.id != payment.user_id:
         # not 403: it would reveal that the order exists

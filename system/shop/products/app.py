@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
 from chassis.http.auth import CallingService
 from chassis.http.body import Body
 from chassis.http.paging import LIMIT_DEFAULT, BadCursorError, Limit, decode_cursor
+from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from shop.products import domain
 from shop.products.seed import seed
@@ -74,12 +75,7 @@ app = create_app(
 )
 
 
-async def _products(request: Request) -> domain.Products:
-    products: domain.Products = request.app.state.products
-    return products
-
-
-ProductsDep = Annotated[domain.Products, Depends(_products)]
+ProductsDep = Annotated[domain.Products, from_state("products")]
 Text = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, Field
 
 from chassis.http.auth import CurrentUser
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey
+from chassis.http.state import from_state
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.users import domain
@@ -110,12 +111,7 @@ app = create_app(
 )
 
 
-def _users(request: Request) -> domain.Users:
-    users: domain.Users = request.app.state.users
-    return users
-
-
-UsersDep = Annotated[domain.Users, Depends(_users)]
+UsersDep = Annotated[domain.Users, from_state("users")]
 
 
 @app.post("/users", status_code=201, response_model=UserView, summary="Register a user")
