@@ -1,73 +1,44 @@
 """The failpoints of the services: found in their source, described here."""
 
 import ast
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lab.topology import PROJECT
 
 SHOP = PROJECT / "system" / "shop"
-
-
-class Description(NamedTuple):
-    """`state` is the state of the work at the failpoint; `values` are those of the variable part of its name."""
-
-    state: str
-    values: tuple[str, ...] = ()
-
-
 STEPS = (
-    *("reserve_stock", "authorize_payment", "capture_payment", "commit_stock"),
-    *("refund_payment", "take_stock_back"),
-)
+    "reserve_stock", "authorize_payment", "capture_payment", "commit_stock", "refund_payment", "take_stock_back",
+)  # fmt: skip
 BANK_CALLS = ("authorize", "capture", "void", "refund")
-DESCRIPTIONS = {
-    "bank.before_authorize_commit": Description("the authorization is written, not committed"),
-    "bank.before_{kind}_commit": Description(
-        "the change of the authorization is written, not committed", ("capture", "void", "refund")
-    ),
-    "inventory.before_commit": Description("the reservation is changed, not committed"),
-    "inventory.after_commit": Description("the change is committed, the answer not sent"),
-    "inventory.between_read_and_write": Description(
-        "the stock is read, not written (only with `stock_guard` off)"
-    ),
-    "notifications.after_send": Description("the mail is sent, not marked as sent"),
-    "orders.before_{step.name}": Description("the saga's step is persisted, not done", STEPS),
-    "orders.after_{step.name}": Description(
-        "the saga's step is done, the next one not persisted", STEPS
-    ),
-    "payments.before_bank_{operation}": Description(
-        "the intention is stored, the bank not called", BANK_CALLS
-    ),
-    "payments.after_bank_{operation}": Description(
-        "the bank has answered, its answer is not stored", BANK_CALLS
-    ),
-}
+# name in the source -> the state of the work there, and the values of the name's variable part
+DESCRIPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "bank.before_authorize_commit": ("the authorization is written, not committed", ()),
+    "bank.before_{kind}_commit": ("the authorization is changed, not committed", ("capture", "void", "refund")),
+    "inventory.before_commit": ("the reservation is changed, not committed", ()),
+    "inventory.after_commit": ("the change is committed, the answer not sent", ()),
+    "inventory.between_read_and_write": ("the stock is read, not written (only with `stock_guard` off)", ()),
+    "notifications.after_send": ("the mail is sent, not marked as sent", ()),
+    "orders.before_{step.name}": ("the saga's step is persisted, not done", STEPS),
+    "orders.after_{step.name}": ("the saga's step is done, the next one not persisted", STEPS),
+    "payments.before_bank_{operation}": ("the intention is stored, the bank not called", BANK_CALLS),
+    "payments.after_bank_{operation}": ("the bank has answered, its answer is not stored", BANK_CALLS),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Failpoint:
-    """`template` is the name in the source, `names` are its possible values, `place` is file and function."""
+class Failpoint(NamedTuple):
+    """`template` is the name in the source, `place` its file and function."""
 
     template: str
     place: str
 
     @property
-    def service(self) -> str:
-        return self.template.partition(".")[0]
-
-    @property
     def names(self) -> list[str]:
-        head, brace, tail = self.template.partition("{")
-        if not brace:
-            return [self.template]
-        return [head + value + tail.partition("}")[2] for value in self.description.values]
-
-    @property
-    def description(self) -> Description:
-        return DESCRIPTIONS[self.template]
+        """The values of the template."""
+        values = DESCRIPTIONS[self.template][1] or ("",)
+        return [re.sub(r"{.*}", value, self.template) for value in values]
 
 
 def failpoints() -> list[Failpoint]:
@@ -84,30 +55,16 @@ def page() -> Iterator[str]:
     yield "| service | failpoint | state of the work there | place in `system/shop/` |"
     yield "|---|---|---|---|"
     for each in failpoints():
+        service, (state, _) = each.template.partition(".")[0], DESCRIPTIONS[each.template]
         names = ", ".join(f"`{name}`" for name in each.names)
-        yield f"| {each.service} | {names} | {each.description.state} | {each.place} |"
+        yield f"| {service} | {names} | {state} | {each.place} |"
 
 
 def _in_file(file: Path) -> Iterator[Failpoint]:
-    functions = [
-        n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.AsyncFunctionDef)
-    ]
-    for function in functions:
-        place = f"`{file.relative_to(SHOP)}`, `{function.name}`"
-        calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
-        for call in sorted(calls, key=lambda call: call.lineno):
-            if ast.unparse(call.func) == "failpoint":
-                yield Failpoint(_template(call.args[0]), place)
-
-
-def _template(argument: ast.expr) -> str:
-    """The name as it is in the source: `orders.before_{step.name}` of an f-string."""
-    if isinstance(argument, ast.JoinedStr):
-        return "".join(
-            f"{{{ast.unparse(part.value)}}}"
-            if isinstance(part, ast.FormattedValue)
-            else str(part.value)
-            for part in argument.values
-            if isinstance(part, ast.FormattedValue | ast.Constant)
-        )
-    return str(ast.literal_eval(argument))
+    for function in ast.walk(ast.parse(file.read_text())):
+        if isinstance(function, ast.AsyncFunctionDef):
+            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+            for call in sorted(calls, key=lambda call: call.lineno):
+                if ast.unparse(call.func) == "failpoint":
+                    template = ast.unparse(call.args[0]).lstrip("f").strip("'\"")
+                    yield Failpoint(template, f"`{file.relative_to(SHOP)}`, `{function.name}`")

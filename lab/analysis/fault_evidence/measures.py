@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from chassis.fault_record import FaultRecord
@@ -42,18 +42,6 @@ class Calls:
         }
 
 
-@dataclass(frozen=True)
-class Absence:
-    """Seconds after a death until scrapes failed, until they succeeded again, and the gap in the spans."""
-
-    down_s: float | None
-    back_s: float | None
-    silent_s: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def calls_at(run: Run, fault: FaultRecord) -> Calls:
     start_s = fault.effective_s or fault.commanded_s
     if start_s is None:
@@ -65,7 +53,8 @@ def calls_at(run: Run, fault: FaultRecord) -> Calls:
     return Calls(during, before, errors, errors_before)
 
 
-def absence(run: Run, fault: FaultRecord) -> Absence:
+def absence(run: Run, fault: FaultRecord) -> dict[str, float | None]:
+    """Seconds until scrapes failed (down_s) and succeeded again (back_s); the gap in the spans (silent_s)."""
     start_s, instance = fault.effective_s or fault.commanded_s or 0.0, fault.target
     down, back = run.sql(
         """
@@ -81,11 +70,11 @@ def absence(run: Run, fault: FaultRecord) -> Absence:
         " FROM spans WHERE instance = ?",
         [int(start_s * 1e9), int(start_s * 1e9), instance],
     ).fetchall()[0]
-    return Absence(
-        None if down is None else down - start_s,
-        None if back is None else back - start_s,
-        None if after is None or before is None else max(0.0, after - before),
-    )
+    return {
+        "down_s": None if down is None else down - start_s,
+        "back_s": None if back is None else back - start_s,
+        "silent_s": None if after is None or before is None else max(0.0, after - before),
+    }
 
 
 def _spans(run: Run, target: str, start_s: float, end_s: float) -> tuple[list[float], int]:

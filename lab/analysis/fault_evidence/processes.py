@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chassis.fault_record import FaultRecord
-from lab.analysis.fault_evidence.judged import (
-    CONFIRMED,
-    DEATHS,
-    INCONCLUSIVE,
-    MISMATCH,
-    Judged,
-)
+from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, INCONCLUSIVE, MISMATCH, Judged
 from lab.analysis.fault_evidence.measures import calls_at
 from lab.analysis.fault_evidence.services import judge_death
 from lab.archive import Run

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chassis.fault_record import FaultRecord
-from lab.analysis.fault_evidence.judged import (
-    CONFIRMED,
-    DEATHS,
-    INCONCLUSIVE,
-    MISMATCH,
-    Judged,
-)
-from lab.analysis.fault_evidence.measures import Absence, Calls, absence, calls_at
+from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, INCONCLUSIVE, MISMATCH, Judged
+from lab.analysis.fault_evidence.measures import Calls, absence, calls_at
 from lab.archive import Run
 
 # At these points a delay is a part of a call; at the others it is outside of all calls, and only hits show it.
@@ -37,7 +31,7 @@ def judge_death(run: Run, fault: FaultRecord) -> Judged:
     """By what others saw of the process: its scrapes, and the gap in its spans."""
     calls, absent = calls_at(run, fault), absence(run, fault)
     status, why = _decide_death(calls, absent)
-    return Judged(fault, status, why, calls.as_dict() | absent.as_dict())
+    return Judged(fault, status, why, calls.as_dict() | absent)
 
 
 def _decide(fault: FaultRecord, calls: Calls, delay_s: float | None) -> tuple[str, str]:
@@ -78,12 +72,13 @@ def _decide_delay_within(hits: int, delay_s: float, calls: Calls) -> tuple[str, 
     return CONFIRMED, f"{hits} hits; the median call took {during - before:.0f} ms longer"
 
 
-def _decide_death(calls: Calls, absent: Absence) -> tuple[str, str]:
-    if absent.down_s is not None:
-        back = "never back" if absent.back_s is None else f"back after {absent.back_s:.1f} s"
-        return CONFIRMED, f"its metrics were gone after {absent.down_s:.1f} s, {back}"
-    if absent.silent_s is not None and absent.silent_s >= SILENCE_S:
-        return CONFIRMED, f"no span started there for {absent.silent_s:.1f} s"
+def _decide_death(calls: Calls, absent: dict[str, float | None]) -> tuple[str, str]:
+    down_s, back_s, silent_s = absent["down_s"], absent["back_s"], absent["silent_s"]
+    if down_s is not None:
+        back = "never back" if back_s is None else f"back after {back_s:.1f} s"
+        return CONFIRMED, f"its metrics were gone after {down_s:.1f} s, {back}"
+    if silent_s is not None and silent_s >= SILENCE_S:
+        return CONFIRMED, f"no span started there for {silent_s:.1f} s"
     if not calls.before:
         return INCONCLUSIVE, "no call reached the instance before it either"
     return MISMATCH, "the instance continued to answer"

@@ -1,4 +1,4 @@
-"""`python -m lab.chaos.reference`: docs/actions_and_probes.md, from the functions' signatures and docstrings."""
+"""`python -m tests.docs.actions_page`: docs/actions_and_probes.md, from signatures and docstrings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 HEAD = """\
 # Actions and probes
 
-Generated from the code by `python -m lab.chaos.reference > docs/actions_and_probes.md`. An experiment names a
-function by its module and its name: `provider: {type: python, module: lab.chaos.probes, func: all_ready}`. The
-Chaos Toolkit passes the argument `configuration` to each; its `port_base` selects the lab.
+Generated from the code by `python -m tests.docs.actions_page > docs/actions_and_probes.md`. An experiment names
+a function by its module and its name: `provider: {type: python, module: lab.chaos.probes, func: all_ready}`.
+The Chaos Toolkit passes the argument `configuration` to each; its `port_base` selects the lab.
 
 A fault in a service ends at its TTL in the service itself, a fault of a process in the lab's supervisor, a
 fault of an edge in the fault proxy. `kill -9` of `chaos` or of `lab run` does not change that. A probe that
