@@ -83,8 +83,8 @@ def text(dashboard: models.Dashboard) -> str:
     content: dict[str, Any] = json.loads(JSONEncoder().encode(dashboard))
     for found, mark in zip(content["annotations"]["list"], MARKS, strict=True):
         # fields of Prometheus annotations that the SDK's type lacks
-        found |= {"titleFormat": mark.text, "tagKeys": mark.tags, "step": "2s"}
-        found |= {"useValueForTime": True} if mark.value_is_time else {}
+        found.update(titleFormat=mark.text, tagKeys=mark.tags, step="2s")
+        found.update({"useValueForTime": True} if mark.value_is_time else {})
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 

@@ -48,13 +48,15 @@ class Traces:
     def table(self) -> pd.DataFrame:
         """One row for each trace of a request: trace_id, route (the root's name), start_s,
         duration_ms, hop (the hop with most of its time), hop_ms, spans, errors, lost (spans whose
-        parent is missing), shopper_ms (the shopper's waiting time, NaN if it was not recorded)."""
+        parent is missing), shopper_ms (the shopper's waiting time, NaN if it was not recorded).
+        """
         return self._read[0]
 
     @functools.cached_property
     def pieces(self) -> pd.DataFrame:
         """One row for each trace and hop: trace_id, hop, kind (`own` time of a service, `call` on an
-        edge), ms. The rows of a trace sum to its duration."""
+        edge), ms. The rows of a trace sum to its duration.
+        """
         return self._read[1]
 
     def routes(self) -> list[str]:
@@ -69,7 +71,8 @@ class Traces:
 
     def hops(self, over: str = "all", route: str | None = None) -> pd.DataFrame:
         """One row for each hop, the largest first: kind, ms (mean of all requests, 0 for those that
-        did not wait there), share of the mean duration, seen (share of requests that waited there)."""
+        did not wait there), share of the mean duration, seen (share of requests that waited there).
+        """
         chosen = self.of(over, route)
         found = self.pieces[self.pieces["trace_id"].isin(chosen["trace_id"])]
         count = max(len(chosen), 1)

@@ -13,7 +13,8 @@ DISTRIBUTIONS = ("uniform", "normal", "pareto")
 @dataclass(frozen=True, slots=True)
 class LatencyAttributes:
     """`latency` and `jitter` in ms. The delay is uniform in [L-J, L+J), normal with mean L and
-    deviation J, or pareto: at least L, shape 3, with a mean of L+J."""
+    deviation J, or pareto: at least L, shape 3, with a mean of L+J.
+    """
 
     latency: int = integer()
     jitter: int = integer()

@@ -103,7 +103,7 @@ def start(
             stderr=output,
             cwd=cwd,
             env=env,
-            preexec_fn=before,
+            preexec_fn=before,  # noqa: PLW1509 - it only calls prctl
             process_group=0,
             pass_fds=fds,
             user=uid_for(drop_root),

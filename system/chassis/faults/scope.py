@@ -68,14 +68,7 @@ def checked(keys: Any, point: str) -> dict[str, Any]:
         raise FaultError("scope: expected an object")
     keys = {key: as_text(value) if KEYS.get(key) is str else value for key, value in keys.items()}
     for key, value in keys.items():
-        expected = KEYS.get(key)
-        if expected is None:
-            raise FaultError(f"scope: unknown key {key!r}{nearest(key, KEYS)}")
-        if expected is str:
-            if not isinstance(value, str):
-                raise FaultError(f"scope.{key}: expected text, got {value!r}")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise FaultError(f"scope.{key}: expected a number, got {value!r}")
+        _check_type(key, value)
     if (point == "failpoint") != ("failpoint" in keys):
         raise FaultError(
             "the point failpoint requires scope.failpoint, its name; no other point accepts it"
@@ -93,3 +86,14 @@ def checked(keys: Any, point: str) -> dict[str, Any]:
                 f"scope.{key}: expected a whole number of 1 or more, got {keys[key]!r}"
             )
     return dict(keys)
+
+
+def _check_type(key: str, value: Any) -> None:
+    expected = KEYS.get(key)
+    if expected is None:
+        raise FaultError(f"scope: unknown key {key!r}{nearest(key, KEYS)}")
+    if expected is str:
+        if not isinstance(value, str):
+            raise FaultError(f"scope.{key}: expected text, got {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise FaultError(f"scope.{key}: expected a number, got {value!r}")

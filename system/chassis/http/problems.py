@@ -98,7 +98,9 @@ def _error_response(request: Request, error: Exception, status: int, **extra: An
     )
 
 
-def install(app: FastAPI, problems: Mapping[type[Exception], int]) -> None:
+def install(  # noqa: C901 - six small handlers
+    app: FastAPI, problems: Mapping[type[Exception], int]
+) -> None:
     """Register the handlers: `problems` maps a service's domain errors to statuses."""
 
     def domain_handler(status: int) -> Any:

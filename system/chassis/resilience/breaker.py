@@ -50,7 +50,7 @@ class Breaker(Switchable):
 
     kind: ClassVar[str] = "breaker"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of the policy, by name
         self,
         edge: str,
         *,

@@ -46,7 +46,7 @@ class Hedge(Switchable):
         self._answers = 0
         self._losers: set[asyncio.Task[Any]] = set()  # a task without a reference may be collected
 
-    async def run(self, attempt: Attempt[T], call: Call) -> T:
+    async def run(self, attempt: Attempt[T], call: Call) -> T:  # noqa: C901 - one race, one scope
         if not call.idempotent:
             return await attempt(call)
         started = self.clock.monotonic()

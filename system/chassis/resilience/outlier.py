@@ -64,7 +64,7 @@ class OutlierEjection(Switchable):
 
     kind: ClassVar[str] = "outlier"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of the policy, by name
         self,
         edge: str,
         *,

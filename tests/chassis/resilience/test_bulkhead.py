@@ -134,7 +134,7 @@ def test_never_more_than_the_permits_and_nothing_leaks(
         await clock.sleep(start / 10)
         task = asyncio.create_task(bulkhead.run(work, a_call()))
         if cancel is not None:
-            clock.call_later(cancel / 10, lambda: task.cancel())
+            clock.call_later(cancel / 10, task.cancel)
         await asyncio.wait([task])
         assert task.cancelled() or isinstance(task.exception(), BulkheadFullError | None)
 

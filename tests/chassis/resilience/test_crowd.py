@@ -50,7 +50,7 @@ async def crowd(clock: FakeClock, rng: random.Random, policy: Any, bank: Bank) -
         await clock.sleep(rng.random() * 10)
         task = asyncio.create_task(policy.run(bank, a_call(priority=rng.randrange(3))))
         if rng.random() < 0.3:
-            clock.call_later(rng.random(), lambda: task.cancel())
+            clock.call_later(rng.random(), task.cancel)
         await asyncio.wait([task])
         assert task.cancelled() or isinstance(task.exception(), CallError | None), task
 

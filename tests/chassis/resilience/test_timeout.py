@@ -95,7 +95,7 @@ def test_a_cancellation_at_the_same_time_is_not_swallowed(clock: FakeClock) -> N
     async def main() -> None:
         task = asyncio.create_task(Timeout(1, clock=clock).run(Bank(clock, (10, "ok")), a_call()))
         await asyncio.sleep(0)  # the task arms its timer first, then ours for the same instant
-        clock.call_later(1, lambda: task.cancel())
+        clock.call_later(1, task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
 

@@ -293,7 +293,7 @@ class Shop:
         lag = self.rng.expovariate(1500.0)
         row = {
             **{"seq": seq, "arm": "control", "session": "user001", "route": route},
-            **{"method": route.split()[0], "logical_id": f"l-{seq:05d}", "attempt_no": 1},
+            **{"method": route.split(maxsplit=1)[0], "logical_id": f"l-{seq:05d}", "attempt_no": 1},
             **{"intended_start_s": START_S + came, "end_s": START_S + end + lag, "status": status},
             **{"actual_start_s": START_S + came + lag},
             **{"outcome": outcome, "error": None, "request_id": trace_id, "bytes": 400},

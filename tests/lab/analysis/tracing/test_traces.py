@@ -20,7 +20,7 @@ def span(
     id: str, start_ms: float, end_ms: float, parent: str = "", *, kind: str = "server", **more: Any
 ) -> Span:
     """A span of the service named by its id's first letter: `a`, `a.1` and `a.2` belong to service a."""
-    service = id.split(".")[0]
+    service = id.split(".", maxsplit=1)[0]
     name, start, end = f"GET /{service}", round(start_ms * MS), round(end_ms * MS)
     return Span(id, parent, service, f"{service}-1", kind, name, start, end, **more)
 

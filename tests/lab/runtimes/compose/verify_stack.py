@@ -29,7 +29,7 @@ ARRIVES_S = 30.0
 VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid"}
 
 
-class Failed(Exception):
+class StepFailedError(Exception):
     """A step did not find what it should."""
 
 
@@ -43,7 +43,7 @@ def main() -> int:
     verification = Verification(options.port_base)
     try:
         verification.everything(names)
-    except Failed as failure:
+    except StepFailedError as failure:
         print(f"FAILED  {failure}")
         return 1
     finally:
@@ -82,31 +82,31 @@ class Verification:
 
     def eventually(self, work: Callable[[], str]) -> str:
         """The first result without an error; what arrives in the background takes its time."""
-        not_yet = (Failed, NoReplyError, KeyError, IndexError, TypeError)
+        not_yet = (StepFailedError, NoReplyError, KeyError, IndexError, TypeError)
         try:
             return wait_until(work, "a result", ARRIVES_S, not_yet=not_yet, poll_s=0.5)
         except AssertionError as error:
-            raise Failed(f"{error}; {error.__cause__}") from None
+            raise StepFailedError(f"{error}; {error.__cause__}") from None
 
     # -- the steps ------------------------------------------------------------------------------
 
     def start(self) -> str:
         done = self._lab("up", "--runtime", "compose", "--fresh", "--json")
         if done.returncode != 0:
-            raise Failed(done.stderr)
+            raise StepFailedError(done.stderr)
         return f"lab up took {json.loads(done.stdout)['took_s']} s"
 
     def healthy(self) -> str:
         found = everything_of(self.home).containers()
         bad = [f"{e['Service']} {e['State']} {e['Health']}" for e in found if not _well(e)]
         if bad or len(found) < 20:
-            raise Failed(f"of {len(found)} containers: {', '.join(bad)}")
+            raise StepFailedError(f"of {len(found)} containers: {', '.join(bad)}")
         return f"{len(found)} containers"
 
     def order(self) -> str:
         reply = Customer(self.lab.addresses["ingress"]).order()
         if reply.status not in (201, 202):
-            raise Failed(f"{reply.status}: {reply.body}")
+            raise StepFailedError(f"{reply.status}: {reply.body}")
         return str(reply.headers["x-request-id"])
 
     def traced(self, trace: str) -> str:
@@ -123,7 +123,9 @@ class Verification:
             "notifications",
         }
         if missing := expected - services:
-            raise Failed(f"{len(found['spans'])} spans, but none of {', '.join(sorted(missing))}")
+            raise StepFailedError(
+                f"{len(found['spans'])} spans, but none of {', '.join(sorted(missing))}"
+            )
         return f"{len(found['spans'])} spans of {len(services)} services"
 
     def measured(self) -> str:
@@ -135,7 +137,9 @@ class Verification:
         down = [name for name, value in up.items() if value != "1"]
         expected = sum(each.replicas for each in load().services.values())
         if orders < 1 or down or len(up) < expected:
-            raise Failed(f"{orders:g} orders counted; {len(up)} targets, down: {', '.join(down)}")
+            raise StepFailedError(
+                f"{orders:g} orders counted; {len(up)} targets, down: {', '.join(down)}"
+            )
         return f"{orders:g} orders counted, {len(up)} targets up"
 
     def logged(self, trace: str) -> str:
@@ -144,13 +148,13 @@ class Verification:
         found = compose.run("exec", "-T", "fluentd", "sh", "-c", find)
         found += "\n".join(e for e in compose.tail("fluentd").splitlines() if trace in e)
         if trace not in found:
-            raise Failed(f"no line with {trace}")
+            raise StepFailedError(f"no line with {trace}")
         return f"{len(found.splitlines())} lines"
 
     def mailed(self) -> str:
         mails = self._get("mail_page", "/api/mails")["mails"]
         if not mails:
-            raise Failed("no mail yet")
+            raise StepFailedError("no mail yet")
         return str(mails[-1]["subject"])
 
     def drawn(self) -> str:
@@ -158,9 +162,9 @@ class Verification:
         for name in ("prometheus", "jaeger", "alertmanager", "logs"):
             answer = self._get("grafana", f"/api/datasources/uid/{name}/health")
             if answer.get("status") != "OK":
-                raise Failed(f"data source {name}: {answer}")
+                raise StepFailedError(f"data source {name}: {answer}")
         if not any("overview" in each["title"] for each in boards):
-            raise Failed(f"no overview among {len(boards)} dashboards")
+            raise StepFailedError(f"no overview among {len(boards)} dashboards")
         return f"{len(boards)} dashboards, every data source answers"
 
     def experiment(self, name: str) -> str:
@@ -176,7 +180,7 @@ class Verification:
         found = self._query('rate(process_cpu_seconds_total{job="prometheus"}[1m])')
         share = float(found[0]["value"][1])
         if share > WATCHING_CORES_MAX:
-            raise Failed(f"{share:.2f} of a core, expected {WATCHING_CORES_MAX} at most")
+            raise StepFailedError(f"{share:.2f} of a core, expected {WATCHING_CORES_MAX} at most")
         return f"{share:.2f} of a core"
 
     def take_down(self) -> None:
@@ -199,7 +203,7 @@ class Verification:
     def _get(self, name: str, path: str) -> Any:
         reply = exchange("GET", self.lab.addresses[name] + path)
         if reply.status != 200:
-            raise Failed(f"{name}{path}: {reply.status} {reply.body}")
+            raise StepFailedError(f"{name}{path}: {reply.status} {reply.body}")
         return reply.body
 
     def _query(self, expression: str) -> Any:
