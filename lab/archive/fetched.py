@@ -41,7 +41,7 @@ def base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def keep(
+def write_run(
     table: str, lines: Iterable[bytes], source: str, span_s: tuple[float, float], into: Path | None
 ) -> Path:
     """Write rows (JSON lines) as `table` into `into`, or into a new temporary directory.

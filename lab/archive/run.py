@@ -102,7 +102,7 @@ class Run:
     ) -> Run:
         from lab.archive import fetched
 
-        run_dir = fetched.keep(table, lines, source, span_s, Path(into) if into else None)
+        run_dir = fetched.write_run(table, lines, source, span_s, Path(into) if into else None)
         run = cls(run_dir)
         if into is None:
             weakref.finalize(run, shutil.rmtree, run_dir, True)
