@@ -1,14 +1,12 @@
 """One order with its payment and mails. The order is required, the other parts are optional."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from chassis.http.client import ServiceClient
-from chassis.http.response import Response as Answer
 from chassis.resilience.errors import CallError
 from shop.gateway.forward import public_response
 
@@ -46,35 +44,26 @@ class OrderDetails:
         )
 
     async def _payment(self, order_id: str, token: str) -> tuple[Any, bool]:
-        return await _optional(
-            self._payments.get(
-                f"/payments/{order_id}",
-                token=token,
-                route="/payments/{order_id}",
-                timeout_s=self._part_timeout_s,
-            )
-        )
+        path, route = f"/payments/{order_id}", "/payments/{order_id}"
+        return await self._optional(self._payments, path, token, route=route)
 
     async def _mails(self, order_id: str, token: str) -> tuple[Any, bool]:
-        found, ok = await _optional(
-            self._notifications.get(
-                "/notifications",
-                params={"order_id": order_id},
-                token=token,
-                route="/notifications",
-                timeout_s=self._part_timeout_s,
-            )
-        )
+        params = {"order_id": order_id}
+        client = self._notifications
+        found, ok = await self._optional(client, "/notifications", token, params=params)
         return (found or {}).get("items", []), ok
 
-
-async def _optional(call: Awaitable[Answer]) -> tuple[Any, bool]:
-    """The body (None if there is none yet), and whether the service answered."""
-    try:
-        answer = await call
-        body = answer.body
-    except (CallError, ValueError):
-        return None, False
-    if answer.status == 404:
-        return None, True
-    return (body, True) if answer.status == 200 else (None, False)
+    async def _optional(
+        self, client: ServiceClient, path: str, token: str, *, route: str = "", params: Any = None
+    ) -> tuple[Any, bool]:
+        """The body (None if there is none yet), and whether the service answered."""
+        try:
+            answer = await client.get(
+                path, params=params, token=token, route=route, timeout_s=self._part_timeout_s
+            )
+            body = answer.body
+        except (CallError, ValueError):
+            return None, False
+        if answer.status == 404:
+            return None, True
+        return (body, True) if answer.status == 200 else (None, False)

@@ -75,7 +75,7 @@ class Sender:
             except MailServerDownError as error:
                 self._down_rounds += 1
                 if self._down_rounds == 1:
-                    log.warning("mail waits: %s", error)
+                    log.warning("the mail server is down: %s", error)
                 # the failed mail goes behind the others: it may be the cause
                 later = self._clock.now() + timedelta(
                     seconds=backoff_s(self._down_rounds, self._rng)
@@ -85,7 +85,7 @@ class Sender:
                 await self._store.unclaim(rest, due_at=now)
                 return False
             if self._down_rounds:
-                log.info("mail goes again")
+                log.info("the mail server is up again")
                 self._down_rounds = 0
         return len(claimed) == BATCH
 
