@@ -1,4 +1,4 @@
-"""Faults at the database: what PostgreSQL's own statistics and the pool's gauge say of them."""
+"""Faults at the database, measured by PostgreSQL's statistics and the pool's gauge."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ Query = Callable[..., list[Any]]
 
 @pytest.fixture
 def query(postgres: str, subject: Subject) -> Query:
-    """Ask the server as its administrator, in the subject's database."""
+    """Queries the server as its administrator, in the subject's database."""
     url = postgres.rpartition("/")[0] + "/" + subject.database.rpartition("/")[2]
 
     def ask(sql: str, *args: Any) -> list[Any]:
@@ -73,7 +73,7 @@ def test_a_delay_counts_against_the_statements_timeout(subject: Subject) -> None
 @pytest.mark.parametrize(
     ("sqlstate", "error"), [("40P01", "DeadlockDetected"), ("40001", "SerializationError")]
 )
-def test_an_sql_error_is_raised_by_the_server_and_undoes_the_transaction(
+def test_an_sql_error_is_raised_by_the_server_and_rolls_the_transaction_back(
     subject: Subject, query: Query, sqlstate: str, error: str
 ) -> None:
     before, logged = rolled_back(query), len(subject.log.read_text())
@@ -105,7 +105,7 @@ def test_a_read_only_database_refuses_writes_and_answers_reads(
     assert {subject.ask("POST", "/rows/6").status for _ in range(15)} == {201}
 
 
-def test_a_lost_commit_is_done_though_the_caller_saw_an_error(
+def test_a_lost_commit_takes_effect_although_the_caller_gets_an_error(
     subject: Subject, query: Query
 ) -> None:
     subject.add("lost_ack", point="database", scope={"method": "COMMIT", "first_n": 1})
@@ -127,7 +127,7 @@ def test_a_database_that_is_down_loses_the_connections(subject: Subject, query: 
     assert subject.ask("GET", "/one").status == 200
 
 
-def test_a_held_lock_makes_writers_wait_until_it_is_gone(subject: Subject, query: Query) -> None:
+def test_a_held_lock_makes_writers_wait_until_its_end(subject: Subject, query: Query) -> None:
     locks = (
         "SELECT mode FROM pg_locks JOIN pg_class ON oid = relation "
         "WHERE relname = 'rows' AND granted AND mode = 'ExclusiveLock'"
@@ -159,7 +159,7 @@ def test_held_connections_are_missing_from_the_pool(subject: Subject) -> None:
     assert "the pool has 10" in subject.refuse("pool_hold", attributes={"connections": 11})
 
 
-def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None:
+def test_two_holds_share_the_pool_and_end_independently(subject: Subject) -> None:
     first = subject.add("pool_hold", attributes={"connections": 3})
     second = subject.add("pool_hold", attributes={"connections": 4})
     in_use = subject.metric("db_pool_in_use")
@@ -171,7 +171,7 @@ def test_two_holds_share_the_pool_and_are_undone_apart(subject: Subject) -> None
     assert [each["fault_id"] for each in subject.armed()] == [second["fault_id"]]
 
 
-def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, query: Query) -> None:
+def test_a_full_disk_refuses_writes_and_answers_reads(subject: Subject, query: Query) -> None:
     before, logged = rolled_back(query), len(subject.log.read_bytes())
     fault = subject.add("disk_full")
     assert subject.ask("POST", "/rows/31").status >= 500
@@ -185,7 +185,7 @@ def test_a_full_disk_refuses_what_writes_and_answers_reads(subject: Subject, que
     assert {subject.ask("POST", "/rows/32").status for _ in range(15)} == {201}
 
 
-def test_a_slow_disk_delays_what_commits_and_nothing_else(subject: Subject) -> None:
+def test_a_slow_disk_delays_commits_and_nothing_else(subject: Subject) -> None:
     subject.add("slow_disk", attributes={"latency_ms": 400})
     assert subject.ask("POST", "/rows/33").seconds >= 0.4
     wait_until(lambda: subject.ask("GET", "/rows").seconds < 0.4, "a read without the delay")

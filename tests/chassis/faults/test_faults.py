@@ -1,4 +1,4 @@
-"""Faults at the chassis' boundary: what they do is measured from outside, and they end by themselves."""
+"""Faults at the chassis' boundary: their effect measured from outside, and their end at the TTL."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ async def _seconds(echo: Echo, **headers: str) -> float:
     return time.perf_counter() - started
 
 
-async def test_latency_delays_only_what_it_is_aimed_at(echo: Echo) -> None:
+async def test_latency_delays_only_its_scope(echo: Echo) -> None:
     await _add(echo, kind="latency", attributes={"latency_ms": 150}, scope={"caller": "orders"})
     assert await _seconds(echo, **{"Breakwater-Caller": "orders"}) >= 0.150
 
@@ -33,7 +33,7 @@ async def test_latency_delays_only_what_it_is_aimed_at(echo: Echo) -> None:
     await wait_until_async(is_not_delayed, "another caller without the latency")
 
 
-async def test_abort_before_has_no_effect_and_abort_after_has_it_but_loses_the_reply(
+async def test_abort_before_prevents_the_effect_and_abort_after_loses_the_reply(
     echo: Echo,
 ) -> None:
     post = {"json": {"text": "a"}, "headers": {"Idempotency-Key": "k1"}}
@@ -49,7 +49,7 @@ async def test_abort_before_has_no_effect_and_abort_after_has_it_but_loses_the_r
     assert (status, headers["Idempotency-Replayed"]) == (201, "true")
 
 
-async def test_every_kth_and_share_hit_as_often_as_they_say(echo: Echo) -> None:
+async def test_every_kth_and_share_hit_the_configured_number_of_requests(echo: Echo) -> None:
     fault = await _add(echo, kind="abort", scope={"every_k": 3})
     statuses = [(await echo.call("GET", "/echo"))[0] for _ in range(9)]
     assert statuses == [200, 200, 503] * 3
@@ -62,7 +62,7 @@ async def test_every_kth_and_share_hit_as_often_as_they_say(echo: Echo) -> None:
     assert 39 <= hits <= 82, f"seed {seed}"
 
 
-async def test_a_fault_ends_at_its_ttl_whoever_asked_for_it(echo: Echo) -> None:
+async def test_a_fault_ends_at_its_ttl(echo: Echo) -> None:
     await _add(echo, fault_id="short", kind="abort", ttl_s=0.2)
     assert (await echo.call("GET", "/echo"))[0] == 503
 
@@ -77,7 +77,7 @@ async def test_a_fault_ends_at_its_ttl_whoever_asked_for_it(echo: Echo) -> None:
     assert row["hits"] >= 1
 
 
-async def test_clearing_removes_all_and_says_how_many(echo: Echo) -> None:
+async def test_clearing_removes_all_and_returns_their_number(echo: Echo) -> None:
     await _add(echo, kind="noop")
     await _add(echo, kind="abort")
     assert (await echo.call("DELETE", "/_lab/faults", headers=echo.lab))[1] == {"removed": 2}
@@ -103,7 +103,7 @@ async def test_clearing_removes_all_and_says_how_many(echo: Echo) -> None:
         ({"kind": "crash", "ttl_s": 1, "point": "failpoint"}, "scope.failpoint"),
     ],
 )
-async def test_a_fault_that_cannot_be_is_refused_with_what_is_expected(
+async def test_an_impossible_fault_is_refused_with_the_expected_values(
     echo: Echo, spec: dict[str, Any], expected: str
 ) -> None:
     status, body, _ = await echo.call("POST", "/_lab/faults", json=spec, headers=echo.lab)

@@ -21,7 +21,7 @@ def statuses(subject: Subject, path: str, n: int) -> list[int]:
 
 
 def read_raw(subject: Subject, path: str) -> bytes:
-    """Every byte until the server closes."""
+    """Reads every byte until the server closes."""
     with socket.create_connection(("127.0.0.1", subject.port), 5) as conn:
         conn.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: conn.recv(65536), b""))
@@ -33,7 +33,7 @@ def seconds(subject: Subject, path: str) -> float:
     return reply.seconds
 
 
-def test_request_delay_is_never_shorter_than_asked_and_gone_when_removed(subject: Subject) -> None:
+def test_a_request_delay_is_never_too_short_and_ends_with_the_fault(subject: Subject) -> None:
     fault = subject.add("latency", attributes={"latency_ms": 100}, scope={"route": "/plain"})
     delayed = [seconds(subject, "/plain") for _ in range(5)]
     assert min(delayed) >= 0.1
@@ -43,7 +43,7 @@ def test_request_delay_is_never_shorter_than_asked_and_gone_when_removed(subject
     assert subject.fault(fault["fault_id"])["hits"] == 5
 
 
-def test_metrics_name_a_fault_while_it_is_in_effect(subject: Subject) -> None:
+def test_metrics_show_a_fault_while_it_is_effective(subject: Subject) -> None:
     def in_effect() -> list[str]:
         text = str(exchange("GET", f"http://127.0.0.1:{subject.port}/metrics").body)
         return [line for line in text.splitlines() if line.startswith("breakwater_fault_active{")]
@@ -90,7 +90,7 @@ def test_the_same_seed_hits_the_same_requests(subject: Subject) -> None:
     assert 5 <= runs[0].count(503) <= 25, f"seed {SEED}"
 
 
-def test_corrupt_changes_as_many_bits_as_asked_and_no_length(subject: Subject) -> None:
+def test_corrupt_flips_exactly_the_given_bits_and_keeps_the_length(subject: Subject) -> None:
     before = read_raw(subject, "/plain").partition(b"\r\n\r\n")
     subject.add("corrupt", attributes={"flips": 3}, scope={"route": "/plain"}, seed=SEED)
     after = read_raw(subject, "/plain").partition(b"\r\n\r\n")
@@ -99,7 +99,7 @@ def test_corrupt_changes_as_many_bits_as_asked_and_no_length(subject: Subject) -
     assert b"200 OK" in after[0]
 
 
-def test_truncate_announces_all_and_sends_a_part(subject: Subject) -> None:
+def test_truncate_announces_the_full_length_and_sends_a_part(subject: Subject) -> None:
     subject.add("truncate", attributes={"keep_bytes": 20}, scope={"route": "/plain"})
     head, _, body = read_raw(subject, "/plain").partition(b"\r\n\r\n")
     assert len(body) == 20
@@ -116,7 +116,7 @@ def test_a_corrupted_answer_reaches_the_caller_corrupted(subject: Subject) -> No
 
 
 @pytest.mark.parametrize("name", ["idempotency-key", "traceparent"])
-def test_a_dropped_header_is_not_on_the_wire(subject: Subject, name: str) -> None:
+def test_a_dropped_header_is_not_sent(subject: Subject, name: str) -> None:
     subject.ask("POST", "/call", {})
     assert name in subject.ask("GET", "/seen").body[-1]
     subject.add("drop_header", attributes={"name": name.title()}, point="outbound")
@@ -142,7 +142,7 @@ def test_outbound_abort_after_does_the_work_and_before_does_not(subject: Subject
     assert len(subject.ask("GET", "/seen").body) == before + 1
 
 
-def test_a_gray_failure_leaves_the_health_checks_fine(subject: Subject) -> None:
+def test_health_checks_succeed_during_a_gray_failure(subject: Subject) -> None:
     attributes = {"fail_share": 0.3, "slow_share": 0.3, "latency_ms": 60}
     by_itself = sum(seconds(subject, "/plain") >= 0.06 for _ in range(80))
     subject.add("gray_failure", attributes=attributes, seed=SEED)
@@ -166,7 +166,7 @@ def test_a_bad_release_fails_only_where_its_version_runs(subject: Subject) -> No
     )
 
 
-def test_an_arm_that_is_not_ours_is_left_alone(subject: Subject) -> None:
+def test_an_instance_of_another_arm_is_not_hit(subject: Subject) -> None:
     fault = subject.add("abort", scope={"arm": "treatment"})
     assert statuses(subject, "/plain", 3) == [200] * 3
     assert subject.fault(fault["fault_id"])["hits"] == 0
@@ -178,7 +178,7 @@ def test_a_stalled_handler_hangs_until_the_fault_ends(subject: Subject) -> None:
     wait_until(lambda: seconds(subject, "/plain") < 0.3, "a handler that does not stall")
 
 
-def test_limited_concurrency_puts_requests_in_line(subject: Subject) -> None:
+def test_limited_concurrency_queues_requests(subject: Subject) -> None:
     subject.add("concurrency", attributes={"at_once": 1, "hold_ms": 50}, scope={"route": "/plain"})
 
     def first_and_last() -> bool:
@@ -192,7 +192,7 @@ def test_limited_concurrency_puts_requests_in_line(subject: Subject) -> None:
     wait_until(first_and_last, "one request after the other")
 
 
-def test_overlapping_faults_are_removed_one_without_the_other(subject: Subject) -> None:
+def test_overlapping_faults_end_independently(subject: Subject) -> None:
     slow = subject.add("latency", attributes={"latency_ms": 80}, scope={"route": "/plain"})
     subject.add("abort", scope={"route": "/plain"})
     reply = subject.ask("GET", "/plain")
@@ -208,7 +208,7 @@ def test_overlapping_faults_are_removed_one_without_the_other(subject: Subject) 
     assert [each["kind"] for each in subject.armed()] == ["abort"]
 
 
-def test_a_fault_ends_at_its_ttl_under_load_of_its_own(subject: Subject) -> None:
+def test_a_fault_ends_at_its_ttl_under_load(subject: Subject) -> None:
     fault = subject.add("abort", ttl_s=0.3)
     wait_until(lambda: subject.ask("GET", "/plain").status == 200, "the TTL to end it")
     row = subject.fault(fault["fault_id"])
@@ -219,7 +219,7 @@ def test_a_fault_ends_at_its_ttl_under_load_of_its_own(subject: Subject) -> None
     assert phases == ["commanded", "effective", "removed"]
 
 
-def test_the_controls_need_the_token_and_say_nothing_else(subject: Subject) -> None:
+def test_the_lab_routes_require_the_token(subject: Subject) -> None:
     url = subject.url + "/_lab/faults"
     spec = {"kind": "abort", "ttl_s": 5}
     assert exchange("POST", url, body=spec).status == 401
@@ -254,7 +254,7 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert expected in subject.refuse(kind, **spec)
 
 
-async def test_nothing_is_matched_while_nothing_is_armed() -> None:
+async def test_no_exchange_is_matched_without_an_armed_fault() -> None:
     injector = Injector()
     assert injector.active == []
     await injector.add({"kind": "skew", "attributes": {"offset_ms": 1}, "ttl_s": 5})

@@ -1,4 +1,4 @@
-"""Faults at the broker: what was produced against what was consumed, and what the broker has stored."""
+"""Faults at the broker: produced events against consumed events, and the broker's own counts."""
 
 import itertools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SETTLED_S = 8.0
 
 @pytest.fixture
 def first(subject: Subject) -> int:
-    """The first of this test's own numbers, once the pipe is empty."""
+    """The first of this test's own numbers, once no event is left."""
     number = next(_numbers)
     subject.ask("POST", f"/events/{number + 99}")
     wait_until(lambda: number + 99 in handled(subject), "the pipe to be empty", 15)
@@ -37,14 +37,14 @@ def happen(subject: Subject, *numbers: int) -> None:
 
 
 def settle(subject: Subject, first: int, n: int = 98) -> None:
-    """A last event, which must come out: what is not handled by then was not behind it."""
+    """Sends a last event and waits for it: events that are not handled by then are lost."""
     happen(subject, first + n)
     wait_until(lambda: first + n in handled(subject), "the marker", SETTLED_S)
 
 
 @pytest.fixture
 def stored(nats: str) -> Callable[[str], int]:
-    """How many messages of a stream the broker has."""
+    """The number of messages in a stream."""
 
     def count(stream: str) -> int:
         async def count() -> int:
@@ -83,7 +83,7 @@ def test_a_duplicate_is_stored_twice_and_has_one_effect(
     assert mine(subject, first) == [first, first + 98]
 
 
-def test_a_lost_publish_acknowledgement_leads_to_one_event_all_the_same(
+def test_a_lost_publish_acknowledgement_still_leads_to_one_event(
     subject: Subject, first: int, stored: Callable[[str], int]
 ) -> None:
     before = stored("EVENTS")
@@ -132,7 +132,7 @@ def test_a_stalled_consumer_falls_behind_and_catches_up(subject: Subject, first:
     )
 
 
-def test_a_poisoned_event_ends_as_a_dead_letter_and_others_go_on(
+def test_a_poisoned_event_becomes_a_dead_letter_and_others_are_handled(
     subject: Subject, first: int, stored: Callable[[str], int]
 ) -> None:
     before = stored("DEAD")
@@ -144,7 +144,7 @@ def test_a_poisoned_event_ends_as_a_dead_letter_and_others_go_on(
     assert subject.fault(fault["fault_id"])["hits"] == 3  # every delivery, this message alone
 
 
-def test_garbage_on_the_wire_is_buried_at_once(
+def test_an_event_that_is_garbage_becomes_a_dead_letter_at_once(
     subject: Subject, first: int, stored: Callable[[str], int]
 ) -> None:
     before = stored("DEAD")
@@ -154,7 +154,7 @@ def test_garbage_on_the_wire_is_buried_at_once(
     wait_until(lambda: mine(subject, first) == [first + 1], "the healthy one")
 
 
-def test_an_event_dropped_by_the_consumer_is_taken_off_the_stream(
+def test_an_event_dropped_by_the_consumer_is_removed_from_the_stream(
     subject: Subject, first: int
 ) -> None:
     subject.add("drop", point="consume", scope={"first_n": 1})
@@ -163,7 +163,7 @@ def test_an_event_dropped_by_the_consumer_is_taken_off_the_stream(
     assert mine(subject, first) == [first + 98]
 
 
-def test_a_lost_acknowledgement_brings_the_event_again_for_one_effect(
+def test_an_event_with_a_lost_acknowledgement_is_redelivered_and_has_one_effect(
     subject: Subject, first: int
 ) -> None:
     """While the broker waits for the acknowledgement, it counts the event as pending."""

@@ -1,4 +1,4 @@
-"""Faults of the whole process: limits, memory, processors, clock and loop, as the kernel shows them."""
+"""Faults of the whole process, measured by the kernel: limits, memory, processors, clock and loop."""
 
 import errno
 import http.client
@@ -36,7 +36,7 @@ def fd_limit(subject: Subject) -> int:
     return int(psutil.Process(subject.pid).rlimit(psutil.RLIMIT_NOFILE)[0])
 
 
-def test_memory_grows_to_its_size_and_is_given_back(subject: Subject) -> None:
+def test_memory_grows_to_its_size_and_is_released(subject: Subject) -> None:
     before = resident_mb(subject)
     target = before + 150
     fault = subject.add("memory", attributes={"to_mb": target})
@@ -53,7 +53,7 @@ def test_a_second_memory_fault_is_refused_while_one_is_active(subject: Subject) 
     assert "only one memory at a time" in subject.refuse("memory", attributes={"to_mb": 9000})
 
 
-def test_burning_takes_its_duty_of_a_processor_and_no_worker_stays(subject: Subject) -> None:
+def test_burning_uses_its_duty_of_a_processor_and_no_worker_stays(subject: Subject) -> None:
     fault = subject.add("burn_cpu", attributes={"duty_percent": 25, "workers": 1})
     (worker,) = children(subject)
 
@@ -97,7 +97,7 @@ def test_a_lowered_fd_limit_is_the_kernels_and_refuses_connections(subject: Subj
 
 
 def answer_on_a_new_connection(subject: Subject) -> bytes:
-    """What /health answers within 300 ms."""
+    """The answer of /health within 300 ms."""
     with socket.create_connection(("127.0.0.1", subject.port), 2) as conn:
         conn.settimeout(0.3)
         try:
@@ -108,7 +108,7 @@ def answer_on_a_new_connection(subject: Subject) -> bytes:
 
 
 @linux_only
-def test_a_limit_that_is_none_is_refused(subject: Subject) -> None:
+def test_a_limit_without_an_effect_is_refused(subject: Subject) -> None:
     before = fd_limit(subject)
     assert "expected 8 up to" in subject.refuse("fd_limit", attributes={"limit": 3})
     assert "expected 8 up to" in subject.refuse("fd_limit", attributes={"limit": before})
@@ -116,7 +116,7 @@ def test_a_limit_that_is_none_is_refused(subject: Subject) -> None:
 
 
 def off_by_s(subject: Subject) -> float:
-    """The service's clock against the host's, half a round trip uncertain; the best of some."""
+    """The service's clock minus the host's, uncertain by half a round trip; the best of several."""
     measured: list[tuple[float, float]] = []
     for _ in range(5):
         sent = time.time()
@@ -155,7 +155,7 @@ def test_a_wrong_clock_is_in_the_tokens_that_the_service_mints(
 
 
 @pytest.mark.parametrize(("offset_s", "status"), [(-800, 200), (0, 200), (800, 200), (1200, 401)])
-def test_a_token_is_judged_by_the_services_own_clock(
+def test_a_token_is_checked_by_the_services_own_clock(
     subject: Subject, offset_s: int, status: int
 ) -> None:
     token = ServiceTokens("tester", SECRET).mint("subject")
@@ -192,7 +192,7 @@ def test_the_clock_drifts_at_its_rate(subject: Subject) -> None:
     assert 0.9 * 0.5 <= drifted <= 1.1 * lasted
 
 
-def test_a_blocked_loop_stops_everything_for_as_long_as_asked(subject: Subject) -> None:
+def test_a_blocked_loop_stops_everything_for_the_given_time(subject: Subject) -> None:
     fault = subject.add("block_loop", attributes={"block_ms": 300, "every_ms": 100}, ttl_s=60)
 
     def slowest() -> float:
@@ -234,7 +234,7 @@ def test_faults_of_all_kinds_at_once_leave_nothing(subject: Subject) -> None:
 
 
 @linux_only
-def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
+def test_log_writes_fail_with_enospc_and_the_service_continues(
     subject: Subject,
 ) -> None:
     log = Path(f"/proc/{subject.pid}/fd/1")
@@ -252,11 +252,11 @@ def test_a_full_disk_under_the_log_is_the_kernels_and_the_service_goes_on(
 
 
 @linux_only
-def test_a_slow_disk_under_the_log_blocks_who_writes_faster(subject: Subject) -> None:
+def test_a_slow_disk_under_the_log_blocks_a_faster_writer(subject: Subject) -> None:
     control = sorted(subject.ask("POST", "/complain").seconds for _ in range(10))
     fault = subject.add("slow_disk", point="process", attributes={"latency_ms": 300})
     slowest = max(subject.ask("POST", "/complain").seconds for _ in range(20))
-    # the page that is waited for may have begun its wait a little before this request did
+    # the wait for a page may have started a little before this request
     assert slowest >= 0.2 > control[5], f"{slowest} s, {control} s without"
     threads = subject.lab("GET", "residue").body["threads"]
     subject.lab("DELETE", f"faults/{fault['fault_id']}")

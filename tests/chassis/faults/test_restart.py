@@ -1,4 +1,4 @@
-"""Faults around the life of a process: crashes, crash loops, slow starts, and what a death leaves."""
+"""Faults around restarts: crashes, crash loops, slow starts, and what a death leaves."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ NewSubject = Callable[..., Subject]
 
 @pytest.fixture(scope="module")
 def own(new_subject: NewSubject) -> Subject:
-    """An instance that dies now and then."""
+    """An instance that a test may kill."""
     return new_subject()
 
 
@@ -41,10 +41,10 @@ def kept(subject: Subject) -> Path:
     ("point", "scope", "done"),
     [("database", {"method": "COMMIT"}, False), ("publish", {}, True)],
 )
-def test_a_crash_happens_at_its_point_and_is_told_first(
+def test_a_crash_happens_at_its_point_after_it_is_logged(
     mortal: Subject, point: str, scope: dict[str, str], done: bool
 ) -> None:
-    """Before the commit nothing is done; before the publish the event is committed and comes later."""
+    """Before the commit nothing is done; before the publish the event is committed, and published later."""
     number = 500 + done
     fault = mortal.add("crash", point=point, scope=scope)
     path = f"/events/{number}"
@@ -71,14 +71,14 @@ def test_a_crash_loop_kills_each_process_after_its_time_until_the_ttl(mortal: Su
     fault = mortal.add("crash_loop", attributes={"after_s": 0.3}, ttl_s=300)
     assert mortal.wait() == -signal.SIGKILL
     assert time.monotonic() - began >= 0.25
-    # each next process dies by itself, whether it gets ready in its time or not
+    # each next process ends by itself, ready or not
     for _ in range(2):
         with contextlib.suppress(AssertionError):
             mortal.start()
         assert mortal.wait() == -signal.SIGKILL
     (row,) = json.loads(kept(mortal).read_text())
     assert (row["hits"], row["commanded_s"]) == (3, fault["commanded_s"])
-    # as if the rest of the TTL passed while no process was there to see its end
+    # as if the TTL ended while no process was running
     kept(mortal).write_text(json.dumps([{**row, "commanded_s": row["commanded_s"] - 300}]))
     mortal.start()
     assert mortal.armed() == []
@@ -87,7 +87,7 @@ def test_a_crash_loop_kills_each_process_after_its_time_until_the_ttl(mortal: Su
     assert (over["hits"], over["removed_s"]) == (3, pytest.approx(fault["commanded_s"]))
 
 
-def test_a_crash_loop_that_is_removed_is_over(mortal: Subject) -> None:
+def test_a_removed_crash_loop_has_ended(mortal: Subject) -> None:
     fault = mortal.add("crash_loop", attributes={"after_s": 0.8})
     assert "only one crash_loop" in mortal.refuse("crash_loop")
     mortal.lab("DELETE", f"faults/{fault['fault_id']}")
@@ -113,7 +113,7 @@ def waits_before_ready(subject: Subject, fault_id: str) -> list[float]:
     return waits
 
 
-def test_a_slow_start_takes_that_much_longer_to_be_ready(mortal: Subject) -> None:
+def test_a_slow_start_delays_readiness_by_its_time(mortal: Subject) -> None:
     fault = mortal.add("slow_start", attributes={"delay_s": 1.2}, ttl_s=60)
     mortal.stop()  # a graceful end does not end it either
     assert mortal.start() >= 1.2
@@ -125,7 +125,7 @@ def test_a_slow_start_takes_that_much_longer_to_be_ready(mortal: Subject) -> Non
     assert len(waits_before_ready(mortal, fault["fault_id"])) == 1
 
 
-def test_a_killed_process_takes_its_burners_along(mortal: Subject) -> None:
+def test_burners_end_with_a_killed_process(mortal: Subject) -> None:
     mortal.add("burn_cpu", attributes={"duty_percent": 10, "workers": 2}, ttl_s=60)
     workers = psutil.Process(mortal.pid).children()
     assert len(workers) == 2
@@ -141,13 +141,13 @@ def burning(worker: psutil.Process) -> bool:
         return False
 
 
-def test_a_graceful_end_does_not_wait_for_what_a_fault_holds(mortal: Subject) -> None:
+def test_a_graceful_end_does_not_wait_for_faults(mortal: Subject) -> None:
     mortal.add("pool_hold", attributes={"connections": 10}, ttl_s=60)
     mortal.add("lock", attributes={"table": "rows"}, ttl_s=60)
     assert mortal.stop() in (0, -signal.SIGTERM)  # fails after 15 s, long before the faults end
 
 
-def test_an_unreadable_file_of_kept_faults_is_reported_and_forgotten(mortal: Subject) -> None:
+def test_an_unreadable_file_of_saved_faults_is_logged_and_deleted(mortal: Subject) -> None:
     mortal.stop()
     kept(mortal).parent.mkdir(exist_ok=True)
     kept(mortal).write_text("{")
@@ -156,13 +156,15 @@ def test_an_unreadable_file_of_kept_faults_is_reported_and_forgotten(mortal: Sub
     assert "cannot be read and is forgotten" in mortal.log.read_text()
 
 
-def test_without_a_folder_what_must_outlive_a_restart_is_refused(new_subject: NewSubject) -> None:
+def test_a_fault_that_outlives_restarts_is_refused_without_a_folder(
+    new_subject: NewSubject,
+) -> None:
     subject = new_subject(LAB_FAULTS="")
     subject.start()
     assert "LAB_FAULTS" in subject.refuse("slow_start", attributes={"delay_s": 1})
 
 
-def test_outside_a_lab_a_kept_fault_is_not_looked_at(new_subject: NewSubject) -> None:
+def test_outside_a_lab_a_saved_fault_is_ignored(new_subject: NewSubject) -> None:
     subject = new_subject(LAB_TOKEN="")
     row = {
         "spec": {"kind": "abort", "ttl_s": 60}, "commanded_s": time.time(), "hits": 0,

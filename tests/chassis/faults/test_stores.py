@@ -17,7 +17,7 @@ from tests.fixtures.waiting import wait_until
 
 @pytest.fixture
 def keys(valkey: str, subject: Subject) -> Iterator[redis.Redis]:
-    """Valkey itself; the subject's entries are gone at first, and its source is as it was."""
+    """Valkey itself, without entries of the subject, whose source is reset."""
     client = redis.Redis.from_url(valkey)
     subject.ask("PUT", "/cached/first")
     client.flushdb()
@@ -44,7 +44,7 @@ def test_a_flush_empties_the_services_keys_and_costs_a_load(
     assert loads(subject) == before + 1
 
 
-def test_a_repeated_flush_goes_on_until_it_ends(subject: Subject, keys: redis.Redis) -> None:
+def test_a_flush_is_repeated_until_the_fault_ends(subject: Subject, keys: redis.Redis) -> None:
     fault = subject.add("flush", attributes={"every_ms": 50})
     before = loads(subject)
     wait_until(lambda: loads(subject) >= before + 3, "three more loads")
@@ -64,7 +64,7 @@ def test_a_lost_invalidation_leaves_a_stale_value(subject: Subject, keys: redis.
     assert value(subject) == "third"
 
 
-def test_dropped_reads_are_misses_though_the_entry_is_there(
+def test_dropped_reads_are_misses_although_the_entry_exists(
     subject: Subject, keys: redis.Redis
 ) -> None:
     before = loads(subject)

@@ -41,7 +41,7 @@ def span(start_s: float, seconds: float = 0.01) -> dict[str, Any]:
         ({"removed_s": 25.0}, [9.0], "mismatch", "it outlived its TTL of 10 s by 5.0 s"),
     ],
 )
-def test_a_pause_is_believed_when_nothing_began_in_it(
+def test_a_pause_is_confirmed_if_no_span_started_in_it(
     tiny: Callable[..., Run], change: dict[str, Any], spans: list[float], status: str, why: str
 ) -> None:
     [judged] = judge_faults(
@@ -50,14 +50,14 @@ def test_a_pause_is_believed_when_nothing_began_in_it(
     assert (judged.status, judged.why) == (status, why)
 
 
-def test_a_pause_that_somebody_else_ended_is_a_mismatch(tiny: Callable[..., Run]) -> None:
+def test_a_pause_that_ended_early_is_a_mismatch(tiny: Callable[..., Run]) -> None:
     evidence = {"pid": 7, "signal": "SIGSTOP", "stopped_until_the_end": False}
     fault = PAUSE | {"target": "postgres", "evidence": evidence}
     [judged] = judge_faults(tiny(info=INFO, faults=[fault]))
     assert (judged.status, judged.why) == ("mismatch", "it was running again before the end")
 
 
-def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
+def test_a_death_is_confirmed_by_the_exit_status(tiny: Callable[..., Run]) -> None:
     [judged] = judge_faults(tiny(info=INFO, faults=[OUTAGE]))
     assert (judged.status, judged.why) == (
         "confirmed",
@@ -91,7 +91,7 @@ def test_a_death_is_believed_by_how_it_ended(tiny: Callable[..., Run]) -> None:
          "inconclusive", "it used 40% of the limit at the end; the kernel killed it 0 times"),
     ],
 )  # fmt: skip
-def test_what_the_engine_held_back_is_believed_by_what_the_kernel_counted(
+def test_a_fault_of_the_engine_is_confirmed_by_the_kernels_counters(
     tiny: Callable[..., Run], kind: str, seen: dict[str, Any], status: str, why: str
 ) -> None:
     fault = PAUSE | {"kind": kind, "evidence": {"pid": 7} | seen}
@@ -102,7 +102,7 @@ def test_what_the_engine_held_back_is_believed_by_what_the_kernel_counted(
 @pytest.mark.parametrize(
     ("seconds", "status"), [(0.25, "confirmed"), (0.12, "inconclusive"), (0.1, "inconclusive")]
 )
-def test_slow_statements_are_believed_when_calls_take_longer_by_one_at_least(
+def test_slow_statements_are_confirmed_if_calls_take_one_delay_longer(
     tiny: Callable[..., Run], seconds: float, status: str
 ) -> None:
     spans = [span(2 + i / 2, 0.1) for i in range(10)] + [
@@ -112,7 +112,7 @@ def test_slow_statements_are_believed_when_calls_take_longer_by_one_at_least(
     assert judged.status == status, judged.why
 
 
-def test_a_delay_beside_all_calls_is_believed_by_its_hits(tiny: Callable[..., Run]) -> None:
+def test_a_delay_outside_of_all_calls_is_confirmed_by_its_hits(tiny: Callable[..., Run]) -> None:
     [judged] = judge_faults(tiny(info=INFO, faults=[SLOW | {"point": "publish"}], spans=[span(12)]))
     assert (judged.status, judged.why) == ("confirmed", "9 hits counted by the injector")
 

@@ -1,4 +1,4 @@
-"""Faults are armed, listed, cleared and proven gone on the chassis' own injector, over real HTTP."""
+"""Faults are armed, listed, cleared and audited on the chassis' own injector, over real HTTP."""
 
 import asyncio
 import socket
@@ -105,7 +105,7 @@ def test_an_armed_fault_is_listed_cleared_and_remembered(control: FaultClient) -
     assert remembered.removed_s is not None
 
 
-def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
+def test_an_instance_that_starts_during_a_call_is_called_again(
     control: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     control.add_fault("bank", LATENCY | {"ttl_s": 30})
@@ -120,7 +120,7 @@ def test_an_instance_that_comes_up_while_it_is_asked_is_asked_again(
     assert [fault.kind for fault in control.faults("bank")] == ["latency"]
 
 
-def test_an_instance_that_is_ready_and_does_not_say_has_not_no_faults(
+def test_a_ready_instance_without_an_answer_does_not_read_as_no_faults(
     control: FaultClient, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "ready", lambda _instance: True)
@@ -157,7 +157,7 @@ def test_a_fault_ends_by_itself_and_the_probe_waits_for_it(control: FaultClient)
     assert probes.no_faults()
 
 
-def test_what_the_instance_refuses_is_told_with_its_reason(control: FaultClient) -> None:
+def test_a_refusal_of_the_instance_has_its_reason(control: FaultClient) -> None:
     with pytest.raises(FaultRefusedError, match=r"bank-1 refused .* 400 .*latency_ms"):
         control.add_fault("bank", {**LATENCY, "attributes": {"latency_ms": -1}, "ttl_s": 1})
     assert control.faults() == []

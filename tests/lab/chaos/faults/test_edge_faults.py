@@ -65,7 +65,7 @@ def test_latency_hits_one_caller_and_not_another_of_the_same_callee(
     wait_until(lambda: asked_s(proxy_client, "a->b-1") < 0.3, "the edge without the latency")
 
 
-def test_a_service_or_stars_mean_every_edge_that_fits(fault_client: FaultClient) -> None:
+def test_a_service_or_stars_select_every_matching_edge(fault_client: FaultClient) -> None:
     def hit(target: str) -> set[str]:
         placed = fault_client.add_fault(target, {"kind": "noop", "ttl_s": 20})
         return {each.target for each in placed}
@@ -76,7 +76,7 @@ def test_a_service_or_stars_mean_every_edge_that_fits(fault_client: FaultClient)
     assert fault_client.clear() == 1 + 3 + 6
 
 
-def test_down_refuses_and_comes_up_by_itself(
+def test_down_refuses_connections_until_its_ttl(
     fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
     with caller(proxy_client, "a->b-1") as open_before:
@@ -90,7 +90,7 @@ def test_down_refuses_and_comes_up_by_itself(
     assert gone.lasted_s >= 0.6
 
 
-def test_a_black_hole_is_a_read_timeout_not_a_refusal(
+def test_a_black_hole_causes_a_read_timeout_and_no_refusal(
     fault_client: FaultClient, proxy_client: ProxyClient
 ) -> None:
     fault_client.add_fault("a->b-1", {"kind": "blackhole", "ttl_s": 20})
@@ -147,7 +147,7 @@ def test_beyond_its_cap_an_edge_queues_or_refuses(
         )
 
 
-def test_what_a_killed_commander_leaves_is_gone_at_its_ttl(
+def test_faults_of_a_killed_commander_end_at_their_ttl(
     mesh: ProcessesRuntime, fault_client: FaultClient
 ) -> None:
     """The commander is killed as soon as the fault is effective; 30 times."""
@@ -210,7 +210,7 @@ def test_rows_of_the_archive_come_from_the_proxys_own_counters(
         ("a->b", {"kind": "noop", "ttl_s": 0}, "ttl_s: expected seconds"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
+def test_an_impossible_fault_of_an_edge_is_refused_and_changes_nothing(
     fault_client: FaultClient, target: str, spec: dict[str, object], why: str
 ) -> None:
     with pytest.raises((FaultRefusedError, UnknownTargetError), match=why):
@@ -218,7 +218,7 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
     assert fault_client.faults() == []
 
 
-def test_on_an_edge_that_is_down_nothing_else_is_armed(fault_client: FaultClient) -> None:
+def test_an_edge_that_is_down_accepts_no_other_fault(fault_client: FaultClient) -> None:
     fault_client.add_fault("a->b-1", {"kind": "down", "ttl_s": 5})
     for kind in ("down", "latency"):
         spec: dict[str, Any] = {"kind": kind, "ttl_s": 5}
@@ -228,7 +228,7 @@ def test_on_an_edge_that_is_down_nothing_else_is_armed(fault_client: FaultClient
     assert len(fault_client.faults()) == 1, "all or none"
 
 
-def test_a_lab_that_is_not_proxied_says_how_to_get_one(mesh: ProcessesRuntime) -> None:
+def test_without_a_fault_proxy_the_error_names_the_command(mesh: ProcessesRuntime) -> None:
     state = mesh.lab
     del state.addresses["proxy"]
     direct = FaultClient(RunningLab(state))
@@ -266,13 +266,13 @@ def test_the_command_line_adds_lists_and_clears_on_edges(
 
 
 def test_an_edge_without_quotes_is_recognised(lab: Callable[..., tuple[int, str]]) -> None:
-    """`lab faults add a->b noop`: the shell has taken >b for itself."""
+    """`lab faults add a->b noop`: the shell has read >b as a redirection."""
     code, said = lab("add", "a-", "noop")
     assert code == 2
     assert "in quotes" in said
 
 
-def test_a_hung_proxy_is_not_silently_clean(
+def test_a_hung_proxy_does_not_read_as_no_faults(
     mesh: ProcessesRuntime, fault_client: FaultClient
 ) -> None:
     state = mesh.lab

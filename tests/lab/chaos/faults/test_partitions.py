@@ -63,7 +63,7 @@ def matrix(
         pytest.param([["a"], ["b", "c"]], True, "ab ac", id="one way"),
     ],
 )
-def test_the_probed_matrix_is_the_one_that_was_asked_for(
+def test_the_probed_matrix_is_the_commanded_one(
     mesh: ProcessesRuntime,
     fault_client: FaultClient,
     proxy_client: ProxyClient,
@@ -75,7 +75,7 @@ def test_the_probed_matrix_is_the_one_that_was_asked_for(
     assert {p: Partition.of(groups, one_way=one_way).passes(*p) for p in PAIRS} == passes
     assert set(matrix(mesh, proxy_client).values()) == {(True, True)}
     edges.partition(groups, ttl_s=30, one_way=one_way)
-    # a request arrives if its way is whole, a reply comes if both are
+    # a request arrives if its direction is open, a reply if both are
     assert matrix(mesh, proxy_client) == {
         (x, y): (passes[x, y], passes[x, y] and passes[y, x]) for x, y in PAIRS
     }
@@ -85,10 +85,10 @@ def test_the_probed_matrix_is_the_one_that_was_asked_for(
     assert set(matrix(mesh, proxy_client).values()) == {(True, True)}
 
 
-def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
+def test_data_sent_during_a_partition_arrives_after_it(
     mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
-    """As TCP does it: the caller has long given up, and the callee gets its request."""
+    """As with TCP: the caller has given up long before, and the callee still gets its request."""
     edges.partition([["a"], ["b"]], ttl_s=30)
     word = uuid.uuid4().hex
     port = proxy_client.list()["a->b-1"].port
@@ -101,7 +101,7 @@ def test_what_was_sent_during_a_partition_arrives_when_it_is_healed(
     wait_until(lambda: word in heard(mesh, "b"), "the late request")
 
 
-def test_servers_and_the_ingress_may_be_cut_off_too(fault_client: FaultClient) -> None:
+def test_servers_and_the_ingress_can_be_cut_off_too(fault_client: FaultClient) -> None:
     edges.partition([["a"], ["postgres", "nats"]], ttl_s=30)
     assert {each.target for each in fault_client.faults()} == {"a->postgres", "a->nats"}
     edges.heal()
@@ -121,7 +121,7 @@ def test_servers_and_the_ingress_may_be_cut_off_too(fault_client: FaultClient) -
         ([["postgres"], ["valkey"]], False, "nothing would be cut"),
     ],
 )
-def test_a_partition_that_makes_no_sense_is_refused(
+def test_an_impossible_partition_is_refused(
     fault_client: FaultClient, groups: list[list[str]], one_way: bool, why: str
 ) -> None:
     with pytest.raises((FaultRefusedError, UnknownTargetError), match=why):

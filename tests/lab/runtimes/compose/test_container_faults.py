@@ -1,4 +1,4 @@
-"""What a real container engine holds a container back by: measured from outside, and undone at its TTL.
+"""Faults that a real container engine applies: measured from outside, and removed at their TTL.
 
 Skipped where no engine answers, or none has the shop's image (`lab up --runtime compose` builds it).
 """
@@ -49,7 +49,7 @@ async def engine() -> AsyncIterator[Engine]:
 
 
 class Held:
-    """One container of ours, and the faults that are on it."""
+    """One container of the test, and its faults."""
 
     def __init__(self, engine: Engine, container: str, tmp_path: Path) -> None:
         self.engine, self.container, self.folder = engine, container, tmp_path
@@ -84,7 +84,7 @@ async def held(
     engine: Engine, network: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Held]:
     options = ["--memory", "128m", "--memory-swap", "256m", "--cpus", "1.5", "--init"]
-    # a port of our choice: one that the engine chooses is another after a reconnection
+    # a fixed port: a port that the engine chooses changes after a reconnection
     options += ["--network", network, "--publish", f"127.0.0.1:{free_port()}:{PORT}"]
     options += ["--entrypoint", "python"]
     container = docker("run", "--detach", *options, IMAGE, "-c", request.param)
@@ -109,7 +109,7 @@ async def test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl(held: Held) 
 
 
 @pytest.mark.parametrize("held", [GROW], indirect=True)
-async def test_who_needs_more_than_a_memory_limit_is_ended_by_the_kernel(held: Held) -> None:
+async def test_a_process_above_its_memory_limit_is_killed_by_the_kernel(held: Held) -> None:
     fault = await held.add("memory_limit", 5.0, limit_mb=40)
     await wait_until_async(lambda: stopped(held), "the kernel ends it")
     assert (await held.engine.inspect(held.container))["State"]["ExitCode"] == 137
@@ -119,7 +119,7 @@ async def test_who_needs_more_than_a_memory_limit_is_ended_by_the_kernel(held: H
 
 
 @pytest.mark.parametrize("held", [SERVE], indirect=True)
-async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held: Held) -> None:
+async def test_a_disconnected_container_is_unreachable_until_the_ttl(held: Held) -> None:
     port = int(docker("port", held.container, str(PORT)).rpartition(":")[2])
 
     def ask() -> bytes:
@@ -146,7 +146,7 @@ async def test_a_disconnected_container_is_out_of_reach_and_back_at_the_ttl(held
 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
-async def test_what_ends_before_the_engine_is_done_does_not_stay(held: Held) -> None:
+async def test_a_fault_that_ends_while_the_engine_applies_it_is_removed(held: Held) -> None:
     fault = await held.add("cpu_limit", 0.0001, cpus=0.1)
     await removed(fault)
     assert (await held.engine.inspect(held.container))["HostConfig"]["NanoCpus"] == 1_500_000_000
@@ -154,7 +154,7 @@ async def test_what_ends_before_the_engine_is_done_does_not_stay(held: Held) -> 
 
 
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
-async def test_what_the_engine_refuses_is_refused_and_over(held: Held) -> None:
+async def test_a_refusal_of_the_engine_ends_the_fault(held: Held) -> None:
     with pytest.raises(ProcessFaultError, match="CPUs"):
         await held.add("cpu_limit", 5.0, cpus=10_000)
     assert held.faults.armed == []

@@ -87,7 +87,7 @@ def test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash(
     assert (after["state"], after["restarts"]) == ("ready", before["restarts"] + 1)
 
 
-def test_a_killed_database_leaves_no_backend_that_keeps_it_from_coming_back(
+def test_a_killed_database_leaves_no_backend_and_restarts(
     stub_lab: ProcessesRuntime, control: FaultClient
 ) -> None:
     pid = process(stub_lab, "postgres")["pid"]
@@ -152,7 +152,7 @@ def test_lab_up_ends_an_outage(stub_lab: ProcessesRuntime, control: FaultClient)
         ("back", {"kind": "disconnect", "ttl_s": 1}, "is no container: disconnect needs `lab up"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
+def test_an_impossible_fault_of_a_process_is_refused_and_changes_nothing(
     stub_lab: ProcessesRuntime,
     control: FaultClient,
     target: str,
@@ -189,7 +189,7 @@ def test_an_unknown_process_is_answered_with_the_nearest(control: FaultClient) -
         control.add_fault("postgrs", {"kind": "kill"})
 
 
-def test_the_end_of_the_lab_ends_what_is_paused(
+def test_the_end_of_the_lab_ends_paused_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.fixtures.labs import assert_nothing_left, stub_runtime
