@@ -15,7 +15,7 @@ from shop.gateway.routes import ROUTES
 from tests.shop.gateway.upstreams import StartGateway, Upstreams, after, always
 
 
-class Crowd:
+class AdmittedRequests:
     """Requests that stay admitted until they are released."""
 
     def __init__(self, admission: AdmissionControl) -> None:
@@ -23,13 +23,13 @@ class Crowd:
         self._released = asyncio.Event()
         self._requests: list[asyncio.Task[Any]] = []
 
-    async def enter(self, count: int, priority: int) -> None:
+    async def add(self, count: int, priority: int) -> None:
         self._requests += [
             asyncio.create_task(self._admission.admit(priority, self._wait)) for _ in range(count)
         ]
         await asyncio.sleep(0)
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         self._released.set()
         await asyncio.gather(*self._requests)
 
@@ -43,18 +43,18 @@ async def _answer() -> Any:
 
 async def test_browsing_is_shed_first_and_checkout_last() -> None:
     admission = AdmissionControl("full", SystemClock())
-    crowd = Crowd(admission)
-    await crowd.enter(60, CHECKOUT)
+    admitted = AdmittedRequests(admission)
+    await admitted.add(60, CHECKOUT)
     with pytest.raises(ShedError) as shed:
         await admission.admit(BROWSE, _answer)
     assert shed.value.definite is True
     assert shed.value.retry_after_s == 1.0
     assert await admission.admit(ACCOUNT, _answer) == "served"
-    await crowd.enter(20, CHECKOUT)
+    await admitted.add(20, CHECKOUT)
     with pytest.raises(ShedError):
         await admission.admit(ACCOUNT, _answer)
     assert await admission.admit(CHECKOUT, _answer) == "served"
-    await crowd.leave()
+    await admitted.release()
     assert await admission.admit(BROWSE, _answer) == "served"
 
 
@@ -66,12 +66,12 @@ async def test_nothing_is_shed_below_profile_full_or_when_switched_off() -> None
     ):
         admission = AdmissionControl(profile, SystemClock())
         admission.switch("shed", switch)
-        crowd = Crowd(admission)
-        await crowd.enter(100, CHECKOUT)
+        admitted = AdmittedRequests(admission)
+        await admitted.add(100, CHECKOUT)
         context.current.set(context.RequestContext(lab=header))
         assert await admission.admit(BROWSE, _answer) == "served"
         context.current.set(None)
-        await crowd.leave()
+        await admitted.release()
 
 
 def test_admission_control_has_one_switch() -> None:

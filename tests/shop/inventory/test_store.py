@@ -83,7 +83,7 @@ class Stockroom:
         )
         return [row["sku"] for row in rows]
 
-    async def explained(self) -> bool:
+    async def is_accounted_for(self) -> bool:
         """Whether the reservations account for every reserved and shipped unit."""
         return bool(
             await self.pool.fetchval(
@@ -227,7 +227,7 @@ async def test_orders_of_the_same_skus_in_any_order_never_deadlock(stockroom: St
 
     await asyncio.gather(*(order() for _ in range(80)))
     assert await stockroom.oversold() == []
-    assert await stockroom.explained()
+    assert await stockroom.is_accounted_for()
 
 
 async def test_without_the_guard_the_same_units_are_reserved_twice(
@@ -283,7 +283,7 @@ async def test_under_any_concurrent_commands_stock_adds_up_and_is_never_negative
     for start in range(0, len(acts), at_once):
         await asyncio.gather(*(do(*act) for act in acts[start : start + at_once]))
         assert await stockroom.oversold() == []
-        assert await stockroom.explained()
+        assert await stockroom.is_accounted_for()
 
 
 async def test_the_seed_fills_an_empty_store_once(pool: Pool) -> None:

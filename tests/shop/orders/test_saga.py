@@ -16,7 +16,7 @@ from tests.shop.orders.fakes import FakeInventory, FakePayments, FakeStore
 ORDER = Order("o1", "u1", "u@example.com", (Line("SKU-0001", 2, 500),), "4242424242424242")
 
 
-class World:
+class Checkout:
     """One order's saga with its fake services and store."""
 
     def __init__(self, seed: int = 0, share: float = 0.0) -> None:
@@ -44,45 +44,45 @@ class World:
 
 
 async def test_a_good_order_is_reserved_authorized_captured_committed_and_confirmed() -> None:
-    world = World()
-    assert await world.run() == "confirmed"
-    assert world.state == ("committed", "captured")
-    assert world.store.log == [
+    checkout = Checkout()
+    assert await checkout.run() == "confirmed"
+    assert checkout.state == ("committed", "captured")
+    assert checkout.store.log == [
         (step.name, phase) for step in CHECKOUT for phase in ("started", "done")
     ]
 
 
 async def test_a_declined_card_releases_the_stock_and_moves_no_money() -> None:
-    world = World()
-    world.payments.declines = True
-    assert await world.run() == "cancelled"
-    assert world.state == ("released", "")
-    assert world.store.log[-2:] == [
+    checkout = Checkout()
+    checkout.payments.declines = True
+    assert await checkout.run() == "cancelled"
+    assert checkout.state == ("released", "")
+    assert checkout.store.log[-2:] == [
         ("authorize_payment", "failed"),
         ("reserve_stock", "compensated"),
     ]
 
 
 async def test_without_stock_there_is_nothing_to_undo() -> None:
-    world = World()
-    world.inventory.out_of_stock = True
-    assert await world.run() == "cancelled"
-    assert world.state == ("", "")
+    checkout = Checkout()
+    checkout.inventory.out_of_stock = True
+    assert await checkout.run() == "cancelled"
+    assert checkout.state == ("", "")
 
 
 async def test_a_lost_reservation_after_the_capture_is_refunded() -> None:
-    world = World()
-    world.inventory.lost = True
-    assert await world.run() == "cancelled"
-    assert world.state == ("released", "refunded")
+    checkout = Checkout()
+    checkout.inventory.lost = True
+    assert await checkout.run() == "cancelled"
+    assert checkout.state == ("released", "refunded")
 
 
 async def test_a_cancellation_before_the_pivot_compensates_the_saga() -> None:
-    world = World()
-    world.store.cancel_requested = True
-    assert await world.run() == "cancelled"
-    assert world.payments.captures == 0
-    assert world.payments.state in ("", "voided")
+    checkout = Checkout()
+    checkout.store.cancel_requested = True
+    assert await checkout.run() == "cancelled"
+    assert checkout.payments.captures == 0
+    assert checkout.payments.state in ("", "voided")
 
 
 async def test_a_saga_past_its_deadline_is_compensated_before_the_pivot_but_not_after() -> None:
@@ -90,11 +90,11 @@ async def test_a_saga_past_its_deadline_is_compensated_before_the_pivot_but_not_
     late = Progress(ORDER, at=2, started=True, overdue=True)
     assert early.may_compensate
     assert not late.may_compensate
-    world = World()
-    world.inventory.state = "held"
-    world.store.saved = early
-    assert await world.run() == "cancelled"
-    assert world.state == (
+    checkout = Checkout()
+    checkout.inventory.state = "held"
+    checkout.store.saved = early
+    assert await checkout.run() == "cancelled"
+    assert checkout.state == (
         "released",
         "voided",
     )  # voided: the outcome of the authorization was unknown
@@ -104,22 +104,22 @@ async def test_a_saga_past_its_deadline_is_compensated_before_the_pivot_but_not_
 async def test_after_a_crash_at_any_write_the_saga_has_the_same_end(
     write: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
-    persist = world.store.persist
+    checkout = Checkout()
+    persist = checkout.store.persist
 
     async def crashing(progress: Progress, *, park_s: float | None = None) -> Progress | None:
         saved = await persist(progress, park_s=park_s)
-        if world.store.writes == write + 1:
+        if checkout.store.writes == write + 1:
             raise KeyboardInterrupt
         return saved
 
-    monkeypatch.setattr(world.store, "persist", crashing)
+    monkeypatch.setattr(checkout.store, "persist", crashing)
     try:
-        await world.run()
+        await checkout.run()
     except KeyboardInterrupt:
-        assert await world.run() == "confirmed"
-    assert world.state == ("committed", "captured")
-    assert world.payments.captures == 1
+        assert await checkout.run() == "confirmed"
+    assert checkout.state == ("committed", "captured")
+    assert checkout.payments.captures == 1
 
 
 @given(
@@ -133,13 +133,13 @@ async def test_after_a_crash_at_any_write_the_saga_has_the_same_end(
 async def test_money_and_stock_balance_however_unreliable_the_services_are(
     seed: int, share: float, declines: bool, out_of_stock: bool, lost: bool, cancelled: bool
 ) -> None:
-    world = World(seed, share)
-    world.payments.declines, world.inventory.out_of_stock = declines, out_of_stock
-    world.inventory.lost = lost
-    world.store.cancel_requested = cancelled
-    ended = await world.run(2000)
-    held, paid = world.state
-    assert world.payments.captures <= 1
+    checkout = Checkout(seed, share)
+    checkout.payments.declines, checkout.inventory.out_of_stock = declines, out_of_stock
+    checkout.inventory.lost = lost
+    checkout.store.cancel_requested = cancelled
+    ended = await checkout.run(2000)
+    held, paid = checkout.state
+    assert checkout.payments.captures <= 1
     if ended == "confirmed":
         assert (held, paid) == ("committed", "captured")
     else:

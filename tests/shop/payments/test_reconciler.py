@@ -23,7 +23,7 @@ class ManualClock(SystemClock):
         return self.at
 
 
-class Stage:
+class Setup:
     def __init__(self, pool: Pool) -> None:
         self.clock = ManualClock()
         self.bank = FakeBank()
@@ -31,7 +31,7 @@ class Stage:
         self.payments = Payments(self.store, self.bank, now=self.clock.now, new_id=new_id)
         self.reconciler = Reconciler(self.payments, self.store, self.clock, after_s=5, period_s=1)
 
-    async def lost(self, behaviour: Behaviour) -> str:
+    async def in_doubt(self, behaviour: Behaviour) -> str:
         """An order whose authorization had this outcome."""
         wanted = Purchase(new_id(), new_id(), 500, "EUR", "4242424242424242")
         self.bank.behaviour = behaviour
@@ -48,40 +48,40 @@ class Stage:
 
 
 @pytest.fixture
-def stage(pool: Pool) -> Stage:
-    return Stage(pool)
+def setup(pool: Pool) -> Setup:
+    return Setup(pool)
 
 
-async def test_a_payment_in_doubt_is_reconciled_after_a_while_not_before(stage: Stage) -> None:
-    order_id = await stage.lost(Behaviour.LOST_ANSWER)
-    stage.wait(4)
-    await stage.reconciler.sweep()
-    assert await stage.status(order_id) is Status.AUTHORIZING
+async def test_a_payment_in_doubt_is_reconciled_after_a_while_not_before(setup: Setup) -> None:
+    order_id = await setup.in_doubt(Behaviour.LOST_ANSWER)
+    setup.wait(4)
+    await setup.reconciler.sweep()
+    assert await setup.status(order_id) is Status.AUTHORIZING
     assert PAYMENTS_IN_DOUBT._value.get() == 1
-    stage.wait(2)
-    await stage.reconciler.sweep()
-    assert await stage.status(order_id) is Status.AUTHORIZED
+    setup.wait(2)
+    await setup.reconciler.sweep()
+    assert await setup.status(order_id) is Status.AUTHORIZED
     assert PAYMENTS_IN_DOUBT._value.get() == 0
 
 
 async def test_a_bank_without_answer_ends_the_round_and_a_later_round_continues(
-    stage: Stage,
+    setup: Setup,
 ) -> None:
-    order_id = await stage.lost(Behaviour.LOST_ANSWER)
-    stage.wait(6)
-    stage.bank.deaf = True
-    await stage.reconciler.sweep()
-    assert await stage.status(order_id) is Status.AUTHORIZING
-    stage.bank.deaf = False
-    stage.wait(6)
-    await stage.reconciler.sweep()
-    assert await stage.status(order_id) is Status.AUTHORIZED
+    order_id = await setup.in_doubt(Behaviour.LOST_ANSWER)
+    setup.wait(6)
+    setup.bank.deaf = True
+    await setup.reconciler.sweep()
+    assert await setup.status(order_id) is Status.AUTHORIZING
+    setup.bank.deaf = False
+    setup.wait(6)
+    await setup.reconciler.sweep()
+    assert await setup.status(order_id) is Status.AUTHORIZED
 
 
-async def test_an_undecided_payment_does_not_block_the_others(stage: Stage) -> None:
-    undecided = await stage.lost(Behaviour.LOST_CALL)
-    decided = await stage.lost(Behaviour.LOST_ANSWER)
-    stage.wait(6)
-    await stage.reconciler.sweep()
-    assert await stage.status(undecided) is Status.AUTHORIZING
-    assert await stage.status(decided) is Status.AUTHORIZED
+async def test_an_undecided_payment_does_not_block_the_others(setup: Setup) -> None:
+    undecided = await setup.in_doubt(Behaviour.LOST_CALL)
+    decided = await setup.in_doubt(Behaviour.LOST_ANSWER)
+    setup.wait(6)
+    await setup.reconciler.sweep()
+    assert await setup.status(undecided) is Status.AUTHORIZING
+    assert await setup.status(decided) is Status.AUTHORIZED
