@@ -1,1 +1,1 @@
-"""Faults in a running lab: commanded, held in processes and on edges, cleared, audited."""
+"""Faults of a running lab: armed in services, processes and edges, removed, audited."""

@@ -251,25 +251,25 @@ def lab(
 def test_the_command_line_adds_lists_and_clears_on_edges(
     lab: Callable[..., tuple[int, str]], fault_client: FaultClient
 ) -> None:
-    code, said = lab("add", "a->b", "latency", "latency_ms=5", "--ttl", "30", "--json")
+    code, printed = lab("add", "a->b", "latency", "latency_ms=5", "--ttl", "30", "--json")
     assert code == 0
-    (item,) = json.loads(said)["items"]
+    (item,) = json.loads(printed)["items"]
     assert (item["target"], item["attributes"]) == ("a->b-1", {"latency_ms": 5, "jitter_ms": 0})
     assert "a->b-1" in lab("list")[1]
     assert lab("partition", "a", "b,c", "--ttl", "30", "--one-way")[0] == 0
     assert len(fault_client.faults()) == 1 + 4
     assert lab("clear", "a->b")[1] == "2 removed\n"
     assert lab("clear")[1] == "3 removed\n"
-    code, said = lab("add", "a->x", "noop")
+    code, printed = lab("add", "a->x", "noop")
     assert code == 2
-    assert "no edge 'a->x'" in said
+    assert "no edge 'a->x'" in printed
 
 
 def test_an_edge_without_quotes_is_recognised(lab: Callable[..., tuple[int, str]]) -> None:
     """`lab faults add a->b noop`: the shell has read >b as a redirection."""
-    code, said = lab("add", "a-", "noop")
+    code, printed = lab("add", "a-", "noop")
     assert code == 2
-    assert "in quotes" in said
+    assert "in quotes" in printed
 
 
 def test_a_hung_proxy_does_not_read_as_no_faults(
