@@ -69,7 +69,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_load_of_the_others(valkey:
         return "loaded"
 
     first = asyncio.create_task(get_or_load(cache, "key", 5, load))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a turn, in which it starts
     second = asyncio.create_task(get_or_load(cache, "key", 5, load))
     await asyncio.sleep(0)
     first.cancel()

@@ -137,7 +137,7 @@ def test_one_timeout_survives_a_new_event_loop() -> None:
     timeout = Timeout(0.01)
 
     async def hang(call: object) -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(30)  # longer than the timeout
 
     for _ in range(2):
         with pytest.raises(TimedOutError):

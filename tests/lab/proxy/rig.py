@@ -1,4 +1,4 @@
-"""A real proxy process, real upstreams and plain sockets: what the proxy's tests stand on."""
+"""A real proxy process, real upstreams and plain sockets: for the tests of the proxy."""
 
 import contextlib
 import json
@@ -136,7 +136,7 @@ def echo(sock: socket.socket) -> None:
 
 
 def idle(sock: socket.socket) -> None:
-    """Leaves the connection to the test."""
+    """Does nothing; the test uses the connection."""
 
 
 class EchoMany(threading.Thread):
@@ -243,7 +243,7 @@ def close_with_rst(sock: socket.socket) -> None:
 
 
 def is_silent(sock: socket.socket, for_s: float) -> bool:
-    """True if nothing, not even an end, comes within that time."""
+    """True if neither data nor an end arrives within that time."""
     sock.settimeout(for_s)
     try:
         sock.recv(1)

@@ -31,7 +31,7 @@ class Jaeger:
 
     async def take(self, request: web.Request) -> web.Response:
         self.bodies.append((await request.read(), request.headers.get("Content-Encoding", "")))
-        await asyncio.sleep(self.takes_s)
+        await asyncio.sleep(self.takes_s)  # a Jaeger that hangs
         return web.Response(status=self.status)
 
 

@@ -110,7 +110,7 @@ def always(status: int, body: Any, **headers: str) -> Answer:
 
 def after(seconds: float, answer: Answer) -> Answer:
     async def delayed(request: web.Request) -> web.Response:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # a slow service
         return await answer(request)
 
     return delayed

@@ -28,7 +28,7 @@ async def seconds(name):
 
 async def look():
     gone = [asyncio.create_task(seconds("gone")) for _ in range({SEARCHERS})]
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the searches have begun
     other = await seconds(os.environ["HOSTNAME"])
     print(json.dumps({{"other": other, "gone": await asyncio.gather(*gone)}}))
 

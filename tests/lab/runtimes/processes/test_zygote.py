@@ -23,7 +23,7 @@ def main():
     print(os.environ.get("WORD"), sys.argv[1:], os.getpid() == os.getpgid(0), flush=True)
     print(sorted(os.environ), flush=True)
     if sys.argv[1] == "wait":
-        time.sleep(60)
+        time.sleep(60)  # until the test ends it
     if sys.argv[1] == "raise":
         raise RuntimeError("as told")
     sys.exit(int(sys.argv[1]))
