@@ -153,7 +153,7 @@ def test_an_unreadable_file_of_saved_faults_is_logged_and_deleted(mortal: Subjec
     kept(mortal).write_text("{")
     mortal.start()
     assert mortal.armed() == []
-    assert "cannot be read and is forgotten" in mortal.log.read_text()
+    assert "cannot be read and is deleted" in mortal.log.read_text()
 
 
 def test_a_fault_that_outlives_restarts_is_refused_without_a_folder(
