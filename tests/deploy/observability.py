@@ -30,7 +30,7 @@ DEPLOY = PROJECT / "system" / "deploy"
 
 
 def free_ports(count: int) -> list[int]:
-    """That many ports that nobody listens on now."""
+    """This many free ports."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

@@ -15,7 +15,7 @@ from lab.runtimes.servers.binaries import ServerMissingError
 
 
 def promtool() -> str:
-    """The program; a test that needs it is skipped, and says so, only where it cannot be had at all."""
+    """The program; a test that requires it is skipped only where it cannot be found or unpacked."""
     if found := shutil.which("promtool"):
         return found
     try:

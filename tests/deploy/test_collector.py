@@ -70,7 +70,7 @@ def _record(url: str, run_dir: Path) -> None:
 
 @pytest.fixture
 def collector(recorder: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Collector]:
-    """Between a recorder and a Jaeger: the session's, or with the parameter `dead` nobody."""
+    """Between a recorder and a Jaeger: the session's, or none with the parameter `dead`."""
     binary = program("LAB_OTELCOL", "otelcol-contrib", "otelcol")
     otlp, metrics, own, health, dead = free_ports(5)
     jaeger = f"http://127.0.0.1:{dead}"
@@ -98,13 +98,13 @@ def test_spans_reach_the_recorder_and_jaeger(collector: Collector, jaeger: Jaege
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
-def test_a_dead_jaeger_keeps_no_span_from_the_recorder(collector: Collector) -> None:
+def test_a_dead_jaeger_does_not_delay_spans_to_the_recorder(collector: Collector) -> None:
     ids = [tell_order(collector.otlp) for _ in range(20)]
     until(lambda: all(len(collector.spans(each)) == 5 for each in ids), "all spans of each")
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
-def test_every_span_counts_into_red_metrics_with_its_route(collector: Collector) -> None:
+def test_every_span_counts_in_the_red_metrics_of_its_route(collector: Collector) -> None:
     tell_order(collector.otlp)
 
     def told() -> Any:
@@ -118,7 +118,7 @@ def test_every_span_counts_into_red_metrics_with_its_route(collector: Collector)
 
 
 @pytest.mark.parametrize("collector", ["dead"], indirect=True)
-def test_the_collector_counts_what_it_could_not_pass_on(collector: Collector) -> None:
+def test_the_collector_counts_the_spans_that_it_could_not_forward(collector: Collector) -> None:
     tell_order(collector.otlp)
 
     def lost() -> float:

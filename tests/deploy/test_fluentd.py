@@ -1,4 +1,4 @@
-"""fluentd.conf: what it says of every buffer and label, and what a real Fluentd makes of it."""
+"""fluentd.conf: its buffers and labels, and its behaviour in a real Fluentd."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sections(name: str) -> list[str]:
     return re.findall(rf"<{name}[^>]*>(.*?)</{name}>", CONF.read_text(), re.DOTALL)
 
 
-def test_every_buffer_is_on_disk_bounded_and_sheds_the_oldest() -> None:
+def test_every_buffer_is_on_disk_bounded_and_drops_the_oldest_chunk() -> None:
     buffers = sections("buffer")
     assert len(buffers) == 2
     for buffer in buffers:
@@ -109,7 +109,7 @@ class Fluentd:
             connection.sendall(b"".join(messages))
 
     def output(self, name: str) -> dict[str, Any]:
-        """What the monitor says of one output."""
+        """The monitor's figures for one output."""
         plugins = get(f"{self.monitor}/api/plugins.json")["plugins"]
         return next(each for each in plugins if each["plugin_id"] == name)
 
@@ -166,7 +166,7 @@ def line(number: int, **more: Any) -> str:
     )  # fmt: skip
 
 
-def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
+def test_a_line_of_a_container_arrives_complete_with_the_topologys_labels(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank", trace_id="ab", cents=5))
@@ -177,7 +177,7 @@ def test_a_line_of_a_container_arrives_whole_with_the_topologys_labels(
     assert not {"log", "container_id", "container_name", "source"} & set(record)
 
 
-async def test_it_says_that_it_is_ready_and_keeps_nothing_of_the_question(fluentd: Fluentd) -> None:
+async def test_it_answers_the_readiness_check_and_records_nothing_of_it(fluentd: Fluentd) -> None:
     assert await readiness.fluentd(fluentd.port)()
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank"))
     assert len(until(fluentd.files, "a line in a file")) == 1
@@ -185,7 +185,7 @@ async def test_it_says_that_it_is_ready_and_keeps_nothing_of_the_question(fluent
     assert not await readiness.fluentd(unused)()
 
 
-def test_a_servers_own_words_stay_text_and_know_who_spoke(
+def test_a_servers_plain_log_line_stays_text_with_its_instance(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     words = ['LOG:  "ready" to accept', "[1, 2]", "{torn", "17", '{"time": "noon"}']
@@ -209,9 +209,7 @@ def test_lines_of_a_file_arrive_like_a_containers(
     assert {each["service"] for each in records} == {"orders"}
 
 
-def test_every_record_goes_into_the_file_of_the_hour_too(
-    fluentd: Fluentd, recorder: Recorder
-) -> None:
+def test_every_record_goes_into_the_hourly_file_too(fluentd: Fluentd, recorder: Recorder) -> None:
     fluentd.docker("breakwater-orders-1-1", *(line(n) for n in range(100)))
     until(lambda: len(fluentd.files()) == 100, "100 lines in the file")
     assert {each["number"] for each in fluentd.files()} == set(range(100))
@@ -219,7 +217,7 @@ def test_every_record_goes_into_the_file_of_the_hour_too(
     assert re.fullmatch(r"shop\.\d{8}-\d{2}\.jsonl", path.name)
 
 
-def test_what_a_busy_recorder_refuses_is_kept_on_disk_and_comes_later(
+def test_records_that_a_busy_recorder_refuses_are_buffered_and_sent_later(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     recorder.status = 503
@@ -232,7 +230,7 @@ def test_what_a_busy_recorder_refuses_is_kept_on_disk_and_comes_later(
 
 
 @pytest.mark.parametrize("fluentd", ["2m"], indirect=True)
-def test_a_full_buffer_sheds_the_oldest_and_the_count_comes_out_exactly(
+def test_a_full_buffer_drops_the_oldest_records_and_counts_them_exactly(
     fluentd: Fluentd, recorder: Recorder
 ) -> None:
     recorder.status = 503

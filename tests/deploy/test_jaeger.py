@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.deploy.observability import DEPLOY, Jaeger, get, tell_order, until
 
 
-def test_a_trace_told_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:
+def test_a_trace_sent_to_jaeger_is_found_by_its_id(jaeger: Jaeger) -> None:
     trace_id = tell_order(jaeger.otlp)
     spans = until(
         lambda: len(found := jaeger.spans(trace_id)) == 5 and found, "five spans in Jaeger"
@@ -21,7 +21,7 @@ def test_the_dependency_graph_has_an_edge_for_each_caller_and_callee(jaeger: Jae
     assert set(edges) == {("gateway", "orders"), ("orders", "bank")}
 
 
-def test_the_page_of_a_trace_opens_and_has_our_links_word_for_word(jaeger: Jaeger) -> None:
+def test_the_page_of_a_trace_opens_and_has_the_configured_links(jaeger: Jaeger) -> None:
     """The address that reports and log lines link to; Jaeger puts its UI's configuration into the page."""
     trace_id = tell_order(jaeger.otlp)
     page = get(f"{jaeger.url}/trace/{trace_id}")

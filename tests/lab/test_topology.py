@@ -1,4 +1,4 @@
-"""The topology is read whole, and each mistake is named with its file, line and what is expected."""
+"""The topology is read completely; each error names its file, line and the expected value."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def parse(text: str) -> Topology:
     return topology.parse(text, Path("t.toml"))
 
 
-def test_the_shop_as_committed_is_sound() -> None:
+def test_the_committed_topology_is_valid() -> None:
     shop = topology.load()
     assert set(shop.services) >= {
         "gateway", "users", "products", "inventory", "orders", "payments", "notifications", "bank",
@@ -55,7 +55,7 @@ def test_the_shop_as_committed_is_sound() -> None:
     assert (numbers["postgres"], numbers["recorder"], numbers["control"]) == (8170, 8176, 8177)
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_omitted_keys_have_their_defaults() -> None:
     front = parse(GOOD).services["front"]
     assert (front.stores, front.outside, front.sends) == ((), False, "")
     assert parse(GOOD).code.program == "chassis.run"
@@ -86,7 +86,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ("offset = 91", "offset = 91, port = 1", 20, "unknown key 'port'"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(old: str, new: str, line: int, message: str) -> None:
+def test_an_error_names_its_line(old: str, new: str, line: int, message: str) -> None:
     assert old in GOOD
     with pytest.raises(TopologyError) as caught:
         parse(GOOD.replace(old, new, 1))
@@ -94,6 +94,6 @@ def test_a_mistake_is_named_with_its_line(old: str, new: str, line: int, message
     assert re.search(re.escape(message), str(caught.value)), caught.value
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TopologyError, match=r"none.toml: cannot be read: No such file"):
         topology.load(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""The rendered nginx.conf: what is committed is what is rendered, and nginx itself accepts it."""
+"""The rendered nginx.conf: nginx itself accepts it."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from lab.topology import load
 
 
 @pytest.mark.parametrize("upstream_ports", [[], [18090], [18090, 18091]])
-def test_nginx_accepts_it(upstream_ports: list[int], tmp_path: Path) -> None:
+def test_nginx_accepts_the_configuration(upstream_ports: list[int], tmp_path: Path) -> None:
     text = nginx.render(
         port=18080,
         balances="gateway",

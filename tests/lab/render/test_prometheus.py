@@ -28,14 +28,14 @@ def test_every_instance_of_the_topology_is_scraped_once_under_its_name() -> None
     assert len(jobs["shop"]["static_configs"]) == len(expected)
 
 
-def test_each_promised_latency_is_a_bound_as_the_services_write_it() -> None:
-    """`le` is text: "0.1" finds the bucket, "0.10000000000000001" finds nothing and says so to nobody."""
+def test_each_latency_objective_is_a_bucket_bound_of_the_services() -> None:
+    """`le` is text: "0.1" finds the bucket, "0.10000000000000001" silently finds nothing."""
     asked = set(re.findall(r'le="([^"]+)"', prometheus.slo_rules(load())))
     assert asked
     assert asked <= {floatToGoString(bound) for bound in BUCKETS_S}
 
 
-def test_rules_ask_only_for_series_that_are_documented() -> None:
+def test_rules_use_only_documented_series() -> None:
     known = {each.name for each in documented()}
     known |= {name + end for name in known for end in ("_bucket", "_sum", "_count")}
     groups = [yaml.safe_load(path.read_text())["groups"] for path in sorted(RULES.glob("*.yml"))]
@@ -52,7 +52,7 @@ def test_rules_ask_only_for_series_that_are_documented() -> None:
 
 
 def bare(expression: str) -> str:
-    """Without what stands in quotes and in `by (...)`."""
+    """The expression without quoted text and `by (...)`."""
     expression = re.sub(r'"[^"]*"', '""', expression)
     expression = re.sub(r"\{([^}]*)\}", "{}", expression)
     return re.sub(r"\b(by|on|group_left|without)\s*\([^)]*\)", "", expression)

@@ -1,4 +1,4 @@
-"""`lab render`: what is committed is what is rendered, and a difference is shown and healed."""
+"""`lab render`: the committed files are up to date; a difference is shown and written."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from lab.topology import load
 
 
 @pytest.mark.parametrize("name", RENDERERS)
-def test_what_is_committed_is_what_is_rendered(name: str) -> None:
+def test_the_committed_files_are_up_to_date(name: str) -> None:
     files = render(load(), [name])
     assert files
     assert "\n".join(file.difference() for file in files).strip() == "", "run `lab render`"
@@ -41,21 +41,21 @@ def test_an_empty_file_that_is_missing_differs(tmp_path: Path) -> None:
     assert "missing" in File("sample", "empty", "").difference(tmp_path)
 
 
-def test_check_says_each_file_and_ends_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_lists_each_file_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["render", "--check", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {"renderer": "nginx", "path": "system/deploy/nginx.conf", "same": True} in told
+    answers = json.loads(capsys.readouterr().out)
+    assert {"renderer": "nginx", "path": "system/deploy/nginx.conf", "same": True} in answers
 
 
-def test_check_ends_with_one_where_a_file_differs(
+def test_check_exits_with_1_where_a_file_differs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = [File("sample", "system/deploy/nginx.conf", "something else\n")]
     monkeypatch.setattr("lab.render.render", lambda topology, names: other)
     assert cli.run(["render", "--check"]) == 1
-    told = capsys.readouterr().out
-    assert "differs" in told
-    assert "-daemon off;" in told
+    answers = capsys.readouterr().out
+    assert "differs" in answers
+    assert "-daemon off;" in answers
 
 
 def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ def lab_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def stub_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessesRuntime]:
-    """Up for the whole module; a test leaves it ready, with the replicas it found."""
+    """A lab for the module; each test leaves it ready, with the replicas that it found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_DIR", str(tmp_path_factory.mktemp("labs")))
         runtime = stub_runtime()

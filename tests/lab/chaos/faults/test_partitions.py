@@ -25,7 +25,7 @@ REPLY_S = 0.4
 
 def heard(mesh: ProcessesRuntime, service: str) -> str:
     """The effect at the callee, read directly from it."""
-    return get(f"{mesh.address(f'{service}-1')}/api/hear")[2].decode()
+    return get(f"{mesh.address(f'{service}-1')}/api/effects")[2].decode()
 
 
 def probe(
@@ -34,7 +34,7 @@ def probe(
     """(the request had its effect, the reply came) of one call over the edge."""
     sender, receiver = pair
     word = uuid.uuid4().hex
-    question = f"GET /api/hear?say={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    question = f"GET /api/effects?add={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     port = ports[f"{sender}->{receiver}-1"]
     with socket.create_connection(("127.0.0.1", port), timeout=REPLY_S) as sock:
         sock.sendall(question)
@@ -93,7 +93,7 @@ def test_data_sent_during_a_partition_arrives_after_it(
     word = uuid.uuid4().hex
     port = proxy_client.list()["a->b-1"].port
     with socket.create_connection(("127.0.0.1", port), timeout=REPLY_S) as sock:
-        sock.sendall(f"GET /api/hear?say={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        sock.sendall(f"GET /api/effects?add={word} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         with pytest.raises(TimeoutError):
             sock.recv(1)
     assert word not in heard(mesh, "b")

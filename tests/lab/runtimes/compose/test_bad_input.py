@@ -1,4 +1,4 @@
-"""An engine that is missing, down, too old or unable: said in one message that says what to do."""
+"""An engine that is missing, down, too old or failing is reported in one message with advice."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def answers(program: Path, script: str) -> None:
     program.chmod(0o755)
 
 
-def test_without_docker_it_says_where_to_get_it(
+def test_without_docker_the_error_names_where_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -34,13 +34,13 @@ def test_without_docker_it_says_where_to_get_it(
         compose_cli.check()
 
 
-def test_an_engine_that_is_down_is_told_from_one_that_is_missing(docker: Path) -> None:
+def test_an_engine_that_is_down_is_distinguished_from_a_missing_one(docker: Path) -> None:
     answers(docker, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     with pytest.raises(EngineError, match=r"does not answer \(Cannot connect.*start it"):
         compose_cli.check()
 
 
-def test_an_engine_that_is_too_old_is_told_its_version(docker: Path) -> None:
+def test_the_error_for_an_old_engine_names_its_version(docker: Path) -> None:
     answers(docker, "echo 19.03.15")
     with pytest.raises(EngineError, match=r"engine is 19\.03\.15, 20\.10 is required"):
         compose_cli.check()
@@ -52,18 +52,18 @@ def test_a_missing_compose_plugin_is_named(docker: Path) -> None:
         compose_cli.check()
 
 
-def test_a_compose_that_is_too_old_is_told_its_version(docker: Path) -> None:
+def test_the_error_for_an_old_compose_names_its_version(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 27.0.1 || echo 2.5.0')
     with pytest.raises(EngineError, match=r"docker compose is 2\.5\.0, 2\.20 is required"):
         compose_cli.check()
 
 
-def test_an_engine_and_a_compose_that_are_new_enough_will_do(docker: Path) -> None:
+def test_an_engine_and_a_compose_that_are_new_enough_are_accepted(docker: Path) -> None:
     answers(docker, '[ "$1" = version ] && echo 20.10.24+dfsg1 || echo 2.40.3-3')
     compose_cli.check()
 
 
-def test_the_engine_is_where_docker_host_or_the_context_says(
+def test_the_engines_address_comes_from_docker_host_or_the_context(
     docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(docker, "echo unix:///somewhere/docker.sock")
@@ -81,14 +81,14 @@ def test_the_engine_is_where_docker_host_or_the_context_says(
         ("dial tcp: lookup registry: no such host", "docker compose pull"),
     ],
 )
-def test_what_compose_says_comes_with_advice(said: str, advice: str) -> None:
+def test_a_known_error_of_compose_comes_with_advice(said: str, advice: str) -> None:
     text = explained(f"Container a  Creating\nError: {said}\n")
     assert said in text
     assert advice in text
     assert "Creating" not in text
 
 
-def test_databases_whose_passwords_are_gone_are_named_before_anything_starts(
+def test_databases_with_lost_passwords_are_reported_before_anything_starts(
     docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f'echo "$@" >> {tmp_path}/asked; case "$1 $2" in "version "*) echo 27.0.1;; '

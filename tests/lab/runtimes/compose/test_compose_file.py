@@ -1,4 +1,4 @@
-"""docker-compose.yml as data: what must be true of it whatever engine runs it."""
+"""docker-compose.yml as data: requirements that do not depend on the engine."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ def test_every_instance_of_the_topology_is_a_service_with_its_port(
             assert services[name]["environment"]["INSTANCE"] == name
 
 
-def test_the_rendered_block_is_what_the_topology_says(text: str) -> None:
+def test_the_rendered_block_matches_the_topology(text: str) -> None:
     assert compose.replaced(text, topologies.load()) == text
 
 
@@ -49,7 +49,7 @@ def test_a_file_without_the_marks_is_refused() -> None:
         compose.replaced("services: {}", topologies.load())
 
 
-def test_a_database_password_goes_to_postgres_and_to_its_own_service_alone(
+def test_only_postgres_and_its_own_service_get_a_database_password(
     services: dict[str, Any],
 ) -> None:
     for name, service in services.items():
@@ -82,13 +82,15 @@ def test_images_are_pinned_to_a_version(services: dict[str, Any]) -> None:
         assert service["image"].startswith("breakwater/") or re.search(r"\d+\.\d+", tag), name
 
 
-def test_everything_has_limits_and_is_started_again(services: dict[str, Any]) -> None:
+def test_every_container_has_limits_and_restarts(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert _limit(service), name
         assert service["restart"] == "unless-stopped", name
 
 
-def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str, Any]) -> None:
+def test_the_full_stack_is_limited_to_3_gb_and_the_small_one_to_1_2_gb(
+    services: dict[str, Any],
+) -> None:
     always = [each for each in services.values() if not each.get("profiles")]
     full = [each for each in services.values() if each.get("profiles") == ["full"]]
     assert sum(map(_limit, always)) <= 1.2 * 1024, STATED_TOTAL
@@ -101,13 +103,13 @@ def test_the_whole_stack_may_take_3_gb_and_the_small_one_1_2(services: dict[str,
     assert sum(map(_limit, always + full)) + more <= 3 * 1024, STATED_TOTAL
 
 
-def test_who_watches_waits_for_what_is_watched(services: dict[str, Any]) -> None:
+def test_observers_get_fewer_cpu_shares_than_the_shop(services: dict[str, Any]) -> None:
     small = {name for name, service in services.items() if service.get("cpu_shares", 1024) < 1024}
     watching = {"otel-collector", "jaeger", "prometheus", "watch", "alertmanager", "grafana"}
     assert small == {*watching, "fluentd"}
 
 
-def test_the_shops_containers_hold_nothing_they_need_not(services: dict[str, Any]) -> None:
+def test_the_shops_containers_have_no_unnecessary_privileges(services: dict[str, Any]) -> None:
     ours = [each for each in services.values() if each["image"].startswith("breakwater/shop")]
     assert len(ours) > 10
     for service in ours:
@@ -121,7 +123,7 @@ def test_an_images_packages_are_those_of_the_projects_lock(name: str) -> None:
     known = set(_pins((PROJECT / "requirements.lock").read_text()))
     used = set(_pins((PROJECT / f"system/deploy/{name}.lock").read_text()))
     assert len(used) > 40
-    assert used <= known, f"make system/deploy/{name}.lock anew (shop.in says how): {used - known}"
+    assert used <= known, f"make system/deploy/{name}.lock again (see shop.in): {used - known}"
 
 
 def _pins(lock: str) -> list[str]:
@@ -129,7 +131,7 @@ def _pins(lock: str) -> list[str]:
 
 
 def _limit(service: dict[str, Any]) -> int:
-    """MB of memory, where no variable says otherwise."""
+    """The memory limit in MB, by default."""
     return _megabytes(
         service["deploy"]["resources"]["limits"]["memory"].rpartition(":-")[2].strip("}")
     )

@@ -1,4 +1,4 @@
-"""What a lab in containers has otherwise than docker-compose.yml."""
+"""The differences of a lab in containers from docker-compose.yml."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ def overridden(tmp_path: Path) -> dict[str, Any]:
     return services
 
 
-def test_the_engine_checks_nothing_that_the_lab_asks_itself(overridden: dict[str, Any]) -> None:
+def test_the_engine_repeats_no_readiness_check_of_the_lab(overridden: dict[str, Any]) -> None:
     services = yaml.safe_load((PROJECT / compose.FILE).read_text())["services"]
     asked = {
         name
@@ -39,7 +39,7 @@ def test_the_engine_checks_nothing_that_the_lab_asks_itself(overridden: dict[str
     assert asked == set(), "each check is a program started every few seconds"
 
 
-def test_nothing_waits_for_a_check_that_is_off(overridden: dict[str, Any]) -> None:
+def test_no_container_waits_for_a_disabled_health_check(overridden: dict[str, Any]) -> None:
     services = yaml.safe_load((PROJECT / compose.FILE).read_text())["services"]
     waits = {
         name: service["depends_on"] | overridden.get(name, {}).get("depends_on", {})
@@ -52,6 +52,6 @@ def test_nothing_waits_for_a_check_that_is_off(overridden: dict[str, Any]) -> No
         assert {each["condition"] for each in service.values()} == {"service_started"}, name
 
 
-def test_what_the_override_names_is_in_the_file(overridden: dict[str, Any]) -> None:
+def test_the_override_names_only_services_of_the_file(overridden: dict[str, Any]) -> None:
     services = yaml.safe_load((PROJECT / compose.FILE).read_text())["services"]
     assert set(overridden) <= set(services)

@@ -1,4 +1,4 @@
-"""The engine's log stream comes in frames that chunks cut anywhere."""
+"""The engine's log stream has frames, which chunks split at any byte."""
 
 from random import Random
 
@@ -12,7 +12,7 @@ def framed(lines: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_byte_is_said_once_however_the_stream_is_cut(seed: int) -> None:
+def test_every_byte_is_returned_once_however_the_stream_is_split(seed: int) -> None:
     rng = Random(seed)
     lines = [rng.randbytes(rng.choice([0, 1, 7, 8, 9, 300, 70_000])) for _ in range(20)]
     stream, said, rest = framed(lines), b"", b""
@@ -24,6 +24,6 @@ def test_every_byte_is_said_once_however_the_stream_is_cut(seed: int) -> None:
     assert (said == b"".join(lines), rest) == (True, b""), f"seed {seed}"
 
 
-def test_a_frame_that_was_only_begun_waits() -> None:
+def test_an_incomplete_frame_is_kept_for_the_next_chunk() -> None:
     whole = framed([b"one\n", b"two\n"])
     assert unframed(whole[:-1]) == (b"one\n", framed([b"two\n"])[:-1])

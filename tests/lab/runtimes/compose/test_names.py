@@ -1,4 +1,4 @@
-"""Names in the engine's network when the container that had one is gone: asked by the shop's own image.
+"""Name resolution in the engine's network after the removal of a container, from the shop's own image.
 
 Skipped where no engine answers, or none has the shop's image (`lab up --runtime compose` builds it).
 """
@@ -12,8 +12,8 @@ from lab.topology import PROJECT
 from tests.lab.runtimes.compose.containers import IMAGE, docker, needs_the_image
 
 pytestmark = needs_the_image
-SEARCHERS = 5  # the broker's client asks again each 2.25 s, and a name may take 10 s to be unknown
-PROBE = f"""
+SEARCHERS = 5  # the broker's client retries every 2.25 s, and a failed resolution can take 10 s
+SCRIPT = f"""
 import asyncio, json, os, time
 from chassis import run
 
@@ -38,23 +38,23 @@ run.serve("gateway")
 
 
 def looked(network: str, *options: str) -> dict[str, Any]:
-    """What a service in that network finds: another name while SEARCHERS look for one that is gone."""
-    name = f"{network}-probe"
+    """Results of a service in that network: another name, while SEARCHERS resolve a removed one."""
+    name = f"{network}-resolver"
     run = ["run", "--rm", "--name", name, "--hostname", name, "--network", network, *options]
     settings = [f"--env={each}" for each in ("PORT=8090", "SERVICE_SECRET=" + "s" * 32)]
-    argv = [*run, *settings, f"--env=HOSTNAME={name}", "--entrypoint=python", IMAGE, "-c", PROBE]
+    argv = [*run, *settings, f"--env=HOSTNAME={name}", "--entrypoint=python", IMAGE, "-c", SCRIPT]
     found: dict[str, Any] = json.loads(docker(*argv))
     return found
 
 
-def test_a_name_that_nobody_answers_keeps_no_other_from_being_found(network: str) -> None:
-    """127.0.0.1 is nobody: an old engine is silent then, and the resolver waits twice 5 s."""
+def test_an_unanswered_name_does_not_block_the_resolution_of_others(network: str) -> None:
+    """No server listens on 127.0.0.1: an old engine does not answer, and the resolver waits twice 5 s."""
     known, seconds = looked(network, "--dns=127.0.0.1")["other"]
     assert known
-    assert seconds < 2, "it waited for a name that is gone"
+    assert seconds < 2, "it waited for a removed name"
 
 
-def test_composes_settings_say_soon_that_a_name_is_gone(network: str) -> None:
+def test_composes_settings_limit_the_wait_for_a_removed_name(network: str) -> None:
     program = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["x-program"]
     options = [f"--dns={each}" for each in program["dns"]]
     options += [f"--dns-opt={each}" for each in program["dns_opt"]]

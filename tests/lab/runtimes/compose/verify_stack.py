@@ -1,4 +1,4 @@
-"""`make verify-compose`: the whole stack in containers, built, started, used, broken, judged and taken down.
+"""`make verify-compose`: the full stack in containers, built, started, used, broken, judged and stopped.
 
     .venv/bin/python -m tests.lab.runtimes.compose.verify_stack [--port-base 8080] [--experiments a,b] [--keep]
 

@@ -1,4 +1,4 @@
-"""A child ends with its parent: by the kernel on Linux, by the leash everywhere."""
+"""A child ends with its parent: by the kernel on Linux, by leash.py on every platform."""
 
 import os
 import signal
@@ -57,17 +57,17 @@ def test_the_leash_passes_signals_on_and_ends_with_its_child() -> None:
             process.kill()
 
 
-def test_a_program_that_is_not_there_is_an_error_at_once() -> None:
+def test_a_missing_program_is_an_error_at_once() -> None:
     with pytest.raises(FileNotFoundError):
         spawn.start(["/no/such/program"], output=2)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop what root has")
-def test_root_is_dropped_and_a_closed_folder_can_still_be_read(tmp_path: Path) -> None:
+def test_root_is_dropped_and_a_private_folder_is_still_readable(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     (closed / "file").write_text("read")
-    # `test -r` asks access(2), which sees capabilities only by a secure bit
+    # `test -r` calls access(2), which respects capabilities only with a secure bit
     script = f"id -u; test -r {closed}/file && cat {closed}/file; grep CapEff /proc/self/status"
     with (tmp_path / "out").open("wb") as out:
         spawn.start(["sh", "-c", script], output=out.fileno(), drop_root=True).wait()

@@ -1,4 +1,4 @@
-"""nginx as rendered: it roots the trace, fails over what may be repeated, and explains its own errors."""
+"""The rendered nginx.conf: nginx starts the trace, fails over safe requests, and explains its own errors."""
 
 import http.client
 import json
@@ -34,7 +34,7 @@ def no_front(stub_lab: ProcessesRuntime) -> Iterator[None]:
     stub_lab.up()
 
 
-def test_the_trace_begins_at_nginx_whatever_a_client_claims(stub_lab: ProcessesRuntime) -> None:
+def test_the_trace_starts_at_nginx_whatever_a_client_sends(stub_lab: ProcessesRuntime) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", stub_lab.port_base)
     claimed = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
     connection.request("GET", "/api/who", headers={"traceparent": claimed})
@@ -56,7 +56,7 @@ def test_requests_are_spread_over_the_instances(stub_lab: ProcessesRuntime) -> N
     assert {who(stub_lab)["instance"] for _ in range(6)} == {"front-1", "front-2"}
 
 
-def test_a_get_that_breaks_off_is_asked_elsewhere_but_a_post_never_goes_out_twice(
+def test_a_failed_get_is_retried_at_another_instance_but_a_post_is_never_sent_twice(
     stub_lab: ProcessesRuntime,
 ) -> None:
     url = stub_lab.address("ingress") + "/api/hang-up"

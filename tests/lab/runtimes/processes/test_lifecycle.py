@@ -1,4 +1,4 @@
-"""Whatever ends a lab, and when: no process, port or half-written file stays, and the next one starts."""
+"""After any end of a lab, at any time: no process, port or partial file remains, and the next lab starts."""
 
 import json
 import os
@@ -67,24 +67,24 @@ def started(runtime: ProcessesRuntime, name: str) -> dict[int, str]:
     return found
 
 
-def test_down_ends_everything_and_what_was_stored_stays() -> None:
+def test_down_stops_everything_and_keeps_the_stored_data() -> None:
     runtime = stub_runtime()
     runtime.up(UpOptions({"ALL": "1", "back.ONLY": "2", "front-2.ARM": "treatment"}))
     processes = family(runtime.lab)
-    told = {
+    answers = {
         name: json.loads(get(f"http://127.0.0.1:{runtime.port_base + offset}/api/settings")[2])
         for name, offset in (("front-1", 10), ("front-2", 11), ("back-1", 20))
     }
     assert runtime.down()
     assert_nothing_left(runtime, processes)
-    assert [each.get("ALL") for each in told.values()] == ["1", "1", "1"]
-    assert [each.get("ONLY") for each in told.values()] == [None, None, "2"]
-    assert [each.get("ARM") for each in told.values()] == [None, "treatment", None]
+    assert [each.get("ALL") for each in answers.values()] == ["1", "1", "1"]
+    assert [each.get("ONLY") for each in answers.values()] == [None, None, "2"]
+    assert [each.get("ARM") for each in answers.values()] == [None, "treatment", None]
     assert (runtime.home / "data" / "postgres" / "PG_VERSION").exists()
     assert not runtime.down()
 
 
-def test_kill_9_of_the_supervisor_takes_everything_and_the_next_up_says_so() -> None:
+def test_kill_9_of_the_supervisor_ends_everything_and_the_next_up_reports_it() -> None:
     runtime = stub_runtime()
     runtime.up()
     processes = family(runtime.lab)
@@ -106,7 +106,7 @@ def test_ctrl_c_during_up_leaves_nothing(name: str) -> None:
         processes = started(runtime, name)
         child.send_signal(signal.SIGINT)
         _, stderr = child.communicate(timeout=15)
-    if child.returncode == 0:  # it came when all was up already: then the lab is up, whole
+    if child.returncode == 0:  # the signal came when everything was up: the lab stays up
         assert runtime.status()["ready"]
         assert runtime.down()
     else:
@@ -125,7 +125,7 @@ def test_kill_9_of_the_command_during_up_leaves_nothing() -> None:
     assert_nothing_left(runtime, processes)
 
 
-def test_an_orphan_of_a_crashed_lab_is_ended_but_a_stranger_with_its_pid_is_not() -> None:
+def test_an_orphan_of_a_crashed_lab_is_ended_but_another_process_with_its_pid_is_not() -> None:
     runtime = stub_runtime()
     runtime.up()
     lab = runtime.lab
@@ -149,7 +149,7 @@ def test_an_orphan_of_a_crashed_lab_is_ended_but_a_stranger_with_its_pid_is_not(
             each.wait()
 
 
-def test_a_lock_file_of_postgres_that_names_a_stranger_does_not_keep_it_down() -> None:
+def test_a_lock_file_of_postgres_with_another_processs_pid_does_not_prevent_its_start() -> None:
     runtime = stub_runtime()
     runtime.up()
     lab = runtime.lab
@@ -176,17 +176,15 @@ def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started() -> None:
     assert not (runtime.home / "lab.json").exists()
 
 
-def test_a_service_that_crashes_at_its_start_fails_the_whole_up_with_its_own_words() -> None:
+def test_a_service_that_crashes_at_its_start_fails_up_with_its_own_error() -> None:
     runtime = stub_runtime()
-    with pytest.raises(UpFailedError, match=r"back-1: ended with 3 .*\n.*told to crash"):
+    with pytest.raises(UpFailedError, match=r"back-1: ended with 3 .*\n.*CRASH is set"):
         runtime.up(UpOptions({"back.CRASH": "1"}))
     assert_nothing_left(runtime, {})
 
 
 @pytest.mark.parametrize("server", ["nats", "postgres", "nginx"])
-def test_a_server_that_is_not_there_fails_the_up_at_once(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_server_fails_up_at_once(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"LAB_{server.upper()}", "/no/such/program")
     runtime = stub_runtime()
     with pytest.raises(
@@ -243,7 +241,7 @@ def test_a_folder_that_cannot_be_written_is_named(
         stub_runtime().up()
 
 
-def test_no_room_on_the_disk_is_said_before_anything_starts(
+def test_a_full_disk_is_reported_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runtime = stub_runtime()
@@ -252,7 +250,7 @@ def test_no_room_on_the_disk_is_said_before_anything_starts(
         runtime.up()
 
 
-def test_a_cluster_of_another_postgres_is_refused_with_the_way_out() -> None:
+def test_a_cluster_of_another_postgres_version_is_refused_with_advice() -> None:
     runtime = stub_runtime()
     cluster = runtime.home / "data" / "postgres"
     cluster.mkdir(parents=True)
@@ -264,14 +262,14 @@ def test_a_cluster_of_another_postgres_is_refused_with_the_way_out() -> None:
     runtime.down()
 
 
-def test_up_waits_for_a_lab_that_somebody_else_is_bringing_up() -> None:
+def test_up_waits_for_a_lab_that_another_command_is_starting() -> None:
     runtime = stub_runtime()
     with cli(runtime, "up", "--topology", str(TOPOLOGY), "--json") as child:
         started(runtime, "zygote")
         second = ProcessesRuntime(runtime.port_base, TOPOLOGY).up()
-        told: dict[str, Any] = json.loads(child.communicate(timeout=20)[0])
+        answers: dict[str, Any] = json.loads(child.communicate(timeout=20)[0])
     try:
-        assert (told["already"], second.already) == (False, True)
+        assert (answers["already"], second.already) == (False, True)
         assert runtime.status()["ready"]
     finally:
         runtime.down()
@@ -307,6 +305,6 @@ def test_other_settings_for_a_lab_that_is_up_are_refused_not_ignored() -> None:
         runtime.down()
 
 
-def test_every_port_is_of_the_topology() -> None:
+def test_every_port_comes_from_the_topology() -> None:
     numbers = topologies.load(TOPOLOGY).ports(20000)
     assert (numbers["front-2"], numbers["back-1"], numbers["control"]) == (20011, 20020, 20097)

@@ -1,4 +1,4 @@
-"""A proxied lab: every call goes over an edge; edges follow the instances and outlive the proxy."""
+"""A proxied lab: every call passes an edge; edges follow the instances and survive a restart of the proxy."""
 
 import os
 import signal
@@ -33,13 +33,13 @@ def test_every_caller_has_an_edge_to_every_instance_it_calls_and_every_server_it
     assert set(proxy_client.list()) == calls | servers | {"ingress->a-1"}
 
 
-def test_an_edge_leads_to_its_callee(mesh: ProcessesRuntime, proxy_client: ProxyClient) -> None:
+def test_an_edge_forwards_to_its_callee(mesh: ProcessesRuntime, proxy_client: ProxyClient) -> None:
     for name, edge in proxy_client.list().items():
         if name.endswith("-1"):
             assert name.rpartition("->")[2] in who_answers(edge.listen), name
 
 
-def test_a_service_is_told_of_its_own_edges_alone(
+def test_a_service_gets_only_its_own_edges(
     mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     (settings,) = [get(f"{mesh.address('a-1')}/api/settings")[2].decode()]
@@ -62,7 +62,7 @@ def test_the_ingress_reaches_the_front_over_its_edge(
     assert get(mesh.address("ingress") + "/api/who")[0] == 200
 
 
-def test_without_the_token_the_proxy_says_its_version_and_no_more(
+def test_without_the_token_the_proxy_returns_only_its_version(
     mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
     address = mesh.lab.addresses["proxy"]
@@ -89,7 +89,7 @@ def test_edges_follow_scaling_and_the_others_keep_what_they_have(
     proxy_client.remove("a->b-1", "kept")
 
 
-def test_a_port_that_an_edge_needs_and_somebody_has_is_named(
+def test_a_taken_port_of_an_edge_is_named(
     mesh: ProcessesRuntime, proxy_client: ProxyClient
 ) -> None:
 
@@ -125,7 +125,9 @@ def test_a_killed_proxy_is_back_with_its_edges_and_without_toxics(
     wait_until(lambda: mesh.status()["ready"], "all ready")
 
 
-def test_a_lab_that_is_up_without_edges_says_how_to_get_them(mesh: ProcessesRuntime) -> None:
+def test_the_error_for_a_running_lab_without_edges_names_the_command(
+    mesh: ProcessesRuntime,
+) -> None:
     assert mesh.up(UpOptions(proxied=True)).already
     # as if it had been started without
     lab = mesh.lab

@@ -1,4 +1,4 @@
-"""The processes runtime on a real lab: kill, pause, scale, heal; what survives and what comes back."""
+"""The processes runtime on a real lab: kill, pause, scale and heal."""
 
 import asyncio
 import json
@@ -36,11 +36,11 @@ def test_everything_is_ready_and_counted(stub_lab: ProcessesRuntime) -> None:
     assert all(each["memory_mb"] > 0.5 for each in status["processes"]), status
 
 
-def test_the_file_with_the_secrets_is_for_the_owner_alone(stub_lab: ProcessesRuntime) -> None:
+def test_only_the_owner_can_read_the_file_with_the_secrets(stub_lab: ProcessesRuntime) -> None:
     assert (stub_lab.home / "lab.json").stat().st_mode & 0o077 == 0
 
 
-def test_up_again_says_that_it_is_up_already(stub_lab: ProcessesRuntime) -> None:
+def test_up_again_reports_that_the_lab_is_up(stub_lab: ProcessesRuntime) -> None:
     before = process(stub_lab, "back-1")["pid"]
     done = stub_lab.up()
     assert (done.already, done.healed) == (True, [])
@@ -57,7 +57,7 @@ def test_a_killed_instance_is_back_after_the_restart_delay(stub_lab: ProcessesRu
     assert (after["restarts"], after["last_exit"]) == (before["restarts"] + 1, -signal.SIGKILL)
 
 
-def test_killed_for_good_stays_down_until_up_heals_it(stub_lab: ProcessesRuntime) -> None:
+def test_a_process_killed_without_restart_stays_down_until_up(stub_lab: ProcessesRuntime) -> None:
     stub_lab.kill("front-2", restart=False)
     assert process(stub_lab, "front-2")["state"] == "stopped"
     assert not stub_lab.status()["ready"]
@@ -67,7 +67,7 @@ def test_killed_for_good_stays_down_until_up_heals_it(stub_lab: ProcessesRuntime
     assert stub_lab.status()["ready"]
 
 
-def test_up_right_after_a_kill_does_not_take_the_dead_for_ready(
+def test_up_right_after_a_kill_does_not_report_the_killed_process_as_ready(
     stub_lab: ProcessesRuntime,
 ) -> None:
     killed = ["front-1", "front-2", "back-1"]
@@ -78,7 +78,7 @@ def test_up_right_after_a_kill_does_not_take_the_dead_for_ready(
 
 
 @pytest.mark.parametrize("name", ["back-1", "postgres", "nginx", "nats"])
-def test_a_paused_process_is_shown_as_paused_and_goes_on(
+def test_a_paused_process_is_shown_as_paused_and_resumes(
     stub_lab: ProcessesRuntime, name: str
 ) -> None:
     pid = process(stub_lab, name)["pid"]
@@ -95,7 +95,7 @@ def test_scaling_the_ingress_service_adds_it_to_nginx_and_takes_it_out(
     stub_lab: ProcessesRuntime,
 ) -> None:
     assert stub_lab.scale("front", 3)["ready"]
-    wait_until(lambda: who(stub_lab)["instance"] == "front-3", "nginx asks front-3")
+    wait_until(lambda: who(stub_lab)["instance"] == "front-3", "nginx calls front-3")
     assert stub_lab.address("front-3") == f"http://127.0.0.1:{stub_lab.port_base + 12}"
     stub_lab.scale("front", 2)
     assert {who(stub_lab)["instance"] for _ in range(8)} == {"front-1", "front-2"}
@@ -127,7 +127,7 @@ def test_nginx_is_back_on_its_port_after_a_kill(stub_lab: ProcessesRuntime) -> N
     assert who(stub_lab)["instance"].startswith("front-")
 
 
-def test_the_zygotes_death_takes_its_children_and_all_come_back(stub_lab: ProcessesRuntime) -> None:
+def test_after_the_zygotes_death_all_its_children_start_again(stub_lab: ProcessesRuntime) -> None:
     old = process(stub_lab, "back-1")["pid"]
     zygote = next(entry.pid for entry in stub_lab.lab.servers if entry.name == "zygote")
     os.kill(zygote, signal.SIGKILL)
@@ -135,12 +135,12 @@ def test_the_zygotes_death_takes_its_children_and_all_come_back(stub_lab: Proces
     wait_until(lambda: stub_lab.status()["ready"], "all ready")
 
 
-def test_an_instance_is_told_what_its_service_needs_and_no_more(
+def test_an_instance_gets_only_the_settings_of_its_service(
     stub_lab: ProcessesRuntime,
 ) -> None:
-    told = json.loads(get(stub_lab.address("back") + "/api/settings")[2])
-    assert (told["INSTANCE"], told["LAB_TOKEN"]) == ("back-1", stub_lab.lab.token)
-    assert told["DATABASE_URL"] == stub_lab.lab.databases["back"]
+    answers = json.loads(get(stub_lab.address("back") + "/api/settings")[2])
+    assert (answers["INSTANCE"], answers["LAB_TOKEN"]) == ("back-1", stub_lab.lab.token)
+    assert answers["DATABASE_URL"] == stub_lab.lab.databases["back"]
     front = json.loads(get(stub_lab.address("front-1") + "/api/settings")[2])
     assert not {"DATABASE_URL", "VALKEY_URL", "NATS_URL", "SMTP_URL"} & set(front)
 
@@ -155,14 +155,14 @@ def test_an_instance_is_told_what_its_service_needs_and_no_more(
         ("/explode", {}, "no /explode; the API has"),
     ],
 )
-def test_the_control_api_says_what_would_make_sense(
+def test_the_control_api_explains_a_wrong_request(
     stub_lab: ProcessesRuntime, path: str, body: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         client.call_supervisor(stub_lab.lab, "POST", path, body)
 
 
-def test_the_control_api_wants_the_token(stub_lab: ProcessesRuntime) -> None:
+def test_the_control_api_requires_the_token(stub_lab: ProcessesRuntime) -> None:
     lab = stub_lab.lab
     lab.token = "guessed"
     with pytest.raises(StateError, match="Bearer"):

