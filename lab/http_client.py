@@ -1,4 +1,4 @@
-"""One HTTP exchange with the lab or the shop, blocking, standard library only: probes must be cheap."""
+"""One blocking HTTP exchange with the lab or the shop; standard library only, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Reply:
-    """`body` is the JSON of the answer (its text if it is none); `seconds` until it was read whole."""
+    """`body` is the answer's JSON, else its text; `seconds` is the time until it was read completely."""
 
     status: int
     body: Any
@@ -21,7 +21,7 @@ class Reply:
 
 
 class NoReplyError(Exception):
-    """Nothing came back: refused, lost or too late."""
+    """No answer: the connection was refused or lost, or the timeout expired."""
 
 
 def exchange(
@@ -33,7 +33,7 @@ def exchange(
     headers: dict[str, str] | None = None,
     timeout_s: float = 5.0,
 ) -> Reply:
-    """Send once, on a connection of its own. Raises NoReplyError."""
+    """Send one request on a new connection. Raises NoReplyError."""
     parts = urlsplit(url)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     sent = dict(headers or {})

@@ -42,6 +42,8 @@ IGNORED = ("locust-master", "locust-worker", "jupyter")  # started by hand, not 
 class ComposeSupervisor(Supervisor):
     """Supervises the containers of one project. Requires a running event loop."""
 
+    processes: dict[str, Container]
+
     def __init__(self, lab: Lab, topology: Topology, endpoint: str, profile: str) -> None:
         super().__init__(lab, topology)
         self._began = time.monotonic()
@@ -137,7 +139,7 @@ class ComposeSupervisor(Supervisor):
             if name in IGNORED:
                 continue
             known = self.processes.get(name)
-            if isinstance(known, Container) and known.container == found["Id"]:
+            if known is not None and known.container == found["Id"]:
                 continue
             await self._take_over(name, found["Id"], found["Image"], since_s)
         self._save()
@@ -170,12 +172,11 @@ class ComposeSupervisor(Supervisor):
                 self.log("error", f"the connection to the engine was lost: {error}")
             await asyncio.sleep(RECONNECT_S)
             for process in list(self.processes.values()):
-                if isinstance(process, Container):
-                    await process.refresh()
+                await process.refresh()
 
     async def _handle(self, event: dict[str, Any]) -> None:
         process = self.processes.get(event["Actor"]["Attributes"].get(SERVICE_LABEL, ""))
-        if not isinstance(process, Container) or process.container != event["Actor"]["ID"]:
+        if process is None or process.container != event["Actor"]["ID"]:
             return
         if event["Action"] == "start":
             self._following[process.spec.name].started(event["timeNano"] / 1e9)

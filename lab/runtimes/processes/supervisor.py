@@ -31,6 +31,7 @@ class ProcessSupervisor(Supervisor):
     """Starts, supervises and stops the processes of one lab. Requires a running event loop."""
 
     optional_kinds = ("observer",)
+    processes: dict[str, ManagedProcess]
 
     def __init__(self, lab: Lab, topology: Topology, restart_delay_s: float) -> None:
         super().__init__(lab, topology)

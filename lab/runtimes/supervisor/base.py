@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ class Supervisor(ABC):
     def __init__(self, lab: Lab, topology: Topology) -> None:
         self.lab = lab
         self.topology = topology
-        self.processes: dict[str, ManagedProcess] = {}
+        self.processes: Mapping[str, ManagedProcess] = {}
         self.faults = ProcessFaults(self._report_fault)
         self.up = False
         self.stop = asyncio.Event()
