@@ -215,10 +215,7 @@ def blackout(options: argparse.Namespace) -> dict[str, Any]:
     watched = [name for name in OBSERVERS if name in runtime.lab.addresses]
     ways: dict[str, tuple[Callable[[str], Any], Callable[[str], Any]]] = {
         "well": (lambda name: None, lambda name: None),
-        "dead": (
-            lambda name: runtime.kill(name, "KILL", restart=False),
-            lambda name: runtime.up(),
-        ),
+        "dead": (lambda name: runtime.kill(name, "KILL", restart=False), lambda name: runtime.up()),
         "silent": (
             lambda name: runtime.kill(name, "STOP"),
             lambda name: runtime.kill(name, "CONT"),

@@ -4,17 +4,7 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import (
-    breakers,
-    consistency,
-    load,
-    nats,
-    overview,
-    postgres,
-    resources,
-    slo,
-    valkey,
-)
+from dashboards import breakers, consistency, load, nats, overview, postgres, resources, slo, valkey
 
 # file name in json/ without suffix -> dashboard
 BOARDS: dict[str, Callable[[], Dashboard]] = {

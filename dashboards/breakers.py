@@ -39,9 +39,7 @@ def _breakers() -> list[Panel]:
             height=12,
         ),
         _decisions(
-            "Breaker transitions",
-            "Transitions per second, with their reason.",
-            "transition",
+            "Breaker transitions", "Transitions per second, with their reason.", "transition"
         ),
         _decisions(
             "Rejected calls",
@@ -77,11 +75,7 @@ def _edges() -> list[Panel]:
                 "{{edge}} {{error_type}}",
             ),
         ),
-        _decisions(
-            "Timeouts",
-            "Attempts that the timeout policy ended.",
-            "timeout",
-        ),
+        _decisions("Timeouts", "Attempts that the timeout policy ended.", "timeout"),
     ]
 
 
@@ -101,11 +95,7 @@ def _retries() -> list[Panel]:
             Query(f"min by (edge) ({chosen('retry_budget_tokens')})", "{{edge}}"),
         ),
         _decisions("Hedges", "Second attempts that start beside a slow first one.", "hedge"),
-        _decisions(
-            "Fallbacks",
-            "Old or degraded answers in place of failed ones.",
-            "fallback",
-        ),
+        _decisions("Fallbacks", "Old or degraded answers in place of failed ones.", "fallback"),
         _decisions("Retries given up", "Calls without an attempt, budget or time left.", "give_up"),
         _decisions(
             "Ejections",

@@ -75,12 +75,7 @@ def _memory() -> list[Panel]:
             Query("max(valkey_memory_bytes)", "used"),
             Query("max(valkey_memory_max_bytes) > 0", "allowed"),
         ),
-        graph(
-            "Keys",
-            "Keys in all databases.",
-            "short",
-            Query("max(valkey_keys)", "keys"),
-        ),
+        graph("Keys", "Keys in all databases.", "short", Query("max(valkey_keys)", "keys")),
         graph(
             "Removed keys",
             "Keys that expired, and keys that were evicted because memory was full.",

@@ -30,10 +30,7 @@ def bench(
     wanted = names or [name for name in DEFAULT if name in known]
     for name in wanted:
         if name not in known:
-            typer.echo(
-                f"lab bench: no benchmark {name!r}{nearest(name, known)}",
-                err=True,
-            )
+            typer.echo(f"lab bench: no benchmark {name!r}{nearest(name, known)}", err=True)
             raise typer.Exit(2)
     figures: dict[str, Any] = {}
     for name in wanted:

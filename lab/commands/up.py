@@ -10,14 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lab import topology as topologies
-from lab.options import (
-    AsJson,
-    RuntimeName,
-    checked_runtime,
-    console,
-    print_json,
-    progress_console,
-)
+from lab.options import AsJson, RuntimeName, checked_runtime, console, print_json, progress_console
 from lab.runtimes.base import RESTART_DELAY_S, Runtime, UpOptions, UpResult
 from lab.runtimes.choose import runtime_of
 from lab.runtimes.supervisor.client import UsageError

@@ -128,13 +128,7 @@ PROBLEMS = (
 
 
 def render(
-    *,
-    port: int,
-    balances: str,
-    upstream_ports: Sequence[int],
-    run: str,
-    logs: str,
-    user: str = "",
+    *, port: int, balances: str, upstream_ports: Sequence[int], run: str, logs: str, user: str = ""
 ) -> str:
     """The configuration of a lab in processes. `run` is a folder for nginx' own files; `user` is for root only.
 

@@ -27,12 +27,7 @@ class LabSteps:
     """On the lab of `port_base`. Each step reads lab.json again: instances may have changed."""
 
     def __init__(
-        self,
-        run: RunDir,
-        port_base: int,
-        profile: Profile,
-        seed: int,
-        limits: Sequence[Limit] = (),
+        self, run: RunDir, port_base: int, profile: Profile, seed: int, limits: Sequence[Limit] = ()
     ) -> None:
         self._run = run
         self._limits = limits

@@ -24,10 +24,7 @@ def document() -> dict[str, Any]:
             for name in EVENTS
         },
         "operations": {
-            f"receive{name}": {
-                "action": "receive",
-                "channel": {"$ref": f"#/channels/{name}"},
-            }
+            f"receive{name}": {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}}
             for name in EVENTS
         },
         "components": {"messages": {name: _message(event) for name, event in EVENTS.items()}},

@@ -89,13 +89,7 @@ class Subject:
         self._login = ""
 
     async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        content: Any = None,
-        **headers: Any,
+        self, method: str, path: str, *, json: Any = None, content: Any = None, **headers: Any
     ) -> Answer:
         """`content`: bytes or an async iterator of them. `Idempotency_Key="k"` is sent as `Idempotency-Key: k`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

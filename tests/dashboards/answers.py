@@ -27,7 +27,7 @@ TROUBLE = Path(__file__).with_name("trouble.yaml")
 MAY_BE_EMPTY = {
     ("breakers", "Shed requests", "A"): (
         "the burst must coincide with the slow orders, and their timing depends on the load of the machine"
-    ),
+    )
 }
 
 

@@ -43,10 +43,7 @@ MEASURED_BY = {
     "stalled requests": (HTTP, "test_a_stalled_handler_hangs_until_the_fault_ends"),
     "limited concurrency": (HTTP, "test_limited_concurrency_queues_requests"),
     "kill": (WHOLE, "test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash"),
-    "terminate": (
-        WHOLE,
-        "test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash",
-    ),
+    "terminate": (WHOLE, "test_a_killed_process_ends_by_that_signal_and_restarts_as_after_a_crash"),
     "outage of a process": (WHOLE, "test_an_outage_lasts_until_its_ttl"),
     "pause": (WHOLE, "test_a_pause_ends_at_its_ttl_by_itself"),
     "network disconnect (container)": (
@@ -82,10 +79,7 @@ MEASURED_BY = {
     "lock held": (DATABASE, "test_a_held_lock_makes_writers_wait_until_its_end"),
     "pool held": (DATABASE, "test_held_connections_are_missing_from_the_pool"),
     "read-only database": (DATABASE, "test_a_read_only_database_refuses_writes_and_answers_reads"),
-    "database killed": (
-        WHOLE,
-        "test_a_killed_database_leaves_no_backend_and_restarts",
-    ),
+    "database killed": (WHOLE, "test_a_killed_database_leaves_no_backend_and_restarts"),
     "database connections lost": (DATABASE, "test_a_database_that_is_down_loses_the_connections"),
     "event dropped": (
         MESSAGES,

@@ -165,9 +165,7 @@ def test_an_outage_is_recorded_as_a_fault_and_ends(lab: ProcessesRuntime) -> Non
     assert lab.status()["ready"]
 
 
-def test_the_end_of_a_pause_keeps_the_other_faults_of_its_target(
-    lab: ProcessesRuntime,
-) -> None:
+def test_the_end_of_a_pause_keeps_the_other_faults_of_its_target(lab: ProcessesRuntime) -> None:
     control = FaultClient(find_lab(lab.port_base))
     (slow,) = control.add_fault("users", {"kind": "noop", "point": "inbound", "ttl_s": 60})
     try:
@@ -216,9 +214,7 @@ def impatient_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 
 @pytest.mark.slow
-def test_a_checkout_past_its_deadline_is_compensated(
-    impatient_lab: ProcessesRuntime,
-) -> None:
+def test_a_checkout_past_its_deadline_is_compensated(impatient_lab: ProcessesRuntime) -> None:
     lab = impatient_lab
     customer = Customer(ingress(lab))
     sku = "SKU-0042"

@@ -24,12 +24,7 @@ class LoadProcess:
     """`duration_s`: the length of the schedule; `finish` ends the arrivals earlier."""
 
     def __init__(
-        self,
-        run_dir: Path,
-        host: str,
-        profile: Profile,
-        seed: int,
-        duration_s: float,
+        self, run_dir: Path, host: str, profile: Profile, seed: int, duration_s: float
     ) -> None:
         self._run_dir = run_dir
         self._profile, self._duration_s = profile, duration_s

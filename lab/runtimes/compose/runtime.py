@@ -59,10 +59,7 @@ class ComposeRuntime(SupervisedRuntime):
     """
 
     def __init__(
-        self,
-        port_base: int,
-        topology: Path = topologies.DEFAULT_PATH,
-        profile: str = "full",
+        self, port_base: int, topology: Path = topologies.DEFAULT_PATH, profile: str = "full"
     ) -> None:
         super().__init__(port_base, topology)
         self.profile = profile

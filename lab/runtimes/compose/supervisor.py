@@ -19,11 +19,7 @@ import aiohttp
 from lab import topology as topologies
 from lab.runtimes.compose.container import Container
 from lab.runtimes.compose.engine import SERVICE_LABEL, Engine, EngineRefusedError
-from lab.runtimes.compose.environment import (
-    compose_of,
-    write_inside,
-    write_override,
-)
+from lab.runtimes.compose.environment import compose_of, write_inside, write_override
 from lab.runtimes.compose.log_follower import LogFollower
 from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
 from lab.runtimes.compose.specs import service_of, spec_of

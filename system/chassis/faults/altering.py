@@ -24,11 +24,7 @@ def altered(send: Send, exchange: Exchange) -> Send:
         changed = exchange.changed(body)
         await send(held[0])
         await send(
-            {
-                "type": "http.response.body",
-                "body": changed,
-                "more_body": len(changed) < len(body),
-            }
+            {"type": "http.response.body", "body": changed, "more_body": len(changed) < len(body)}
         )
 
     return through

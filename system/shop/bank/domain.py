@@ -4,10 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-DECLINED_CARDS = {
-    "4000000000000002": "card_declined",
-    "4000000000009995": "insufficient_funds",
-}
+DECLINED_CARDS = {"4000000000000002": "card_declined", "4000000000009995": "insufficient_funds"}
 
 
 class Status(StrEnum):

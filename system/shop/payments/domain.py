@@ -230,7 +230,4 @@ class WrongStateError(Exception):
     def __init__(self, operation: Operation, payment: Payment) -> None:
         super().__init__(f"cannot {operation} a payment that is {payment.status}")
         self.payment = payment
-        self.extra: dict[str, Any] = {
-            "order_id": payment.order_id,
-            "status": payment.status.value,
-        }
+        self.extra: dict[str, Any] = {"order_id": payment.order_id, "status": payment.status.value}

@@ -33,9 +33,7 @@ async def test_latency_delays_only_its_scope(echo: Echo) -> None:
     await wait_until_async(is_not_delayed, "another caller without the latency")
 
 
-async def test_abort_before_prevents_the_effect_and_abort_after_loses_the_reply(
-    echo: Echo,
-) -> None:
+async def test_abort_before_prevents_the_effect_and_abort_after_loses_the_reply(echo: Echo) -> None:
     post = {"json": {"text": "a"}, "headers": {"Idempotency-Key": "k1"}}
     await _add(echo, kind="abort", attributes={"status": 503}, scope={"first_n": 1})
     assert (await echo.call("POST", "/notes", **post))[0] == 503

@@ -234,9 +234,7 @@ def test_faults_of_all_kinds_at_once_leave_nothing(subject: Subject) -> None:
 
 
 @linux_only
-def test_log_writes_fail_with_enospc_and_the_service_continues(
-    subject: Subject,
-) -> None:
+def test_log_writes_fail_with_enospc_and_the_service_continues(subject: Subject) -> None:
     log = Path(f"/proc/{subject.pid}/fd/1")
     own = os.readlink(log)
     fault = subject.add("disk_full", point="process")

@@ -38,8 +38,7 @@ def kept(subject: Subject) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("point", "scope", "done"),
-    [("database", {"method": "COMMIT"}, False), ("publish", {}, True)],
+    ("point", "scope", "done"), [("database", {"method": "COMMIT"}, False), ("publish", {}, True)]
 )
 def test_a_crash_happens_at_its_point_after_it_is_logged(
     mortal: Subject, point: str, scope: dict[str, str], done: bool

@@ -81,9 +81,7 @@ def test_a_deadline_in_the_queue_is_definite(clock: FakeClock) -> None:
     clock.run(main())
 
 
-def test_a_permit_of_a_call_cancelled_at_the_same_time_goes_to_the_next(
-    clock: FakeClock,
-) -> None:
+def test_a_permit_of_a_call_cancelled_at_the_same_time_goes_to_the_next(clock: FakeClock) -> None:
     bulkhead = a_bulkhead(clock, 1, queue=5, wait_s_max=60)
     bank = Bank(clock, (1, "ok"))
 

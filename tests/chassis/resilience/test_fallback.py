@@ -2,14 +2,7 @@
 
 import pytest
 
-from chassis.resilience import (
-    Call,
-    CallFailedError,
-    Event,
-    FakeClock,
-    Fallback,
-    StaleFallback,
-)
+from chassis.resilience import Call, CallFailedError, Event, FakeClock, Fallback, StaleFallback
 from tests.chassis.resilience.kit import Bank, a_call, boom, failed, ok
 
 

@@ -6,14 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chassis.resilience import (
-    CallFailedError,
-    Event,
-    FakeClock,
-    Hedge,
-    RetryBudget,
-    TimedOutError,
-)
+from chassis.resilience import CallFailedError, Event, FakeClock, Hedge, RetryBudget, TimedOutError
 from chassis.resilience.clock import Timer
 from tests.chassis.resilience.kit import Bank, a_call, failed
 

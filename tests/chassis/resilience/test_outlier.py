@@ -162,9 +162,7 @@ def test_one_slightly_slow_trial_call_is_outweighed_by_the_others(clock: FakeClo
     assert ejection.available(TWO) == TWO
 
 
-def test_earlier_latencies_of_the_others_do_not_count_after_a_readmission(
-    clock: FakeClock,
-) -> None:
+def test_earlier_latencies_of_the_others_do_not_count_after_a_readmission(clock: FakeClock) -> None:
     """Otherwise the readmitted host, with a new average, makes another look slow that is not."""
     ejection = an_ejection(clock, slow_ratio=3, slow_calls_min=5)
     bad(ejection, "one:80")

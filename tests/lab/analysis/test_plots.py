@@ -29,10 +29,7 @@ PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     "spectrum": (lambda run: plots.spectrum(run, ORDERS), "latency percentiles"),
     "naive": (lambda run: plots.naive_and_intended(latency.spectra(run)), "coordinated omission"),
     "load": (plots.load_delivered, "1,645 of 1,645 requests sent"),
-    "limits": (
-        lambda run: plots.sli_chart([evaluate(sli, run) for sli in claim_of(run).slis]),
-        "",
-    ),
+    "limits": (lambda run: plots.sli_chart([evaluate(sli, run) for sli in claim_of(run).slis]), ""),
 }
 
 

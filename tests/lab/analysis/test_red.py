@@ -27,9 +27,7 @@ def labels(status: str = "200", **more: str) -> dict[str, str]:
     return {"http_route": "/orders", "http_response_status_code": status} | more
 
 
-def test_growth_is_counted_across_a_restart_and_from_zero_for_a_late_series(
-    tmp_path: Path,
-) -> None:
+def test_growth_is_counted_across_a_restart_and_from_zero_for_a_late_series(tmp_path: Path) -> None:
     run = run_with(
         tmp_path,
         [

@@ -53,10 +53,7 @@ def test_the_error_for_an_unknown_profile_has_the_nearest_name_and_the_list() ->
             "[a]\nrate_per_s = { order = 1 }\n[[a.surge]]\nfrom_s = 5\nto_s = 2\nfactor = 2\n",
             ":3: a.surge: expected from_s < to_s",
         ),
-        (
-            "[a]\nrate_per_s = { order = 1 }\n[[a.surge]]\nfrom_s = 5\n",
-            ":3: a.surge: lacks to_s",
-        ),
+        ("[a]\nrate_per_s = { order = 1 }\n[[a.surge]]\nfrom_s = 5\n", ":3: a.surge: lacks to_s"),
         (
             "[a]\nrate_per_s = { order = 1 }\n"
             "[[a.surge]]\nfrom_s = 0\nto_s = 1\nfactor = 1\n"

@@ -260,7 +260,7 @@ def test_the_first_ctrl_c_runs_rollbacks_clears_faults_and_seals_the_archive(
     assert sequence(run, steps, clock).execute() == 3
     assert steps.method.stopped
     assert steps.calls[-5:] == [
-        *("find_residue", "clear_faults", "write_fault_rows", "stop_recording", "seal"),
+        *("find_residue", "clear_faults", "write_fault_rows", "stop_recording", "seal")
     ]
     assert written(run)["interrupted"] is True
     assert written(run)["load"]["sent"] == 10

@@ -68,9 +68,7 @@ async def test_the_bank_honours_keys_even_if_the_shop_switches_idempotency_off(
     assert [answer.body["captured_cents"] for answer in captured] == [700, 700]
 
 
-async def test_a_forbidden_operation_is_409_and_names_the_state(
-    bank: RunningService,
-) -> None:
+async def test_a_forbidden_operation_is_409_and_names_the_state(bank: RunningService) -> None:
     made = await call(bank, "POST", "/authorizations", json=body())
     path = f"/authorizations/{made.body['id']}"
     await call(bank, "POST", f"{path}/void")

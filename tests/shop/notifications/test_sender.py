@@ -103,9 +103,7 @@ async def test_no_mail_is_lost_while_the_server_is_down(fixture: Fixture) -> Non
     assert [await fixture.status(order) for order in orders] == ["sent"] * 3
 
 
-async def test_a_permanently_refused_mail_fails_and_blocks_no_other(
-    fixture: Fixture,
-) -> None:
+async def test_a_permanently_refused_mail_fails_and_blocks_no_other(fixture: Fixture) -> None:
     bad, good = await fixture.write("bad@example.com"), await fixture.write()
     fixture.server.errors["bad@example.com"] = MailRefusedError(True, "550 no such user")
     await fixture.sender.round()

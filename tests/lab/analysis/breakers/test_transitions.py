@@ -36,7 +36,7 @@ def test_the_bands_cover_the_run_without_gaps(tiny: Callable[..., Run]) -> None:
     run = tiny(info=INFO, breakers=STORY, faults=[FAULT | {"removed_s": 30.0}])
     bands = transitions.state_bands(run)
     assert bands["state"].tolist() == [
-        *("closed", "open", "half_open", "open", "half_open", "closed"),
+        *("closed", "open", "half_open", "open", "half_open", "closed")
     ]
     assert bands["start_s"].tolist() == [0.0, 22.0, 27.0, 27.5, 32.5, 33.0]
     assert bands["end_s"].tolist() == [22.0, 27.0, 27.5, 32.5, 33.0, 100.0]

@@ -70,9 +70,7 @@ def test_a_violation_of_an_earlier_run_is_not_reported(archive: Callable[..., Pa
     assert once.checked > 0
 
 
-def test_without_quiescence_a_violation_is_only_possible(
-    archive: Callable[..., Path],
-) -> None:
+def test_without_quiescence_a_violation_is_only_possible(archive: Callable[..., Path]) -> None:
     path = archive("lost_outbox_row")
     info = json.loads((path / "run.json").read_text())
     info["quiescence"] = {"reached": False, "waited_s": 30.0}

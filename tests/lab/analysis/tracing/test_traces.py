@@ -90,9 +90,7 @@ def test_each_attempt_counts_and_the_backoff_is_the_callers_time() -> None:
 
 def test_a_call_counts_until_its_caller_gives_up() -> None:
     assert path(
-        span("a", 0, 100),
-        call("a.1", 10, 60, "a", "b", error=True),
-        span("b", 20, 400, "a.1"),
+        span("a", 0, 100), call("a.1", 10, 60, "a", "b", error=True), span("b", 20, 400, "a.1")
     ) == [("a", 0, 10), ("a.1", 10, 20), ("b", 20, 60), ("a", 60, 100)]
 
 
@@ -128,13 +126,7 @@ def test_a_lost_hedge_counts_until_the_winning_call_starts() -> None:
         call("a.first", 5, 128, "a", "b", abandoned=True),
         span("b", 20, 400, "a.first"),
         call("a.second", 105, 125, "a", "b"),
-    ) == [
-        ("a", 0, 5),
-        ("a.first", 5, 20),
-        ("b", 20, 105),
-        ("a.second", 105, 125),
-        ("a", 125, 130),
-    ]
+    ) == [("a", 0, 5), ("a.first", 5, 20), ("b", 20, 105), ("a.second", 105, 125), ("a", 125, 130)]
 
 
 def test_a_hedge_that_lost_to_the_first_call_does_not_count() -> None:

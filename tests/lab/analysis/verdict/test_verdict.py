@@ -41,9 +41,7 @@ def test_a_run_that_meets_its_claim_is_held(clean: Run) -> None:
     assert verdict["expectations"][0]["ok"]
 
 
-def test_the_verdict_of_a_sealed_archive_is_the_same_and_changes_no_table(
-    archive: Archive,
-) -> None:
+def test_the_verdict_of_a_sealed_archive_is_the_same_and_changes_no_table(archive: Archive) -> None:
     path = archive()
     raw = judge(Run(path))
     seal(path)

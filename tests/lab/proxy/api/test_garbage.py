@@ -36,9 +36,7 @@ TOXIC = st.fixed_dictionaries(
 )
 BODY = TOXIC | JSON | st.binary(max_size=30)
 FEW = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

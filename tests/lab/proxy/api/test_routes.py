@@ -5,14 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.proxy.rig import (
-    ProxyProcess,
-    Upstream,
-    connect,
-    is_refused,
-    round_trip_s,
-    running,
-)
+from tests.lab.proxy.rig import ProxyProcess, Upstream, connect, is_refused, round_trip_s, running
 
 EDGE = {"name": "edge", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
 LATENCY = {"type": "latency", "attributes": {"latency": 5}}

@@ -125,11 +125,7 @@ def test_a_slicer_removed_in_the_middle_of_a_chunk_holds_nothing_afterwards() ->
 @pytest.mark.parametrize("word", LOSSLESS)
 @given(data=st.data(), seed=st.integers(0, 2**32), chunks=CHUNKS, ended=st.booleans())
 def test_removal_at_any_instant_loses_nothing_and_does_not_wait(
-    word: str,
-    data: st.DataObject,
-    seed: int,
-    chunks: list[tuple[float, bytes]],
-    ended: bool,
+    word: str, data: st.DataObject, seed: int, chunks: list[tuple[float, bytes]], ended: bool
 ) -> None:
     clock = HandClock()
     stage, collector = stage_of(word, clock, seed, **data.draw(ATTRIBUTES[word]))

@@ -148,9 +148,7 @@ def test_metrics_are_scraped_and_a_dead_instance_is_seen_as_down(
     recorder: RecorderProcess, tmp_path: Path, metrics_port: int
 ) -> None:
     run_dir = tmp_path / "run"
-    alive = {
-        **{"name": "orders-1", "service": "orders", "address": f"127.0.0.1:{metrics_port}"},
-    }
+    alive = {**{"name": "orders-1", "service": "orders", "address": f"127.0.0.1:{metrics_port}"}}
     recorder.scraping(alive)
     recorder.start(run_dir)
     wait_until(lambda: recorder.status()["rows"]["metrics"] >= 4, "a scrape of the instance")

@@ -112,8 +112,7 @@ def probe(value: Any, configuration: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
-    [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: no lab")],
+    ("value", "reason"), [(0.4, None), (5, "5 is not within"), ("raise", "RuntimeError: no lab")]
 )
 def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
     value: object, reason: str | None

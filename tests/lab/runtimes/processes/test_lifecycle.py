@@ -241,9 +241,7 @@ def test_a_folder_that_cannot_be_written_is_named(
         stub_runtime().up()
 
 
-def test_a_full_disk_is_reported_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_full_disk_is_reported_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = stub_runtime()
     monkeypatch.setattr("lab.runtimes.supervisor.lab_dir.FREE_BYTES_MIN", 1 << 60)
     with pytest.raises(StateError, match="MB left on its disk"):
