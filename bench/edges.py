@@ -1,13 +1,14 @@
-"""The cost of a fault proxy on every edge, and what killed commanders leave: `python bench/edges.py` prints JSON.
+"""The cost of a fault proxy on every edge, and the faults that killed clients leave; prints JSON.
 
-Two labs at once, one proxied and one not, asked in turn, block by block: the machine's other work hits both.
+Two labs run at once, one of them proxied. Requests alternate between them, block by block, so that other work of
+the machine affects both.
 
-product_read   a product's page through nginx, one connection: ms of each lab, the ratio of the medians
+product_read   a product's page through nginx, one connection: ms in each lab, ratio of the medians
 order          an order through all services, one at a time: the same
-throughput     product pages on 16 connections kept busy, a second a turn: per second, best and median
-kills          commanders that die by SIGKILL right after their fault is in force, its TTL 0.5 s; by turns on
-               edges (fault proxy), in services, on processes (supervisor): what is in force at TTL + 1 s,
-               and by how much any outlived its TTL
+throughput     product pages on 16 busy connections, one second per turn: pages per second, best and median
+kills          clients that die by SIGKILL right after their fault took effect, with a TTL of 0.5 s; in turn on
+               edges (fault proxy), in services, on processes (supervisor): the faults active at TTL + 1 s,
+               and the longest time that a fault outlived its TTL
 """
 
 import argparse
@@ -45,7 +46,7 @@ TURN_OF = (
 
 @contextmanager
 def labs(direct: int, proxied: int) -> Iterator[dict[str, int]]:
-    """Both up; port base by name."""
+    """Starts both labs; yields their port bases by name."""
     bases = {"direct": direct, "proxied": proxied}
     try:
         for name, base in bases.items():
@@ -64,13 +65,13 @@ def lab(*words: str) -> None:
         sys.exit(f"`lab {' '.join(words)}` failed")
 
 
-def in_turn(doers: dict[str, Callable[[], float]], count: int) -> dict[str, Any]:
-    """ms of each lab, and the ratio of the medians; the first block warms up."""
-    took: dict[str, list[float]] = {name: [] for name in doers}
+def in_turn(actions: dict[str, Callable[[], float]], count: int) -> dict[str, Any]:
+    """Milliseconds in each lab, and the ratio of the medians; the first block is a warm-up."""
+    took: dict[str, list[float]] = {name: [] for name in actions}
     for block in range(BLOCKS + 1):
-        # whoever came first would always find the machine as the other left it
-        for name in sorted(doers, reverse=bool(block % 2)):
-            block_ms = [doers[name]() for _ in range(count)]
+        # the order alternates: what one lab leaves behind must not always affect the same other
+        for name in sorted(actions, reverse=bool(block % 2)):
+            block_ms = [actions[name]() for _ in range(count)]
             took[name] += block_ms if block else []
     figures: dict[str, Any] = {name: quantiles(values) for name, values in took.items()}
     figures["ratio_p50"] = round(figures["proxied"]["p50"] / figures["direct"]["p50"], 3)
@@ -106,7 +107,7 @@ def orderer(base: int) -> Callable[[], float]:
 
 
 def per_second(base: int) -> float:
-    """Pages in a second on all connections at once."""
+    """Pages served in one second on all connections together."""
     served, end_s = [0] * CONNECTIONS, time.perf_counter() + 1
 
     def read(n: int) -> None:
@@ -138,7 +139,7 @@ def throughput(bases: dict[str, int]) -> dict[str, Any]:
 
 
 def kills(base: int, count: int) -> dict[str, Any]:
-    """A child a kill; it dies the moment its fault is in force."""
+    """Forks a child per kill; it kills itself as soon as its fault has taken effect."""
     control = FaultClient(find_lab(base))
     started_s = time.time()
     refused = 0
@@ -162,17 +163,17 @@ def kills(base: int, count: int) -> dict[str, Any]:
         "killed": count,
         "refused": refused,
         "seconds": round(ended_s - started_s, 1),
-        "remembered": len(gone),  # each holder remembers its last 1,000
+        "remembered": len(gone),  # each injector remembers its last 1,000
         "left": left,
         "outlived_ttl_ms_max": late_ms,
     }
 
 
 def command(control: FaultClient, number: int) -> None:
-    """In the child; never returns."""
+    """Runs in the child; never returns."""
     target, spec = TURN_OF[number % len(TURN_OF)]
     try:
-        if spec["kind"] == "pause":  # one at a time on a process: the last one's TTL must have come
+        if spec["kind"] == "pause":  # a process has one at a time: wait for the TTL of the last one
             give_up = time.monotonic() + 3 * TTL_S
             while control.faults(target) and time.monotonic() < give_up:
                 time.sleep(0.01)
@@ -188,10 +189,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--kills", type=int, default=60, help="1,000 for the goal; about 10 a second"
+        "--kills",
+        type=int,
+        default=60,
+        help="number of kills: 1,000 for the goal; about 10 a second",
     )
-    parser.add_argument("--only", choices=["cost", "kills"], help="one part alone")
-    parser.add_argument("--port-base", type=int, default=21080, help="the second lab is 500 above")
+    parser.add_argument("--only", choices=["cost", "kills"], help="measure only one part")
+    parser.add_argument(
+        "--port-base", type=int, default=21080, help="port base; the second lab uses 500 above it"
+    )
     options = parser.parse_args()
     figures: dict[str, Any] = {"bench": "edges", "cpus": os.cpu_count(), "load": os.getloadavg()}
     with labs(options.port_base, options.port_base + 500) as bases:

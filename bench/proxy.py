@@ -1,10 +1,10 @@
-"""Measures the fault proxy against its goals, and against a real Toxiproxy where there is one.
+"""Measures the fault proxy against its goals, and against a real Toxiproxy if there is one.
 
     python bench/proxy.py [--seconds 40] [--toxiproxy PATH]
 
-Everything runs on loopback, the contenders taking turns request by request, so that a noisy
-machine is noisy for all. A Toxiproxy is taken from --toxiproxy or, as `toxiproxy-server`, from
-PATH. Prints one JSON object; exit 1 if a goal is missed.
+Everything runs on loopback. The proxies alternate request by request, so that a busy machine slows
+all of them. Toxiproxy is the program given by --toxiproxy, else `toxiproxy-server` on PATH. Prints
+one JSON object; exits with code 1 if a goal is missed.
 """
 
 import argparse
@@ -17,21 +17,28 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lab.proxy.client import ProxyClient, ProxyUnreachableError  # noqa: E402
+from bench.proxy_rig import (  # noqa: E402
+    PING,
+    connect,
+    fetch,
+    nap_s,
+    our_proxy,
+    round_trip_s,
+    toxiproxy,
+    upstream,
+)
+from lab.proxy.client import ProxyClient  # noqa: E402
 
-PING = b"x" * 64
 MB = 1_000_000
 CHANCE = random.Random(1)
 LATENCIES_MS = (10, 50, 100, 500)
@@ -40,13 +47,12 @@ CROWD_ROUNDS = 3
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=40, help="about how long to measure")
+    options.add_argument(
+        "--seconds", type=float, default=40, help="approximate duration of the measurement"
+    )
     options.add_argument("--toxiproxy", default=shutil.which("toxiproxy-server"))
-    options.add_argument("--kills", type=int, default=100, help="controllers to kill")
-    options.add_argument("--serve", choices=["echo", "source"], help=argparse.SUPPRESS)
+    options.add_argument("--kills", type=int, default=100, help="number of clients to kill")
     arguments = options.parse_args()
-    if arguments.serve:
-        serve(arguments.serve)
     with contextlib.ExitStack() as stack:
         result = measure(stack, arguments)
     print(json.dumps(result, indent=2))
@@ -83,7 +89,7 @@ def measure(stack: contextlib.ExitStack, arguments: argparse.Namespace) -> dict[
 
 
 def goals(result: dict[str, Any]) -> dict[str, Any]:
-    """Each goal with what came out; those that compare are there if a Toxiproxy ran."""
+    """Each goal with its measured value; comparisons only if a Toxiproxy ran."""
     checks: dict[str, Any] = {}
 
     def check(name: str, value: float, goal: float, at_least: bool = False) -> None:
@@ -117,7 +123,7 @@ def goals(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def sleep_late_ms(count: int) -> dict[str, float]:
-    """How late the machine itself wakes a sleeper."""
+    """How late the machine wakes a sleeping process."""
     late = []
     for _ in range(count):
         late.append((nap_s(0.005) - 0.005) * 1e3)
@@ -125,7 +131,7 @@ def sleep_late_ms(count: int) -> dict[str, float]:
 
 
 def pass_through_us(ports: dict[str, int], count: int) -> dict[str, Any]:
-    """Round trips in turn; the overhead is paired with the direct trip of the same turn."""
+    """Alternating round trips; each overhead is the difference to the direct trip of the same turn."""
     sockets = {who: connect(port) for who, port in ports.items()}
     took: dict[str, list[float]] = {who: [] for who in ports}
     for turn in range(count + 200):
@@ -144,7 +150,7 @@ def pass_through_us(ports: dict[str, int], count: int) -> dict[str, Any]:
 
 
 def throughput_mb_s(ports: dict[str, int]) -> dict[str, float]:
-    """The best of three one-way transfers of 512 MB each, in turn."""
+    """The best of three one-way transfers of 512 MB each, in alternation."""
     best = dict.fromkeys(ports, 0.0)
     for _ in range(3):
         for who, port in ports.items():
@@ -157,9 +163,9 @@ def throughput_mb_s(ports: dict[str, int]) -> dict[str, float]:
 def latency_error_ms(
     clients: dict[str, ProxyClient], ports: dict[str, int], count: int
 ) -> dict[str, dict[str, float]]:
-    """How much later than commanded, less the same proxy's own round trip without a toxic.
+    """The delay above the commanded one, minus the same proxy's round trip without a toxic.
 
-    The machine's own sleeps of the same lengths take their turns too.
+    Sleeps of the same length alternate with the requests, for comparison.
     """
     sockets = {who: connect(port) for who, port in ports.items()}
     control_ms = {who: control_p50_ms(sock) for who, sock in sockets.items()}
@@ -183,7 +189,7 @@ def latency_error_ms(
 
 
 def control_p50_ms(sock: socket.socket) -> float:
-    """A round trip from idle, as those with latency are."""
+    """The median round trip after an idle time, as round trips with latency have it."""
     trips_ms = []
     for _ in range(100):
         time.sleep(0.01)
@@ -194,14 +200,14 @@ def control_p50_ms(sock: socket.socket) -> float:
 def crowd_error_ms(
     clients: dict[str, ProxyClient], ports: dict[str, int], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """A hundred connections with 100 ms of latency, less the p50 of the same without it.
+    """The same error on 100 connections with 100 ms of latency.
 
-    Each asks again as soon as it is answered; they start spread over 100 ms. The proxies take turns of a
-    few rounds, so that a busy moment of the machine is not one proxy's alone.
+    Each connection sends its next request at once after an answer; the first requests are spread over 100 ms.
+    The proxies alternate after a few rounds, so that a busy moment of the machine hits all of them.
     """
     sockets = {who: [connect(ports[who]) for _ in range(100)] for who in clients}
     for group in sockets.values():
-        crowd_ms(group, 1)  # until every one is connected behind the proxy too
+        crowd_ms(group, 1)  # until every upstream connection is open
     control = {who: quantiles(crowd_ms(sockets[who], 2, pause_s=0.1))["p50"] for who in clients}
     late: dict[str, list[float]] = {who: [] for who in clients}
     for _ in range(max(1, rounds // CROWD_ROUNDS)):
@@ -216,7 +222,7 @@ def crowd_error_ms(
 
 
 def crowd_ms(sockets: list[socket.socket], rounds: int, pause_s: float = 0.0) -> list[float]:
-    """Every connection's round trips, in one thread; pauses before each ask if told to."""
+    """The round trips of all connections, in one thread; waits `pause_s` before each further request."""
     poll = select.epoll()
     by_fd = {sock.fileno(): sock for sock in sockets}
     start_s = time.perf_counter()
@@ -247,7 +253,7 @@ def crowd_ms(sockets: list[socket.socket], rounds: int, pause_s: float = 0.0) ->
 def bandwidth_ratio(
     clients: dict[str, ProxyClient], ports: dict[str, int]
 ) -> dict[str, dict[str, float]]:
-    """Time taken for one second's worth of bytes, to the time commanded."""
+    """The measured time for the bytes of one second, as a ratio to one second."""
     result: dict[str, dict[str, float]] = {}
     for who, client in clients.items():
         result[who] = {}
@@ -263,7 +269,7 @@ def bandwidth_ratio(
 def api_to_effect_ms(
     clients: dict[str, ProxyClient], ports: dict[str, int], count: int
 ) -> dict[str, dict[str, float]]:
-    """From before the API call to the start of the first request that was delayed."""
+    """The time from before the API call to the start of the first delayed request."""
     result = {}
     for who, client in clients.items():
         sock, took = connect(ports[who]), []
@@ -281,20 +287,20 @@ def api_to_effect_ms(
 
 
 def orphans(api: str, client: ProxyClient, kills: int) -> dict[str, float]:
-    """Controllers that set a fault with a TTL and are killed: what is left at TTL + 1 s?"""
+    """Kills clients that added a toxic with a TTL; counts the toxics left at TTL + 1 s."""
     ttl_s = 0.5
     for number in range(kills):
-        told, tell = os.pipe()
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             ProxyClient(api).add("echo", "noop", name=f"of {number}", ttl_s=ttl_s)
-            os.write(tell, b"x")
+            os.write(writing, b"x")
             signal.pause()
-        os.read(told, 1)
+        os.read(reading, 1)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        os.close(told)
-        os.close(tell)
+        os.close(reading)
+        os.close(writing)
     time.sleep(ttl_s + 1)
     records = [one["breakwater"] for one in client.removed() if one["name"].startswith("of ")]
     late = [record["removed_s"] - record["expires_s"] for record in records]
@@ -313,129 +319,11 @@ def quantiles(values: list[float]) -> dict[str, float]:
     }
 
 
-def connect(port: int) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=30)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
-def round_trip_s(sock: socket.socket) -> float:
-    started_s = time.perf_counter()
-    sock.sendall(PING)
-    sock.recv(4096)
-    return time.perf_counter() - started_s
-
-
-def nap_s(length_s: float) -> float:
-    started_s = time.perf_counter()
-    time.sleep(length_s)
-    return time.perf_counter() - started_s
-
-
-def shuffled(contenders: Iterable[str]) -> list[str]:
-    """Whoever always came first would pay for waking the machine up."""
-    order = list(contenders)
+def shuffled(names: Iterable[str]) -> list[str]:
+    """A random order: a fixed first one would always pay for waking the machine up."""
+    order = list(names)
     CHANCE.shuffle(order)
     return order
-
-
-def fetch(port: int, size: int) -> None:
-    """Reads `size` bytes from the source; asks first, so that the clock covers them all."""
-    buffer = memoryview(bytearray(1 << 20))
-    with connect(port) as sock:
-        sock.sendall(b"%d\n" % size)
-        while size > 0:
-            size -= sock.recv_into(buffer)
-
-
-@contextlib.contextmanager
-def child(*command: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL, cwd=ROOT)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextlib.contextmanager
-def upstream(kind: str) -> Iterator[int]:
-    with child(sys.executable, __file__, "--serve", kind) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-
-
-@contextlib.contextmanager
-def our_proxy() -> Iterator[str]:
-    with child(sys.executable, "-m", "lab.proxy", "--port", "0", "--seed", "1") as process:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["api"]
-
-
-@contextlib.contextmanager
-def toxiproxy(path: str) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    # it logs every connection: a pipe that nobody reads would block it
-    with child(path, "-host", "127.0.0.1", "-port", str(port), stdout=subprocess.DEVNULL):
-        client = ProxyClient(f"127.0.0.1:{port}")
-        wait_for(client.list)
-        yield f"127.0.0.1:{port}"
-
-
-def wait_for(call: Callable[[], Any]) -> None:
-    deadline_s = time.monotonic() + 10
-    while True:
-        try:
-            call()
-        except ProxyUnreachableError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def serve(kind: str) -> None:
-    """An upstream: echoes, or sends as many bytes as the first line asks for."""
-    server = socket.create_server(("127.0.0.1", 0), backlog=512)
-    print(server.getsockname()[1], flush=True)
-    if kind == "echo":
-        echo(server)
-    while True:
-        sock, _ = server.accept()
-        threading.Thread(target=source, args=(sock,), daemon=True).start()
-
-
-def echo(server: socket.socket) -> None:
-    """All connections in one thread: a thread each would be measured with the proxy."""
-    poll = select.epoll()
-    poll.register(server, select.EPOLLIN)
-    sockets: dict[int, socket.socket] = {}
-    while True:
-        for fd, _ in poll.poll():
-            if fd == server.fileno():
-                sock, _ = server.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sockets[sock.fileno()] = sock
-                poll.register(sock, select.EPOLLIN)
-                continue
-            data = b""
-            with contextlib.suppress(OSError):
-                data = sockets[fd].recv(65536)
-            if data:
-                sockets[fd].sendall(data)
-            else:
-                poll.unregister(fd)
-                sockets.pop(fd).close()
-
-
-def source(sock: socket.socket) -> None:
-    block = memoryview(bytes(1 << 20))
-    with sock, contextlib.suppress(OSError):
-        size = int(sock.makefile("rb").readline())
-        while size > 0:
-            size -= sock.send(block[: min(size, len(block))])
 
 
 if __name__ == "__main__":

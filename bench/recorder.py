@@ -1,9 +1,9 @@
 """The recorder's and the archive's figures: `python bench/recorder.py [--spans 10000000]` prints JSON.
 
-intake      spans as the shop's exporters send them (protobuf, 512 a request), as fast as they are taken; recorder
-            and compaction are pinned to one core, the sender has another
-memory      the largest sum of the recorder's and its compaction's memory (Linux: PSS), ten looks a second
-stop, seal  the end of the recording, and what is left to seal then
+intake      spans as the shop's exporters send them (protobuf, 512 per request), as fast as it can; recorder
+            and compaction are pinned to one core, the sender to another
+memory      the largest sum of the memory of recorder and compaction (Linux: PSS), measured ten times a second
+stop, seal  the time to stop the recording, and to seal the rest
 reading     a process that opens the archive and computes p50 and p99 by service and minute: its time and peak
             resident memory
 """
@@ -46,7 +46,7 @@ BY_SERVICE_AND_MINUTE = """
 
 
 class Template:
-    """One exporter's request, encoded once; `fresh` gives every span new ids and times in place."""
+    """A request of an exporter, encoded once; `fresh` writes new ids and times of every span in place."""
 
     def __init__(self, service: str, rng: random.Random) -> None:
         request = ExportTraceServiceRequest()
@@ -101,7 +101,7 @@ class Template:
 
 
 class Recorder:
-    """A recorder process on the given cores, watched for its memory."""
+    """A recorder process on the given cores, with a measurement of its memory."""
 
     def __init__(self, folder: Path, cores: set[int]) -> None:
         self.run_dir = folder / "run"
@@ -133,13 +133,13 @@ class Recorder:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
-                self.ask("POST", {"run_dir": str(self.run_dir)})
+                self.call("POST", {"run_dir": str(self.run_dir)})
                 break
             except OSError:
                 time.sleep(0.05)
         self._watching.start()
 
-    def ask(self, method: str, body: Any = None) -> dict[str, Any]:
+    def call(self, method: str, body: Any = None) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         head = {"Authorization": f"Bearer {TOKEN}"}
         connection.request(method, "/recording", json.dumps(body), head)
@@ -150,7 +150,7 @@ class Recorder:
         return content
 
     def cpu_now_s(self) -> float:
-        """CPU of the recorder and of the compactions it has waited for."""
+        """CPU time of the recorder and of its finished compactions."""
         times = self.process.cpu_times()
         return float(times.user + times.system + times.children_user + times.children_system)
 
@@ -171,13 +171,13 @@ class Recorder:
 
 
 def memory_bytes(process: psutil.Process) -> int:
-    """What the process has alone, and its share of what it shares."""
+    """The process's own memory plus its part of shared memory (PSS)."""
     memory = process.memory_full_info()
     return int(getattr(memory, "pss", memory.uss))
 
 
 def send(port: int, spans: int, cores: set[int], seed: int) -> None:
-    """As many spans as asked, spread over one hour; a shed request is sent again."""
+    """Sends `spans` spans, spread over one hour; sends a shed request again."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     templates = [Template(service, random.Random(seed)) for service in SERVICES]
@@ -218,7 +218,7 @@ def intake(folder: Path, spans: int) -> dict[str, Any]:
         wall_s = time.perf_counter() - started
         cpu_s = recorder.cpu_now_s() - spent_s
         started = time.perf_counter()
-        counts = recorder.ask("DELETE")
+        counts = recorder.call("DELETE")
         stop_s = time.perf_counter() - started
         taken = counts["rows"]["spans"]
         return {
@@ -238,7 +238,7 @@ def intake(folder: Path, spans: int) -> dict[str, Any]:
 
 
 def read(run_dir: Path) -> dict[str, Any]:
-    """In a process of its own, so that the memory is this reading's."""
+    """Reads in a separate process, so that the memory is that of the reading only."""
     code = f"import bench.recorder as b, pathlib; b.print_reading(pathlib.Path({str(run_dir)!r}))"
     env = os.environ | {"PYTHONPATH": f"{ROOT / 'system'}:{ROOT}"}
     done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)

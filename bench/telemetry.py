@@ -1,16 +1,16 @@
-"""What the lab's telemetry costs the shop, and what a shop suffers whose observers are gone. Prints JSON.
+"""The cost of telemetry for the shop, and the effect of missing observers on it. Prints JSON.
 
-    python bench/telemetry.py cost [--blocks 6] [--seconds 15]        orders/s and CPU an order, on against off
-    python bench/telemetry.py blackout [--blocks 4] [--seconds 15]    observers well, dead, silent
-    python bench/telemetry.py first                                   `lab up` to the first trace, metric, log
+    python bench/telemetry.py cost [--blocks 6] [--seconds 15]        orders/s and CPU per order, on against off
+    python bench/telemetry.py blackout [--blocks 4] [--seconds 15]    observers running, dead, silent
+    python bench/telemetry.py first                                   from `lab up` to the first trace, metric, log
 
 cost      everything on (spans, metrics scraped, logs and event lines recorded; Prometheus with --prometheus)
-          against OTEL_SDK_DISABLED=true with nothing recorded, in labs of their own, on off off on ...;
-          `workers` customers order one after the other. Ratios are of the blocks' medians, with a 95 % bootstrap
-          interval; CPU is of all the lab's processes, so it holds on a busy machine too. Counters and
+          against OTEL_SDK_DISABLED=true with nothing recorded, in separate labs, on off off on ...;
+          `workers` customers order one after the other. Ratios are of medians over blocks, with a 95 % bootstrap
+          interval; CPU is the sum of all processes of the lab, so it is valid on a busy machine too. Counters and
           histograms count in both arms: 1 to 3 us each.
-blackout  one lab, `rate` orders/s by the clock; the recorder and (if there) Prometheus are well, dead, or
-          silent: stopped, so that they accept what they never answer. Throughput and p99 against `well`.
+blackout  one lab, `rate` orders/s on schedule; the recorder and Prometheus (if it runs) are running, dead, or
+          silent: stopped, so that they accept requests but never answer. Throughput and p99 against `running`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ OBSERVERS = ("recorder", "prometheus")
 
 
 class Customers:
-    """Seeded users, logged in; each places orders of one piece."""
+    """Seeded users, logged in; each places orders of one item."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url = url
@@ -65,7 +65,7 @@ class Customers:
             self._tokens.append(await self._log_in(who))
 
     async def _log_in(self, who: dict[str, str]) -> str:
-        """A token; a busy machine gets a few tries, since logging in is not what is measured."""
+        """Returns a token; retries on a busy machine, because the login is not measured."""
         for _ in range(LOGINS_MAX):
             async with self._http.post(f"{self._url}/api/login", json=who) as answer:
                 if answer.status == 200:
@@ -74,7 +74,7 @@ class Customers:
         sys.exit(f"{who['email']} could not log in {LOGINS_MAX} times: is the machine too busy?")
 
     async def order(self, customer: int, due: float) -> None:
-        """One order; its time counts from `due` (on the loop's clock)."""
+        """Places one order; its time counts from `due` (on the event loop's clock)."""
         self._skus += 1
         sku = f"SKU-{1 + self._skus % 1000:04d}"
         body = {
@@ -94,7 +94,7 @@ class Customers:
 
 
 async def closed(url: str, seconds: float, workers: int) -> dict[str, Any]:
-    """Orders one after the other by each worker; figures of the time after the warm-up."""
+    """Each worker places orders one after the other; the figures cover the time after the warm-up."""
     async with aiohttp.ClientSession() as http:
         customers = Customers(url, http)
         await customers.log_in(workers)
@@ -119,7 +119,7 @@ async def closed(url: str, seconds: float, workers: int) -> dict[str, Any]:
 
 
 async def paced(url: str, seconds: float, rate: float) -> dict[str, Any]:
-    """Orders by a fixed beat, whatever becomes of the ones before."""
+    """Places orders on a fixed schedule, whether or not earlier ones have finished."""
     async with aiohttp.ClientSession() as http:
         customers = Customers(url, http)
         await customers.log_in(8)
@@ -143,21 +143,21 @@ _watched: list[psutil.Process] = []
 
 
 def watch(runtime: ProcessesRuntime) -> None:
-    """The lab's processes whose CPU counts: all of them, servers' workers too."""
+    """Selects the processes whose CPU counts: all of the lab, with the servers' workers."""
     supervisor = next(each.pid for each in runtime.lab.servers if each.name == "supervisor")
     _watched[:] = [psutil.Process(supervisor)]
     _watched.extend(_watched[0].children(recursive=True))
 
 
 def cpu_s() -> float:
-    total = 0.0
+    used_s = 0.0
     for process in _watched:
         try:
             times = process.cpu_times()
-            total += times.user + times.system
+            used_s += times.user + times.system
         except psutil.NoSuchProcess:
             continue
-    return total
+    return used_s
 
 
 def up(port_base: int, on: bool, prometheus: bool) -> ProcessesRuntime:
@@ -169,7 +169,7 @@ def up(port_base: int, on: bool, prometheus: bool) -> ProcessesRuntime:
 
 
 def ratio(a: list[float], b: list[float]) -> dict[str, Any]:
-    """Median of `a` by that of `b`, with a bootstrap interval over blocks."""
+    """Median of `a` divided by median of `b`, with a bootstrap interval over blocks."""
     rng = np.random.default_rng(1)
     resampled = [
         np.median(rng.choice(a, len(a))) / np.median(rng.choice(b, len(b))) for _ in range(4000)
@@ -197,7 +197,7 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         finally:
             runtime.down()
         found[on].append(block)
-        tell({"on": on, **block})
+        report({"on": on, **block})
     speed = {on: [each["orders_per_s"] for each in found[on]] for on in found}
     cpu = {on: [each["cpu_ms_per_order"] for each in found[on]] for on in found}
     return {
@@ -214,7 +214,7 @@ def blackout(options: argparse.Namespace) -> dict[str, Any]:
     runtime = up(options.port_base, True, options.prometheus)
     watched = [name for name in OBSERVERS if name in runtime.lab.addresses]
     ways: dict[str, tuple[Callable[[str], Any], Callable[[str], Any]]] = {
-        "well": (lambda name: None, lambda name: None),
+        "running": (lambda name: None, lambda name: None),
         "dead": (lambda name: runtime.kill(name, "KILL", restart=False), lambda name: runtime.up()),
         "silent": (
             lambda name: runtime.kill(name, "STOP"),
@@ -236,14 +236,14 @@ def blackout(options: argparse.Namespace) -> dict[str, Any]:
                 for name in watched:
                     end(name)
                 found[way].append(block)
-                tell({"way": way, **{k: v for k, v in block.items() if k != "seconds"}})
-                time.sleep(1.5)  # what had waited for the collector goes out: not in the next block
+                report({"way": way, **{k: v for k, v in block.items() if k != "seconds"}})
+                time.sleep(1.5)  # queued signals are sent now, not in the next block
     finally:
         runtime.down()
     return {"observers": watched, **{way: summary(blocks) for way, blocks in found.items()}} | {
-        f"{way} / well": {
-            "orders_per_s": ratio(speeds(found[way]), speeds(found["well"])),
-            "p99": ratio(p99s(found[way]), p99s(found["well"])),
+        f"{way} / running": {
+            "orders_per_s": ratio(speeds(found[way]), speeds(found["running"])),
+            "p99": ratio(p99s(found[way]), p99s(found["running"])),
         }
         for way in ("dead", "silent")
     }
@@ -267,7 +267,7 @@ def summary(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def first(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds from `lab up`'s start to the first log line, metric (instance, Prometheus) and trace."""
+    """Seconds from the start of `lab up` to the first log line, metric (instance, Prometheus) and trace."""
     began = time.monotonic()
     seen: dict[str, float] = {}
     runtime = ProcessesRuntime(options.port_base)
@@ -301,7 +301,7 @@ def exported(metrics: str) -> bool:
 
 
 def text(url: str) -> str:
-    """What is at a URL, "" for a failure."""
+    """The content of a URL, "" after a failure."""
     done = subprocess.run(["curl", "-sf", "-m", "2", url], capture_output=True, text=True)
     return done.stdout if done.returncode == 0 else ""
 
@@ -310,7 +310,7 @@ def median(values: list[float]) -> float:
     return round(float(np.median(values)), 2)
 
 
-def tell(block: dict[str, Any]) -> None:
+def report(block: dict[str, Any]) -> None:
     print(json.dumps(block, default=str), file=sys.stderr, flush=True)
 
 
@@ -319,12 +319,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("what", choices=("cost", "blackout", "first"))
-    parser.add_argument("--blocks", type=int, default=6, help="of each arm")
+    parser.add_argument("--blocks", type=int, default=6, help="blocks per arm")
     parser.add_argument("--seconds", type=float, default=15, help="length of a block")
-    parser.add_argument("--workers", type=int, default=8, help="customers at a time (cost)")
+    parser.add_argument("--workers", type=int, default=8, help="concurrent customers (cost)")
     parser.add_argument("--rate", type=float, default=5, help="orders/s (blackout)")
-    parser.add_argument("--seed", type=int, default=1, help="of the order of blocks (blackout)")
-    parser.add_argument("--prometheus", action="store_true", help="Prometheus runs too")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the order of blocks (blackout)"
+    )
+    parser.add_argument("--prometheus", action="store_true", help="run Prometheus too")
     parser.add_argument("--port-base", type=int, default=21480)
     options = parser.parse_args()
     figures = {"cost": cost, "blackout": blackout, "first": first}[options.what](options)

@@ -185,14 +185,14 @@ class Proxy:
         self._accepted += 1
         return number
 
-    def _admission(self, dialling: int, anew: bool) -> Admission:
+    def _admission(self, dialling: int, is_new: bool) -> Admission:
         """Applies the connection caps; a new client that is not admitted at once counts as a hit."""
         inside = dialling + len(self.connections)
         for toxic in self.toxics:
             if isinstance(toxic.attributes, ConnectionCapAttributes):
                 admission = toxic.attributes.admission(inside)
                 if admission is not Admission.IN:
-                    if anew:
+                    if is_new:
                         toxic.record.hit(0)
                     return admission
         return Admission.IN

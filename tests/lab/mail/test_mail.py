@@ -1,4 +1,4 @@
-"""The mail sink takes real SMTP, keeps mails as files and shows them."""
+"""The mail sink receives mails by SMTP, stores them as files and shows them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ async def test_a_mail_sent_by_smtp_is_a_file_and_can_be_read(
     assert "Your order" in page
 
 
-async def test_a_mail_that_is_sent_again_is_taken_and_delivered_once(
+async def test_a_repeated_mail_is_accepted_and_stored_once(
     ports: tuple[int, int], tmp_path: Path
 ) -> None:
     for _ in range(3):
@@ -79,7 +79,7 @@ async def test_a_mail_that_is_sent_again_is_taken_and_delivered_once(
     )
 
 
-def test_a_mail_that_is_sent_again_after_a_restart_is_delivered_once(tmp_path: Path) -> None:
+def test_a_mail_repeated_after_a_restart_is_stored_once(tmp_path: Path) -> None:
     for number in range(2):
         again = Mailbox(tmp_path).add(b"Message-ID: <1@shop>\r\n\r\nx", "", ["b@example.com"])
         assert again.repeats == number
@@ -89,7 +89,7 @@ def test_a_mail_that_is_sent_again_after_a_restart_is_delivered_once(tmp_path: P
     assert len(list(tmp_path.iterdir())) == 2
 
 
-async def test_what_a_mail_contains_does_not_run_in_the_page(ports: tuple[int, int]) -> None:
+async def test_html_of_a_mail_does_not_run_in_the_page(ports: tuple[int, int]) -> None:
     await send(ports[0], "<script>alert(1)</script>", "<script>alert(2)</script>")
     _, page = await get(ports[1], "/")
     name = page.partition('href="/mails/')[2].partition('"')[0]
@@ -98,14 +98,14 @@ async def test_what_a_mail_contains_does_not_run_in_the_page(ports: tuple[int, i
     assert "&lt;script&gt;alert(2)" in mail
 
 
-async def test_a_name_that_is_no_mail_reads_no_file(ports: tuple[int, int], tmp_path: Path) -> None:
+async def test_an_unknown_mail_id_reads_no_file(ports: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "secret.eml").write_text("secret")
     status, text = await get(ports[1], "/mails/..%2Fsecret.eml")
     assert status == 404
     assert "no mail" in text
 
 
-def test_mails_are_there_again_after_a_restart_and_half_written_ones_are_gone(
+def test_a_restart_lists_the_mails_and_deletes_unfinished_files(
     tmp_path: Path,
 ) -> None:
     Mailbox(tmp_path).add(b"Subject: kept\r\n\r\nx", "a@example.com", ["b@example.com"])
@@ -114,7 +114,7 @@ def test_mails_are_there_again_after_a_restart_and_half_written_ones_are_gone(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_start_among_very_many_mails_reads_the_newest_and_deletes_none(
+def test_a_start_with_many_mails_lists_the_newest_and_deletes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Mailbox(tmp_path)

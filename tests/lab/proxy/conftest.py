@@ -1,4 +1,4 @@
-"""Fixtures of the proxy's tests: one process for all tests, wiped after each."""
+"""Fixtures of the proxy's tests: one process for all tests, cleared after each."""
 
 from collections.abc import Iterator
 
@@ -21,14 +21,14 @@ def strict_process() -> Iterator[ProxyProcess]:
 
 @pytest.fixture
 def lab(proxy_process: ProxyProcess) -> Iterator[ProxyProcess]:
-    """Ours, with its deviations."""
+    """Our proxy with its deviations."""
     yield proxy_process
     proxy_process.clear()
 
 
 @pytest.fixture
 def strict(strict_process: ProxyProcess) -> Iterator[ProxyProcess]:
-    """As Toxiproxy."""
+    """Our proxy with --strict."""
     yield strict_process
     strict_process.clear()
 
@@ -42,7 +42,7 @@ def echoing() -> Iterator[Upstream]:
 
 @pytest.fixture
 def idling() -> Iterator[Upstream]:
-    """An upstream whose side of each connection the test plays."""
+    """An upstream whose connections the test uses itself."""
     upstream = Upstream(idle)
     yield upstream
     upstream.close()

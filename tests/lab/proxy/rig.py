@@ -25,7 +25,7 @@ DEADLINE_S = 15.0
 
 
 class ProxyProcess:
-    """`python -m lab.proxy` with a free port; `ask` gives (status, JSON or text)."""
+    """`python -m lab.proxy` with a free port; `call` returns (status, JSON or text)."""
 
     def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
@@ -43,7 +43,7 @@ class ProxyProcess:
         self.api: str = json.loads(line)["api"]
         self.client = ProxyClient(self.api)
 
-    def ask(
+    def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
         connection = HTTPConnection(self.api, timeout=DEADLINE_S)
@@ -58,19 +58,19 @@ class ProxyProcess:
             return response.status, text
 
     def edge(self, upstream: "int | Upstream", name: str = "edge", **fields: Any) -> int:
-        """Creates a proxy before an upstream and gives its port."""
+        """Creates a proxy of an upstream and returns its port."""
         port = upstream if isinstance(upstream, int) else upstream.port
         body = {"name": name, "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{port}", **fields}
-        status, told = self.ask("POST", "/proxies", body)
-        assert status == 201, told
-        return int(told["listen"].rpartition(":")[2])
+        status, answer = self.call("POST", "/proxies", body)
+        assert status == 201, answer
+        return int(answer["listen"].rpartition(":")[2])
 
     def record(self, toxic: str, proxy: str = "edge") -> dict[str, Any]:
         return self.client.show(proxy, toxic).record
 
     def clear(self) -> None:
         for name in self.client.list():
-            self.ask("DELETE", f"/proxies/{name}")
+            self.call("DELETE", f"/proxies/{name}")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -92,7 +92,7 @@ def running(*options: str) -> Iterator[ProxyProcess]:
 
 
 class Upstream:
-    """A TCP server with one thread a connection, running `serve(socket)`."""
+    """A TCP server that runs `serve(socket)` in one thread per connection."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -115,7 +115,7 @@ class Upstream:
             self._serve(sock)
 
     def first(self) -> socket.socket:
-        """The first accepted connection, for tests that play the server themselves."""
+        """The first accepted connection, for tests that act as the server."""
         sockets: list[socket.socket] = wait_until(lambda: self.sockets, "a connection upstream")
         return sockets[0]
 
@@ -129,7 +129,7 @@ class Upstream:
 
 
 def echo(sock: socket.socket) -> None:
-    """Sends back what it gets, and closes when the client does."""
+    """Sends all data back, and closes when the client closes."""
     with sock:
         while data := sock.recv(65536):
             sock.sendall(data)

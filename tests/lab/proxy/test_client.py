@@ -44,7 +44,7 @@ def test_a_toxic_keeps_its_direction_and_is_listed_when_removed(lab: ProxyProces
     client.reset()
     assert client.list()["edge"].enabled
     with pytest.raises(ProxyError, match="invalid toxic type"):
-        client.add("edge", "unheard_of")
+        client.add("edge", "unknown")
 
 
 @pytest.mark.parametrize("call", [ProxyClient.list, ProxyClient.reset])

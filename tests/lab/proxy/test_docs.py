@@ -24,10 +24,10 @@ def test_a_deviation_is_documented_and_off_when_strict(field: str) -> None:
     assert not getattr(STRICT, field)
 
 
-@pytest.mark.parametrize("word", REGISTRY)
-def test_a_toxic_and_its_attributes_are_documented(word: str) -> None:
-    for field in dataclasses.fields(REGISTRY[word].attributes_type):
-        assert f"`{field.name}`" in TOXICS[word]
+@pytest.mark.parametrize("type_name", REGISTRY)
+def test_a_toxic_and_its_attributes_are_documented(type_name: str) -> None:
+    for field in dataclasses.fields(REGISTRY[type_name].attributes_type):
+        assert f"`{field.name}`" in TOXICS[type_name]
 
 
 def test_every_option_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""What Grafana asks of Loki for a trace's log lines, asked of a real recorder."""
+"""Grafana's Loki queries for the log lines of a trace, sent to a real recorder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask(recorder: RecorderProcess, what: str, **asked: Any) -> tuple[int, dict[s
     return recorder.call("GET", f"/loki/api/v1/{what}?{urlencode(asked)}")
 
 
-def test_a_traces_lines_come_as_streams_the_newest_first(recorder: RecorderProcess) -> None:
+def test_a_traces_lines_are_streams_newest_first(recorder: RecorderProcess) -> None:
     for number in range(3):
         line = {
             "time": 1700000000.5 + number,
@@ -52,7 +52,7 @@ def test_a_posted_query_is_the_same(recorder: RecorderProcess) -> None:
     assert (status, len(answer["data"]["result"])) == (200, 1)
 
 
-def test_grafanas_other_questions_have_answers(recorder: RecorderProcess) -> None:
+def test_grafanas_other_queries_have_answers(recorder: RecorderProcess) -> None:
     status, well = ask(recorder, "query", query="vector(1)+vector(1)", time="4")
     assert status == 200
     assert well["data"]["result"][0]["value"][1] == "2"
@@ -73,7 +73,7 @@ def test_grafanas_other_questions_have_answers(recorder: RecorderProcess) -> Non
         ("tail", {"query": QUERY}, 404),
     ],
 )
-def test_what_is_not_known_is_refused_by_name(
+def test_unsupported_queries_are_refused(
     recorder: RecorderProcess, what: str, asked: dict[str, str], status: int
 ) -> None:
     got, answer = ask(recorder, what, **asked)

@@ -1,4 +1,4 @@
-"""Spans go on to Jaeger, and a Jaeger that is dead or hangs holds nobody up."""
+"""Spans are forwarded to Jaeger; a dead or hanging Jaeger delays nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = {"content-type": "application/json"}
 
 
 class Jaeger:
-    """Takes spans as Jaeger does: the bodies it got, and how long it takes for each."""
+    """Accepts spans as Jaeger does; stores the bodies and answers after `takes_s`."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[bytes, str]] = []
@@ -56,7 +56,7 @@ def a_dead_address() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> None:
+async def test_a_body_is_forwarded_unchanged_with_its_encoding(jaeger: Jaeger) -> None:
     forwarder = SpanForwarder(lambda: jaeger.url)
     forwarder.offer(b"packed", {"content-type": "application/x-protobuf", "content-encoding": "x"})
     await wait_until_async(lambda: forwarder.sent == 1, "a sent body")
@@ -64,14 +64,14 @@ async def test_a_body_goes_on_as_it_came_with_its_encoding(jaeger: Jaeger) -> No
     assert jaeger.bodies == [(b"packed", "x")]
 
 
-async def test_without_a_jaeger_nothing_is_kept() -> None:
+async def test_without_jaeger_nothing_is_queued() -> None:
     forwarder = SpanForwarder(lambda: "")
     forwarder.offer(BODY, JSON)
     assert forwarder.counts() == {"sent": 0, "shed": 0, "pending": 0}
     await forwarder.close()
 
 
-async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
+async def test_bodies_for_a_dead_jaeger_are_shed_and_counted() -> None:
     address = a_dead_address()
     forwarder = SpanForwarder(lambda: address)
     for _ in range(3):
@@ -81,7 +81,7 @@ async def test_what_a_dead_jaeger_does_not_take_is_shed_and_counted() -> None:
     assert forwarder.sent == 0
 
 
-async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
+async def test_bodies_that_jaeger_refuses_are_shed_and_counted(jaeger: Jaeger) -> None:
     jaeger.status = 503
     forwarder = SpanForwarder(lambda: jaeger.url)
     forwarder.offer(BODY, JSON)
@@ -89,14 +89,14 @@ async def test_what_jaeger_refuses_is_shed_and_counted(jaeger: Jaeger) -> None:
     await forwarder.close()
 
 
-async def test_a_jaeger_that_hangs_costs_bounded_memory_and_nobody_any_time(jaeger: Jaeger) -> None:
+async def test_a_hanging_jaeger_costs_bounded_memory_and_no_time(jaeger: Jaeger) -> None:
     jaeger.takes_s = 60.0
     forwarder = SpanForwarder(lambda: jaeger.url, pending_bytes_max=10_000, timeout_s=30.0)
     for _ in range(1000):
         forwarder.offer(b"x" * 1000, JSON)  # returns without a turn of the event loop
     assert forwarder.counts() == {"sent": 0, "shed": 990, "pending": 10}
     await forwarder.close()
-    assert forwarder.shed >= 999  # one was on its way
+    assert forwarder.shed >= 999  # one was being sent
 
 
 async def test_after_a_restart_of_jaeger_spans_arrive_again(jaeger: Jaeger) -> None:

@@ -1,4 +1,4 @@
-"""The watch on real servers: the documented metrics, one that is gone is just down, alerts become log lines."""
+"""The watch with real servers: all documented metrics, stopped servers, alerts as log lines."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DOCUMENTED = {each.name: each for each in documented() if each.section.startswit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def told(stores: Stores) -> dict[str, str]:
-    """Values by series."""
+async def metrics_of(stores: Stores) -> dict[str, str]:
+    """Returns the values by series."""
     try:
         text = await stores.metrics()
     finally:
@@ -39,7 +39,7 @@ async def test_real_servers_have_every_documented_metric(
     client = await connect(nats, "test")
     await ensure_streams(Bus(client).js)
     await Bus(client).js.pull_subscribe("events.X", durable="reader")
-    found = await told(Stores(postgres, valkey, nats_monitoring))
+    found = await metrics_of(Stores(postgres, valkey, nats_monitoring))
     await client.close()
     await session.close()
     assert {name.partition("{")[0] for name in found} == DOCUMENTED.keys()
@@ -52,10 +52,10 @@ async def test_real_servers_have_every_documented_metric(
     assert 'nats_consumer_pending{stream="EVENTS",consumer="reader"}' in found
 
 
-async def test_a_server_that_is_gone_is_down_and_nothing_more(valkey: str) -> None:
-    nobody = free_port()
-    stores = Stores(f"postgresql://u:p@127.0.0.1:{nobody}/x", valkey, f"http://127.0.0.1:{nobody}")
-    found = await told(stores)
+async def test_a_stopped_server_has_only_its_up_metric(valkey: str) -> None:
+    unused = free_port()
+    stores = Stores(f"postgresql://u:p@127.0.0.1:{unused}/x", valkey, f"http://127.0.0.1:{unused}")
+    found = await metrics_of(stores)
     assert (found["postgres_up{}"], found["valkey_up{}"], found["nats_up{}"]) == ("0", "1", "0")
     assert not any(name.startswith(("postgres_conn", "nats_conn")) for name in found)
 
@@ -65,7 +65,7 @@ def alert(name: str = "MailsWait", **more: Any) -> dict[str, Any]:
     return {"labels": labels, "annotations": {"summary": "7 mails wait"}, **more}
 
 
-def test_prometheus_repeats_itself_and_only_changes_are_told(
+def test_repeated_alerts_are_logged_only_when_they_change(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     alerts = Alerts(now=lambda: NOW)
@@ -83,7 +83,7 @@ def test_prometheus_repeats_itself_and_only_changes_are_told(
     ]  # fmt: skip
 
 
-def test_alertmanagers_webhook_is_understood_and_becomes_a_row_of_the_archive(
+def test_alertmanagers_webhook_becomes_a_row_of_the_archive(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     alerts = Alerts(now=lambda: NOW)
@@ -102,9 +102,9 @@ def test_alertmanagers_webhook_is_understood_and_becomes_a_row_of_the_archive(
     [{}, [], {"alerts": 1}, [1], [{"labels": {}}], [{"labels": {"alertname": 3}}], "x", None,
      [alert(endsAt="soon")]],
 )  # fmt: skip
-def test_what_are_no_alerts_is_refused(bad: Any) -> None:
+def test_invalid_alerts_are_refused(bad: Any) -> None:
     alerts = Alerts(now=lambda: NOW)
-    if bad == []:  # no news is fine
+    if bad == []:  # an empty list is valid
         assert alerts.take(bad) == 0
         return
     with pytest.raises(HttpError) as refused:
@@ -112,7 +112,7 @@ def test_what_are_no_alerts_is_refused(bad: Any) -> None:
     assert refused.value.status == 400
 
 
-async def test_alerts_need_the_labs_token(valkey: str) -> None:
+async def test_alerts_require_the_labs_token(valkey: str) -> None:
     page = Page(Stores("postgresql://x", valkey, "http://x"), token="secret")
     body = json.dumps([alert()]).encode()
 

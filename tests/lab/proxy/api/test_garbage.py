@@ -1,4 +1,4 @@
-"""Whatever is sent to the API: an answer in its form, and a state that still makes sense."""
+"""Random requests to the API: each answer has the right form, and the state stays consistent."""
 
 from typing import Any
 from urllib.parse import quote
@@ -40,30 +40,30 @@ FEW = settings(
 )
 
 
-def assert_in_form(status: int, told: Any, allowed: set[int]) -> None:
-    assert status in allowed, (status, told, SEED)
+def assert_in_form(status: int, answer: Any, allowed: set[int]) -> None:
+    assert status in allowed, (status, answer, SEED)
     if status >= 400:
-        assert told["status"] == status
-        assert told["error"]
+        assert answer["status"] == status
+        assert answer["error"]
 
 
 @FEW
 @given(body=BODY)
-def test_any_toxic_body_is_taken_or_refused(
+def test_any_toxic_body_is_accepted_or_refused(
     lab: ProxyProcess, echoing: Upstream, body: Any
 ) -> None:
     if "edge" not in lab.client.list():
         lab.edge(echoing)
-    status, told = lab.ask("POST", "/proxies/edge/toxics", body)
-    assert_in_form(status, told, {200, 400, 409})
-    _, listed = lab.ask("GET", "/proxies/edge/toxics")
-    assert (told in listed) == (status == 200)
+    status, answer = lab.call("POST", "/proxies/edge/toxics", body)
+    assert_in_form(status, answer, {200, 400, 409})
+    _, listed = lab.call("GET", "/proxies/edge/toxics")
+    assert (answer in listed) == (status == 200)
     if status == 200:
-        path = f"/proxies/edge/toxics/{quote(told['name'], safe='')}"
-        status, changed = lab.ask("PATCH", path, body)
-        # a name that no path can carry is reached by reset only
+        path = f"/proxies/edge/toxics/{quote(answer['name'], safe='')}"
+        status, changed = lab.call("PATCH", path, body)
+        # a name that does not fit in a path can only be removed by reset
         assert status in {200, 400, 404, 405}, changed
-    assert lab.ask("POST", "/reset") == (204, "")
+    assert lab.call("POST", "/reset") == (204, "")
     round_trip_s(connect(lab.client.list()["edge"].port))
 
 
@@ -71,12 +71,12 @@ def test_any_toxic_body_is_taken_or_refused(
 @given(
     body=BODY | st.fixed_dictionaries({"name": st.text(), "upstream": st.text(), "listen": JSON})
 )
-def test_any_proxy_body_is_taken_or_refused(lab: ProxyProcess, body: Any) -> None:
+def test_any_proxy_body_is_accepted_or_refused(lab: ProxyProcess, body: Any) -> None:
     for method, path in (("POST", "/proxies"), ("POST", "/populate")):
-        status, told = lab.ask(method, path, body)
-        assert_in_form(status, told, {201, 400, 409, 500})
+        status, answer = lab.call(method, path, body)
+        assert_in_form(status, answer, {201, 400, 409, 500})
     for name in lab.client.list():
-        lab.ask("DELETE", f"/proxies/{quote(name, safe='')}")
+        lab.call("DELETE", f"/proxies/{quote(name, safe='')}")
 
 
 @FEW
@@ -91,7 +91,7 @@ def test_any_change_leaves_a_proxy_that_works(
 ) -> None:
     if "edge" not in lab.client.list():
         lab.edge(echoing)
-    status, told = lab.ask("PATCH", "/proxies/edge", body)
-    assert_in_form(status, told, {200, 400, 500})
+    status, answer = lab.call("PATCH", "/proxies/edge", body)
+    assert_in_form(status, answer, {200, 400, 500})
     lab.client.enable("edge", True)
     round_trip_s(connect(lab.client.list()["edge"].port))

@@ -1,4 +1,4 @@
-"""The HTTP API, call by call: statuses, shapes and error bodies of Toxiproxy."""
+"""Every call of the HTTP API: statuses, bodies and errors as Toxiproxy has them."""
 
 import socket
 from typing import Any
@@ -16,9 +16,9 @@ def refusal(message: str, status: int) -> tuple[int, dict[str, Any]]:
     return status, {"error": message, "status": status}
 
 
-def plain(told: dict[str, Any]) -> dict[str, Any]:
-    """Without our additions."""
-    return {key: value for key, value in told.items() if key != "breakwater"}
+def plain(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer without our additions."""
+    return {key: value for key, value in answer.items() if key != "breakwater"}
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ def edge(lab: ProxyProcess) -> ProxyProcess:
     return lab
 
 
-def test_a_created_proxy_is_told_with_the_port_it_got(lab: ProxyProcess) -> None:
-    status, told = lab.ask("POST", "/proxies", EDGE)
+def test_a_created_proxy_is_shown_with_its_port(lab: ProxyProcess) -> None:
+    status, answer = lab.call("POST", "/proxies", EDGE)
     assert status == 201
-    assert told["listen"].startswith("127.0.0.1:")
-    assert not told["listen"].endswith(":0")
-    assert plain(told) == {**EDGE, "listen": told["listen"], "enabled": True, "toxics": []}
-    assert lab.ask("GET", "/proxies/edge") == (200, told)
-    assert lab.ask("GET", "/proxies") == (200, {"edge": told})
+    assert answer["listen"].startswith("127.0.0.1:")
+    assert not answer["listen"].endswith(":0")
+    assert plain(answer) == {**EDGE, "listen": answer["listen"], "enabled": True, "toxics": []}
+    assert lab.call("GET", "/proxies/edge") == (200, answer)
+    assert lab.call("GET", "/proxies") == (200, {"edge": answer})
 
 
-def test_a_proxy_without_listen_takes_a_loopback_port(lab: ProxyProcess) -> None:
-    _, told = lab.ask("POST", "/proxies", {"name": "edge", "upstream": "127.0.0.1:9"})
-    assert told["listen"].startswith("127.0.0.1:")
+def test_a_proxy_without_listen_gets_a_loopback_port(lab: ProxyProcess) -> None:
+    _, answer = lab.call("POST", "/proxies", {"name": "edge", "upstream": "127.0.0.1:9"})
+    assert answer["listen"].startswith("127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -57,39 +57,39 @@ def test_a_proxy_without_listen_takes_a_loopback_port(lab: ProxyProcess) -> None
     ],
 )
 def test_a_bad_proxy_is_refused(lab: ProxyProcess, body: Any, message: str) -> None:
-    assert lab.ask("POST", "/proxies", body) == refusal(message, 400)
-    assert lab.ask("GET", "/proxies") == (200, {})
+    assert lab.call("POST", "/proxies", body) == refusal(message, 400)
+    assert lab.call("GET", "/proxies") == (200, {})
 
 
-def test_a_second_proxy_of_a_name_conflicts(edge: ProxyProcess) -> None:
-    assert edge.ask("POST", "/proxies", EDGE) == refusal("proxy already exists", 409)
+def test_a_second_proxy_with_the_same_name_conflicts(edge: ProxyProcess) -> None:
+    assert edge.call("POST", "/proxies", EDGE) == refusal("proxy already exists", 409)
 
 
-def test_a_port_in_use_is_told_and_nothing_is_created(lab: ProxyProcess) -> None:
+def test_a_port_in_use_is_reported_and_nothing_is_created(lab: ProxyProcess) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        answer = lab.ask("POST", "/proxies", {**EDGE, "listen": listen})
+        answer = lab.call("POST", "/proxies", {**EDGE, "listen": listen})
     assert answer == refusal(f"listen tcp {listen}: bind: address already in use", 500)
-    assert lab.ask("GET", "/proxies") == (200, {})
+    assert lab.call("GET", "/proxies") == (200, {})
 
 
 @pytest.mark.parametrize(
     ("listen", "got"), [("0.0.0.0:0", "127.0.0.1:"), (":0", "127.0.0.1:"), ("[::]:0", "[::1]:")]
 )
-def test_listening_everywhere_is_narrowed_to_loopback(
+def test_listening_on_all_addresses_becomes_loopback(
     lab: ProxyProcess, listen: str, got: str
 ) -> None:
     if got == "[::1]:" and not has_ipv6():
         pytest.skip("no IPv6 here")
-    status, told = lab.ask("POST", "/proxies", {**EDGE, "listen": listen})
+    status, answer = lab.call("POST", "/proxies", {**EDGE, "listen": listen})
     assert status == 201
-    assert told["listen"].startswith(got)
+    assert answer["listen"].startswith(got)
 
 
-def test_listening_beyond_loopback_must_be_allowed(lab: ProxyProcess) -> None:
-    status, told = lab.ask("POST", "/proxies", {**EDGE, "listen": "192.0.2.1:0"})
+def test_listening_on_other_addresses_needs_expose(lab: ProxyProcess) -> None:
+    status, answer = lab.call("POST", "/proxies", {**EDGE, "listen": "192.0.2.1:0"})
     assert status == 400
-    assert "--expose" in told["error"]
+    assert "--expose" in answer["error"]
 
 
 def has_ipv6() -> bool:
@@ -102,18 +102,18 @@ def has_ipv6() -> bool:
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "POST", "DELETE"])
 def test_an_unknown_proxy_is_not_found(lab: ProxyProcess, method: str) -> None:
-    assert lab.ask(method, "/proxies/nobody", {}) == refusal("proxy not found", 404)
+    assert lab.call(method, "/proxies/absent", {}) == refusal("proxy not found", 404)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_toxics_of_an_unknown_proxy_are_not_found(lab: ProxyProcess, method: str) -> None:
     body = LATENCY if method == "POST" else None
-    assert lab.ask(method, "/proxies/nobody/toxics", body) == refusal("proxy not found", 404)
+    assert lab.call(method, "/proxies/absent/toxics", body) == refusal("proxy not found", 404)
 
 
 def test_a_deleted_proxy_refuses_connections(lab: ProxyProcess, echoing: Upstream) -> None:
     port = lab.edge(echoing)
-    assert lab.ask("DELETE", "/proxies/edge") == (204, "")
+    assert lab.call("DELETE", "/proxies/edge") == (204, "")
     assert is_refused(port)
 
 
@@ -122,13 +122,13 @@ def test_a_changed_upstream_keeps_port_and_toxics(
     lab: ProxyProcess, echoing: Upstream, method: str
 ) -> None:
     port = lab.edge(9)
-    lab.ask("POST", TOXICS, LATENCY)
+    lab.call("POST", TOXICS, LATENCY)
     upstream = f"127.0.0.1:{echoing.port}"
-    status, told = lab.ask(method, "/proxies/edge", {"name": "ignored", "upstream": upstream})
+    status, answer = lab.call(method, "/proxies/edge", {"name": "ignored", "upstream": upstream})
     assert status == 200
-    assert (told["name"], told["upstream"]) == ("edge", upstream)
-    assert told["listen"] == f"127.0.0.1:{port}"
-    assert [toxic["name"] for toxic in told["toxics"]] == ["latency_downstream"]
+    assert (answer["name"], answer["upstream"]) == ("edge", upstream)
+    assert answer["listen"] == f"127.0.0.1:{port}"
+    assert [toxic["name"] for toxic in answer["toxics"]] == ["latency_downstream"]
     assert round_trip_s(connect(port)) >= 0.005
 
 
@@ -138,10 +138,10 @@ def test_a_change_that_fails_leaves_the_proxy_as_it_was(
     port = lab.edge(echoing)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        status, _ = lab.ask("PATCH", "/proxies/edge", {"listen": listen})
+        status, _ = lab.call("PATCH", "/proxies/edge", {"listen": listen})
     assert status == 500
-    _, told = lab.ask("GET", "/proxies/edge")
-    assert (told["listen"], told["enabled"]) == (f"127.0.0.1:{port}", True)
+    _, answer = lab.call("GET", "/proxies/edge")
+    assert (answer["listen"], answer["enabled"]) == (f"127.0.0.1:{port}", True)
     round_trip_s(connect(port))
 
 
@@ -150,16 +150,16 @@ def test_populate_leaves_equal_proxies_and_replaces_others(
 ) -> None:
     upstream = f"127.0.0.1:{echoing.port}"
     kept = {"name": "kept", "listen": "127.0.0.1:0", "upstream": upstream}
-    _, first = lab.ask("POST", "/populate", [kept, {**EDGE, "enabled": False}])
+    _, first = lab.call("POST", "/populate", [kept, {**EDGE, "enabled": False}])
     assert [proxy["enabled"] for proxy in first["proxies"]] == [True, False]
     listen = first["proxies"][0]["listen"]
-    lab.ask("POST", "/proxies/kept/toxics", {"type": "noop"})
+    lab.call("POST", "/proxies/kept/toxics", {"type": "noop"})
     sock = connect(int(listen.rpartition(":")[2]))
     again = [{**kept, "listen": listen}, {**EDGE, "upstream": upstream}]
-    status, second = lab.ask("POST", "/populate", again)
+    status, second = lab.call("POST", "/populate", again)
     assert status == 201
     assert [toxic["type"] for toxic in second["proxies"][0]["toxics"]] == ["noop"]
-    round_trip_s(sock)  # the connection lived through it
+    round_trip_s(sock)  # the connection survived
     assert second["proxies"][1]["upstream"] == upstream
 
 
@@ -174,41 +174,41 @@ def test_populate_leaves_equal_proxies_and_replaces_others(
 def test_populate_checks_all_before_it_creates_one(
     lab: ProxyProcess, body: Any, message: str
 ) -> None:
-    answer = lab.ask("POST", "/populate", body)
+    answer = lab.call("POST", "/populate", body)
     assert answer == (400, {"error": message, "status": 400, "proxies": []})
-    assert lab.ask("GET", "/proxies") == (200, {})
+    assert lab.call("GET", "/proxies") == (200, {})
 
 
-def test_populate_tells_what_it_did_before_a_port_was_taken(lab: ProxyProcess) -> None:
+def test_populate_reports_the_proxies_before_the_one_that_failed(lab: ProxyProcess) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         blocked = {**EDGE, "name": "b", "listen": f"127.0.0.1:{taken.getsockname()[1]}"}
-        status, told = lab.ask("POST", "/populate", [EDGE, blocked])
-    assert status == told["status"] == 500
-    assert [proxy["name"] for proxy in told["proxies"]] == ["edge"]
+        status, answer = lab.call("POST", "/populate", [EDGE, blocked])
+    assert status == answer["status"] == 500
+    assert [proxy["name"] for proxy in answer["proxies"]] == ["edge"]
 
 
 def test_a_toxic_gets_its_defaults(edge: ProxyProcess) -> None:
-    status, told = edge.ask("POST", TOXICS, LATENCY)
+    status, answer = edge.call("POST", TOXICS, LATENCY)
     assert status == 200
-    assert plain(told) == {
+    assert plain(answer) == {
         "attributes": {"latency": 5, "jitter": 0},
         "name": "latency_downstream",
         "type": "latency",
         "stream": "downstream",
         "toxicity": 1,
     }
-    assert plain(edge.ask("GET", f"{TOXICS}/latency_downstream")[1]) == plain(told)
+    assert plain(edge.call("GET", f"{TOXICS}/latency_downstream")[1]) == plain(answer)
 
 
 def test_toxics_are_listed_upstream_first(edge: ProxyProcess) -> None:
     for stream in ("downstream", "upstream"):
-        edge.ask("POST", TOXICS, {**LATENCY, "stream": stream})
-    _, told = edge.ask("GET", TOXICS)
-    assert [toxic["name"] for toxic in told] == ["latency_upstream", "latency_downstream"]
+        edge.call("POST", TOXICS, {**LATENCY, "stream": stream})
+    _, answer = edge.call("GET", TOXICS)
+    assert [toxic["name"] for toxic in answer] == ["latency_upstream", "latency_downstream"]
 
 
 @pytest.mark.parametrize(
-    "word",
+    "type_name",
     [
         "noop",
         "latency",
@@ -221,18 +221,18 @@ def test_toxics_are_listed_upstream_first(edge: ProxyProcess) -> None:
         "packet_loss",
     ],
 )
-def test_every_toxic_can_come_and_go(edge: ProxyProcess, word: str) -> None:
-    status, told = edge.ask("POST", TOXICS, {"type": word, "name": "t"})
-    assert (status, told["type"]) == (200, word)
-    assert edge.ask("DELETE", f"{TOXICS}/t") == (204, "")
-    assert edge.ask("GET", TOXICS) == (200, [])
+def test_every_toxic_can_be_added_and_removed(edge: ProxyProcess, type_name: str) -> None:
+    status, answer = edge.call("POST", TOXICS, {"type": type_name, "name": "t"})
+    assert (status, answer["type"]) == (200, type_name)
+    assert edge.call("DELETE", f"{TOXICS}/t") == (204, "")
+    assert edge.call("GET", TOXICS) == (200, [])
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         (b"{", "bad request body: "),
-        ({"type": "unheard_of"}, "invalid toxic type"),
+        ({"type": "unknown"}, "invalid toxic type"),
         ({}, "invalid toxic type"),
         (
             {**LATENCY, "stream": "sideways"},
@@ -264,20 +264,20 @@ def test_every_toxic_can_come_and_go(edge: ProxyProcess, word: str) -> None:
     ],
 )
 def test_a_bad_toxic_is_refused(edge: ProxyProcess, body: Any, message: str) -> None:
-    status, told = edge.ask("POST", TOXICS, body)
-    assert status == told["status"] == 400
-    assert told["error"].startswith(message)
-    assert edge.ask("GET", TOXICS) == (200, [])
+    status, answer = edge.call("POST", TOXICS, body)
+    assert status == answer["status"] == 400
+    assert answer["error"].startswith(message)
+    assert edge.call("GET", TOXICS) == (200, [])
 
 
-def test_a_second_toxic_of_a_name_conflicts(edge: ProxyProcess) -> None:
-    edge.ask("POST", TOXICS, LATENCY)
-    assert edge.ask("POST", TOXICS, LATENCY) == refusal("toxic already exists", 409)
+def test_a_second_toxic_with_the_same_name_conflicts(edge: ProxyProcess) -> None:
+    edge.call("POST", TOXICS, LATENCY)
+    assert edge.call("POST", TOXICS, LATENCY) == refusal("toxic already exists", 409)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_only_attributes_and_toxicity_of_a_toxic_change(edge: ProxyProcess, method: str) -> None:
-    edge.ask("POST", TOXICS, LATENCY)
+    edge.call("POST", TOXICS, LATENCY)
     change = {
         "name": "x",
         "type": "noop",
@@ -285,9 +285,9 @@ def test_only_attributes_and_toxicity_of_a_toxic_change(edge: ProxyProcess, meth
         "toxicity": 0.5,
         "attributes": {"jitter": 2},
     }
-    status, told = edge.ask(method, f"{TOXICS}/latency_downstream", change)
+    status, answer = edge.call(method, f"{TOXICS}/latency_downstream", change)
     assert status == 200
-    assert plain(told) == {
+    assert plain(answer) == {
         "attributes": {"latency": 5, "jitter": 2},
         "name": "latency_downstream",
         "type": "latency",
@@ -297,32 +297,32 @@ def test_only_attributes_and_toxicity_of_a_toxic_change(edge: ProxyProcess, meth
 
 
 def test_a_refused_change_changes_nothing(edge: ProxyProcess) -> None:
-    _, before = edge.ask("POST", TOXICS, LATENCY)
+    _, before = edge.call("POST", TOXICS, LATENCY)
     change = {"toxicity": 0.5, "attributes": {"latency": 9, "jitter": "x"}}
-    assert edge.ask("PATCH", f"{TOXICS}/latency_downstream", change)[0] == 400
-    assert edge.ask("GET", f"{TOXICS}/latency_downstream") == (200, before)
+    assert edge.call("PATCH", f"{TOXICS}/latency_downstream", change)[0] == 400
+    assert edge.call("GET", f"{TOXICS}/latency_downstream") == (200, before)
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "POST", "DELETE"])
 def test_an_unknown_toxic_is_not_found(edge: ProxyProcess, method: str) -> None:
-    assert edge.ask(method, f"{TOXICS}/nobody", {}) == refusal("toxic not found", 404)
+    assert edge.call(method, f"{TOXICS}/absent", {}) == refusal("toxic not found", 404)
 
 
 def test_reset_enables_all_and_removes_all_toxics(lab: ProxyProcess, echoing: Upstream) -> None:
     port = lab.edge(echoing)
-    lab.ask("POST", TOXICS, LATENCY)
-    lab.ask("PATCH", "/proxies/edge", {"enabled": False})
+    lab.call("POST", TOXICS, LATENCY)
+    lab.call("PATCH", "/proxies/edge", {"enabled": False})
     assert is_refused(port)
-    assert lab.ask("POST", "/reset") == (204, "")
-    _, told = lab.ask("GET", "/proxies/edge")
-    assert (told["enabled"], told["toxics"]) == (True, [])
+    assert lab.call("POST", "/reset") == (204, "")
+    _, answer = lab.call("GET", "/proxies/edge")
+    assert (answer["enabled"], answer["toxics"]) == (True, [])
     round_trip_s(connect(port))
 
 
 def test_metrics_count_the_bytes_of_each_direction(lab: ProxyProcess, echoing: Upstream) -> None:
     port = lab.edge(echoing)
     round_trip_s(connect(port), b"x" * 1000)
-    status, text = lab.ask("GET", "/metrics")
+    status, text = lab.call("GET", "/metrics")
     assert status == 200
     for counter in ("received", "sent"):
         for direction in ("upstream", "downstream"):
@@ -333,30 +333,30 @@ def test_metrics_count_the_bytes_of_each_direction(lab: ProxyProcess, echoing: U
             assert f"{line} 1000\n" in text
 
 
-def test_the_version_is_a_toxiproxys(lab: ProxyProcess) -> None:
-    assert lab.ask("GET", "/version") == (200, {"version": "2.12.0"})
+def test_the_version_is_toxiproxys(lab: ProxyProcess) -> None:
+    assert lab.call("GET", "/version") == (200, {"version": "2.12.0"})
 
 
-def test_a_browser_is_kept_out(lab: ProxyProcess) -> None:
-    answer = lab.ask("GET", "/proxies", headers={"User-Agent": "Mozilla/5.0"})
+def test_a_browser_is_refused(lab: ProxyProcess) -> None:
+    answer = lab.call("GET", "/proxies", headers={"User-Agent": "Mozilla/5.0"})
     assert answer == (403, "User agent not allowed\n")
 
 
 def test_unknown_paths_and_methods_get_toxiproxys_answers(lab: ProxyProcess) -> None:
-    assert lab.ask("GET", "/nowhere") == (404, "404 page not found\n")
-    assert lab.ask("PUT", "/proxies") == (405, "")
+    assert lab.call("GET", "/nowhere") == (404, "404 page not found\n")
+    assert lab.call("PUT", "/proxies") == (405, "")
 
 
-def test_a_misspelt_attribute_is_pointed_out(edge: ProxyProcess) -> None:
-    _, told = edge.ask("POST", TOXICS, {"type": "latency", "attributes": {"latecy": 5}})
-    assert told["breakwater"]["ignored_attributes"] == ["latecy"]
+def test_a_misspelt_attribute_is_reported(edge: ProxyProcess) -> None:
+    _, answer = edge.call("POST", TOXICS, {"type": "latency", "attributes": {"latecy": 5}})
+    assert answer["breakwater"]["ignored_attributes"] == ["latecy"]
 
 
-def test_strict_answers_carry_nothing_of_ours(strict: ProxyProcess) -> None:
+def test_strict_answers_have_none_of_our_fields(strict: ProxyProcess) -> None:
     strict.edge(9)
     body = {**LATENCY, "ttl": 0.01, "seed": 7}
     body["attributes"] = {"latency": -5, "distribution": "normal"}
-    assert strict.ask("POST", TOXICS, body) == (
+    assert strict.call("POST", TOXICS, body) == (
         200,
         {
             "attributes": {"latency": -5, "jitter": 0},
@@ -366,25 +366,25 @@ def test_strict_answers_carry_nothing_of_ours(strict: ProxyProcess) -> None:
             "toxicity": 1,
         },
     )
-    assert "breakwater" not in strict.ask("GET", "/proxies/edge")[1]
-    assert "breakwater" not in strict.ask("GET", "/metrics")[1]
-    assert strict.ask("GET", "/breakwater") == (404, "404 page not found\n")
+    assert "breakwater" not in strict.call("GET", "/proxies/edge")[1]
+    assert "breakwater" not in strict.call("GET", "/metrics")[1]
+    assert strict.call("GET", "/breakwater") == (404, "404 page not found\n")
 
 
-def test_a_token_is_asked_for_when_the_server_has_one(tmp_path: Any) -> None:
+def test_a_server_with_a_token_requires_it(tmp_path: Any) -> None:
     (tmp_path / "token").write_text("s3cret\n")
     with running("--token-file", str(tmp_path / "token")) as server:
-        assert server.ask("GET", "/proxies")[0] == 401
+        assert server.call("GET", "/proxies")[0] == 401
         wrong = {"Authorization": "Bearer s3cre"}
-        assert server.ask("POST", "/reset", headers=wrong)[0] == 401
+        assert server.call("POST", "/reset", headers=wrong)[0] == 401
         right = {"Authorization": "Bearer s3cret"}
-        assert server.ask("GET", "/proxies", headers=right) == (200, {})
+        assert server.call("GET", "/proxies", headers=right) == (200, {})
 
 
-def test_toxics_of_our_own_are_unknown_when_strict(
+def test_our_own_toxics_are_unknown_when_strict(
     strict: ProxyProcess, lab: ProxyProcess, echoing: Upstream
 ) -> None:
     body = {"type": "connection_cap", "attributes": {"connections": 3}}
     for process, status in ((strict, 400), (lab, 200)):
         process.edge(echoing)
-        assert process.ask("POST", "/proxies/edge/toxics", body)[0] == status
+        assert process.call("POST", "/proxies/edge/toxics", body)[0] == status

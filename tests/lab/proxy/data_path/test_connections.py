@@ -1,4 +1,4 @@
-"""What a connection may rely on: ends, backpressure, many at once, chance that repeats."""
+"""Connections: ends, backpressure, many at once, repeatable random decisions."""
 
 import random
 import socket
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.alone
 
 
 def open_connections(lab: ProxyProcess) -> int:
-    told = lab.ask("GET", "/proxies/edge")[1]
-    return int(told["breakwater"]["open_connections"])
+    answer = lab.call("GET", "/proxies/edge")[1]
+    return int(answer["breakwater"]["open_connections"])
 
 
 def test_a_half_closed_client_still_gets_its_answer(lab: ProxyProcess, idling: Upstream) -> None:
@@ -45,7 +45,9 @@ def test_a_half_closed_client_still_gets_its_answer(lab: ProxyProcess, idling: U
     wait_until(lambda: open_connections(lab) == 0, "the connection to be gone")
 
 
-def test_strict_closes_both_ways_when_one_ends(strict: ProxyProcess, idling: Upstream) -> None:
+def test_strict_closes_both_directions_when_one_ends(
+    strict: ProxyProcess, idling: Upstream
+) -> None:
     client = connect(strict.edge(idling))
     server = idling.first()
     client.shutdown(socket.SHUT_WR)
@@ -72,16 +74,16 @@ def test_an_unreachable_upstream_is_a_reset_not_an_empty_answer(
 
 
 @pytest.mark.parametrize("upstream", ["nonsense", "127.0.0.1:99999", "no.such.host.invalid:1"])
-def test_a_nonsense_upstream_harms_only_its_own_clients(
+def test_an_invalid_upstream_affects_only_its_own_clients(
     lab: ProxyProcess, echoing: Upstream, upstream: str
 ) -> None:
     lab.edge(9, name="odd")
-    _, told = lab.ask("PATCH", "/proxies/odd", {"upstream": upstream})
-    assert is_reset_at_once(int(told["listen"].rpartition(":")[2]))
+    _, answer = lab.call("PATCH", "/proxies/odd", {"upstream": upstream})
+    assert is_reset_at_once(int(answer["listen"].rpartition(":")[2]))
     round_trip_s(connect(lab.edge(echoing)))
 
 
-def test_a_slow_reader_holds_the_sender_back(lab: ProxyProcess, idling: Upstream) -> None:
+def test_a_slow_reader_slows_the_sender(lab: ProxyProcess, idling: Upstream) -> None:
     client = connect(lab.edge(idling))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     server = idling.first()
@@ -93,22 +95,24 @@ def test_a_slow_reader_holds_the_sender_back(lab: ProxyProcess, idling: Upstream
             quiet_since_s = time.monotonic()
         except BlockingIOError:
             time.sleep(0.005)  # full; it may be read yet
-    assert sent < 64 << 20, "nobody reads, yet the proxy took it all"
+    assert sent < 64 << 20, "the proxy accepted all data although the client does not read"
     server.setblocking(True)
     server.shutdown(socket.SHUT_WR)
     assert len(recv_to_end(client)) == sent
 
 
-@pytest.mark.parametrize("word", ["latency", "bandwidth", "slicer", "reset_peer"])
-def test_a_toxic_that_holds_is_bounded(lab: ProxyProcess, idling: Upstream, word: str) -> None:
+@pytest.mark.parametrize("type_name", ["latency", "bandwidth", "slicer", "reset_peer"])
+def test_the_data_that_a_toxic_holds_is_bounded(
+    lab: ProxyProcess, idling: Upstream, type_name: str
+) -> None:
     client = connect(lab.edge(idling))
     attributes = {
         "latency": {"latency": 60_000},
         "bandwidth": {"rate": 0},
         "slicer": {"average_size": 10, "delay": 10_000_000},
         "reset_peer": {"timeout": 60_000},
-    }[word]
-    lab.client.add("edge", word, attributes, name="hold")
+    }[type_name]
+    lab.client.add("edge", type_name, attributes, name="hold")
     server = idling.first()
     server.setblocking(False)
     block, sent, quiet_since_s = bytes(1 << 20), 0, time.monotonic()
@@ -125,7 +129,7 @@ def test_a_toxic_that_holds_is_bounded(lab: ProxyProcess, idling: Upstream, word
     assert len(recv_to_end(client)) == sent
 
 
-def test_toxics_come_and_go_under_traffic_without_harm(
+def test_toxics_added_and_removed_under_traffic_change_no_byte(
     lab: ProxyProcess, echoing: Upstream
 ) -> None:
     port = lab.edge(echoing)
@@ -152,12 +156,12 @@ def test_toxics_come_and_go_under_traffic_without_harm(
         talks = [pool.submit(talk, number) for number in range(8)]
         try:
             for turn in range(60):
-                word, attributes = chance.choice(menu)
+                type_name, attributes = chance.choice(menu)
                 stream = chance.choice(["upstream", "downstream"])
                 toxicity = chance.random()
                 name = f"t{turn}"
                 lab.client.add(
-                    "edge", word, attributes, name=name, stream=stream, toxicity=toxicity
+                    "edge", type_name, attributes, name=name, stream=stream, toxicity=toxicity
                 )
                 if chance.random() < 0.5:
                     lab.client.change("edge", name, toxicity=chance.random())
@@ -192,7 +196,7 @@ def test_a_thousand_connections_at_once() -> None:
 
 
 def spared_pattern(server: ProxyProcess, upstream: Upstream, **options: Any) -> list[bool]:
-    """For 24 connections in order: did the toxic (here: reset) spare them?"""
+    """For each of 24 connections in order: True if the toxic spared it."""
     port = server.edge(upstream)
     server.client.add("edge", "limit_data", {"bytes": 0}, toxicity=0.5, **options)
     pattern = []
@@ -211,12 +215,12 @@ def test_the_same_seed_makes_the_same_decisions(lab: ProxyProcess, echoing: Upst
     assert 3 <= sum(first) <= 21  # 99.9% of Bin(24, .5)
 
 
-def test_the_servers_seed_decides_where_none_is_given(lab: ProxyProcess, echoing: Upstream) -> None:
+def test_the_servers_seed_decides_if_a_toxic_has_none(lab: ProxyProcess, echoing: Upstream) -> None:
     with running() as other:  # the rig gives both the same seed
         assert spared_pattern(other, echoing) == spared_pattern(lab, echoing)
 
 
-def test_chance_falls_once_a_connection_and_again_on_update(
+def test_toxicity_is_drawn_once_per_connection_and_again_on_update(
     lab: ProxyProcess, echoing: Upstream
 ) -> None:
     port = lab.edge(echoing)

@@ -1,4 +1,4 @@
-"""Properties of the toxics on a clock wound by hand: order, bytes, times, removal."""
+"""Properties of the toxics on a fake clock: order, bytes, times, removal."""
 
 import heapq
 import itertools
@@ -22,7 +22,7 @@ LOSSLESS = ("noop", "latency", "bandwidth", "slow_close", "slicer")
 
 
 class HandClock:
-    """Time that passes when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -47,7 +47,7 @@ class HandClock:
 
 
 class Collector:
-    """The sink: what came, and when."""
+    """A sink that stores chunks with their times."""
 
     def __init__(self, clock: HandClock) -> None:
         self._clock = clock
@@ -67,9 +67,9 @@ class Collector:
 
 
 def stage_of(
-    word: str, clock: HandClock, seed: int, **attributes: Any
+    type_name: str, clock: HandClock, seed: int, **attributes: Any
 ) -> tuple[Stage[Any], Collector]:
-    stage_type = REGISTRY[word]
+    stage_type = REGISTRY[type_name]
     context = StageContext(clock, Random(seed), Record(commanded_s=0.0), OURS, True)
     stage = stage_type(stage_type.attributes_type(**attributes), context)
     collector = Collector(clock)
@@ -96,13 +96,13 @@ ATTRIBUTES: dict[str, st.SearchStrategy[dict[str, int]]] = {
 CHUNKS = st.lists(st.tuples(st.floats(0, 0.2), st.binary(min_size=1, max_size=500)), max_size=8)
 
 
-@pytest.mark.parametrize("word", LOSSLESS)
+@pytest.mark.parametrize("type_name", LOSSLESS)
 @given(data=st.data(), seed=st.integers(0, 2**32), chunks=CHUNKS)
-def test_what_goes_in_comes_out_in_order_then_the_end(
-    word: str, data: st.DataObject, seed: int, chunks: list[tuple[float, bytes]]
+def test_all_bytes_leave_in_order_and_then_the_end(
+    type_name: str, data: st.DataObject, seed: int, chunks: list[tuple[float, bytes]]
 ) -> None:
     clock = HandClock()
-    stage, collector = stage_of(word, clock, seed, **data.draw(ATTRIBUTES[word]))
+    stage, collector = stage_of(type_name, clock, seed, **data.draw(ATTRIBUTES[type_name]))
     for gap_s, chunk in chunks:
         clock.wind_to(clock.now_s() + gap_s)
         stage.feed(chunk, clock.now_s())
@@ -122,13 +122,13 @@ def test_a_slicer_removed_in_the_middle_of_a_chunk_holds_nothing_afterwards() ->
     assert (collector.data, stage.held) == (b"ab", 0)
 
 
-@pytest.mark.parametrize("word", LOSSLESS)
+@pytest.mark.parametrize("type_name", LOSSLESS)
 @given(data=st.data(), seed=st.integers(0, 2**32), chunks=CHUNKS, ended=st.booleans())
 def test_removal_at_any_instant_loses_nothing_and_does_not_wait(
-    word: str, data: st.DataObject, seed: int, chunks: list[tuple[float, bytes]], ended: bool
+    type_name: str, data: st.DataObject, seed: int, chunks: list[tuple[float, bytes]], ended: bool
 ) -> None:
     clock = HandClock()
-    stage, collector = stage_of(word, clock, seed, **data.draw(ATTRIBUTES[word]))
+    stage, collector = stage_of(type_name, clock, seed, **data.draw(ATTRIBUTES[type_name]))
     for gap_s, chunk in chunks:
         clock.wind_to(clock.now_s() + gap_s)
         stage.feed(chunk, clock.now_s())
@@ -216,7 +216,7 @@ def test_loss_stays_in_its_binomial_interval(loss: float, seed: int) -> None:
     for _ in range(count):
         stage.feed(b"x", 0.0)
     sigma = (count * loss * (1 - loss)) ** 0.5
-    # 5 sigma, as hypothesis looks for the one seed that falls out of 99%
+    # 5 sigma, because hypothesis searches for a seed outside 99%
     assert abs(count - len(collector.data) - count * loss) < 5 * sigma
 
 
@@ -235,7 +235,7 @@ def test_correlated_loss_comes_in_bursts() -> None:
     assert bursts(0.8) > 0.8
 
 
-def test_bandwidth_catches_a_late_alarm_up_but_not_a_long_stall() -> None:
+def test_bandwidth_catches_up_on_a_late_timer_but_not_on_a_long_stall() -> None:
     clock = HandClock()
     stage, collector = stage_of("bandwidth", clock, 0, rate=10)
     stage.feed(bytes(10_000), 0.0)

@@ -29,7 +29,7 @@ PAYLOAD = random.Random(SEED).randbytes(1 << 20)
 
 
 def echoed(sock: socket.socket, data: bytes) -> bytes:
-    """Sends all while receiving all, so that no buffer can block it."""
+    """Sends and receives at the same time, so that no full buffer can block."""
     sender = threading.Thread(target=sock.sendall, args=(data,))
     sender.start()
     got = recv_exactly(sock, len(data))
@@ -49,7 +49,7 @@ def test_noop_changes_nothing(
 
 
 @pytest.mark.parametrize("stream", ["upstream", "downstream"])
-def test_latency_is_never_early_and_hardly_late(
+def test_latency_is_never_early_and_at_most_a_little_late(
     lab: ProxyProcess, echoing: Upstream, stream: str
 ) -> None:
     sock = connect(lab.edge(echoing))
@@ -103,7 +103,7 @@ def test_jitter_stays_in_its_range_and_varies(lab: ProxyProcess, echoing: Upstre
     assert max(took_s) - min(took_s) > 0.005
 
 
-def test_removed_latency_lets_what_it_held_go_at_once(lab: ProxyProcess, echoing: Upstream) -> None:
+def test_removed_latency_sends_its_data_at_once(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     lab.client.add("edge", "latency", {"latency": 60_000}, name="slow")
     sock.sendall(b"held")
@@ -112,9 +112,7 @@ def test_removed_latency_lets_what_it_held_go_at_once(lab: ProxyProcess, echoing
     assert recv_exactly(sock, 4) == b"held"  # within the socket's timeout of 15 s, not after 60 s
 
 
-def test_a_shortened_latency_holds_for_what_waits_already(
-    lab: ProxyProcess, echoing: Upstream
-) -> None:
+def test_a_shorter_latency_applies_to_waiting_data(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     lab.client.add("edge", "latency", {"latency": 60_000}, name="slow")
     sock.sendall(b"held")
@@ -195,7 +193,9 @@ def test_timeout_discards_and_closes_after_its_time(lab: ProxyProcess, echoing: 
     assert time.monotonic() - started_s >= 0.200
 
 
-def test_timeout_counts_from_its_start_whatever_comes(lab: ProxyProcess, echoing: Upstream) -> None:
+def test_timeout_counts_from_its_start_despite_traffic(
+    lab: ProxyProcess, echoing: Upstream
+) -> None:
     sock = connect(lab.edge(echoing))
     lab.client.add("edge", "timeout", {"timeout": 200})
     ended = threading.Event()
@@ -268,7 +268,7 @@ def test_reset_peer_removed_in_time_spares_the_connection(
     round_trip_s(sock)
 
 
-def test_strict_reset_reaches_only_connections_opened_under_it(
+def test_strict_reset_reaches_only_connections_opened_after_it(
     strict: ProxyProcess, echoing: Upstream
 ) -> None:
     port = strict.edge(echoing)
@@ -332,7 +332,7 @@ def test_limit_data_passes_exactly_its_bytes_then_closes(
     server = idling.first()
 
     def send() -> None:
-        with contextlib.suppress(OSError):  # closed under way, as it should be
+        with contextlib.suppress(OSError):  # the toxic closes the connection
             server.sendall(PAYLOAD)
 
     threading.Thread(target=send, daemon=True).start()
@@ -340,7 +340,7 @@ def test_limit_data_passes_exactly_its_bytes_then_closes(
 
 
 def wait_for_chunks(lab: ProxyProcess, count: int) -> None:
-    wait_until(lambda: received(lab.ask("GET", "/metrics")[1]) >= count, "the chunk to arrive")
+    wait_until(lambda: received(lab.call("GET", "/metrics")[1]) >= count, "the chunk to arrive")
 
 
 def test_packet_loss_takes_whole_chunks(lab: ProxyProcess, idling: Upstream) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is sent, the recorder lives, says 400 and counts, and what it wrote can be read."""
+"""Invalid data: the recorder answers 400 and counts it, and every written row can be read."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def request_of(span: Any) -> bytes:
         ("events", [{"timeUnixNano": str(2**64)}]),
     ],
 )
-def test_garbage_in_a_spans_field_is_refused(field: str, value: Any) -> None:
+def test_an_invalid_field_of_a_span_is_refused(field: str, value: Any) -> None:
     assert lines_from_json(request_of(GOOD))[1] == 1
     with pytest.raises(ValueError, match=r"no OTLP/JSON|hex digits|no time"):
         lines_from_json(request_of(GOOD | {field: value}))
 
 
-def test_odd_numbers_and_texts_are_kept_where_they_fit(tmp_path: Path) -> None:
+def test_unusual_numbers_and_texts_are_kept_where_they_fit(tmp_path: Path) -> None:
     odd = GOOD | {
         "name": "half a pair \ud800",
         "kind": -3,
@@ -99,7 +99,7 @@ FIELDS = st.sampled_from([*GOOD, "kind", "status", "attributes", "events", "pare
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_is_taken_can_be_read_back(
+def test_every_accepted_record_can_be_read_back(
     tmp_path: Path, spans: list[Any], records: list[Any], lines: list[bytes]
 ) -> None:
     written = {"spans": [b""], "logs": [b""], "breakers": [b""], "faults": [b""]}
@@ -131,19 +131,19 @@ ROW = [1.5, "payments->bank", "breaker", "closed", 10, 1, 0]
         *([[True, *ROW[1:]]], [[None, *ROW[1:]]], [ROW, "and another"]),
     ],
 )
-def test_gathered_evaluations_that_are_none_stay_a_line_of_the_log(gathered: Any) -> None:
-    def told(rows: Any) -> tuple[str, bytes, int]:
+def test_malformed_evaluations_stay_a_log_line(gathered: Any) -> None:
+    def rows_of(rows: Any) -> tuple[str, bytes, int]:
         record = {"event": "evaluations", "message": "evaluations", "rows": rows}
         return rows_of_line(json.dumps(record).encode(), "payments-1", 1.0)
 
-    table, row, count = told(gathered)
+    table, row, count = rows_of(gathered)
     assert (table, count) == ("logs", 1)
     assert json.loads(row)["attributes"]["rows"] == gathered
-    assert (told([ROW, ROW])[0], told([ROW, ROW])[2]) == ("breakers", 2)
+    assert (rows_of([ROW, ROW])[0], rows_of([ROW, ROW])[2]) == ("breakers", 2)
 
 
 @pytest.mark.parametrize("odd", [10**30, -1, 1.5, "many", [], {}, None, True])
-def test_odd_figures_of_an_evaluation_cost_no_other_row(tmp_path: Path, odd: Any) -> None:
+def test_an_unusual_number_in_an_evaluation_affects_no_other_row(tmp_path: Path, odd: Any) -> None:
     record = {"event": "evaluations", "rows": [ROW, [*ROW[:4], odd, odd, odd], ROW]}
     _, lines, count = rows_of_line(json.dumps(record).encode(), "payments-1", 1.0)
     (tmp_path / "breakers.ndjson").write_bytes(lines)
@@ -152,7 +152,7 @@ def test_odd_figures_of_an_evaluation_cost_no_other_row(tmp_path: Path, odd: Any
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_no_bytes_are_too_odd_to_be_refused(body: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(body: bytes) -> None:
     readers: tuple[Callable[[bytes], object], ...] = (
         *(lines_from_protobuf, lines_from_json, records_from_protobuf, records_from_json),
         read_records,
@@ -164,7 +164,7 @@ def test_no_bytes_are_too_odd_to_be_refused(body: bytes) -> None:
             continue
 
 
-def test_what_is_refused_is_counted_and_the_next_one_is_taken(
+def test_a_refused_request_is_counted_and_the_next_is_accepted(
     recorder: RecorderProcess, tmp_path: Path
 ) -> None:
     recorder.start(tmp_path / "run")

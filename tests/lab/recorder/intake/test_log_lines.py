@@ -1,4 +1,4 @@
-"""Every kind of decision a policy can make, as a real recorder finds it in a service's log."""
+"""Every kind of decision of a policy: from the service's log through a real recorder to its row."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LONGEST = 1000.0
 
 
 class Scenes:
-    """Each plays policies into one decision, on an edge of its own."""
+    """Each method makes a policy decide, on a separate edge."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -150,8 +150,8 @@ class Scenes:
 
 
 SCENES = [name for name in vars(Scenes) if not name.startswith("_") and name != "edge"]
-# What each policy must have told, one decision at least of each.
-TOLD = {
+# The kinds of decision that each policy must log at least once.
+EXPECTED = {
     "breaker": {"evaluation", "transition", "rejection"},
     "consecutive": {"evaluation", "transition", "rejection"},
     "retry": {"attempt", "give_up"},
@@ -168,8 +168,8 @@ TOLD = {
 
 
 def test_the_scenes_are_all_policies_and_the_kinds_all_kinds() -> None:
-    assert set(SCENES) == set(TOLD)
-    assert set().union(*TOLD.values()) == set(get_args(Kind))
+    assert set(SCENES) == set(EXPECTED)
+    assert set().union(*EXPECTED.values()) == set(get_args(Kind))
 
 
 def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
@@ -196,23 +196,23 @@ def test_every_kind_of_decision_is_a_row_a_metric_and_an_attribute(
     assert (run_dir / "breakers.parquet").exists()
     assert not (run_dir / "breakers.ndjson").exists()
 
-    told: dict[str, set[str]] = {}
+    kinds_by_policy: dict[str, set[str]] = {}
     for row in rows(run_dir, "breakers"):
         assert row["edge"] == f"payments->{row['policy']}"
         assert (row["service"], row["instance"]) == ("payments", "payments-1")
         assert row["reason"] or row["kind"] in ("evaluation", "limit"), row
-        told.setdefault(row["policy"], set()).add(row["kind"])
+        kinds_by_policy.setdefault(row["policy"], set()).add(row["kind"])
         labels = {name: row[name] for name in ("edge", "policy", "kind", "reason")}
         assert REGISTRY.get_sample_value("resilience_events_total", labels), labels
-    assert told == TOLD
+    assert kinds_by_policy == EXPECTED
 
     attributes = {span.name: set(span.attributes or ()) for span in seen.get_finished_spans()}
-    for policy, kinds in TOLD.items():
+    for policy, kinds in EXPECTED.items():
         expected = {f"breakwater.{policy}.{kind}" for kind in kinds - {"evaluation"}}
         assert attributes[policy] == expected, policy
 
 
-def test_a_transition_says_why_and_by_how_many_and_an_attempt_its_number_and_pause(
+def test_a_transition_has_reason_and_counts_and_an_attempt_its_number_and_pause(
     recorder: RecorderProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     signals.start(Settings.from_env(SETTINGS)).shutdown()

@@ -1,4 +1,4 @@
-"""nginx's log lines become spans: in the recording, on their way to Jaeger, or by way of the collector."""
+"""nginx's log lines become spans: in the recording, and sent to Jaeger or to the collector."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def folder(tmp_path: Path) -> Folder:
 def test_a_request_is_the_root_of_its_trace_in_the_recording(
     recorder: RecorderProcess, tmp_path: Path
 ) -> None:
-    recorder.log("nginx", **LINE | {"trace_id": "f" * 32, "span_id": "f" * 16})  # from before
+    recorder.log(
+        "nginx", **LINE | {"trace_id": "f" * 32, "span_id": "f" * 16}
+    )  # before the recording
     run_dir = tmp_path / "run"
     recorder.start(run_dir)
     recorder.log("nginx", **LINE)
@@ -77,7 +79,7 @@ def test_a_request_is_the_root_of_its_trace_in_the_recording(
     assert len([row for row in rows(run_dir, "logs") if row["instance"] == "nginx"]) == 2
 
 
-async def test_it_goes_to_jaeger_or_to_the_collector_that_hands_it_on(
+async def test_nginx_spans_go_to_jaeger_or_to_the_collector(
     tmp_path: Path,
     jaeger: Jaeger,  # noqa: F811
 ) -> None:
@@ -97,7 +99,7 @@ async def test_it_goes_to_jaeger_or_to_the_collector_that_hands_it_on(
         assert group.scope_spans[0].spans[0].trace_id.hex() == TRACE_ID
 
 
-def test_what_is_no_request_makes_no_span_and_stops_nothing(folder: Folder) -> None:
+def test_other_lines_of_nginx_make_no_span_and_no_error(folder: Folder) -> None:
     folder.log.touch()
     assert folder.spans() == []
     folder.write(
@@ -108,7 +110,9 @@ def test_what_is_no_request_makes_no_span_and_stops_nothing(folder: Folder) -> N
     assert [span.trace_id.hex() for span in folder.spans()] == [TRACE_ID]
 
 
-def test_a_log_that_comes_later_is_read_whole_and_one_from_before_is_not(folder: Folder) -> None:
+def test_a_later_log_is_read_from_its_start_and_an_existing_one_from_its_end(
+    folder: Folder,
+) -> None:
     assert folder.spans() == []
     folder.write(LINE)
     assert len(folder.spans()) == 1
@@ -118,7 +122,7 @@ def test_a_log_that_comes_later_is_read_whole_and_one_from_before_is_not(folder:
     assert len(other.spans()) == 2
 
 
-def test_it_keeps_the_traces_that_the_services_keep(
+def test_nginx_keeps_the_same_traces_as_the_services(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -136,9 +140,7 @@ def test_it_keeps_the_traces_that_the_services_keep(
     assert [span.trace_id.hex() for span in folder.spans()] == wanted
 
 
-def test_with_tracing_switched_off_there_are_none(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disabled_tracing_makes_no_spans(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     folder.log.touch()
     folder.spans()

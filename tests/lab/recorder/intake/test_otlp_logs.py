@@ -1,4 +1,4 @@
-"""Logs in by HTTP: as Fluentd's http output sends them, and as OTLP."""
+"""Log records by HTTP, as Fluentd's http output sends them and as OTLP."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FORMS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_log_forwarders_records_land_where_the_files_lines_do(
+def test_a_log_forwarders_records_become_the_same_rows_as_log_lines(
     recorder: RecorderProcess, tmp_path: Path, form: str, compressed: bool
 ) -> None:
     body, kind = FORMS[form]
     head = {"Content_Type": kind}
     if compressed:
         body, head["Content_Encoding"] = gzip.compress(body), "gzip"
-    assert recorder.call("POST", "/logs", body, **head)[0] == 200  # nothing records: dropped
+    assert recorder.call("POST", "/logs", body, **head)[0] == 200  # no recording: dropped
     recorder.start(tmp_path / "run")
     assert recorder.call("POST", "/logs", body, **head)[0] == 200
     recorder.stop()
@@ -74,9 +74,7 @@ def otlp_json() -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize("request_of", [otlp_protobuf, otlp_json])
-def test_otlp_logs_are_understood(
-    recorder: RecorderProcess, tmp_path: Path, request_of: Any
-) -> None:
+def test_otlp_logs_become_rows(recorder: RecorderProcess, tmp_path: Path, request_of: Any) -> None:
     recorder.start(tmp_path / "run")
     body, kind = request_of()
     assert recorder.call("POST", "/v1/logs", body, Content_Type=kind)[0] == 200

@@ -1,4 +1,4 @@
-"""OTLP in by HTTP, spans out in the archive."""
+"""Spans sent by OTLP/HTTP are rows of the archive."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_span_of_the_real_exporter_arrives_with_every_column(
     }
 
 
-def test_otlp_json_is_understood(recorder: RecorderProcess, tmp_path: Path) -> None:
+def test_otlp_json_spans_become_rows(recorder: RecorderProcess, tmp_path: Path) -> None:
     recorder.start(tmp_path / "run")
     body = json.dumps(OTLP_JSON).encode()
     status, _ = recorder.call(

@@ -1,4 +1,4 @@
-"""Starting and stopping, logs, metrics, and what a kill -9 leaves."""
+"""Start and stop of a recording, logs, metrics, and the archive after a kill -9."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def metrics_port() -> Iterator[int]:
         thread.join()
 
 
-def test_log_lines_go_to_the_table_their_event_names(
+def test_log_lines_go_to_the_table_of_their_event(
     recorder: RecorderProcess, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
@@ -99,7 +99,7 @@ def test_log_lines_go_to_the_table_their_event_names(
     )
 
 
-def test_only_what_is_logged_while_recording_is_recorded(
+def test_only_lines_logged_during_the_recording_are_recorded(
     recorder: RecorderProcess, tmp_path: Path
 ) -> None:
     recorder.log("orders-1", message="too early")
@@ -144,7 +144,7 @@ def test_rotation_and_truncation_lose_nothing(recorder: RecorderProcess, tmp_pat
     ]
 
 
-def test_metrics_are_scraped_and_a_dead_instance_is_seen_as_down(
+def test_metrics_are_scraped_and_a_dead_instance_is_down(
     recorder: RecorderProcess, tmp_path: Path, metrics_port: int
 ) -> None:
     run_dir = tmp_path / "run"
@@ -206,7 +206,7 @@ def test_a_recorder_killed_in_a_stream_loses_at_most_the_last_second(
     assert seal(run_dir).rows["spans"] >= safe
 
 
-async def test_full_segments_become_parquet_while_the_recording_goes_on(tmp_path: Path) -> None:
+async def test_full_segments_become_parquet_during_the_recording(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     lab = LabFile(tmp_path / "lab.json")
     recording = Recording(tmp_path, tmp_path, lab, segment_bytes=20_000)
@@ -230,7 +230,7 @@ async def test_full_segments_become_parquet_while_the_recording_goes_on(tmp_path
     assert {part.suffix for part in parts(tmp_path, "spans")} == {".parquet"}
 
 
-def test_control_wants_the_token(recorder: RecorderProcess, tmp_path: Path) -> None:
+def test_control_requires_the_token(recorder: RecorderProcess, tmp_path: Path) -> None:
     status, answer = recorder.call("POST", "/recording", {"run_dir": str(tmp_path)}, token="wrong")
     assert status == 401
     assert "lab.json" in answer["error"]

@@ -1,4 +1,4 @@
-"""Bounded memory: what does not fit is shed and counted, and a torn end is healed."""
+"""Bounded memory: rows that do not fit are shed and counted; an incomplete last line is ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.archive import Run
 from lab.recorder.records.table_writer import TableWriter
 
 
-async def test_what_does_not_fit_is_shed_and_counted(tmp_path: Path) -> None:
+async def test_rows_that_do_not_fit_are_shed_and_counted(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path, pending_bytes_max=100)
     assert writer.add("spans", b"x" * 59 + b"\n", rows=3)
     assert not writer.add("logs", b"y" * 59 + b"\n", rows=2)
@@ -32,7 +32,7 @@ async def test_a_torn_last_line_is_ended_before_more_is_appended(tmp_path: Path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is full")
-async def test_a_full_disk_costs_its_rows_which_are_counted_and_named(
+async def test_rows_for_a_full_disk_are_counted_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "spans.ndjson").symlink_to("/dev/full")
@@ -50,10 +50,10 @@ async def test_a_full_disk_costs_its_rows_which_are_counted_and_named(
     await writer.close()
 
 
-async def test_writing_goes_on_where_a_disk_has_room_again_and_a_cut_line_harms_no_other(
+async def test_writing_continues_when_the_disk_has_space_and_a_cut_line_affects_no_other(
     tmp_path: Path,
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a file may grow to 30 bytes: no more
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a file may have at most 30 bytes
     writer = TableWriter(tmp_path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
     try:
@@ -70,16 +70,16 @@ async def test_writing_goes_on_where_a_disk_has_room_again_and_a_cut_line_harms_
     assert [time_s for (time_s,) in Run(tmp_path).logs.project("time_s").fetchall()] == [1, 3]
 
 
-async def test_a_full_file_is_put_aside_under_the_next_number(tmp_path: Path) -> None:
+async def test_a_full_file_is_renamed_with_the_next_number(tmp_path: Path) -> None:
     (tmp_path / "logs.000007.parquet").touch()
-    told: list[Path] = []
-    writer = TableWriter(tmp_path, segment_bytes=20, on_segment=told.append)
+    segments: list[Path] = []
+    writer = TableWriter(tmp_path, segment_bytes=20, on_segment=segments.append)
     for number in range(5):
         writer.add("logs", b'{"time_s":%d}\n' % number)
         writer.add("faults", b'{"fault_id":"%d"}\n' % number)
         await writer.flush()
     await writer.close()
-    assert [path.name for path in told] == ["logs.000008.ndjson", "logs.000009.ndjson"]
-    assert told[1].read_bytes() == b'{"time_s":2}\n{"time_s":3}\n'
+    assert [path.name for path in segments] == ["logs.000008.ndjson", "logs.000009.ndjson"]
+    assert segments[1].read_bytes() == b'{"time_s":2}\n{"time_s":3}\n'
     assert (tmp_path / "logs.ndjson").read_bytes() == b'{"time_s":4}\n'
     assert len((tmp_path / "faults.ndjson").read_bytes().splitlines()) == 5

@@ -1,4 +1,4 @@
-"""Nothing stays behind: TTL in the proxy itself, records of every fault, clean ends."""
+"""The end of faults: TTL in the proxy, records of every fault, graceful stops."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ from tests.lab.proxy.rig import (
 pytestmark = pytest.mark.alone
 
 
-def test_a_toxic_goes_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
+def test_a_toxic_is_removed_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     started_s = time.monotonic()
     lab.client.add("edge", "bandwidth", {"rate": 0}, ttl_s=0.3)
@@ -56,22 +56,20 @@ def test_an_outage_ends_at_its_ttl(lab: ProxyProcess, echoing: Upstream) -> None
     assert (last["type"], last["breakwater"]["removed_by"]) == ("down", "ttl")
 
 
-def test_an_outage_ends_late_rather_than_never_if_its_port_was_taken(
+def test_an_outage_whose_port_is_in_use_ends_when_the_port_is_free(
     lab: ProxyProcess, echoing: Upstream
 ) -> None:
     port = lab.edge(echoing)
     lab.client.enable("edge", False, ttl_s=0.05)
     with socket.create_server(("127.0.0.1", port)):
-        expired = lab.ask("GET", "/proxies/edge")[1]["breakwater"]["outage"]["expires_s"]
+        expired = lab.call("GET", "/proxies/edge")[1]["breakwater"]["outage"]["expires_s"]
         wait_until(lambda: time.time() > expired + 0.15, "the TTL to pass")
         assert not lab.client.list()["edge"].enabled
     wait_until(lambda: lab.client.list()["edge"].enabled, "the edge to come up")
     round_trip_s(connect(port))
 
 
-def test_a_killed_controller_leaves_nothing_past_the_ttl(
-    lab: ProxyProcess, echoing: Upstream
-) -> None:
+def test_a_killed_client_leaves_nothing_after_the_ttl(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     script = (
         "import sys, time; from lab.proxy.client import ProxyClient\n"
@@ -88,7 +86,7 @@ def test_a_killed_controller_leaves_nothing_past_the_ttl(
     wait_until(lambda: round_trip_s(sock) < 0.4, "a round trip without the latency")
 
 
-def test_a_record_tells_when_and_how_much(lab: ProxyProcess, echoing: Upstream) -> None:
+def test_a_record_has_times_and_counts(lab: ProxyProcess, echoing: Upstream) -> None:
     sock = connect(lab.edge(echoing))
     round_trip_s(sock)
     before = time.time()
@@ -120,7 +118,7 @@ def test_the_first_request_after_the_command_is_affected(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(echoing: Upstream, number: signal.Signals) -> None:
+def test_a_signal_stops_the_server_gracefully(echoing: Upstream, number: signal.Signals) -> None:
     with running() as server:
         port = server.edge(echoing)
         server.client.add("edge", "latency", {"latency": 60_000})
@@ -140,13 +138,13 @@ def command(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_a_taken_api_port_is_told(lab: ProxyProcess) -> None:
+def test_an_api_port_in_use_is_reported(lab: ProxyProcess) -> None:
     ended = command("--port", lab.api.rpartition(":")[2])
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr
 
 
-def test_a_bad_configuration_is_told(tmp_path: Path) -> None:
+def test_a_bad_configuration_is_reported(tmp_path: Path) -> None:
     assert command("--config", str(tmp_path / "none.json")).returncode == 2
     config = tmp_path / "proxies.json"
     config.write_text('[{"name": "x"}]')
