@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """Accepts each option with one dash too, as Toxiproxy spells it."""
     options = argparse.ArgumentParser(
         prog="python -m lab.proxy",
-        description="A TCP fault proxy that speaks Toxiproxy's HTTP API.",
+        description="A TCP fault proxy with Toxiproxy's HTTP API.",
     )
     add = options.add_argument
     add("--host", "-host", default="localhost", help="address of the API (default: localhost)")

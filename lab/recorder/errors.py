@@ -2,7 +2,7 @@
 
 
 class RequestError(Exception):
-    """The recorder cannot serve a request: `status` is the HTTP status, the text says what to do."""
+    """The recorder cannot serve a request: `status` is the HTTP status, the text explains what to do."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)

@@ -66,7 +66,7 @@ def create_app(recorder: Recorder) -> Starlette:
             Route("/metrics", control.metrics),
             Route("/health", control.health),
         ],
-        exception_handlers={RequestError: _refused, HTTPException: _unknown},
+        exception_handlers={RequestError: _refuse, HTTPException: _refuse},
         lifespan=lifespan,
     )
 
@@ -110,13 +110,9 @@ class Control:
             raise RequestError(401, "send `Authorization: Bearer <token of lab.json>`")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):  # no route has this path or this method
+        text = f"{request.method} {request.url.path}: {error.detail}; send signals to {SIGNALS}"
+        return json_answer({"error": text}, error.status_code)
     assert isinstance(error, RequestError)
     return json_answer({"error": str(error)}, error.status)
-
-
-async def _unknown(request: Request, error: Exception) -> Response:
-    """Answers a path or a method that no route has."""
-    assert isinstance(error, HTTPException)
-    text = f"{request.method} {request.url.path}: {error.detail}; send signals to {SIGNALS}"
-    return json_answer({"error": text}, error.status_code)

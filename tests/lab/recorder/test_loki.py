@@ -14,8 +14,10 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 QUERY = f'{{lab="breakwater"}} |= "{TRACE}"'
 
 
-def ask(recorder: RecorderProcess, what: str, **asked: Any) -> tuple[int, dict[str, Any]]:
-    return recorder.call("GET", f"/loki/api/v1/{what}?{urlencode(asked)}")
+def query_loki(
+    recorder: RecorderProcess, call: str, **parameters: Any
+) -> tuple[int, dict[str, Any]]:
+    return recorder.call("GET", f"/loki/api/v1/{call}?{urlencode(parameters)}")
 
 
 def test_a_traces_lines_are_streams_newest_first(recorder: RecorderProcess) -> None:
@@ -31,7 +33,9 @@ def test_a_traces_lines_are_streams_newest_first(recorder: RecorderProcess) -> N
         "bank-1", time=1.0, service="bank", instance="bank-1", trace_id=TRACE, level="error"
     )
     recorder.log("bank-1", time=2.0, service="bank", instance="bank-1", trace_id="0" * 32)
-    status, answer = ask(recorder, "query_range", query=QUERY, start="1", end="2", limit="1000")
+    status, answer = query_loki(
+        recorder, "query_range", query=QUERY, start="1", end="2", limit="1000"
+    )
     assert (status, answer["status"], answer["data"]["resultType"]) == (200, "success", "streams")
     orders, bank = answer["data"]["result"]
     assert orders["stream"] == {"service": "orders", "instance": "orders-1", "level": "info"}
@@ -40,7 +44,7 @@ def test_a_traces_lines_are_streams_newest_first(recorder: RecorderProcess) -> N
     ]  # fmt: skip
     assert json.loads(orders["values"][0][1])["trace_id"] == TRACE
     assert (bank["stream"]["service"], len(bank["values"])) == ("bank", 1)
-    _, fewer = ask(recorder, "query_range", query=QUERY, limit="1")
+    _, fewer = query_loki(recorder, "query_range", query=QUERY, limit="1")
     assert [len(stream["values"]) for stream in fewer["data"]["result"]] == [1]
 
 
@@ -53,18 +57,18 @@ def test_a_posted_query_is_the_same(recorder: RecorderProcess) -> None:
 
 
 def test_grafanas_other_queries_have_answers(recorder: RecorderProcess) -> None:
-    status, well = ask(recorder, "query", query="vector(1)+vector(1)", time="4")
+    status, health = query_loki(recorder, "query", query="vector(1)+vector(1)", time="4")
     assert status == 200
-    assert well["data"]["result"][0]["value"][1] == "2"
-    status, volume = ask(
+    assert health["data"]["result"][0]["value"][1] == "2"
+    status, volume = query_loki(
         recorder, "query_range", query=f"sum by (level) (count_over_time({QUERY}[1s]))"
     )
     assert (status, volume["data"]) == (200, {"resultType": "matrix", "result": [], "stats": {}})
-    assert ask(recorder, "labels")[1]["data"] == ["instance", "level", "service"]
+    assert query_loki(recorder, "labels")[1]["data"] == ["instance", "level", "service"]
 
 
 @pytest.mark.parametrize(
-    ("what", "asked", "status"),
+    ("call", "parameters", "status"),
     [
         ("query_range", {"query": '{service="orders"}'}, 400),
         ("query_range", {"query": f'{{a="b"}} |= "{TRACE[:-1]}"'}, 400),
@@ -74,8 +78,8 @@ def test_grafanas_other_queries_have_answers(recorder: RecorderProcess) -> None:
     ],
 )
 def test_unsupported_queries_are_refused(
-    recorder: RecorderProcess, what: str, asked: dict[str, str], status: int
+    recorder: RecorderProcess, call: str, parameters: dict[str, str], status: int
 ) -> None:
-    got, answer = ask(recorder, what, **asked)
+    got, answer = query_loki(recorder, call, **parameters)
     assert got == status
     assert answer["error"]

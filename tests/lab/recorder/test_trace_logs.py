@@ -21,7 +21,7 @@ def logged(recorder: RecorderProcess) -> RecorderProcess:
                  message="order placed", trace_id=TRACE, order_id="o-1")  # fmt: skip
     recorder.log("gateway-1", time=1.0, level="warning", service="gateway", instance="gateway-1",
                  message="<script>alert(1)</script>", trace_id=TRACE)  # fmt: skip
-    recorder.log("gateway-1", time=1.5, message=f"speaks of {TRACE}", trace_id=OTHER)
+    recorder.log("gateway-1", time=1.5, message=f"mentions {TRACE}", trace_id=OTHER)
     recorder.write("postgres", f"LOG: {TRACE} in a server's own words\n".encode())
     return recorder
 

@@ -127,7 +127,7 @@ def test_otlp_json_spans_become_rows(recorder: RecorderProcess, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "status", "says"),
+    ("body", "headers", "status", "text"),
     [
         (b"\xff\xff", {"Content_Type": PROTOBUF}, 400, "no protobuf"),
         (b"{", {"Content_Type": "application/json"}, 400, "no OTLP/JSON"),
@@ -150,12 +150,12 @@ def test_a_bad_body_is_refused_with_what_to_do(
     body: bytes,
     headers: dict[str, str],
     status: int,
-    says: str,
+    text: str,
 ) -> None:
     recorder.start(tmp_path / "run")
     answered, answer = recorder.call("POST", "/v1/traces", body, **headers)
     assert answered == status
-    assert says in answer["error"]
+    assert text in answer["error"]
     assert recorder.call("GET", "/recording")[1]["rows"]["spans"] == 0
 
 

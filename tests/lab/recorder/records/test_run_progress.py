@@ -98,9 +98,9 @@ def test_an_action_has_its_start_time(tmp_path: Path) -> None:
 def test_the_load_counts_the_rows_written_so_far(tmp_path: Path) -> None:
     progress = RunProgress(tmp_path)
     (tmp_path / "load.json").write_text(json.dumps({"sent": 3, "dropped": 1}))
-    asked = {"route": "POST /api/orders", "intended_start_s": 5.0, "end_s": 5.04, "outcome": "ok"}
-    unsent = {**asked, "end_s": None, "outcome": "fail"}
-    append(tmp_path / "requests.ndjson", asked, asked, unsent)
+    sent = {"route": "POST /api/orders", "intended_start_s": 5.0, "end_s": 5.04, "outcome": "ok"}
+    not_sent = {**sent, "end_s": None, "outcome": "fail"}
+    append(tmp_path / "requests.ndjson", sent, sent, not_sent)
     found = samples_of(progress)
     route = {"route": "POST /api/orders"}
     assert found[series("load_arrivals_total", result="sent")] == 3
@@ -111,7 +111,7 @@ def test_the_load_counts_the_rows_written_so_far(tmp_path: Path) -> None:
     assert found[series("load_response_seconds_bucket", le="0.05", **route)] == 2
     assert found[series("load_response_seconds_count", **route)] == 2
     assert abs(found[series("load_response_seconds_sum", **route)] - 0.08) < 1e-9
-    append(tmp_path / "requests.ndjson", {**asked, "end_s": 99.0})
+    append(tmp_path / "requests.ndjson", {**sent, "end_s": 99.0})
     found = samples_of(progress)
     assert found[series("load_response_seconds_bucket", le="25", **route)] == 2
     assert found[series("load_response_seconds_bucket", le="+Inf", **route)] == 3
