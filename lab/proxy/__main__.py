@@ -26,8 +26,7 @@ NICENESS = -10
 def parser() -> argparse.ArgumentParser:
     """Accepts each option with one dash too, as Toxiproxy spells it."""
     options = argparse.ArgumentParser(
-        prog="python -m lab.proxy",
-        description="A TCP fault proxy with Toxiproxy's HTTP API.",
+        prog="python -m lab.proxy", description="A TCP fault proxy with Toxiproxy's HTTP API."
     )
     add = options.add_argument
     add("--host", "-host", default="localhost", help="address of the API (default: localhost)")
