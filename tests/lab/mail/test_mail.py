@@ -105,9 +105,7 @@ async def test_an_unknown_mail_id_reads_no_file(ports: tuple[int, int], tmp_path
     assert "no mail" in text
 
 
-def test_a_restart_lists_the_mails_and_deletes_unfinished_files(
-    tmp_path: Path,
-) -> None:
+def test_a_restart_lists_the_mails_and_deletes_unfinished_files(tmp_path: Path) -> None:
     Mailbox(tmp_path).add(b"Subject: kept\r\n\r\nx", "a@example.com", ["b@example.com"])
     (tmp_path / ".1-abc.tmp").write_bytes(b"Subject: ha")
     assert [mail.subject for mail in Mailbox(tmp_path).all()] == ["kept"]
