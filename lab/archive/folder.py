@@ -8,6 +8,8 @@ from lab.archive.errors import ArchiveError
 from lab.archive.run import is_archive
 from lab.state import labs_folder
 
+LATEST = "latest"
+
 
 def runs_folder() -> Path:
     """The folder of all runs: `runs` in `.lab` of the checkout, or in `LAB_DIR`."""
@@ -23,11 +25,11 @@ def list_runs(root: Path | str | None = None) -> list[Path]:
 
 
 def find_run(name: str | None = None) -> Path:
-    """The directory of a run, by path, name or part of the name; None means the newest run.
+    """The directory of a run, by path, name or part of the name; None or "latest" means the newest run.
 
     Raises ArchiveError if no run matches or several do.
     """
-    if name is None:
+    if name is None or name == LATEST:
         return latest_run()
     path = Path(name)
     if path.exists():

@@ -33,7 +33,10 @@ def notebook(
     ],
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="A run's directory or name. Default: the newest."),
+        typer.Option(
+            metavar="RUN",
+            help="A run's directory, its name, a part of the name, or `latest` (default).",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,10 @@ from lab.options import AsJson, console, print_json
 
 RunName = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="A run's directory or name. Default: the newest."),
+    typer.Argument(
+        metavar="RUN",
+        help="A run's directory, its name, a part of the name, or `latest` (default).",
+    ),
 ]
 
 

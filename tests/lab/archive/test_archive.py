@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lab.archive import ArchiveError, Run, latest_run, list_runs, seal
+from lab.archive import ArchiveError, Run, find_run, latest_run, list_runs, seal
 from lab.archive.seal import seal_part
 from lab.archive.tables import TABLES, parts
 from tests.lab.archive.parquet import write_parquet
@@ -189,3 +189,17 @@ def test_the_latest_run_is_the_newest_that_is_an_archive(tmp_path: Path) -> None
     assert latest_run(tmp_path).name == "20260102T000000Z-a-1"
     assert len(list_runs(tmp_path)) == 2
     assert list_runs(tmp_path / "missing") == []
+
+
+def test_a_run_is_found_by_latest_by_its_name_and_by_a_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_DIR", str(tmp_path))
+    names = ["20260101T000000Z-b-1", "20260102T000000Z-a-1"]
+    for name in names:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    assert find_run("latest").name == find_run().name == names[1]
+    assert find_run(names[0]).name == find_run("20260101").name == names[0]
+    with pytest.raises(ArchiveError, match="2 runs match"):
+        find_run("2026")
