@@ -2,98 +2,11 @@
 
 from collections.abc import Sequence
 
+from lab.render.template import filled
 from lab.state import PORT_BASE
 from lab.topology import Topology
 
 BODY_MAX = "64k"
-
-# $request_id has 32 hexadecimal digits: it is the trace id, and its first half is the span id.
-TEMPLATE = """\
-# Rendered by `lab render nginx`; edit lab/render/nginx.py.
-daemon off;
-worker_processes 1;
-{user}pid {run}/nginx.pid;
-error_log {error_log} warn;
-
-events {{
-    worker_connections 4096;
-}}
-
-http {{
-    client_body_temp_path {run}/client_body;
-    proxy_temp_path {run}/proxy;
-    fastcgi_temp_path {run}/fastcgi;
-    uwsgi_temp_path {run}/uwsgi;
-    scgi_temp_path {run}/scgi;
-
-    map $request_id $root_span {{
-        "~^(?<first_half>.{{16}})" $first_half;
-    }}
-
-    # for problem answers: a path with special characters must not break the JSON
-    map $uri $plain_path {{
-        "~^[A-Za-z0-9/._-]*$" $uri;
-    }}
-
-    log_format lines escape=json
-        '{{"time":$msec,"level":"info","service":"nginx","instance":"nginx","message":"request",'
-        '"trace_id":"$request_id","span_id":"$root_span","method":"$request_method",'
-        '"path":"$uri","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
-        '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
-        '"upstream_duration_s":"$upstream_response_time"}}';
-    access_log {access_log};
-
-{balancing}
-
-    server {{
-        listen {listen};
-        server_tokens off;
-        default_type application/problem+json;
-        client_max_body_size {body_max};
-        keepalive_timeout 75s;
-        keepalive_requests 100000;
-        add_header X-Request-Id $request_id always;
-
-        location = /health {{
-            access_log off;
-            default_type application/json;
-            return 200 '{{"status":"ok"}}';
-        }}
-
-        location = / {{
-            return 302 /api/docs;
-        }}
-
-        location /api/ {{
-{pass_on}
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            # the trace starts here: a client's own trace headers are dropped
-            proxy_set_header traceparent 00-$request_id-$root_span-01;
-            proxy_set_header tracestate "";
-            # internal headers: clients must not set them
-            proxy_set_header Breakwater-Caller ingress;
-            proxy_set_header Breakwater-Budget-Ms "";
-            proxy_hide_header X-Request-Id;
-            # nginx tries another gateway when this one cannot be reached or closes the connection. It never
-            # sends a POST twice, because `non_idempotent` is not set.
-            proxy_next_upstream error timeout;
-            proxy_next_upstream_tries 2;
-            proxy_next_upstream_timeout 2s;
-            proxy_connect_timeout 1s;
-            proxy_read_timeout 30s;
-        }}
-
-        location / {{
-            return 404 '{not_found}';
-        }}
-
-{problems}
-    }}
-}}
-"""
 
 UPSTREAM = """\
     upstream {balances} {{
@@ -169,7 +82,8 @@ def in_containers(topology: Topology, gateways: Sequence[str] = ()) -> str:
 
 
 def _filled(**parts: str) -> str:
-    return TEMPLATE.format(
+    return filled(
+        "nginx.conf.template",
         body_max=BODY_MAX,
         not_found=_problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs."),
         problems="\n".join(_location(*each) for each in PROBLEMS),

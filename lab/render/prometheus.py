@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lab import __version__
 from lab.render.compose import inner_port
+from lab.render.template import filled
 from lab.topology import Service, Topology
 
 EACH_S = 2
@@ -12,47 +13,6 @@ WINDOWS = ("10s", "30s", "60s", "6m")  # 5 m, 30 m, 1 h and 6 h of an operator's
 RULES = "system/deploy/rules"
 SERVER = "http_server_request_duration_seconds"
 Address = Callable[[Service, int], str]
-
-CONFIG = """\
-# Rendered by `lab render`; edit lab/render/prometheus.py.
-global:
-  scrape_interval: {each_s}s
-  scrape_timeout: {each_s}s
-  evaluation_interval: {each_s}s
-storage:
-  exemplars:
-    max_exemplars: 20000
-rule_files: ["{rules}/*.yml"]
-alerting:
-  alertmanagers:
-    - {{static_configs: [{{targets: ["{alertmanager}"]}}]{alertmanager_more}}}
-scrape_configs:
-  - job_name: shop
-{shop}
-  - job_name: stores
-    static_configs: [{{targets: ["{watch}"], labels: {{instance: watch}}}}]
-  - job_name: recorder
-    static_configs: [{{targets: ["{recorder}"], labels: {{instance: recorder}}}}]
-  - job_name: prometheus
-    static_configs: [{{targets: ["{prometheus}"], labels: {{instance: prometheus}}}}]
-{more}"""
-
-ALERTMANAGER = """\
-# Rendered by `lab render`; edit lab/render/prometheus.py.
-route:
-  receiver: lab
-  group_by: [alertname, service, edge, instance]
-  group_wait: 1s
-  group_interval: 5s
-  repeat_interval: 1h
-receivers:
-  - name: lab
-    webhook_configs:
-      - url: {watch}/alerts
-        send_resolved: true
-        http_config:
-          authorization: {{{credentials}}}
-"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +32,8 @@ def config(
 
     `credentials` are sent to the address of Alertmanager, for a lab where the watch receives alerts directly.
     """
-    return CONFIG.format(
+    return filled(
+        "prometheus.yml.template",
         each_s=EACH_S,
         shop=shop,
         rules=rules,
@@ -114,7 +75,7 @@ def labels_of(service: str, instance: str, settings: Mapping[str, str]) -> dict[
 
 def alertmanager(watch: str, credentials: str) -> str:
     """alertmanager.yml: every alert goes to the watch at this URL, which logs it."""
-    return ALERTMANAGER.format(watch=watch, credentials=credentials)
+    return filled("alertmanager.yml.template", watch=watch, credentials=credentials)
 
 
 def slo_rules(topology: Topology) -> str:
