@@ -133,16 +133,14 @@ def _sentence(instances: int, unclean: int) -> str:
 
 
 def _document(as_json: bool) -> None:
-    from chassis.faults import catalogue
-    from lab.fault_kinds import edges, examples, failpoints, processes
+    from chassis.faults.catalogue import entries
+    from lab.fault_kinds import edges, page, processes
 
     if as_json:
-        items = [each.as_dict() for each in catalogue.entries()]
-        items += processes.entries() + edges.entries()
+        items = [*entries(), *processes.entries(), *edges.entries()]
         typer.echo(json.dumps({"items": items}))
     else:
-        sections = (failpoints.page(), processes.page(), edges.page(), examples.page())
-        typer.echo("\n\n".join([catalogue.page(), *("\n".join(lines) for lines in sections)]))
+        typer.echo(page.page())
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:

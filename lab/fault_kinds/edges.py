@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,40 +101,3 @@ def entries() -> list[dict[str, Any]]:
         }
         for kind, each in KINDS.items()
     ]
-
-
-PAGE = """\
-## Faults of edges
-On the network between a caller and its callee, in a lab that was started by `lab up --proxied`. The target is
-an edge: `orders->payments-1`, `orders->payments` (all instances), `orders->postgres`, `ingress->gateway`, or
-with stars `*->bank`, `orders->*`. Quote it, because the shell reads `>` as a redirection. The fault proxy
-([proxy.md](proxy.md)) applies them and enforces the TTL, even if the commander is dead. Several on one edge act
-together (latencies add up). `down` and `connection_cap` are refused where there is one already, and every kind
-is refused on an edge that is down.
-
-```
-lab faults add 'payments->bank' latency latency_ms=300 jitter_ms=50 --ttl 30
-lab faults add 'orders->inventory-1' reset_peer after_ms=100 --scope share=0.2
-lab faults add '*->postgres' bandwidth rate_kb_s=64 --scope stream=upstream
-lab faults partition orders,payments inventory --ttl 20
-```
-
-`--scope stream=` is `upstream` (caller to callee), `downstream` or `both`. `--scope share=` is the share of the
-connections that it hits, drawn once for each connection from the seed (callers keep connections open and reuse
-them).
-
-`lab faults partition GROUP GROUP...` cuts every edge between different groups of services, servers and
-`ingress`. What is in no group still reaches all others (a partial partition). With `--one-way` only the bytes
-from the first group to the second are cut: its requests and its answers. A connection can still be opened,
-because the proxy accepts it.
-
-| kind | what it does | attributes | direction |
-|---|---|---|---|"""
-
-
-def page() -> Iterator[str]:
-    """The lines of docs/faults.md about them."""
-    yield PAGE
-    for kind, each in KINDS.items():
-        names = [f"**`{n}`**" if n in each.required else f"`{n}`" for n in each.attributes]
-        yield f"| `{kind}` | {each.doc} | {', '.join(names) or 'none'} | {each.stream} |"

@@ -46,20 +46,6 @@ def failpoints() -> list[Failpoint]:
     return [found for file in sorted(SHOP.rglob("*.py")) for found in _in_file(file)]
 
 
-def page() -> Iterator[str]:
-    """The lines of docs/faults.md about them."""
-    yield "## Failpoints"
-    yield "A failpoint is a named place in a service's code. Faults with the point `failpoint` act there, e.g."
-    yield "`lab faults add orders crash --point failpoint --scope failpoint=orders.after_capture_payment`."
-    yield ""
-    yield "| service | failpoint | state of the work there | place in `system/shop/` |"
-    yield "|---|---|---|---|"
-    for each in failpoints():
-        service, (state, _) = each.template.partition(".")[0], DESCRIPTIONS[each.template]
-        names = ", ".join(f"`{name}`" for name in each.names)
-        yield f"| {service} | {names} | {state} | {each.place} |"
-
-
 def _in_file(file: Path) -> Iterator[Failpoint]:
     for function in ast.walk(ast.parse(file.read_text())):
         if isinstance(function, ast.AsyncFunctionDef):

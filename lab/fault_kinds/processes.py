@@ -1,7 +1,7 @@
 """The faults of whole processes as data: what each does, for its injector and for the catalogue."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,28 +56,3 @@ def entries() -> list[dict[str, Any]]:
         | {"single": True, "survives": True}
         for kind, each in KINDS.items()
     ]
-
-
-PAGE = """\
-## Faults of whole processes
-The lab's supervisor applies them to a service, an instance or a server (`postgres`, `valkey`, `nats`, `nginx`,
-`mail`) and enforces the TTL, even if the commander is dead. A process has one at a time, and they have no
-scope. `lab kill` and the action `kill_instance` use the same code as the kind `kill`.
-
-```
-lab faults add postgres pause --ttl 5
-lab faults add notifications outage --ttl 20
-lab faults add orders-1 kill
-lab faults add payments-1 cpu_limit cpus=0.1 --ttl 20
-```
-
-| kind | what it does | ends |
-|---|---|---|"""
-
-
-def page() -> Iterator[str]:
-    """The lines of docs/faults.md about them."""
-    yield PAGE
-    for kind, each in KINDS.items():
-        ends = "at its TTL" if each.lasts else "when it is ready again"
-        yield f"| `{kind}` | {each.doc} | {ends} |"

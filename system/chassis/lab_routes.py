@@ -63,7 +63,7 @@ async def fault_history(injector: Faults) -> dict[str, Any]:
 @router.get("/faults/catalogue")
 async def catalogue() -> dict[str, Any]:
     """The kinds of faults that can be added, with their settings."""
-    return {"items": [entry.as_dict() for entry in entries()]}
+    return {"items": list(entries())}
 
 
 @router.get("/residue")

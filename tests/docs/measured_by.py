@@ -1,4 +1,4 @@
-"""The test that measures each example of lab.fault_kinds.examples: file::function below tests/."""
+"""The test that measures each example of lab/fault_kinds/examples.toml: file::function below tests/."""
 
 HTTP = "chassis/faults/test_http.py"
 DATABASE = "chassis/faults/test_database.py"

@@ -121,7 +121,7 @@ def test_an_example_would_be_accepted_and_is_measured_by_a_test(fault: str) -> N
 def test_every_kind_has_an_example() -> None:
     shown = {_split(command)[1] for command in EXAMPLES.values()}
     without = {*CATALOGUE, *KINDS, *EDGE_KINDS} - shown - {"noop"}
-    assert not without, "add them to lab/fault_kinds/examples.py and tests/docs/measured_by.py"
+    assert not without, "add them to lab/fault_kinds/examples.toml and tests/docs/measured_by.py"
     assert len(EXAMPLES) >= 30
     assert MEASURED_BY.keys() == EXAMPLES.keys()
 
