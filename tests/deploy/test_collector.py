@@ -107,12 +107,12 @@ def test_a_dead_jaeger_does_not_delay_spans_to_the_recorder(collector: Collector
 def test_every_span_counts_in_the_red_metrics_of_its_route(collector: Collector) -> None:
     tell_order(collector.otlp)
 
-    def told() -> Any:
+    def series_with_route() -> Any:
         text = get(collector.metrics)
         lines = [line for line in text.splitlines() if line.startswith("traces_duration_seconds_")]
         return [line for line in lines if 'http_route="/orders"' in line and "_count" in line]
 
-    (line,) = until(told, "a count with the route")
+    (line,) = until(series_with_route, "a count with the route")
     assert 'service_name="orders"' in line
     assert line.rpartition("}")[2].split()[0] == "1"
 

@@ -250,7 +250,7 @@ def test_a_full_buffer_drops_the_oldest_records_and_counts_them_exactly(
     assert sent - 1 in numbers, "the newest should be kept"
     # docs/logs.md: shed = what the output took in - what arrived
     shed = fluentd.output("recorder")["emit_records"] - len(recorder.records)
-    told = [each for each in recorder.records if each.get("event") == "shed"]
+    shed_lines = [each for each in recorder.records if each.get("event") == "shed"]
     assert shed >= sent - len(numbers)
-    assert told
-    assert {each["service"] for each in told} == {"fluentd"}
+    assert shed_lines
+    assert {each["service"] for each in shed_lines} == {"fluentd"}

@@ -25,31 +25,31 @@ def main():
     if sys.argv[1] == "wait":
         time.sleep(60)  # until the test ends it
     if sys.argv[1] == "raise":
-        raise RuntimeError("as told")
+        raise RuntimeError("as planned")
     sys.exit(int(sys.argv[1]))
 """
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
-    (tmp_path / "told.py").write_text(PROGRAM)
+    (tmp_path / "program.py").write_text(PROGRAM)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    nursery = Nursery(tmp_path / "zygote.log", ["told", "not_there"])
+    nursery = Nursery(tmp_path / "zygote.log", ["program", "not_there"])
     yield nursery
     nursery.close()
 
 
 def test_a_childs_exit_code_is_reported(own: Nursery, tmp_path: Path) -> None:
-    pid = own.start("a", "told", ["7"], {"WORD": "x"}, tmp_path / "a.log")
+    pid = own.start("a", "program", ["7"], {"WORD": "x"}, tmp_path / "a.log")
     wait_until(lambda: own.exited(pid), "its end")
     assert own.stop(pid, signal.SIGKILL) == 7
     assert (tmp_path / "a.log").read_text() == "x ['7'] True\n['WORD']\n"
 
 
 def test_an_exception_is_in_the_childs_own_log(own: Nursery, tmp_path: Path) -> None:
-    pid = own.start("a", "told", ["raise"], {}, tmp_path / "a.log")
+    pid = own.start("a", "program", ["raise"], {}, tmp_path / "a.log")
     wait_until(lambda: own.exited(pid), "its end")
-    assert "RuntimeError: as told" in (tmp_path / "a.log").read_text()
+    assert "RuntimeError: as planned" in (tmp_path / "a.log").read_text()
 
 
 def test_a_module_that_cannot_be_imported_fails_its_own_program_alone(
@@ -58,19 +58,19 @@ def test_a_module_that_cannot_be_imported_fails_its_own_program_alone(
     broken = own.start("b", "not_there", [], {}, tmp_path / "b.log")
     wait_until(lambda: own.exited(broken), "its end")
     assert "No module named 'not_there'" in (tmp_path / "b.log").read_text()
-    pid = own.start("a", "told", ["0"], {}, tmp_path / "a.log")
+    pid = own.start("a", "program", ["0"], {}, tmp_path / "a.log")
     wait_until(lambda: own.exited(pid), "its end")
     assert own.stop(pid, signal.SIGKILL) == 0
 
 
 def test_the_signal_that_ended_a_child_is_reported(own: Nursery, tmp_path: Path) -> None:
-    pid = own.start("a", "told", ["wait"], {}, tmp_path / "a.log")
+    pid = own.start("a", "program", ["wait"], {}, tmp_path / "a.log")
     assert own.stop(pid, signal.SIGKILL) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_children_end_with_the_zygote(own: Nursery, tmp_path: Path, number: int) -> None:
-    pid = own.start("a", "told", ["wait"], {}, tmp_path / "a.log")
+    pid = own.start("a", "program", ["wait"], {}, tmp_path / "a.log")
     os.kill(own.pid, number)
     wait_until(lambda: not pids.identity(pid), "the child's end")
 
