@@ -1,14 +1,13 @@
 """The command line `lab`: imports the module of a command and runs it.
 
-Each command has a module of its name in lab/commands/, with `register(app: typer.Typer)`. An error with an
-`exit_code` ends the command with the error's message alone. Exit codes: 0 held or done, 1 deviated or failed,
-2 wrong usage, 3 run invalid.
+Each command has a module of its name in lab/commands/, and in it a function of that name, or a typer application
+if it has subcommands. An error with an `exit_code` ends the command with the error's message alone. Exit codes:
+0 held or done, 1 deviated or failed, 2 wrong usage, 3 run invalid.
 """
 
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab import __version__
@@ -118,10 +117,6 @@ def application(name: str) -> "typer.Typer | None":
     """The typer application of the command `name`, None if there is no such command."""
     if name not in _modules():
         return None
-    return _registered(import_module(f"lab.commands.{name}"))
-
-
-def _registered(module: ModuleType) -> "typer.Typer":
     import typer
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -130,7 +125,11 @@ def _registered(module: ModuleType) -> "typer.Typer":
     def _group() -> None:
         """Without this callback, typer drops the name of an only command."""
 
-    module.register(app)
+    command = getattr(import_module(f"lab.commands.{name}"), name)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
     return app
 
 

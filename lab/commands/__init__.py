@@ -1,1 +1,1 @@
-"""One module a group of commands; each has `register(app)`. lab/cli.py imports only the one that is asked for."""
+"""One module a command, with a function or typer application of its name. lab/cli.py imports only that one."""

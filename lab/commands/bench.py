@@ -15,10 +15,6 @@ FOLDER = PROJECT / "bench"
 DEFAULT = ("shop", "resilience")  # others take minutes
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(bench)
-
-
 def bench(
     names: Annotated[
         list[str] | None, typer.Argument(help="Programs of bench/. Default: shop, resilience.")

@@ -12,10 +12,6 @@ from lab.options import AsJson, console, print_json
 MARKS = {"ok": "holds", "violated": "VIOLATED", "no_data": "no data"}
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(check)
-
-
 def check(
     run: RunName = None,
     all_invariants: Annotated[

@@ -15,19 +15,17 @@ from lab.state import chosen_port_base
 EXPERIMENT = "payments_slow"
 
 
-def register(app: typer.Typer) -> None:
-    @app.command("demo")
-    def demo(port_base: PortBase = None, seed: Seed = 1, keep_up: KeepUp = False) -> None:
-        """Start the shop, make its bank slow under load, and print the verdict."""
-        with clear_exits(), progress_reporter() as reporter:
-            base = chosen_port_base(port_base)
-            request = RunRequest(seed=seed, port_base=base, keep_up=keep_up)
-            result = run_experiment(EXPERIMENT, request, reporter)
-        print_summary(result)
-        typer.echo(f"\nNext: open {result.path / 'report.html'} in a browser")
-        if keep_up:
-            typer.echo(f"The shop is still up at http://127.0.0.1:{base}; `lab down` stops it")
-        else:
-            typer.echo("`lab up` starts the shop again; `lab run orders_crash` kills an instance")
-        # a shop that deviates is a result the demo has shown; an invalid run is a failed demo
-        raise typer.Exit(0 if result.exit_code == 1 else result.exit_code)
+def demo(port_base: PortBase = None, seed: Seed = 1, keep_up: KeepUp = False) -> None:
+    """Start the shop, make its bank slow under load, and print the verdict."""
+    with clear_exits(), progress_reporter() as reporter:
+        base = chosen_port_base(port_base)
+        request = RunRequest(seed=seed, port_base=base, keep_up=keep_up)
+        result = run_experiment(EXPERIMENT, request, reporter)
+    print_summary(result)
+    typer.echo(f"\nNext: open {result.path / 'report.html'} in a browser")
+    if keep_up:
+        typer.echo(f"The shop is still up at http://127.0.0.1:{base}; `lab down` stops it")
+    else:
+        typer.echo("`lab up` starts the shop again; `lab run orders_crash` kills an instance")
+    # a shop that deviates is a result the demo has shown; an invalid run is a failed demo
+    raise typer.Exit(0 if result.exit_code == 1 else result.exit_code)

@@ -8,10 +8,6 @@ from lab.options import AsJson, PortBase, console, print_json
 from lab.state import chosen_port_base
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(doctor)
-
-
 def doctor(port_base: PortBase = None, as_json: AsJson = False) -> None:
     """Check whether this machine can run a lab. Exit code 1 if it cannot."""
     from lab import doctor as checks

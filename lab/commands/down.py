@@ -1,12 +1,6 @@
 """`lab down`."""
 
-import typer
-
 from lab.options import AsJson, PortBase, console, print_json, runtime
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(down)
 
 
 def down(port_base: PortBase = None, as_json: AsJson = False) -> None:

@@ -19,109 +19,108 @@ Target = Annotated[
     str | None, typer.Argument(help="a service, an instance or an edge; all if left out")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
+faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab.")
 
 
-def register(app: typer.Typer) -> None:
-    faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab.")
-    app.add_typer(faults, name="faults")
+@faults.command("list")
+def list_faults(
+    target: Target = None,
+    history: Annotated[bool, typer.Option(help="also faults that have ended")] = False,
+    doc: Annotated[bool, typer.Option("--doc", help="the catalogue of all kinds")] = False,
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the armed faults; with --doc all kinds of faults."""
+    if doc:
+        _document(as_json)
+        return
+    with clear_exits(cannot=FAILED):
+        client = FaultClient(find_lab(port_base))
+        found = client.history(target) if history else client.faults(target)
+    _show(found, as_json, "no faults are armed")
 
-    @faults.command("list")
-    def list_faults(
-        target: Target = None,
-        history: Annotated[bool, typer.Option(help="also faults that have ended")] = False,
-        doc: Annotated[bool, typer.Option("--doc", help="the catalogue of all kinds")] = False,
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """List the armed faults; with --doc all kinds of faults."""
-        if doc:
-            _document(as_json)
-            return
-        with clear_exits(cannot=FAILED):
-            client = FaultClient(find_lab(port_base))
-            found = client.history(target) if history else client.faults(target)
-        _show(found, as_json, "no faults are armed")
 
-    @faults.command("add")
-    def add_fault(
-        target: Annotated[
-            str,
-            typer.Argument(
-                help="a service (all its instances), an instance, a server, an 'edge->'"
-            ),
-        ],
-        kind: Annotated[str, typer.Argument(help="a kind of `lab faults list --doc`")],
-        attribute: Annotated[
-            list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
-        ] = None,
-        ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
-        point: Annotated[str, typer.Option(help="where; default: the kind's first point")] = "",
-        scope: Annotated[
-            list[str] | None, typer.Option(help="what it hits, e.g. route=/authorizations")
-        ] = None,
-        seed: Annotated[int, typer.Option(help="seed of its random draws")] = 0,
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Arm a fault."""
-        spec = {
-            "kind": kind,
-            "attributes": _pairs(attribute, "attribute"),
-            "scope": _pairs(scope, "--scope"),
-            "ttl_s": ttl,
-            "seed": seed,
-            **({"point": point} if point else {}),
-        }
-        with clear_exits(cannot=FAILED):
-            added = FaultClient(find_lab(port_base)).add_fault(target, spec)
-        _show(added, as_json, "the target has no instance")
+@faults.command("add")
+def add_fault(
+    target: Annotated[
+        str,
+        typer.Argument(help="a service (all its instances), an instance, a server, an 'edge->'"),
+    ],
+    kind: Annotated[str, typer.Argument(help="a kind of `lab faults list --doc`")],
+    attribute: Annotated[
+        list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
+    ] = None,
+    ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
+    point: Annotated[str, typer.Option(help="where; default: the kind's first point")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="what it hits, e.g. route=/authorizations")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of its random draws")] = 0,
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Arm a fault."""
+    spec = {
+        "kind": kind,
+        "attributes": _pairs(attribute, "attribute"),
+        "scope": _pairs(scope, "--scope"),
+        "ttl_s": ttl,
+        "seed": seed,
+        **({"point": point} if point else {}),
+    }
+    with clear_exits(cannot=FAILED):
+        added = FaultClient(find_lab(port_base)).add_fault(target, spec)
+    _show(added, as_json, "the target has no instance")
 
-    @faults.command("partition")
-    def add_partition(
-        groups: Annotated[
-            list[str], typer.Argument(help="two or more groups, e.g. orders,payments inventory")
-        ],
-        ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
-        one_way: Annotated[
-            bool, typer.Option("--one-way", help="cut only from the first to the second")
-        ] = False,
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Cut every edge between groups of services and servers."""
-        with clear_exits(cannot=FAILED):
-            cut = Partition.of([group.split(",") for group in groups], one_way=one_way)
-            added = FaultClient(find_lab(port_base)).partition(cut, ttl)
-        _show(added, as_json, "nothing was cut")
 
-    @faults.command("clear")
-    def clear_faults(
-        target: Target = None, port_base: PortBase = None, as_json: AsJson = False
-    ) -> None:
-        """Remove all faults, or those of one target."""
-        with clear_exits(cannot=FAILED):
-            removed = FaultClient(find_lab(port_base)).clear(target)
-        typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
+@faults.command("partition")
+def add_partition(
+    groups: Annotated[
+        list[str], typer.Argument(help="two or more groups, e.g. orders,payments inventory")
+    ],
+    ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
+    one_way: Annotated[
+        bool, typer.Option("--one-way", help="cut only from the first to the second")
+    ] = False,
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut every edge between groups of services and servers."""
+    with clear_exits(cannot=FAILED):
+        cut = Partition.of([group.split(",") for group in groups], one_way=one_way)
+        added = FaultClient(find_lab(port_base)).partition(cut, ttl)
+    _show(added, as_json, "nothing was cut")
 
-    @faults.command("audit")
-    def audit_faults(
-        target: Target = None, port_base: PortBase = None, as_json: AsJson = False
-    ) -> None:
-        """Check that no fault has left anything; exit code 1 if one has, or if that is unknown."""
-        from lab.chaos.faults.audit import audit
 
-        with clear_exits(cannot=FAILED):
-            audited = audit(FaultClient(find_lab(port_base)), target)
-        clean = bool(audited) and not any(each.left for each in audited)
-        if as_json:
-            instances = [asdict(each) for each in audited]
-            typer.echo(json.dumps({"clean": clean, "instances": instances}))
-        else:
-            for each in audited:
-                typer.echo(f"{each.name:<16} {'; '.join(each.left) or 'nothing left'}")
-            typer.echo(_sentence(len(audited), sum(bool(each.left) for each in audited)))
-        if not clean:
-            raise typer.Exit(FAILED)
+@faults.command("clear")
+def clear_faults(
+    target: Target = None, port_base: PortBase = None, as_json: AsJson = False
+) -> None:
+    """Remove all faults, or those of one target."""
+    with clear_exits(cannot=FAILED):
+        removed = FaultClient(find_lab(port_base)).clear(target)
+    typer.echo(json.dumps({"removed": removed}) if as_json else f"{removed} removed")
+
+
+@faults.command("audit")
+def audit_faults(
+    target: Target = None, port_base: PortBase = None, as_json: AsJson = False
+) -> None:
+    """Check that no fault has left anything; exit code 1 if one has, or if that is unknown."""
+    from lab.chaos.faults.audit import audit
+
+    with clear_exits(cannot=FAILED):
+        audited = audit(FaultClient(find_lab(port_base)), target)
+    clean = bool(audited) and not any(each.left for each in audited)
+    if as_json:
+        instances = [asdict(each) for each in audited]
+        typer.echo(json.dumps({"clean": clean, "instances": instances}))
+    else:
+        for each in audited:
+            typer.echo(f"{each.name:<16} {'; '.join(each.left) or 'nothing left'}")
+        typer.echo(_sentence(len(audited), sum(bool(each.left) for each in audited)))
+    if not clean:
+        raise typer.Exit(FAILED)
 
 
 def _sentence(instances: int, unclean: int) -> str:

@@ -7,10 +7,6 @@ import typer
 from lab.options import AsJson, PortBase, console, print_json, runtime
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(kill)
-
-
 def kill(
     target: Annotated[
         str, typer.Argument(help="An instance (orders-1), a service (orders) or a server (nats).")

@@ -19,30 +19,28 @@ from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
 
 
-def register(app: typer.Typer) -> None:
-    @app.command("load")
-    def load(
-        profile: Annotated[
-            str, typer.Argument(help="A load profile: a table of loadtests/profiles.toml.")
-        ] = "light",
-        duration: Annotated[
-            float, typer.Option(min=1.0, help="The seconds during which requests arrive.")
-        ] = 60.0,
-        seed: Seed = 1,
-        ui: Annotated[
-            bool, typer.Option("--ui", help="Open Locust's page instead: a closed loop.")
-        ] = False,
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Load the running shop and record every request. Exit: 0 done, 2 wrong usage, 3 failed."""
-        with clear_exits(), progress_reporter(quiet=as_json) as reporter:
-            if ui:
-                raise typer.Exit(open_page(port_base, seed))
-            request = RunRequest(profile, seed, port_base)
-            result = run_load(duration, request, reporter)
-        print_summary(result, as_json)
-        raise typer.Exit(result.exit_code)
+def load(
+    profile: Annotated[
+        str, typer.Argument(help="A load profile: a table of loadtests/profiles.toml.")
+    ] = "light",
+    duration: Annotated[
+        float, typer.Option(min=1.0, help="The seconds during which requests arrive.")
+    ] = 60.0,
+    seed: Seed = 1,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Open Locust's page instead: a closed loop.")
+    ] = False,
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load the running shop and record every request. Exit: 0 done, 2 wrong usage, 3 failed."""
+    with clear_exits(), progress_reporter(quiet=as_json) as reporter:
+        if ui:
+            raise typer.Exit(open_page(port_base, seed))
+        request = RunRequest(profile, seed, port_base)
+        result = run_load(duration, request, reporter)
+    print_summary(result, as_json)
+    raise typer.Exit(result.exit_code)
 
 
 def open_page(port_base: int | None, seed: int) -> int:

@@ -11,10 +11,6 @@ from lab.options import AsJson, PortBase, console, runtime
 LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "red"}
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(logs)
-
-
 def logs(
     target: Annotated[
         str, typer.Argument(help="An instance, a service or a server. Default: all.")

@@ -22,10 +22,6 @@ class NotebookError(Exception):
         self.exit_code = exit_code
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(notebook)
-
-
 def notebook(
     name: Annotated[
         str,

@@ -11,10 +11,6 @@ from lab.options import AsJson, console, print_json
 DIFFERENCE_LINES_MAX = 12
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(render)
-
-
 def render(
     names: Annotated[
         list[str] | None,

@@ -18,10 +18,6 @@ RunName = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(report)
-
-
 def report(
     run: RunName = None,
     png: Annotated[

@@ -23,68 +23,65 @@ COLUMNS = (
 )
 WIDTH = 140
 ON_OFF = {"on": True, "off": False}
+resilience = typer.Typer(help="Show and change the resilience policies of every edge.")
 
 
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Show and change the resilience policies of every edge.")
-    app.add_typer(group, name="resilience")
+@resilience.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
+    edge: Annotated[
+        str, typer.Option(help="Show only this edge, e.g. 'payments->bank'. Default: all edges.")
+    ] = "",
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the policies of every edge at every instance. Exit 1 if an instance did not answer."""
+    if context.invoked_subcommand:
+        return
+    with _exits():
+        policies = PolicyClient(find_lab(port_base))
+        states, failed = policies.read(edge or None)
+        overrides = policies.overrides()
+        if edge and not states and not failed:
+            raise UnknownPolicyError(f"no edge {edge!r}; `lab resilience` lists them")
+    if as_json:
+        items = [
+            {"instance": state.instance.name, **state.view, "edge": state.edge}
+            | {"set": override_of(overrides, state.edge)}
+            for state in states
+        ]
+        typer.echo(json.dumps({"items": items, "failed": failed}))
+    else:
+        _show(states, overrides)
+    _end(failed, quiet=as_json)
 
-    @group.callback(invoke_without_command=True)
-    def show(
-        context: typer.Context,
-        edge: Annotated[
-            str,
-            typer.Option(help="Show only this edge, e.g. 'payments->bank'. Default: all edges."),
-        ] = "",
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Show the policies of every edge at every instance. Exit 1 if an instance did not answer."""
-        if context.invoked_subcommand:
-            return
-        with _exits():
-            policies = PolicyClient(find_lab(port_base))
-            states, failed = policies.read(edge or None)
-            overrides = policies.overrides()
-            if edge and not states and not failed:
-                raise UnknownPolicyError(f"no edge {edge!r}; `lab resilience` lists them")
-        if as_json:
-            items = [
-                {"instance": state.instance.name, **state.view, "edge": state.edge}
-                | {"set": override_of(overrides, state.edge)}
-                for state in states
-            ]
-            typer.echo(json.dumps({"items": items, "failed": failed}))
-        else:
-            _show(states, overrides)
-        _end(failed, quiet=as_json)
 
-    @group.command("set")
-    def change(
-        words: Annotated[
-            list[str],
-            typer.Argument(
-                metavar="[EDGE] NAME=VALUE...",
-                help=f"profile=PROFILE ({', '.join(PROFILES)}) or POLICY=on|off. Default edge: all.",
-            ),
-        ],
-        port_base: PortBase = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Change policies: set "payments->bank" breaker=off, or set profile=retries.
+@resilience.command("set")
+def change(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[EDGE] NAME=VALUE...",
+            help=f"profile=PROFILE ({', '.join(PROFILES)}) or POLICY=on|off. Default edge: all.",
+        ),
+    ],
+    port_base: PortBase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change policies: set "payments->bank" breaker=off, or set profile=retries.
 
-        The change applies to every instance that has the edge, also to later ones, until the lab ends.
-        """
-        with _exits():
-            edge, wanted = parse(words)
-            result = PolicyClient(find_lab(port_base)).set(wanted, edge)
-        if as_json:
-            pairs = [{"instance": name, "edge": edge} for name, edge in result.changed]
-            typer.echo(json.dumps({"changed": pairs, "failed": result.failed}))
-        else:
-            names = sorted({name for name, _ in result.changed})
-            typer.echo(f"{len(result.changed)} edges of {len(names)} instances changed")
-        _end(result.failed, quiet=as_json)
+    The change applies to every instance that has the edge, also to later ones, until the lab ends.
+    """
+    with _exits():
+        edge, wanted = parse(words)
+        result = PolicyClient(find_lab(port_base)).set(wanted, edge)
+    if as_json:
+        pairs = [{"instance": name, "edge": edge} for name, edge in result.changed]
+        typer.echo(json.dumps({"changed": pairs, "failed": result.failed}))
+    else:
+        names = sorted({name for name, _ in result.changed})
+        typer.echo(f"{len(result.changed)} edges of {len(names)} instances changed")
+    _end(result.failed, quiet=as_json)
 
 
 def parse(words: list[str]) -> tuple[str | None, PolicyChange]:

@@ -20,24 +20,22 @@ KeepUp = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    @app.command("run")
-    def run(
-        experiment: Annotated[
-            str, typer.Argument(help="The name of a file in experiments/, or a path.")
-        ],
-        seed: Seed = 1,
-        profile: Annotated[
-            str, typer.Option(help="A load profile. Default: the experiment's own.")
-        ] = "",
-        port_base: PortBase = None,
-        keep_up: KeepUp = False,
-        runtime: RuntimeName = "",
-        as_json: AsJson = False,
-    ) -> None:
-        """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted."""
-        with clear_exits(), progress_reporter(quiet=as_json) as reporter:
-            request = RunRequest(profile, seed, port_base, keep_up, checked_runtime(runtime))
-            result = run_experiment(experiment, request, reporter)
-        print_summary(result, as_json)
-        raise typer.Exit(result.exit_code)
+def run(
+    experiment: Annotated[
+        str, typer.Argument(help="The name of a file in experiments/, or a path.")
+    ],
+    seed: Seed = 1,
+    profile: Annotated[
+        str, typer.Option(help="A load profile. Default: the experiment's own.")
+    ] = "",
+    port_base: PortBase = None,
+    keep_up: KeepUp = False,
+    runtime: RuntimeName = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted."""
+    with clear_exits(), progress_reporter(quiet=as_json) as reporter:
+        request = RunRequest(profile, seed, port_base, keep_up, checked_runtime(runtime))
+        result = run_experiment(experiment, request, reporter)
+    print_summary(result, as_json)
+    raise typer.Exit(result.exit_code)

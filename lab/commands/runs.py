@@ -9,10 +9,6 @@ import typer
 from lab.options import AsJson, console, print_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(runs)
-
-
 def runs(
     last: Annotated[
         int, typer.Option(min=1, help="The number of runs to list, the newest last.")

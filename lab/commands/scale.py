@@ -8,10 +8,6 @@ from lab.options import AsJson, PortBase, console, print_json, runtime
 from lab.runtimes.supervisor.client import UsageError
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(scale)
-
-
 def scale(
     target: Annotated[str, typer.Argument(metavar="SERVICE=N", help="E.g. orders=3; 0 to 10.")],
     port_base: PortBase = None,

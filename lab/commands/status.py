@@ -13,10 +13,6 @@ SEVERITY_COLOURS = {"page": "red", "ticket": "yellow"}
 ALERTS_S = 0.5
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(status)
-
-
 def status(port_base: PortBase = None, as_json: AsJson = False) -> None:
     """Check every process of the lab now. Exit code 1 if one is not ready."""
     facts = runtime(port_base).status()

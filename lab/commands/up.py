@@ -17,10 +17,6 @@ from lab.runtimes.supervisor.client import UsageError
 from lab.state import PORT_BASE, Lab, checked_port_base
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(up)
-
-
 def up(
     port_base: Annotated[
         int | None, typer.Option(help="Its lowest port. Default: LAB_PORT_BASE, else 8080.")

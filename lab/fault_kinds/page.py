@@ -1,4 +1,4 @@
-"""The page docs/faults.md: the text of page.md, with a table of each group of faults."""
+"""The page docs/faults.md: the text of page.md.template, with a table of each group of faults."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ Rows = Iterator[tuple[str, ...]]
 
 def page() -> str:
     """The whole page."""
-    text = Path(__file__).with_name("page.md").read_text().rstrip()
+    text = Path(__file__).with_name("page.md.template").read_text().rstrip()
     return text.format(
         points=_table("point", "exchange", "scope keys", rows=_points()),
         instance=_code(INSTANCE),

@@ -1,6 +1,5 @@
 """The command line: its commands, its usage errors and its exit codes."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
 from lab import cli
 from lab.topology import PROJECT
@@ -58,8 +56,8 @@ def test_each_listed_command_is_found_in_its_module(name: str) -> None:
     "module", sorted(path.stem for path in cli.COMMANDS_FOLDER.glob("[a-z]*.py"))
 )
 def test_each_module_registers_only_what_the_overview_lists(module: str) -> None:
-    app = typer.Typer()
-    importlib.import_module(f"lab.commands.{module}").register(app)
+    app = cli.application(module)
+    assert app is not None
     names = {
         str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands
     }
