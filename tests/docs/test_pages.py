@@ -25,7 +25,7 @@ def _tracked(*patterns: str) -> list[Path]:
     return [path for name in listed.stdout.splitlines() if (path := PROJECT / name).is_file()]
 
 
-PAGES = _tracked("*.md")
+PAGES = _tracked(":(glob)*.md", "docs/**.md")
 
 
 def _anchors(page: Path) -> set[str]:
