@@ -30,6 +30,8 @@ class Load(Protocol):
 class Method(Protocol):
     """The running experiment (lab.run.children.chaos_process)."""
 
+    @property
+    def exit_code(self) -> int | None: ...
     def events(self) -> list[dict[str, Any]]: ...
     def ended(self) -> bool: ...
     def last_output(self) -> str: ...
@@ -231,6 +233,8 @@ class RunSequence:
             self.reporter.phase("audit")
             self._try("audit", self.steps.audit)
         self.run.update(ended_s=self.clock(), problems=self.problems)
+        if self._method is not None:
+            self.run.update(chaos_exit_code=self._method.exit_code)
         self.reporter.phase("sealing the archive")
         self._try("seal the archive", self.steps.seal)
         if interrupted:

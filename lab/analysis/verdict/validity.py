@@ -14,6 +14,10 @@ from lab.analysis.verdict.slis import SliResult
 from lab.archive import Run
 
 DROPPED_SHARE_MAX = 0.01
+EXIT_CODES = (
+    0,
+    1,
+)  # Chaos Toolkit's; 1 if the hypothesis was not met or the guard stopped the experiment
 ON_TIME = "requests were sent when they were due"
 SEND_LAG_P99_MS_MAX = 100.0  # with a larger lag the load was not the planned one
 
@@ -39,7 +43,7 @@ def checks(
 ) -> list[Check]:
     """All conditions, in the order of the report."""
     return [
-        _finished(run),
+        _finished(run, claim),
         _steady_before(run, slis),
         _load_delivered(run),
         _load_on_time(run),
@@ -51,13 +55,16 @@ def checks(
     ]
 
 
-def _finished(run: Run) -> Check:
+def _finished(run: Run, claim: Claim) -> Check:
     name = "the experiment finished"
     if run.info.get("interrupted"):
         return Check(name, False, "it was interrupted")
+    exit_code = run.info.get("chaos_exit_code", 0)
+    if exit_code not in EXIT_CODES:
+        return Check(name, False, f"Chaos Toolkit ended with exit code {exit_code}")
     journal = run.journal
     if journal is None:
-        return Check(name, True, "it has no Chaos Toolkit journal")
+        return Check(name, not claim.title, "it has no Chaos Toolkit journal")
     if run.info.get("guard"):
         return Check(name, True, "its guard stopped it")
     status = str(journal.get("status", "unknown"))

@@ -46,8 +46,13 @@ class ChaosProcess:
         self._read += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal's number if a signal ended it."""
+        return self._child.exit_code
+
     def ended(self) -> bool:
-        return self._child.exit_code is not None
+        return self.exit_code is not None
 
     def last_output(self) -> str:
         return self._child.last_output()

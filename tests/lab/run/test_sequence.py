@@ -61,6 +61,8 @@ class StubLoad:
 class StubMethod:
     """Returns its events at their times (seconds after its start) and ends with the last one."""
 
+    exit_code = 0
+
     def __init__(self, clock: Clock, events: list[tuple[float, str, str, str]]) -> None:
         self.clock, self.start_s = clock, clock()
         self.coming: list[dict[str, Any]] = [
@@ -232,6 +234,7 @@ def test_the_steps_run_in_order(run: RunDir, steps: StubSteps, clock: Clock) -> 
     ]
     assert written(run)["load"] == {"planned": 10, "sent": 10, "dropped": 0}
     assert written(run)["quiescence"]["reached"] is True
+    assert written(run)["chaos_exit_code"] == 0
 
 
 def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(

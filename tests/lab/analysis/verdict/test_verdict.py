@@ -107,6 +107,9 @@ def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive
     ("break_it", "reason"),
     [
         (lambda p: edit(p, "run.json", interrupted=True), "was interrupted"),
+        (lambda p: edit(p, "run.json", chaos_exit_code=-9), "ended with exit code -9"),
+        (lambda p: edit(p, "run.json", chaos_exit_code=None), "ended with exit code None"),
+        (lambda p: (p / "journal.json").unlink(), "it has no Chaos Toolkit journal"),
         (lambda p: edit(p, "run.json", quiescence={"reached": False, "waited_s": 9}),
          "the audit: not reached after 9.0 s"),
         (lambda p: edit(p, "run.json", quiescence={}), "it was not checked"),
