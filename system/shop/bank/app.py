@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,7 +18,6 @@ from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from chassis.telemetry.metrics import counter, expose
 from shop.bank.domain import (
-    Authorization,
     AuthorizationNotFoundError,
     CardDeclinedError,
     Kind,
@@ -71,7 +71,7 @@ class Bank:
                 REQUESTS.labels(kind.value, "refused").inc()
                 raise
             REQUESTS.labels(kind.value, "approved").inc()
-            return attempt.record(200, view(after)).response()
+            return attempt.record(200, asdict(after)).response()
 
 
 @asynccontextmanager
@@ -111,7 +111,7 @@ async def authorize(
         declined = made.status is Status.DECLINED
         REQUESTS.labels("authorize", "declined" if declined else "approved").inc()
         if not declined:
-            return attempt.record(201, view(made)).response()
+            return attempt.record(201, asdict(made)).response()
     # after the commit: the declined authorization is stored, so the same key is declined again
     raise CardDeclinedError(made)
 
@@ -149,23 +149,11 @@ async def cancel(
         if attempt.stored:
             return attempt.stored.response()
         items = await bank.ledger.cancel(conn, body.reference, key=key, now=bank.clock.now())
-        return attempt.record(200, {"items": [view(item) for item in items]}).response()
+        return attempt.record(200, {"items": [asdict(item) for item in items]}).response()
 
 
 @app.get("/authorizations")
 async def list_authorizations(
     reference: Reference, _: CallingService, bank: BankDep
 ) -> dict[str, Any]:
-    return {"items": [view(item) for item in await bank.ledger.of_reference(reference)]}
-
-
-def view(authorization: Authorization) -> dict[str, Any]:
-    return {
-        "id": authorization.id,
-        "reference": authorization.reference,
-        "status": authorization.status.value,
-        "amount_cents": authorization.amount_cents,
-        "captured_cents": authorization.captured_cents,
-        "refunded_cents": authorization.refunded_cents,
-        "reason": authorization.reason,
-    }
+    return {"items": [asdict(item) for item in await bank.ledger.of_reference(reference)]}

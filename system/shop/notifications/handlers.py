@@ -1,17 +1,16 @@
 """Consumed events: each handler stores one mail in the inbox transaction."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from chassis.messaging.event import Event
+from chassis.messaging.inbox import Handler
 from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from shop.notifications.domain import Mail, order_cancelled, order_confirmed, welcome
 from shop.notifications.store import MailStore
-
-Handler = Callable[[Conn, Any], Awaitable[None]]
 
 
 def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event], Handler]:

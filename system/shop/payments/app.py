@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Pool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.http.auth import Caller, CallingService, User
 from chassis.http.body import Body
@@ -55,6 +55,8 @@ class Authorize(Body):
 class PaymentView(BaseModel):
     """The public form of a payment. Amounts are cents of `currency`."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: str
     order_id: str
     status: str
@@ -62,18 +64,6 @@ class PaymentView(BaseModel):
     captured_cents: int
     refunded_cents: int
     currency: str
-
-    @classmethod
-    def of(cls, payment: Payment) -> "PaymentView":
-        return cls(
-            id=payment.id,
-            order_id=payment.order_id,
-            status=payment.status.value,
-            amount_cents=payment.amount_cents,
-            captured_cents=payment.captured_cents,
-            refunded_cents=payment.refunded_cents,
-            currency=payment.currency,
-        )
 
 
 @asynccontextmanager
@@ -162,7 +152,7 @@ async def read_payment(order_id: UUID, caller: Caller, payments: PaymentsDep) ->
     if isinstance(caller, User) and caller.id != payment.user_id:
         # not 403: it would reveal that the order exists
         raise PaymentNotFoundError(f"no payment for order {order_id}")
-    return PaymentView.of(payment)
+    return PaymentView.model_validate(payment)
 
 
 async def answer(
@@ -181,7 +171,7 @@ async def answer(
     async with pool.acquire() as conn:
         stored = await recall(conn, scope=scope, key=key, body=body)
     if stored is None:
-        view = PaymentView.of(await run())
+        view = PaymentView.model_validate(await run())
         async with pool.acquire() as conn:
             stored = await keep(conn, scope=scope, key=key, body=body, status=status, answer=view)
     return stored.response()

@@ -6,7 +6,13 @@ from typing import Any
 from chassis.http.client import ServiceClient
 from chassis.http.response import Response
 from chassis.resilience.errors import CallError
-from shop.payments.domain import Authorization, BankRefusedError, NoBankAnswerError, Purchase
+from shop.payments.domain import (
+    Authorization,
+    BankRefusedError,
+    NoBankAnswerError,
+    Operation,
+    Purchase,
+)
 
 # the bank refused the operation; any other error status is a bug in payments
 REFUSALS = frozenset({404, 409, 422})
@@ -30,14 +36,13 @@ class BankClient:
             return _authorization({**response.body, "status": "declined"})
         return _authorization(_accepted(response))
 
-    async def capture(self, authorization_id: str, key: str) -> Authorization:
-        return await self._run(authorization_id, "capture", key)
-
-    async def void(self, authorization_id: str, key: str) -> Authorization:
-        return await self._run(authorization_id, "void", key)
-
-    async def refund(self, authorization_id: str, key: str) -> Authorization:
-        return await self._run(authorization_id, "refund", key)
+    async def change(self, operation: Operation, authorization_id: str, key: str) -> Authorization:
+        response = await self._post(
+            f"/authorizations/{authorization_id}/{operation}",
+            key=key,
+            route=f"/authorizations/{{authorization_id}}/{operation}",
+        )
+        return _authorization(_accepted(response))
 
     async def cancel(self, reference: str, key: str) -> Authorization | None:
         response = await self._post("/cancellations", key=key, json={"reference": reference})
@@ -52,14 +57,6 @@ class BankClient:
         except CallError as error:
             raise NoBankAnswerError(error.definite, error.retry_after_s) from error
         return [_authorization(item) for item in _accepted(response)["items"]]
-
-    async def _run(self, authorization_id: str, verb: str, key: str) -> Authorization:
-        response = await self._post(
-            f"/authorizations/{authorization_id}/{verb}",
-            key=key,
-            route=f"/authorizations/{{authorization_id}}/{verb}",
-        )
-        return _authorization(_accepted(response))
 
     async def _post(self, path: str, *, key: str, json: Any = None, route: str = "") -> Response:
         try:

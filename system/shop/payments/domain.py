@@ -1,5 +1,6 @@
 """The states of a payment, its operations, and the effect of the bank's answers. No I/O."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -44,51 +45,39 @@ class Transition:
     `starts` contains `during`: a repeated operation calls the bank again.
     """
 
-    starts: frozenset[Status]
+    starts: Set[Status]
     during: Status
-    ends: frozenset[Status]
+    ends: Set[Status]
 
 
 TRANSITIONS = {
     Operation.AUTHORIZE: Transition(
-        frozenset({Status.AUTHORIZING}),
+        {Status.AUTHORIZING},
         Status.AUTHORIZING,
-        frozenset(
-            {
-                Status.AUTHORIZED,
-                Status.CAPTURING,
-                Status.CAPTURED,
-                Status.REFUNDING,
-                Status.REFUNDED,
-            }
-        ),
+        {Status.AUTHORIZED, Status.CAPTURING, Status.CAPTURED, Status.REFUNDING, Status.REFUNDED},
     ),
     Operation.CAPTURE: Transition(
-        frozenset({Status.AUTHORIZED, Status.CAPTURING}),
-        Status.CAPTURING,
-        frozenset({Status.CAPTURED}),
+        {Status.AUTHORIZED, Status.CAPTURING}, Status.CAPTURING, {Status.CAPTURED}
     ),
     # a void may start while another operation is in doubt: the bank reports which came first
     Operation.VOID: Transition(
-        frozenset({Status.AUTHORIZING, Status.AUTHORIZED, Status.CAPTURING, Status.VOIDING}),
+        {Status.AUTHORIZING, Status.AUTHORIZED, Status.CAPTURING, Status.VOIDING},
         Status.VOIDING,
-        frozenset({Status.VOIDED, Status.DECLINED}),
+        {Status.VOIDED, Status.DECLINED},
     ),
     Operation.REFUND: Transition(
-        frozenset({Status.CAPTURED, Status.REFUNDING}),
-        Status.REFUNDING,
-        frozenset({Status.REFUNDED}),
+        {Status.CAPTURED, Status.REFUNDING}, Status.REFUNDING, {Status.REFUNDED}
     ),
 }
 IN_DOUBT = frozenset(transition.during for transition in TRANSITIONS.values())
 
 # status from the bank -> states in which it is accepted; in any other state it is out of date
-ACCEPTED_IN = {
-    Status.AUTHORIZED: frozenset({Status.AUTHORIZING}),
-    Status.DECLINED: frozenset({Status.AUTHORIZING}),
-    Status.CAPTURED: frozenset({Status.CAPTURING, Status.VOIDING}),
-    Status.VOIDED: frozenset({Status.AUTHORIZING, Status.CAPTURING, Status.VOIDING}),
-    Status.REFUNDED: frozenset({Status.REFUNDING}),
+ACCEPTED_IN: dict[Status, Set[Status]] = {
+    Status.AUTHORIZED: {Status.AUTHORIZING},
+    Status.DECLINED: {Status.AUTHORIZING},
+    Status.CAPTURED: {Status.CAPTURING, Status.VOIDING},
+    Status.VOIDED: {Status.AUTHORIZING, Status.CAPTURING, Status.VOIDING},
+    Status.REFUNDED: {Status.REFUNDING},
 }
 
 

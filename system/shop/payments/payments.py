@@ -37,9 +37,9 @@ class Bank(Protocol):
     """The bank. Every method raises NoBankAnswerError; those with a key also raise BankRefusedError."""
 
     async def authorize(self, purchase: Purchase, key: str) -> Authorization: ...
-    async def capture(self, authorization_id: str, key: str) -> Authorization: ...
-    async def void(self, authorization_id: str, key: str) -> Authorization: ...
-    async def refund(self, authorization_id: str, key: str) -> Authorization: ...
+    async def change(
+        self, operation: Operation, authorization_id: str, key: str
+    ) -> Authorization: ...
     async def cancel(self, reference: str, key: str) -> Authorization | None:
         """Void the reference's authorization, if there is one, and refuse later ones."""
 
@@ -217,12 +217,7 @@ class Payments:
         if operation is Operation.VOID and held is None:
             return lambda key: self._cancel(payment.order_id, key)
         assert held is not None, f"{payment.order_id} is {payment.status} without authorization"
-        method = {
-            Operation.CAPTURE: self._bank.capture,
-            Operation.VOID: self._bank.void,
-            Operation.REFUND: self._bank.refund,
-        }[operation]
-        return lambda key: method(held, key)
+        return lambda key: self._bank.change(operation, held, key)
 
     async def _cancel(self, order_id: str, key: str) -> Authorization | None:
         """Cancel an authorization that may have reached the bank; skip the call if none was sent."""

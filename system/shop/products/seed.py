@@ -1,76 +1,18 @@
 """A catalogue of 1,000 realistic products, the same in every lab: a small word list and a fixed seed."""
 
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chassis.postgres.connection import Conn
 
 PRODUCTS = 1000
 SEED = "breakwater catalogue"
 
-# category: (goods, materials, lowest and highest price in cents)
-RANGE: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, int]]] = {
-    "Books": (
-        ("Atlas", "Cookbook", "Field Guide", "Notebook", "Novel", "Star Chart", "Tide Table"),
-        ("Clothbound", "Hardcover", "Illustrated", "Paperback", "Pocket"),
-        (690, 5900),
-    ),
-    "Boating": (
-        ("Anchor", "Boat Hook", "Cleat", "Compass", "Fender", "Life Vest", "Mooring Line", "Oar"),
-        ("Brass", "Galvanised", "Marine", "Polyester", "Stainless"),
-        (990, 24900),
-    ),
-    "Clothing": (
-        ("Anorak", "Beanie", "Gloves", "Pullover", "Rain Jacket", "Scarf", "Socks", "Trousers"),
-        ("Canvas", "Cotton", "Fleece", "Linen", "Merino", "Waxed"),
-        (890, 18900),
-    ),
-    "Electronics": (
-        ("Barometer", "Charger", "Headlamp", "Lantern", "Power Bank", "Radio", "Speaker"),
-        ("Compact", "Rugged", "Solar", "Waterproof", "Wireless"),
-        (1490, 29900),
-    ),
-    "Furniture": (
-        ("Bench", "Bookcase", "Chair", "Deckchair", "Desk", "Lamp", "Shelf", "Stool", "Table"),
-        ("Ash", "Beech", "Driftwood", "Oak", "Pine", "Teak"),
-        (3900, 89900),
-    ),
-    "Garden": (
-        ("Bird House", "Bucket", "Planter", "Pruner", "Rain Barrel", "Trowel", "Watering Can"),
-        ("Cedar", "Copper", "Enamel", "Steel", "Terracotta"),
-        (790, 15900),
-    ),
-    "Kitchen": (
-        (
-            "Bowl",
-            "Bread Knife",
-            "Coffee Grinder",
-            "Cutting Board",
-            "Kettle",
-            "Mug",
-            "Pan",
-            "Teapot",
-        ),
-        ("Bamboo", "Cast Iron", "Ceramic", "Copper", "Glass", "Stoneware"),
-        (590, 19900),
-    ),
-    "Outdoor": (
-        ("Backpack", "Camp Stove", "Cool Box", "Hammock", "Sleeping Bag", "Tent", "Thermos"),
-        ("Alpine", "Featherlight", "Insulated", "Trekking", "Waterproof"),
-        (1290, 44900),
-    ),
-    "Tools": (
-        ("Chisel", "Hammer", "Hand Saw", "Plane", "Pliers", "Screwdriver", "Tape Measure", "Vice"),
-        ("Beech", "Carbon", "Forged", "Precision", "Steel"),
-        (690, 12900),
-    ),
-    "Toys": (
-        ("Building Blocks", "Kite", "Model Boat", "Puzzle", "Spinning Top", "Train Set"),
-        ("Birch", "Felt", "Maple", "Painted", "Tin"),
-        (490, 8900),
-    ),
-}
+# by category: goods, materials, lowest and highest price
+RANGE: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("goods.toml").read_text())
 LINES = (
     "Breton", "Fjord", "Gale", "Halyard", "Harbour", "Island",
     "Lagoon", "North Sea", "Quay", "Reef", "Skerry", "Tidal",
@@ -96,8 +38,9 @@ def catalogue(count: int = PRODUCTS) -> Iterator[Product]:
     categories = sorted(RANGE)
     for number in range(1, count + 1):
         category = rng.choice(categories)
-        goods, materials, (low, high) = RANGE[category]
-        line, material, good = rng.choice(LINES), rng.choice(materials), rng.choice(goods)
+        kind = RANGE[category]
+        line, material = rng.choice(LINES), rng.choice(kind["materials"])
+        good, (low, high) = rng.choice(kind["goods"]), kind["price_cents"]
         # squared: more low prices than high ones
         price_cents = int(low + (high - low) * rng.random() ** 2) // 100 * 100 + 90
         yield Product(

@@ -120,31 +120,22 @@ async def register(body: Register, key: IdempotencyKey, users: UsersDep) -> JSON
     return stored.response()
 
 
-@app.post("/login", summary="Log in")
-async def login(body: Login, users: UsersDep) -> TokensView:
-    return _view(await users.login(body.email, body.password))
+@app.post("/login", response_model=TokensView, summary="Log in")
+async def login(body: Login, users: UsersDep) -> domain.Tokens:
+    return await users.login(body.email, body.password)
 
 
-@app.post("/refresh", summary="Exchange a refresh token for new tokens")
-async def refresh(body: Refresh, users: UsersDep) -> TokensView:
-    return _view(await users.refresh(body.refresh_token))
+@app.post("/refresh", response_model=TokensView, summary="Exchange a refresh token for new tokens")
+async def refresh(body: Refresh, users: UsersDep) -> domain.Tokens:
+    return await users.refresh(body.refresh_token)
 
 
-@app.get("/me", summary="Read the token's user")
-async def me(user: CurrentUser, users: UsersDep) -> UserView:
-    profile = await users.profile(user.id)
-    return UserView(id=profile.id, email=profile.email, name=profile.name)
+@app.get("/me", response_model=UserView, summary="Read the token's user")
+async def me(user: CurrentUser, users: UsersDep) -> domain.User:
+    return await users.profile(user.id)
 
 
 @app.get("/.well-known/jwks.json", summary="Read the public keys of user tokens (RFC 7517)")
 async def jwks(request: Request) -> dict[str, Any]:
     ring: KeyRing = request.app.state.ring
     return ring.jwks(request.app.state.clock.now())
-
-
-def _view(tokens: domain.Tokens) -> TokensView:
-    return TokensView(
-        access_token=tokens.access_token,
-        expires_in_s=tokens.expires_in_s,
-        refresh_token=tokens.refresh_token,
-    )

@@ -67,14 +67,11 @@ class FakeBank:
 
         return _known(await self._call("authorize", key, effect))
 
-    async def capture(self, authorization_id: str, key: str) -> Authorization:
-        return _known(await self._act(authorization_id, "capture", key))
-
-    async def void(self, authorization_id: str, key: str) -> Authorization:
-        return _known(await self._act(authorization_id, "void", key))
-
-    async def refund(self, authorization_id: str, key: str) -> Authorization:
-        return _known(await self._act(authorization_id, "refund", key))
+    async def change(self, operation: Operation, authorization_id: str, key: str) -> Authorization:
+        reference = authorization_id.removeprefix("bank-")
+        return _known(
+            await self._call(operation, key, lambda: self._moved(reference, operation, key))
+        )
 
     async def cancel(self, reference: str, key: str) -> Authorization | None:
         def effect() -> Authorization | None:
@@ -104,10 +101,6 @@ class FakeBank:
 
     def captures(self, reference: str) -> int:
         return sum(entry[:2] == (reference, "capture") for entry in self.ledger)
-
-    async def _act(self, authorization_id: str, kind: str, key: str) -> Authorization | None:
-        reference = authorization_id.removeprefix("bank-")
-        return await self._call(kind, key, lambda: self._moved(reference, kind, key))
 
     def _moved(self, reference: str, kind: str, key: str) -> Authorization:
         before = self.held[reference]
