@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from lab.run.children.load_process import LoadFailedError
@@ -177,7 +177,7 @@ class RunSequence:
         violation = self._guard.violation if self._guard else None
         if violation is None or "guard" in self.run.info:
             return
-        self.run.update(guard=violation.as_dict())
+        self.run.update(guard=asdict(violation))
         self.reporter.message(
             f"the guard {violation.name!r} stopped the method: {violation.reason}"
         )
@@ -268,7 +268,7 @@ class RunSequence:
         self.reporter.phase("waiting for quiescence")
         quiescence = self.steps.drain(self.reporter.tick)
         self.run.end()
-        self.run.update(quiescence=quiescence.as_dict())
+        self.run.update(quiescence=asdict(quiescence))
         if not quiescence.reached:
             self.reporter.message(f"quiescence not reached: {quiescence.left}")
 

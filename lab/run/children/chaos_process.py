@@ -14,21 +14,19 @@ from lab.run.children.child_process import ChildProcess
 ROLLBACKS_S = 15.0
 
 
-class ChaosProcess:
+class ChaosProcess(ChildProcess):
     """`chaos run` of the experiment's copy in the run's directory."""
 
     def __init__(self, run_dir: Path, port_base: int) -> None:
-        self.journal_path = run_dir / "journal.json"
         self._events = run_dir / "chaos.ndjson"
         self._read = 0
         self._stop_requested = False
-        # the version check would call a server outside
-        self._child = ChildProcess(
-            "chaos",
+        super().__init__(
             [
+                # the version check would call a server outside
                 *(sys.executable, "-m", "chaostoolkit", "--no-version-check"),
                 *("--log-file", run_dir / "chaos.log", "run"),
-                *("--journal-path", self.journal_path, run_dir / "experiment.yaml"),
+                *("--journal-path", run_dir / "journal.json", run_dir / "experiment.yaml"),
             ],
             run_dir / "chaos.out",
             env={RUN_DIR: str(run_dir), "LAB_PORT_BASE": str(port_base)},
@@ -46,16 +44,8 @@ class ChaosProcess:
         self._read += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number if a signal ended it."""
-        return self._child.exit_code
-
     def ended(self) -> bool:
         return self.exit_code is not None
-
-    def last_output(self) -> str:
-        return self._child.last_output()
 
     def request_stop(self) -> None:
         """Makes the toolkit stop the method and run the rollbacks; returns at once.
@@ -65,13 +55,10 @@ class ChaosProcess:
         """
         if not self._stop_requested:
             self._stop_requested = True
-            self._child.send(signal.SIGUSR1)
+            self.send(signal.SIGUSR1)
 
     def stop(self) -> None:
         """`request_stop`, then waits until the rollbacks are done and the toolkit has ended."""
         self.request_stop()
-        if not self._child.wait(ROLLBACKS_S):
-            self._child.kill()
-
-    def kill(self) -> None:
-        self._child.kill()
+        if not self.wait(ROLLBACKS_S):
+            self.kill()

@@ -26,9 +26,8 @@ class ChildProcess:
     """Its stdout and stderr go to `log`."""
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None
+        self, command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None
     ) -> None:
-        self.name = name
         self.log = log
         # colours and progress bars are for people; the log is for grep
         plain = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}

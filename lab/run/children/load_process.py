@@ -20,7 +20,7 @@ class LoadFailedError(Exception):
     """The load did not start or ended early; the text has Locust's last output."""
 
 
-class LoadProcess:
+class LoadProcess(ChildProcess):
     """`duration_s`: the length of the schedule; `finish` ends the arrivals earlier."""
 
     def __init__(
@@ -28,8 +28,7 @@ class LoadProcess:
     ) -> None:
         self._run_dir = run_dir
         self._profile, self._duration_s = profile, duration_s
-        self._child = ChildProcess(
-            "load",
+        super().__init__(
             [
                 *(sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--host", host),
                 *("--load-profile", profile.name),
@@ -49,36 +48,30 @@ class LoadProcess:
     def ended(self) -> bool:
         """Whether the whole schedule was sent. Raises LoadFailedError."""
         self.check()
-        return self._child.exit_code == 0
+        return self.exit_code == 0
 
     def check(self) -> None:
         """Raises LoadFailedError if it ended early."""
-        if self._child.exit_code not in (None, 0):
+        if self.exit_code not in (None, 0):
             raise LoadFailedError(
-                f"the load ended early (exit {self._child.exit_code}, {self._child.log}):"
-                f"\n{self._child.last_output()}"
+                f"the load ended early (exit {self.exit_code}, {self.log}):\n{self.last_output()}"
             )
 
     def finish(self) -> dict[str, Any]:
         """Ends the arrivals, waits for the answers; returns run.json's `load`. Raises LoadFailedError."""
-        self._child.send(signal.SIGUSR1)
-        if not self._child.wait(longest_s(self._profile.timeout_s) + 10):
-            self._child.kill()
+        self.send(signal.SIGUSR1)
+        if not self.wait(longest_s(self._profile.timeout_s) + 10):
+            self.kill()
         self.check()
         status = self._status()
         if "planned" not in status:
-            raise LoadFailedError(
-                f"the load left no summary ({self._child.log}):\n{self._child.last_output()}"
-            )
+            raise LoadFailedError(f"the load left no summary ({self.log}):\n{self.last_output()}")
         return {
             "rate_per_s": self._profile.rate_per_s_by_route,
             "schedule_s": self._duration_s,
             **{name: status[name] for name in ("shoppers", "schedule_hash", "started_s")},
             **{name: status[name] for name in ("ended_s", "planned", "sent", "dropped")},
         }
-
-    def kill(self) -> None:
-        self._child.kill()
 
     def _status(self) -> dict[str, Any]:
         try:

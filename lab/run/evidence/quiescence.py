@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from lab.chaos.faults.client import FaultClient
 
@@ -27,9 +26,6 @@ class Quiescence:
     reached: bool
     waited_s: float
     left: dict[str, float | None] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def pending_work(control: FaultClient) -> dict[str, float | None]:

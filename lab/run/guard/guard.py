@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from lab.chaos.faults.clear_all import Cleared
 from lab.run.guard.limits import Watch
@@ -27,9 +27,6 @@ class Violation:
     violated_s: float
     faults_off_s: float | None = None
     problems: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class Guard:
@@ -72,12 +69,10 @@ class Guard:
         with self._acting:
             if self.violation is not None or self._stop.is_set():
                 return
-            violation = Violation(name, reason, self._clock())
+            violated_s = self._clock()
             self._stop_method()
             done = self._clear_all()
-            self.violation = Violation(
-                name, reason, violation.violated_s, self._clock(), done.problems
-            )
+            self.violation = Violation(name, reason, violated_s, self._clock(), done.problems)
         # an action that was still running may arm one more fault
         while not self._stop.wait(AGAIN_S):
             self._clear_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -42,16 +42,7 @@ class Call:
 
     def copy(self) -> Call:
         """A copy for an attempt that runs at the same time as this one."""
-        return Call(
-            self.edge,
-            self.operation,
-            self.idempotent,
-            self.deadline,
-            self.priority,
-            self.attempt,
-            self.key,
-            self.disabled,
-        )
+        return replace(self)
 
 
 Attempt = Callable[[Call], Awaitable[T]]
