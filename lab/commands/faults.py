@@ -12,21 +12,21 @@ from chassis.fault_record import FaultRecord
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.faults.partitions import Partition
 from lab.chaos.running_lab import find_lab
-from lab.options import PortBase
+from lab.options import AsJson, PortBase
 from lab.run.exit_codes import FAILED, clear_exits
 
 Target = Annotated[
-    str | None, typer.Argument(help="a service, an instance or an edge; all if left out")
+    str | None, typer.Argument(help="A service, an instance or an edge. Default: all.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
+
 faults = typer.Typer(no_args_is_help=True, help="Faults of the running lab.")
 
 
 @faults.command("list")
 def list_faults(
     target: Target = None,
-    history: Annotated[bool, typer.Option(help="also faults that have ended")] = False,
-    doc: Annotated[bool, typer.Option("--doc", help="the catalogue of all kinds")] = False,
+    history: Annotated[bool, typer.Option(help="Include faults that have ended.")] = False,
+    doc: Annotated[bool, typer.Option("--doc", help="Print the catalogue of all kinds.")] = False,
     port_base: PortBase = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,18 +44,22 @@ def list_faults(
 def add_fault(
     target: Annotated[
         str,
-        typer.Argument(help="a service (all its instances), an instance, a server, an 'edge->'"),
+        typer.Argument(
+            help="A service (all its instances), an instance, a server, or an edge ('orders->payments')."
+        ),
     ],
-    kind: Annotated[str, typer.Argument(help="a kind of `lab faults list --doc`")],
+    kind: Annotated[str, typer.Argument(help="A kind of `lab faults list --doc`.")],
     attribute: Annotated[
-        list[str] | None, typer.Argument(help="its attributes, e.g. latency_ms=2000")
+        list[str] | None, typer.Argument(help="Its attributes, e.g. latency_ms=2000.")
     ] = None,
-    ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
-    point: Annotated[str, typer.Option(help="where; default: the kind's first point")] = "",
+    ttl: Annotated[float, typer.Option(help="Seconds until it ends by itself.")] = 60.0,
+    point: Annotated[
+        str, typer.Option(help="The point where it acts. Default: the kind's first point.")
+    ] = "",
     scope: Annotated[
-        list[str] | None, typer.Option(help="what it hits, e.g. route=/authorizations")
+        list[str] | None, typer.Option(help="What it hits, e.g. route=/authorizations. Repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="seed of its random draws")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of its random draws.")] = 0,
     port_base: PortBase = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,11 +80,11 @@ def add_fault(
 @faults.command("partition")
 def add_partition(
     groups: Annotated[
-        list[str], typer.Argument(help="two or more groups, e.g. orders,payments inventory")
+        list[str], typer.Argument(help="Two or more groups, e.g. orders,payments inventory.")
     ],
-    ttl: Annotated[float, typer.Option(help="seconds until it ends by itself")] = 60.0,
+    ttl: Annotated[float, typer.Option(help="Seconds until it ends by itself.")] = 60.0,
     one_way: Annotated[
-        bool, typer.Option("--one-way", help="cut only from the first to the second")
+        bool, typer.Option("--one-way", help="Cut only from the first group to the second.")
     ] = False,
     port_base: PortBase = None,
     as_json: AsJson = False,
