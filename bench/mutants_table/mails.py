@@ -1,0 +1,67 @@
+"""Planted bugs in the mails to customers."""
+
+from bench.mutants_table.mutant import Mutant
+
+KIND = "mails"
+MUTANTS = (
+    Mutant(
+        "mail_to_first_customer",
+        KIND,
+        "All mails of one kind go to the customer who got the first one.",
+        "shop/notifications/handlers.py",
+        """        async def handle(conn: Conn, event: Any) -> None:
+""",
+        """        addresses: dict[Any, str] = {}
+
+        async def handle(conn: Conn, event: Any) -> None:
+            address = addresses.setdefault(type(event), event.email)
+            event = event.model_copy(update={"email": address})
+""",
+    ),
+    Mutant(
+        "mail_names_other_order",
+        KIND,
+        "The header X-Order-Id of a mail has the mail's own id in place of the order's id.",
+        "shop/notifications/sender.py",
+        'message["X-Order-Id"] = mail.order_id',
+        'message["X-Order-Id"] = mail.id',
+    ),
+    Mutant(
+        "confirmation_at_placing",
+        KIND,
+        "The customer gets a confirmation mail when the order is placed, also if it is refused later.",
+        "shop/orders/store.py",
+        "            await self._outbox.put(conn, placed)\n",
+        """            await self._outbox.put(conn, placed)
+            fields = placed.model_dump(exclude={"event_id"})
+            await self._outbox.put(conn, OrderConfirmed(**fields, email=order.email))
+""",
+    ),
+    Mutant(
+        "no_cancellation_mail",
+        KIND,
+        "A cancelled order gets no mail.",
+        "shop/notifications/handlers.py",
+        """        OrderCancelled: stores(order_cancelled),
+""",
+        "",
+    ),
+    Mutant(
+        "mail_with_wrong_total",
+        KIND,
+        "The confirmation mail names a tenth of the order's total.",
+        "shop/notifications/domain.py",
+        "divmod(event.total_cents, 100)",
+        "divmod(event.total_cents // 10, 100)",
+    ),
+    Mutant(
+        "mail_not_marked",
+        KIND,
+        "A mail for an order is not marked as sent, so that it is sent again every ten seconds.",
+        "shop/notifications/sender.py",
+        "            await self._store.mark_sent(mail.id, now=self._clock.now())\n",
+        """            if not mail.order_id:
+                await self._store.mark_sent(mail.id, now=self._clock.now())
+""",
+    ),
+)
