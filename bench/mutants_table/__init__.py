@@ -13,18 +13,17 @@ from bench.mutants_table import (
 )
 from bench.mutants_table.mutant import Mutant
 
+MODULES = (
+    money,
+    stock,
+    events,
+    mails,
+    reads,
+    acknowledgements,
+    availability,
+    idempotency,
+    errors,
+)
 MUTANTS: dict[str, Mutant] = {
-    mutant.name: mutant
-    for module in (
-        money,
-        stock,
-        events,
-        mails,
-        reads,
-        acknowledgements,
-        availability,
-        idempotency,
-        errors,
-    )
-    for mutant in module.MUTANTS
+    mutant.name: mutant for module in MODULES for mutant in module.MUTANTS
 }

@@ -42,3 +42,13 @@ class Mutant:
         path = system / self.file
         path.write_text(self.applied(path.read_text()))
         return path
+
+
+CLEAN = Mutant(
+    "clean",
+    "none",
+    "The shop without a bug.",
+    "chassis/run.py",
+    "def serve(name: str) -> int:",
+    "def serve(name: str) -> int:",
+)

@@ -1,0 +1,250 @@
+"""Plants known bugs in a copy of the shop, runs a whole lab with each, and prints which of them a run convicts.
+
+    python bench/mutants.py [NAME ...] [--list] [--seed 1] [--archives FOLDER] [--json]
+
+Without a NAME it runs the whole table (bench/mutants_table). Row 0 is the shop without a bug. Each row has the
+verdict, the exit code of `lab run`, the seconds, the invariants that are violated, and the reasons.
+
+A bug is convicted if the verdict is `deviated`. An invalid run convicts nothing. Exit 0 if every bug is convicted
+and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted; `--archives`
+keeps the archives in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "system")]
+
+from bench.mutants_table import MUTANTS  # noqa: E402
+from bench.mutants_table.mutant import CLEAN, Mutant  # noqa: E402
+from lab.chaos.experiment.loader import load_experiment  # noqa: E402
+from lab.nearest import nearest  # noqa: E402
+from lab.runtimes.posix.ports import taken  # noqa: E402
+from lab.state import Lab  # noqa: E402
+from lab.topology import load as load_topology  # noqa: E402
+
+COPIED = ("system", "lab", "experiments", "loadtests", "bench/mutants_table")
+PORT_BASES = range(11_000, 32_000, 1_000)
+UP_S, RUN_S, DOWN_S = 120, 300, 60
+# at the end of the mutated module: each process that imports it reports from where
+WITNESS = """
+with open({path!r}, "a") as _witness:
+    _witness.write(f"{{__import__('os').getpid()}} {{__file__}}\\n")
+"""
+
+
+class NotLoadedError(Exception):
+    """The services of the lab did not load the mutated module."""
+
+
+class CommandFailedError(Exception):
+    """A `lab` command ended with an unexpected exit code."""
+
+
+@dataclass
+class Row:
+    """The result of one run. `verdict`: held, deviated, invalid, or `none` if there was no verdict."""
+
+    name: str
+    kind: str
+    experiment: str
+    verdict: str = "none"
+    exit_code: int | None = None
+    invariants: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def convicted(self) -> bool:
+        return self.verdict == "deviated"
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict == "held" if self.name == CLEAN.name else self.convicted
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the checkout with one planted bug, and the file to which its processes report."""
+
+    root: Path
+    mutated: Path
+    witness: Path
+    port_base: int
+
+    @property
+    def home(self) -> Path:
+        return self.root / ".lab" / str(self.port_base)
+
+    def lab(self, *words: str, timeout_s: float) -> tuple[int, str]:
+        """Run one `lab` command of the copy: its exit code and its stdout. SIGTERM if it is interrupted."""
+        command = [sys.executable, "-m", "lab.cli", *words, "--port-base", str(self.port_base)]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
+        paths = os.pathsep.join([str(self.root / "system"), str(self.root)])
+        with subprocess.Popen(
+            command, cwd=self.root, env={**kept, "PYTHONPATH": paths},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as running:  # fmt: skip
+            try:
+                out, _ = running.communicate(timeout=timeout_s)
+            except BaseException:
+                running.terminate()  # it removes its faults before it ends
+                raise
+        return running.returncode, out
+
+    def check_loaded(self) -> None:
+        """Check that the processes of the lab import the mutated file. Raises NotLoadedError."""
+        lines = self.witness.read_text().split("\n") if self.witness.exists() else []
+        loaded = dict(line.split(" ", 1) for line in lines if line)
+        pids = {str(entry.pid) for entry in Lab.load(self.home).entries}
+        files = {file for pid, file in loaded.items() if pid in pids}
+        if files != {str(self.mutated)}:
+            raise NotLoadedError(
+                f"the lab's processes loaded {sorted(files) or 'nothing'}, expected {self.mutated}"
+            )
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[Copy]:
+    """A copy of the checkout with the bug, deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        root = Path(folder).resolve()
+        root.chmod(0o755)  # PostgreSQL does not run as root, and reads its data below
+        for name in COPIED:
+            # with bytecode, because a start without it takes four times as long
+            shutil.copytree(ROOT / name, root / name)
+        mutated, witness = mutant.plant(root / "system"), root / "loaded"
+        with mutated.open("a") as module:
+            module.write(WITNESS.format(path=str(witness)))
+        yield Copy(root, mutated, witness, free_port_base())
+
+
+def free_port_base() -> int:
+    topology = load_topology()
+    for port_base in PORT_BASES:
+        if not taken(topology.ports(port_base)):
+            return port_base
+    sys.exit("no free port base")
+
+
+@contextmanager
+def a_lab(copy: Copy, *, proxied: bool) -> Iterator[None]:
+    """A lab of the copy, stopped at the end whatever happens. Raises CommandFailedError, NotLoadedError."""
+    try:
+        code, out = copy.lab("up", *(["--proxied"] if proxied else []), timeout_s=UP_S)
+        if code:
+            raise CommandFailedError(f"lab up ended with {code}: {out[-1000:]}")
+        copy.check_loaded()
+        yield
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # also for the child
+        try:
+            copy.lab("down", timeout_s=DOWN_S)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def run(mutant: Mutant, seed: int, archives: Path | None) -> Row:
+    """Run the bug's experiment on a lab of its own. Raises NotLoadedError, DoesNotApplyError."""
+    row = Row(mutant.name, mutant.kind, mutant.experiment)
+    began = time.monotonic()
+    experiment = ROOT / mutant.experiment
+    plan = load_experiment(str(experiment) if experiment.is_file() else mutant.experiment).plan
+    with planted(mutant) as copy:
+        try:
+            with a_lab(copy, proxied=plan.proxied):
+                row.exit_code, out = copy.lab(
+                    "run", mutant.experiment, "--seed", str(seed), "--json", timeout_s=RUN_S
+                )
+            read_verdict(row, out)
+        except (CommandFailedError, subprocess.TimeoutExpired) as error:
+            row.reasons = [str(error)]
+        if archives is not None and (runs := copy.root / ".lab" / "runs").is_dir():
+            shutil.copytree(runs, archives / mutant.name, dirs_exist_ok=True)
+    row.seconds = round(time.monotonic() - began, 1)
+    return row
+
+
+def read_verdict(row: Row, out: str) -> None:
+    """Fill the row from verdict.json of the run that `lab run --json` names in its last line."""
+    try:
+        summary = json.loads(out.splitlines()[-1])
+        verdict = json.loads((Path(summary["run"]) / "verdict.json").read_text())
+    except (IndexError, ValueError, OSError) as error:
+        row.reasons = [f"no verdict ({error}): {out[-1000:]}"]
+        return
+    row.verdict, row.reasons = verdict["verdict"], summary["reasons"]
+    row.invariants = [
+        f"{each['id']} {each['name']}" if "name" in each else str(each["id"])
+        for each in verdict["invariants"]
+        if each["status"] == "violated"
+    ]
+
+
+def show(row: Row, out: TextIO) -> None:
+    mark = "" if row.ok else "  << " + ("convicted" if row.name == CLEAN.name else "escaped")
+    code = "-" if row.exit_code is None else str(row.exit_code)
+    print(
+        f"{row.name:<30} {row.kind:<17} {row.verdict:<9} {code:>2} {row.seconds:>6.1f} s{mark}",
+        file=out,
+    )
+    for line in [f"violated: {', '.join(row.invariants)}"] * bool(row.invariants) + row.reasons:
+        print(f"    {line}", file=out)
+    out.flush()
+
+
+def show_table() -> None:
+    for mutant in MUTANTS.values():
+        print(f"{mutant.name:<30} {mutant.kind:<17} {mutant.file}\n    {mutant.description}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument(
+        "--list", action="store_true", help="print the table of bugs and run nothing"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--archives", type=Path, help="keep the archives of the runs in this folder"
+    )
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    if given.list:
+        show_table()
+        return 0
+    known = {CLEAN.name: CLEAN, **MUTANTS}
+    for name in given.names:
+        if name not in known:
+            parser.error(f"no mutant {name!r}{nearest(name, known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # runs every `finally`
+    chosen = list(dict.fromkeys([CLEAN.name, *(given.names or MUTANTS)]))
+    rows: list[Row] = []
+    for name in chosen:
+        rows.append(run(known[name], given.seed, given.archives))
+        show(rows[-1], sys.stderr if given.json else sys.stdout)
+    if given.json:
+        figures: list[dict[str, Any]] = [
+            {**asdict(row), "convicted": row.convicted} for row in rows
+        ]
+        print(json.dumps({"bench": "mutants", "rows": figures}))
+    return int(not all(row.ok for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

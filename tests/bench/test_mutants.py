@@ -1,0 +1,87 @@
+"""The planted bugs of bench/mutants_table apply to today's shop, without running a lab."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.mutants_table import MODULES, MUTANTS
+from bench.mutants_table.mutant import CLEAN, LOST_ANSWERS, QUIET, DoesNotApplyError, Mutant
+from lab.chaos.experiment.loader import load_experiment
+from lab.topology import PROJECT
+
+ALL = [CLEAN, *MUTANTS.values()]
+EXPERIMENTS = sorted({mutant.experiment for mutant in ALL})
+LOAD_S_MAX = 60
+
+
+@pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
+def test_a_mutant_applies_once_and_compiles(mutant: Mutant) -> None:
+    source = (PROJECT / "system" / mutant.file).read_text()
+    mutated = mutant.applied(source)
+    compile(mutated, mutant.file, "exec")
+    assert (mutated == source) is (mutant is CLEAN)
+
+
+def test_each_mutant_has_a_name_of_its_own_and_a_sentence() -> None:
+    assert len(MUTANTS) == sum(len(module.MUTANTS) for module in MODULES)
+    assert [
+        m.name for m in ALL if not (m.name.isidentifier() and m.description.endswith("."))
+    ] == []
+
+
+def test_every_class_has_several_mutants() -> None:
+    per_class = Counter(mutant.kind for mutant in MUTANTS.values())
+    assert len(per_class) >= 9
+    assert min(per_class.values()) >= 3
+
+
+def test_the_mutants_are_in_all_services() -> None:
+    services = {Path(mutant.file).parts[1] for mutant in ALL if mutant.file.startswith("shop/")}
+    assert services == {
+        each.name for each in (PROJECT / "system/shop").iterdir() if (each / "app.py").is_file()
+    }
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_run_loads_the_shop_for_at_most_a_minute(experiment: str) -> None:
+    path = PROJECT / experiment
+    plan = load_experiment(str(path) if path.is_file() else experiment).plan
+    assert plan.phases.total_s <= LOAD_S_MAX
+
+
+def test_the_runs_of_the_table_claim_every_invariant() -> None:
+    for experiment in (QUIET, LOST_ANSWERS):
+        assert load_experiment(str(PROJECT / experiment)).plan.invariants == tuple(range(1, 10))
+
+
+@pytest.mark.parametrize("old", ["no such text", "\n"])
+def test_a_mutant_whose_text_does_not_occur_once_is_refused(old: str, tmp_path: Path) -> None:
+    mutant = replace(CLEAN, old=old)
+    path = tmp_path / mutant.file
+    path.parent.mkdir(parents=True)
+    path.write_text("one\ntwo\n")
+    with pytest.raises(DoesNotApplyError, match="clean: its old text occurs"):
+        mutant.plant(tmp_path)
+    assert path.read_text() == "one\ntwo\n"
+
+
+def test_the_copy_has_the_bug_and_the_checkout_does_not() -> None:
+    code = """
+import os, subprocess, sys
+sys.path.insert(0, "bench")
+import mutants
+from bench.mutants_table import MUTANTS
+mutant = MUTANTS["half_out_of_stock"]
+with mutants.planted(mutant) as copy:
+    assert mutant.new in copy.mutated.read_text()
+    environment = {**os.environ, "PYTHONPATH": f"{copy.root / 'system'}:{copy.root}"}
+    subprocess.run([sys.executable, "-c", "import shop.inventory.store"], env=environment, check=True)
+    assert copy.witness.read_text().split(" ", 1)[1] == f"{copy.mutated}\\n"
+assert not copy.root.exists()
+assert mutant.old in (mutants.ROOT / "system" / mutant.file).read_text()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
