@@ -2,8 +2,9 @@
 
     python bench/mutants.py [NAME ...] [--list] [--seed 1] [--archives FOLDER] [--json]
 
-Without a NAME it runs the whole table (bench/mutants_table). Row 0 is the shop without a bug. Each row has the
-verdict, the exit code of `lab run`, the seconds, the invariants that are violated, and the reasons.
+Without a NAME it runs the whole table (bench/mutants_table). First, as `clean`, it runs the shop without a bug under
+each experiment that the chosen bugs need. Each row has the experiment, the verdict, the exit code of `lab run`, the
+seconds, the invariants that are violated, and the reasons.
 
 A bug is convicted if the verdict is `deviated`. An invalid run convicts nothing. Exit 0 if every bug is convicted
 and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted; `--archives`
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -199,10 +200,8 @@ def read_verdict(row: Row, out: str) -> None:
 def show(row: Row, out: TextIO) -> None:
     mark = "" if row.ok else "  << " + ("convicted" if row.name == CLEAN.name else "escaped")
     code = "-" if row.exit_code is None else str(row.exit_code)
-    print(
-        f"{row.name:<30} {row.kind:<17} {row.verdict:<9} {code:>2} {row.seconds:>6.1f} s{mark}",
-        file=out,
-    )
+    what = f"{row.name:<30} {row.kind:<17} {Path(row.experiment).stem:<16}"
+    print(f"{what} {row.verdict:<9} {code:>2} {row.seconds:>6.1f} s{mark}", file=out)
     for line in [f"violated: {', '.join(row.invariants)}"] * bool(row.invariants) + row.reasons:
         print(f"    {line}", file=out)
     out.flush()
@@ -228,15 +227,15 @@ def main() -> int:
     if given.list:
         show_table()
         return 0
-    known = {CLEAN.name: CLEAN, **MUTANTS}
     for name in given.names:
-        if name not in known:
-            parser.error(f"no mutant {name!r}{nearest(name, known)}")
+        if name not in MUTANTS:
+            parser.error(f"no mutant {name!r}{nearest(name, MUTANTS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # runs every `finally`
-    chosen = list(dict.fromkeys([CLEAN.name, *(given.names or MUTANTS)]))
+    chosen = [MUTANTS[name] for name in dict.fromkeys(given.names or MUTANTS)]
+    experiments = dict.fromkeys(mutant.experiment for mutant in chosen)
     rows: list[Row] = []
-    for name in chosen:
-        rows.append(run(known[name], given.seed, given.archives))
+    for mutant in [*(replace(CLEAN, experiment=each) for each in experiments), *chosen]:
+        rows.append(run(mutant, given.seed, given.archives))
         show(rows[-1], sys.stderr if given.json else sys.stdout)
     if given.json:
         figures: list[dict[str, Any]] = [
