@@ -2,9 +2,9 @@
 
     python bench/mutants.py [NAME ...] [--list] [--seed 1] [--archives FOLDER] [--json]
 
-Without a NAME it runs the whole table (bench/mutants_table). First, as `clean`, it runs the shop without a bug under
-each experiment that the chosen bugs need. Each row has the experiment, the verdict, the exit code of `lab run`, the
-seconds, the invariants that are violated, and the reasons.
+Without a NAME it runs the whole table (bench/mutants_table). First, as `clean`, it runs the shop without a bug
+under each experiment that the chosen bugs need. Each row has the experiment, the verdict, the exit code of
+`lab run`, the seconds, the invariants that are violated, and the reasons.
 
 A bug is convicted if the verdict is `deviated`. An invalid run convicts nothing. Exit 0 if every bug is convicted
 and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted; `--archives`
