@@ -1,16 +1,21 @@
 """The planted bugs of bench/mutants_table apply to today's shop, without running a lab."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.mutants import Copy, NotLoadedError, planted
 from bench.mutants_table import MODULES, MUTANTS
 from bench.mutants_table.mutant import CLEAN, LOST_ANSWERS, QUIET, DoesNotApplyError, Mutant
 from lab.chaos.experiment.loader import load_experiment
+from lab.state import Entry, Lab
 from lab.topology import PROJECT
 
 ALL = [CLEAN, *MUTANTS.values()]
@@ -70,18 +75,37 @@ def test_a_mutant_whose_text_does_not_occur_once_is_refused(old: str, tmp_path: 
 
 
 def test_the_copy_has_the_bug_and_the_checkout_does_not() -> None:
-    code = """
-import os, subprocess, sys
-sys.path.insert(0, "bench")
-import mutants
-from bench.mutants_table import MUTANTS
-mutant = MUTANTS["half_out_of_stock"]
-with mutants.planted(mutant) as copy:
-    assert mutant.new in copy.mutated.read_text()
-    environment = {**os.environ, "PYTHONPATH": f"{copy.root / 'system'}:{copy.root}"}
-    subprocess.run([sys.executable, "-c", "import shop.inventory.store"], env=environment, check=True)
-    assert copy.witness.read_text().split(" ", 1)[1] == f"{copy.mutated}\\n"
-assert not copy.root.exists()
-assert mutant.old in (mutants.ROOT / "system" / mutant.file).read_text()
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
+    mutant = MUTANTS["half_out_of_stock"]
+    with planted(mutant) as copy:
+        assert mutant.new in copy.mutated.read_text()
+        import_of(copy, "shop.inventory.store")
+        assert copy.witness.read_text().split(" ", 1)[1] == f"{copy.mutated}\n"
+    assert not copy.root.exists()
+    assert mutant.old in (PROJECT / "system" / mutant.file).read_text()
+
+
+@pytest.mark.parametrize(
+    ("witness", "ok"),
+    [
+        ("", False),
+        ("{pid} /elsewhere/store.py\n", False),
+        ("1 {mutated}\n", False),  # not a process of the lab
+        ("{pid} {mutated}\n", True),
+    ],
+)
+def test_a_lab_that_did_not_load_the_bug_is_refused(tmp_path: Path, witness: str, ok: bool) -> None:
+    copy = Copy(tmp_path, tmp_path / "store.py", tmp_path / "loaded", 11_000)
+    copy.witness.write_text(witness.format(pid=4711, mutated=copy.mutated))
+    copy.home.mkdir(parents=True)
+    empty: Any = dict.fromkeys(("topology", "token", "service_secret"), "")
+    maps: Any = {name: {} for name in ("settings", "addresses", "databases")}
+    zygote = [Entry("zygote", 4711, "")]
+    Lab(11_000, str(copy.home), started_s=0.0, servers=zygote, **empty, **maps).save()
+    with nullcontext() if ok else pytest.raises(NotLoadedError, match="expected"):
+        copy.check_loaded()
+
+
+def import_of(copy: Copy, module: str) -> None:
+    paths = f"{copy.root / 'system'}:{copy.root}"
+    command = [sys.executable, "-c", f"import {module}"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=True)
