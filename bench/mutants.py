@@ -230,7 +230,8 @@ def main() -> int:
     for name in given.names:
         if name not in MUTANTS:
             parser.error(f"no mutant {name!r}{nearest(name, MUTANTS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # runs every `finally`
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: sys.exit("stopped"))  # runs every `finally`
     chosen = [MUTANTS[name] for name in dict.fromkeys(given.names or MUTANTS)]
     experiments = dict.fromkeys(mutant.experiment for mutant in chosen)
     rows: list[Row] = []

@@ -13,17 +13,7 @@ from bench.mutants_table import (
 )
 from bench.mutants_table.mutant import Mutant
 
-MODULES = (
-    money,
-    stock,
-    events,
-    mails,
-    reads,
-    acknowledgements,
-    availability,
-    idempotency,
-    errors,
-)
+MODULES = (money, stock, events, mails, reads, acknowledgements, availability, idempotency, errors)
 MUTANTS: dict[str, Mutant] = {
     mutant.name: mutant for module in MODULES for mutant in module.MUTANTS
 }
