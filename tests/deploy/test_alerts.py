@@ -15,6 +15,8 @@ import yaml
 from lab.topology import PROJECT
 from tests.deploy.promtool import accepts, holds
 
+pytestmark = pytest.mark.slow
+
 RULES = PROJECT / "system" / "deploy" / "rules"
 FILES = sorted(RULES.glob("*.yml"))
 ALERTS = re.findall(r"- alert: (\w+)", (RULES / "alerts.yml").read_text())

@@ -18,6 +18,8 @@ from chassis.telemetry.span_export import SpanExporter
 from tests.fixtures.servers import free_port
 from tests.fixtures.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 class Collector:
     """A real HTTP server; answers with `status`, and holds each request until `go_on` is set."""

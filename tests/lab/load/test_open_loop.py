@@ -18,6 +18,8 @@ from lab.topology import PROJECT
 from tests.fixtures.waiting import wait_until_async
 from tests.lab.load.stub_shop import StubShop
 
+pytestmark = pytest.mark.slow
+
 ROOT = PROJECT
 
 PROFILES = """
