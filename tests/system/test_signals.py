@@ -29,6 +29,9 @@ ORPHANS = """spans AS child WHERE trace_id IN
     AND NOT EXISTS (SELECT 1 FROM spans AS parent
         WHERE parent.trace_id = child.trace_id AND parent.span_id = child.parent_span_id)"""
 
+MAILED = """(SELECT trace_id FROM spans GROUP BY trace_id
+    HAVING bool_or(name = 'POST /api/orders') AND bool_or(name = 'send mail'))"""
+
 CALLED = """spans AS call JOIN spans AS work
     ON work.trace_id = call.trace_id AND work.parent_span_id = call.span_id
     WHERE call.service = ? AND call.kind = 'client' AND call.peer = ?
@@ -70,7 +73,7 @@ def all_arrived(run: Run) -> bool:
     orders = count(run, "spans WHERE name = 'POST /api/orders'")
     return (
         published[0][0] == len(PUBLISHED)
-        and (orders, count(run, ORPHANS)) == (2, 0)
+        and (orders, count(run, ORPHANS), count(run, MAILED)) == (2, 0, 2)
         and all(count(run, CALLED, *call) for call in CALLS)
     )
 
