@@ -21,7 +21,7 @@ def main() -> None:
     part = Path(sys.argv[1])
     try:
         with connect(threads=1, memory_limit=MEMORY_MAX) as connection:
-            seal_part(connection, part)
+            seal_part(connection, part, keep=True)  # a reader may have it open
     except (OSError, duckdb.Error) as error:
         sys.exit(f"{part} cannot be compacted and is unchanged: {error}")
 

@@ -51,6 +51,8 @@ def seal(run_dir: Path | str) -> Sealed:
                 for part in parts(run_dir, table):
                     if part.suffix == ".ndjson" and (lines := seal_part(connection, part)):
                         damaged[table] = damaged.get(table, 0) + lines
+                for segment in run_dir.glob(f"{table}.*.ndjson"):
+                    segment.unlink()  # its Parquet is complete
                 if not (run_dir / f"{table}.parquet").is_file():
                     _write(empty_table(connection, table), run_dir / f"{table}.parquet")
                 rows[table] = len(read_table(connection, run_dir, table))
@@ -59,8 +61,8 @@ def seal(run_dir: Path | str) -> Sealed:
     return Sealed(rows, damaged)
 
 
-def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
-    """Convert one NDJSON file to a Parquet of the same stem and remove it.
+def seal_part(connection: duckdb.DuckDBPyConnection, part: Path, *, keep: bool = False) -> int:
+    """Convert one NDJSON file to a Parquet of the same stem and remove it, unless `keep`.
 
     Returns the number of damaged lines. If it raises OSError or duckdb.Error, the NDJSON is
     unchanged.
@@ -75,7 +77,8 @@ def seal_part(connection: duckdb.DuckDBPyConnection, part: Path) -> int:
         _write(rows, sealed)
         whole = len(connection.read_parquet(str(sealed)))  # read from the file's footer
     damaged = _lines(part) - whole
-    part.unlink()
+    if not keep:
+        part.unlink()
     return damaged
 
 

@@ -89,14 +89,14 @@ def parts(run_dir: Path, table: str) -> list[Path]:
     """The table's files, NDJSON or Parquet, in the order they were written.
 
     E.g. `spans.000001.parquet`, `spans.000002.ndjson`, `spans.ndjson`: the numbered files are the
-    full segments of a long recording. If a part exists in both forms, sealing was interrupted and
-    the NDJSON is used.
+    full segments of a long recording. A segment that exists in both forms is complete as Parquet. If
+    the last part does, sealing was interrupted and the NDJSON is used.
     """
     named = re.compile(rf"{table}(\.\d+)?\.(ndjson|parquet)")
     found: dict[str, Path] = {}
     for path in run_dir.iterdir():
         name = named.fullmatch(path.name)
-        if name and (path.stem not in found or name[2] == "ndjson"):
+        if name and (path.stem not in found or name[2] == ("parquet" if name[1] else "ndjson")):
             found[path.stem] = path
     return [found[stem] for stem in sorted(found, key=lambda stem: (stem == table, stem))]
 

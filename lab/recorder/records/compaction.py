@@ -11,6 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
+READERS_S = 30.0  # a query that began with the NDJSON of a segment has so long to end
 log = logging.getLogger("lab.recorder")
 COMMAND = (sys.executable, "-m", "lab.archive.compact")
 
@@ -22,6 +23,7 @@ class Compaction:
         self.done = 0
         self.failed = 0
         self._segments: asyncio.Queue[Path] = asyncio.Queue()
+        self._removals: dict[Path, asyncio.TimerHandle] = {}
         self._working = asyncio.create_task(self._work())
 
     def add(self, segment: Path) -> None:
@@ -31,6 +33,13 @@ class Compaction:
         self._working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._working
+        for segment, removal in list(self._removals.items()):
+            removal.cancel()
+            self._remove(segment)
+
+    def _remove(self, segment: Path) -> None:
+        del self._removals[segment]
+        segment.unlink(missing_ok=True)
 
     async def _work(self) -> None:
         while True:
@@ -42,6 +51,9 @@ class Compaction:
                 compacted = False
             self.done += compacted
             self.failed += not compacted
+            if compacted:
+                later = asyncio.get_running_loop().call_later
+                self._removals[segment] = later(READERS_S, self._remove, segment)
 
 
 async def _compact(segment: Path) -> bool:

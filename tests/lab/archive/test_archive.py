@@ -121,6 +121,21 @@ def test_a_table_may_have_sealed_and_raw_parts(run_dir: Path) -> None:
     assert Run(run_dir).logs.project("message").fetchall() == expected
 
 
+def test_a_segment_in_both_forms_is_read_as_parquet_and_its_ndjson_goes_with_sealing(
+    run_dir: Path,
+) -> None:
+    raw = run_dir / "logs.000001.ndjson"
+    raw.write_text(json.dumps({"time_s": 1, "message": "once"}) + "\n")
+    opened = Run(run_dir).logs  # before the segment is compacted
+    with duckdb.connect() as connection:
+        seal_part(connection, raw, keep=True)
+    assert opened.project("message").fetchall() == [("once",)]
+    assert parts(run_dir, "logs") == [run_dir / "logs.000001.parquet"]
+    assert Run(run_dir).logs.project("message").fetchall() == [("once",)]
+    assert seal(run_dir).rows["logs"] == 1
+    assert not raw.exists()
+
+
 def test_a_column_that_an_older_archive_lacks_is_null(run_dir: Path) -> None:
     seal(run_dir)
     path = str(run_dir / "breakers.parquet")
