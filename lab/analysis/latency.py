@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 import numpy as np
 import pandas as pd
 
-from lab.analysis.intervals import Interval, Values, bootstrap_interval
+from lab.analysis.intervals import Interval, Values, quantile_interval
 from lab.analysis.windows import window
 from lab.archive import Run
 
@@ -64,11 +65,10 @@ def failures(run: Run, route: str | None = None, over: str = "all") -> Values:
     return _column(run, "CASE WHEN outcome = 'ok' THEN 0.0 ELSE 1.0 END", route, over)
 
 
-def by_route(run: Run, over: str = "all", *, intervals: bool = True, seed: int = 0) -> pd.DataFrame:
+def by_route(run: Run, over: str = "all", *, intervals: bool = True) -> pd.DataFrame:
     """One row for each route: requests, attempts, errors, error_ratio, p50_ms, p95_ms, p99_ms.
 
-    With `intervals` also the interval ends of p95 and p99 (stationary bootstrap; NaN if there are
-    too few requests).
+    With `intervals` also the ends of the 95% intervals of p95 and p99 (NaN if there is none).
     """
     shopper_requests(run)
     start, end = window(run, over)
@@ -87,11 +87,8 @@ def by_route(run: Run, over: str = "all", *, intervals: bool = True, seed: int =
     ).df()
     if not intervals:
         return table
-    rng = np.random.default_rng(seed)
     for name, q in (("p95", 0.95), ("p99", 0.99)):
-        found = [
-            bootstrap_interval(response_times(run, route, over), q, rng) for route in table["route"]
-        ]
+        found = [quantile_interval(response_times(run, route, over), q) for route in table["route"]]
         table[f"{name}_low_ms"] = [_ms(each.low) for each in found]
         table[f"{name}_high_ms"] = [_ms(each.high) for each in found]
     return table
@@ -164,10 +161,11 @@ def send_lag(run: Run) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "max": float(np.max(lag)), "requests": len(lag)}
 
 
-def quantile_of(run: Run, q: float, route: str | None, over: str, seed: int = 0) -> Interval:
-    """A latency quantile in ms with its interval."""
-    found = bootstrap_interval(response_times(run, route, over), q, np.random.default_rng(seed))
-    return Interval(1000 * found.value, _ms_or_none(found.low), _ms_or_none(found.high), found.note)
+def quantile_of(run: Run, q: float, route: str | None, over: str) -> Interval:
+    """A latency quantile in ms with its 95% interval."""
+    found = quantile_interval(response_times(run, route, over), q)
+    low, high = (None if end is None else 1000 * end for end in (found.low, found.high))
+    return replace(found, value=1000 * found.value, low=low, high=high)
 
 
 def _column(run: Run, expression: str, route: str | None, over: str) -> Values:
@@ -189,7 +187,3 @@ def _column(run: Run, expression: str, route: str | None, over: str) -> Values:
 
 def _ms(seconds: float | None) -> float:
     return float("nan") if seconds is None else 1000 * seconds
-
-
-def _ms_or_none(seconds: float | None) -> float | None:
-    return None if seconds is None else 1000 * seconds

@@ -120,7 +120,7 @@ def _measure(
             return Interval(float("nan"), None, None, short), "ms"
         return found, "ms"
     if measure == "error_ratio":
-        return share_interval(failed > 0, np.random.default_rng(0)), ""
+        return share_interval(failed > 0), ""
     if measure == "goodput_per_s":
         start, end = window(run, over)
         good, span_s = float(np.sum(failed == 0)), max(end - start, 1e-9)

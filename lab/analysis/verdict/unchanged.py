@@ -1,59 +1,63 @@
-"""Checks the expectation that a fault does not change the shoppers' measures."""
+"""Checks the expectation that a fault does not change the shoppers' measures by more than a margin."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from lab.analysis.verdict.slis import SliResult, evaluate
+from lab.analysis.intervals import Equivalence, Interval, equivalent, ratio_interval, share_interval
+from lab.analysis.latency import failures
+from lab.analysis.verdict.slis import evaluate
 from lab.archive import Run
 
 MEASURES = ("goodput_per_s", "p99_ms")
+MARGIN = 0.1
+# Both follow from the share of good requests: the load generator sets the number of requests.
+OF_GOOD_REQUESTS = {
+    "goodput_per_s": "share of good requests",
+    "error_ratio": "share without error",
+}
 
 
 def unchanged(wanted: Mapping[str, Any], run: Run) -> list[dict[str, Any]]:
     """One expectation for each of `measures` (default goodput and p99) of `route` (default all).
 
-    Unchanged means that the 95% intervals before and during the fault overlap. One run cannot show a
-    difference smaller than its intervals, so the detail contains them. If an interval is unknown (a
-    p99 of fewer than 299 requests), the expectation is not met.
+    Each has a `result`: equivalent if the 95% interval of the ratio during / before is within a factor
+    of 1 + `margin` (default 0.1), different if it is outside, else inconclusive. The expectation is met
+    if the result is equivalent: too few requests are no evidence.
     """
-    route = wanted.get("route")
+    route, margin = wanted.get("route") or None, float(wanted.get("margin", MARGIN))
     return [
-        _expectation(
-            measure,
-            route,
-            *(
-                evaluate({"measure": measure, "route": route, "window": over, "limit": 0}, run)
-                for over in ("before", "during")
-            ),
-        )
-        for measure in wanted.get("measures") or MEASURES
+        _expectation(measure, route, margin, run) for measure in wanted.get("measures") or MEASURES
     ]
 
 
-def _expectation(
-    measure: str, route: str | None, before: SliResult, during: SliResult
-) -> dict[str, Any]:
-    known = all(None not in (each.low, each.high) for each in (before, during))
+def _expectation(measure: str, route: str | None, margin: float, run: Run) -> dict[str, Any]:
+    before, during = (_interval(measure, route, over, run) for over in ("before", "during"))
+    ratio, result = ratio_interval(before, during), equivalent(before, during, margin)
+    compared = f" of the {OF_GOOD_REQUESTS[measure]}" if measure in OF_GOOD_REQUESTS else ""
     return {
         "name": f"{measure} of {route or 'all requests'} is unchanged",
         "edge": "",
-        "value": during.value,
-        "limit": before.high,
-        "ok": known and _overlap(before, during),
-        "detail": f"{_text(before)} before, {_text(during)} during",
+        "value": ratio.value,
+        "limit": 1.0 + margin,
+        "ok": result == Equivalence.EQUIVALENT,
+        "result": str(result),
+        "detail": f"{result}: the ratio{compared} during / before is {_text(ratio)}, margin {margin:g};"
+        f" {_text(before)} before, {_text(during)} during",
     }
 
 
-def _overlap(one: SliResult, other: SliResult) -> bool:
-    ends = (one.low, one.high, other.low, other.high)
-    low, high, other_low, other_high = (float(end or 0.0) for end in ends)
-    return low <= other_high and other_low <= high
+def _interval(measure: str, route: str | None, over: str, run: Run) -> Interval:
+    if measure in OF_GOOD_REQUESTS:
+        return share_interval(failures(run, route, over) == 0)
+    found = evaluate({"measure": measure, "route": route, "window": over, "limit": 0}, run)
+    value = float("nan") if found.value is None else found.value
+    return Interval(value, found.low, found.high, found.note)
 
 
-def _text(measured: SliResult) -> str:
-    if measured.value is None:
-        return measured.note or "no data"
-    high = "unknown" if measured.high is None else f"{measured.high:.3g}"
-    return f"{measured.value:.3g} ({measured.low:.3g} to {high}) {measured.unit}".strip()
+def _text(found: Interval) -> str:
+    if found.low is None or found.high is None:
+        return "unknown" if math.isnan(found.value) else f"{found.value:.3g} ({found.note})"
+    return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"

@@ -22,6 +22,7 @@ from lab.strict_table import Expected, StrictTable, first_error
 EXTENSION = "breakwater"
 
 Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]
+Margin = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 Sentence = Annotated[StrictStr, Field(min_length=1), Expected("a sentence")]
 Name = Annotated[StrictStr, Field(min_length=1), Expected("a name")]
 Route = Annotated[StrictStr, Expected("a method and a path, e.g. POST /api/orders")]
@@ -96,10 +97,11 @@ class BreakerExpectation(StrictTable):
 
 
 class Unchanged(StrictTable):
-    """Measures of a route whose 95% intervals before and during the fault must overlap."""
+    """Measures of a route that differ by less than a factor of 1 + margin before and during the fault."""
 
     route: Route = ""
     measures: tuple[Measure, ...] = ()
+    margin: Margin = 0.1
 
 
 class Expects(StrictTable):

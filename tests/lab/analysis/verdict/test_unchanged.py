@@ -1,10 +1,12 @@
-"""Unchanged means that the intervals before and during the fault overlap; an unknown interval fails."""
+"""Unchanged means equivalent within a margin; overlapping intervals are not enough."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import Run
@@ -19,44 +21,72 @@ PHASES = [
 ]
 
 
-def run_of(tiny: Tiny, slower: float = 1.0, every: int = 1, during: int = 1000) -> Run:
-    """1,000 requests before the fault and `during` in it, `slower` times as slow; each `every`th succeeds."""
-    rng = random.Random(1)
+def run_of(
+    tiny: Tiny, slower: float = 1.0, failing: float = 0.0, during: int = 1000, seed: int = 1
+) -> Run:
+    """1,000 requests before the fault and `during` in it, `slower` times as slow; a share fails there."""
+    rng = random.Random(seed)
     rows: list[dict[str, Any]] = []
     for number in range(1000):
         at = number / 10
-        rows.append(request(number, at, at + rng.expovariate(100.0)))
+        rows.append(request(number, at, at + rng.lognormvariate(-4, 0.2)))
     for number in range(during):
         at = 100 + number / 10
-        failed: dict[str, Any] = {"outcome": "fail"} if number % every else {}
-        took = slower * rng.expovariate(100.0)
+        failed: dict[str, Any] = {"outcome": "fail"} if rng.random() < failing else {}
+        took = slower * rng.lognormvariate(-4, 0.2)
         rows.append(request(2000 + number, at, at + took, **failed))
     return tiny({"phases": PHASES, "started_s": 0.0, "ended_s": 210.0}, requests=rows)
 
 
-def oks(run: Run, **wanted: Any) -> dict[str, bool]:
-    return {each["name"].split()[0]: each["ok"] for each in unchanged(wanted, run)}
+def results(run: Run, **wanted: Any) -> dict[str, str]:
+    found = unchanged(wanted, run)
+    assert [each["ok"] for each in found] == [each["result"] == "equivalent" for each in found]
+    return {each["name"].split()[0]: each["result"] for each in found}
 
 
 def test_equal_load_before_and_during_is_unchanged(tiny: Tiny) -> None:
-    assert oks(run_of(tiny)) == {"goodput_per_s": True, "p99_ms": True}
+    assert results(run_of(tiny), margin=0.25) == {
+        "goodput_per_s": "equivalent",
+        "p99_ms": "equivalent",
+    }
 
 
 def test_three_times_slower_changes_only_p99(tiny: Tiny) -> None:
-    assert oks(run_of(tiny, slower=3.0)) == {"goodput_per_s": True, "p99_ms": False}
+    found = results(run_of(tiny, slower=3.0))
+    assert found == {"goodput_per_s": "equivalent", "p99_ms": "different"}
 
 
 def test_losing_every_second_answer_changes_goodput(tiny: Tiny) -> None:
-    assert not oks(run_of(tiny, every=2))["goodput_per_s"]
+    assert results(run_of(tiny, failing=0.5))["goodput_per_s"] == "different"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_10_percent_less_goodput_is_never_called_unchanged(tiny: Tiny, seed: int) -> None:
+    run = run_of(tiny, failing=0.1, seed=seed)
+    assert results(run, measures=["goodput_per_s"])["goodput_per_s"] != "equivalent"
+
+
+def test_a_difference_near_the_margin_is_inconclusive(tiny: Tiny) -> None:
+    run = run_of(tiny, slower=1.1)
+    assert results(run, measures=["p50_ms"]) == {"p50_ms": "inconclusive"}
+    assert results(run, measures=["p50_ms"], margin=0.25) == {"p50_ms": "equivalent"}
 
 
 def test_a_p99_of_too_few_requests_does_not_meet_the_expectation(tiny: Tiny) -> None:
     (p99,) = unchanged({"measures": ["p99_ms"]}, run_of(tiny, during=200))
     assert not p99["ok"]
-    assert "to unknown) ms during" in p99["detail"]
+    assert p99["result"] == "inconclusive"
+    assert p99["detail"].startswith("inconclusive: the ratio during / before is unknown")
+    assert p99["detail"].endswith("(no upper bound: 200 values, 299 needed) during")
 
 
-def test_the_detail_contains_both_intervals(tiny: Tiny) -> None:
+def test_the_detail_contains_the_ratio_the_margin_and_both_intervals(tiny: Tiny) -> None:
     (goodput,) = unchanged({"measures": ["goodput_per_s"]}, run_of(tiny))
-    assert "before" in goodput["detail"]
-    assert "during" in goodput["detail"]
+    assert goodput["detail"] == (
+        "equivalent: the ratio of the share of good requests during / before is 1 (0.997 to 1), margin 0.1;"
+        " 1 (0.997 to 1) before, 1 (0.997 to 1) during"
+    )
+
+
+def test_errors_are_compared_by_the_share_of_requests_without_error(tiny: Tiny) -> None:
+    assert results(run_of(tiny), measures=["error_ratio"]) == {"error_ratio": "equivalent"}

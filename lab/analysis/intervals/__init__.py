@@ -1,0 +1,25 @@
+"""Intervals of quantiles and shares, and the decisions that rest on them (docs/intervals.md)."""
+
+from lab.analysis.intervals.binomial import CONFIDENCE, Values, binomial_cdf
+from lab.analysis.intervals.decisions import (
+    Equivalence,
+    equivalent,
+    holm,
+    ratio_interval,
+    requests_needed,
+)
+from lab.analysis.intervals.estimates import Interval, quantile_interval, share_interval
+
+__all__ = [
+    "CONFIDENCE",
+    "Equivalence",
+    "Interval",
+    "Values",
+    "binomial_cdf",
+    "equivalent",
+    "holm",
+    "quantile_interval",
+    "ratio_interval",
+    "requests_needed",
+    "share_interval",
+]
