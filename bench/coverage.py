@@ -7,8 +7,8 @@ series     independent, AR(.5) and AR(.9) (each value is correlated with the one
 coverage   share of the given intervals that contain the true value
 answered   share of the series for which an interval is given; the cell counts as answered from 0.5
 width      median width by the exact interval's; for independent values only
-unseen     share of the series of which at most one window contains a burst (for ratios: a failure): such a series does
-           not show how often bursts come. Above 0.05 coverage is not required
+unseen     share of the series of which at most one of the ten windows contains a burst (for ratios: a failure).
+           They do not show how often bursts come. Above 0.05 coverage is not required
 """
 
 from __future__ import annotations
