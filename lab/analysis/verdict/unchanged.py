@@ -21,16 +21,12 @@ def unchanged(wanted: Mapping[str, Any], run: Run) -> list[dict[str, Any]]:
     """One expectation for each of `measures` (default goodput and p99) of `route` (default all).
 
     Each has a `result`: equivalent if the 95% interval of the ratio during / before is within a factor
-    of 1 + `margin` (default 0.1; one number or one for each measure), different if it is outside, else
-    inconclusive. The expectation is met if the result is equivalent: too few requests are no evidence.
+    of 1 + `margin` (default 0.1), different if it is outside, else inconclusive. The expectation is met
+    if the result is equivalent: too few requests are no evidence.
     """
-    route, margin = wanted.get("route") or None, wanted.get("margin", MARGIN)
-    margins = margin if isinstance(margin, Mapping) else {}
+    route, margin = wanted.get("route") or None, float(wanted.get("margin", MARGIN))
     return [
-        _expectation(
-            measure, route, float(margins.get(measure, MARGIN) if margins else margin), run
-        )
-        for measure in wanted.get("measures") or MEASURES
+        _expectation(measure, route, margin, run) for measure in wanted.get("measures") or MEASURES
     ]
 
 

@@ -97,14 +97,11 @@ class BreakerExpectation(StrictTable):
 
 
 class Unchanged(StrictTable):
-    """Measures of a route that differ by less than a factor of 1 + margin before and during the fault.
-
-    `margin` is one number or one for each measure; by default 0.1.
-    """
+    """Measures of a route that differ by less than a factor of 1 + margin before and during the fault."""
 
     route: Route = ""
     measures: tuple[Measure, ...] = ()
-    margin: Margin | dict[Measure, Margin] = 0.1
+    margin: Margin = 0.1
 
 
 class Expects(StrictTable):

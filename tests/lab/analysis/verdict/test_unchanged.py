@@ -72,15 +72,6 @@ def test_a_difference_near_the_margin_is_inconclusive(tiny: Tiny) -> None:
     assert results(run, measures=["p50_ms"], margin=0.25) == {"p50_ms": "equivalent"}
 
 
-def test_each_measure_can_have_its_own_margin(tiny: Tiny) -> None:
-    (goodput, p50) = unchanged(
-        {"measures": ["goodput_per_s", "p50_ms"], "margin": {"p50_ms": 1.0}},
-        run_of(tiny, slower=1.5),
-    )
-    assert (goodput["limit"], p50["limit"]) == (1.1, 2.0)
-    assert p50["ok"]
-
-
 def test_a_p99_of_too_few_requests_does_not_meet_the_expectation(tiny: Tiny) -> None:
     (p99,) = unchanged({"measures": ["p99_ms"]}, run_of(tiny, during=200))
     assert not p99["ok"]
