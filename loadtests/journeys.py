@@ -1,20 +1,27 @@
 """The journeys of shoppers: one function each. Edit them, copy them, add your own.
 
-`task.rng` makes every random choice, so the same seed gives the same choices.
+`task.rng` makes every random choice, so the same seed gives the same choices. The journeys below
+`list_own` check the shop: after a run, the invariants compare their answers with the databases. A
+request that must be refused has a route of its own, so that it is in no SLI of proper requests.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 from urllib.parse import quote
 
+from lab.load.request_log import now_s
+from lab.load.shopper import Placed
 from lab.load.shopper_task import ShopperTask
 from lab.load.storefront import Request
 
 PRODUCTS = 1000  # SKU-0001 ... SKU-1000, as the catalogue is seeded
+SCARCE = range(991, 1001)  # products of which the shop has few
+UNKNOWN_SKU = "SKU-9999"
 CARDS = {"4242424242424242": 0.95, "4000000000000002": 0.03, "4000000000009995": 0.02}
 WORDS = ("lamp", "chair", "mug", "blue", "oak", "travel", "mini", "classic", "kitchen", "garden")
 
@@ -40,39 +47,114 @@ def search(task: ShopperTask) -> None:
 def order(task: ShopperTask) -> None:
     """Place an order; repeat it with the same key while its outcome is unknown."""
     body = {"lines": basket(task.rng), "payment": {"card_number": card(task.rng)}}
-    answer = task.operation("place", Request("POST", "/api/orders", "/api/orders", body))
+    key = task.store.log.new_logical_id()
+    request = Request("POST", "/api/orders", "/api/orders", body, logical_id=key)
+    answer = task.operation("place", request)
     if answer.status in (201, 202) and answer.order_id:
-        task.shopper.order_ids.append(answer.order_id)
+        task.shopper.orders.append(Placed(answer.order_id, key, body))
 
 
 def track(task: ShopperTask) -> None:
-    """Look at an own order; a shopper without one looks at the list."""
-    order_id = own_order(task)
-    if order_id is None:
-        task.send(Request("GET", "/api/orders?limit=20", "/api/orders"), signed_in=True)
+    """Look at an own order, which may be cancelled; a shopper without one looks at the list."""
+    order = own_order(task)
+    if order is None:
+        list_own(task)
         return
-    path = f"/api/orders/{order_id}"
-    task.operation("read", Request("GET", path, "/api/orders/{id}", order_id=order_id))
+    path = f"/api/orders/{order.order_id}"
+    task.operation("read", Request("GET", path, "/api/orders/{id}", order_id=order.order_id))
 
 
 def cancel(task: ShopperTask) -> None:
     """Cancel an own order; a shopper without one looks at the list."""
-    order_id = own_order(task)
-    if order_id is None:
+    order = own_order(task, to_cancel=True)
+    if order is None:
         track(task)
         return
-    task.shopper.order_ids.remove(order_id)
-    path = f"/api/orders/{order_id}/cancel"
-    request = Request("POST", path, "/api/orders/{id}/cancel", order_id=order_id)
+    order.cancelled = True
+    path = f"/api/orders/{order.order_id}/cancel"
+    request = Request("POST", path, "/api/orders/{id}/cancel", order_id=order.order_id)
     task.operation("cancel", request)
 
 
 def register(task: ShopperTask) -> None:
-    """Open a new account. Its address is random: the shop refuses one that exists, whatever the seed."""
-    name = f"guest-{secrets.token_hex(8)}"
-    body = {"email": f"{name}@example.com", "name": name, "password": secrets.token_urlsafe(16)}
-    key = task.store.log.new_logical_id()
-    task.send(Request("POST", "/api/users", "/api/users", body, logical_id=key, key=key))
+    """Open a new account."""
+    task.send(new_account(task))
+
+
+def list_own(task: ShopperTask) -> None:
+    """Look at the list of own orders, in which each acknowledged one must be."""
+    task.send(Request("GET", "/api/orders?limit=20", "/api/orders"), signed_in=True)
+
+
+def find(task: ShopperTask) -> None:
+    """Open a product's page, then search for its whole name: the search must find it."""
+    sku = popular_sku(task.rng)
+    page = task.send(Request("GET", f"/api/products/{sku}", "/api/products/{id}"))
+    if page.status == 200:
+        path = f"/api/products?query={quote(str(page.body['name']))}&limit=100"
+        search = Request("GET", path, "/api/products", asked={"sku": sku})
+        task.send(search, intended_s=now_s())
+
+
+def repeat(task: ShopperTask) -> None:
+    """Send an own order again with its key, as after a lost answer: it must be the same order."""
+    order = own_order(task)
+    if order is None:
+        list_own(task)
+        return
+    route = "/api/orders (repeated)"
+    task.send(
+        Request("POST", "/api/orders", route, order.body, order.order_id, key=order.key),
+        signed_in=True,
+    )
+
+
+def register_again(task: ShopperTask) -> None:
+    """Open an account and send the same request again: the answer must be the same."""
+    request = new_account(task)
+    if task.send(request).status == 201:
+        request = replace(request, logical_id=task.store.log.new_logical_id())
+        task.send(request, intended_s=now_s())
+
+
+def reuse_key(task: ShopperTask) -> None:
+    """Use the key of an own order for another order: it must be refused."""
+    order = own_order(task)
+    if order is None:
+        list_own(task)
+        return
+    refused(task, "key reused", order_of("SKU-0001", 3), 422, key=order.key)
+
+
+def unknown_product(task: ShopperTask) -> None:
+    """Order a product that does not exist: it must be refused as unknown."""
+    refused(task, "unknown product", order_of(UNKNOWN_SKU, 1), 422)
+
+
+def too_many(task: ShopperTask) -> None:
+    """Order more of a scarce product than the shop ever had: it must be refused."""
+    refused(task, "too many", order_of(f"SKU-{task.rng.choice(SCARCE):04d}", 100), 409)
+
+
+def read_foreign(task: ShopperTask) -> None:
+    """Look at an order of another shopper: to this one it must not exist."""
+    others = [each for each in task.shoppers if each is not task.shopper and each.orders]
+    if not others:
+        list_own(task)
+        return
+    owner = task.rng.choice(others)
+    order_id = task.rng.choice(list(owner.orders)).order_id
+    path, route = f"/api/orders/{order_id}", "/api/orders/{id} (foreign)"
+    asked = {"owner": owner.name}
+    task.send(
+        Request("GET", path, route, order_id=order_id, expected=404, asked=asked), signed_in=True
+    )
+
+
+def wrong_password(task: ShopperTask) -> None:
+    """Log in to an own account with a wrong password: it must be refused."""
+    body = {"email": task.shopper.email, "password": "incorrect-horse"}
+    task.send(Request("POST", "/api/login", "/api/login (wrong password)", body, expected=401))
 
 
 JOURNEYS: dict[str, Callable[[ShopperTask], None]] = {
@@ -83,6 +165,15 @@ JOURNEYS: dict[str, Callable[[ShopperTask], None]] = {
     "track": track,
     "cancel": cancel,
     "register": register,
+    "list_own": list_own,
+    "find": find,
+    "repeat": repeat,
+    "register_again": register_again,
+    "reuse_key": reuse_key,
+    "unknown_product": unknown_product,
+    "too_many": too_many,
+    "read_foreign": read_foreign,
+    "wrong_password": wrong_password,
 }
 
 
@@ -102,6 +193,27 @@ def card(rng: Random) -> str:
     return rng.choices(list(CARDS), list(CARDS.values()))[0]
 
 
-def own_order(task: ShopperTask) -> str | None:
-    ids = task.shopper.order_ids
-    return task.rng.choice(list(ids)) if ids else None
+def own_order(task: ShopperTask, *, to_cancel: bool = False) -> Placed | None:
+    orders = [each for each in task.shopper.orders if not (to_cancel and each.cancelled)]
+    return task.rng.choice(orders) if orders else None
+
+
+def order_of(sku: str, quantity: int) -> dict[str, Any]:
+    """The body of an order of one line."""
+    lines = [{"sku": sku, "quantity": quantity}]
+    return {"lines": lines, "payment": {"card_number": next(iter(CARDS))}}
+
+
+def refused(task: ShopperTask, why: str, body: Any, status: int, key: str = "") -> None:
+    """Send an order that the shop must refuse with `status`."""
+    key = key or task.store.log.new_logical_id()
+    route = f"/api/orders ({why})"
+    task.send(Request("POST", "/api/orders", route, body, key=key, expected=status), signed_in=True)
+
+
+def new_account(task: ShopperTask) -> Request:
+    """A registration. Its address is random: the shop refuses one that exists, whatever the seed."""
+    name = f"guest-{secrets.token_hex(8)}"
+    body = {"email": f"{name}@example.com", "name": name, "password": secrets.token_urlsafe(16)}
+    key = task.store.log.new_logical_id()
+    return Request("POST", "/api/users", "/api/users", body, logical_id=key, key=key)

@@ -101,7 +101,7 @@ class OpenLoop(FastHttpUser):
 
             def task_for(arrival: Arrival, intended_s: float) -> ShopperTask:
                 rng = schedule.choices(arrival)
-                return ShopperTask(store, rng.choice(shoppers), rng, intended_s)
+                return ShopperTask(store, rng.choice(shoppers), rng, intended_s, shoppers)
 
             def record_unsent(
                 arrival: Arrival, intended_s: float, error: str, dropped: bool = False

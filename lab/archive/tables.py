@@ -23,7 +23,8 @@ TABLES: dict[str, dict[str, str]] = {
         intended_start_s DOUBLE, actual_start_s DOUBLE, end_s DOUBLE,
         status INTEGER, outcome VARCHAR, error VARCHAR, request_id VARCHAR,
         idempotency_key VARCHAR, order_id VARCHAR,
-        bytes BIGINT, version BIGINT, dropped BOOLEAN
+        bytes BIGINT, version BIGINT, dropped BOOLEAN,
+        expected INTEGER, asked VARCHAR, seen VARCHAR
     """),
     "spans": _columns("""
         trace_id VARCHAR, span_id VARCHAR, parent_span_id VARCHAR,

@@ -1,8 +1,9 @@
 """The outcome of an attempt, in two vocabularies that must not be mixed: availability and history.
 
 Availability (`requests.outcome`). `ok`: the shopper got a proper answer; a refusal for a business
-reason (declined card, sold out) is a proper answer. `fail`: no proper answer, and the operation
-definitely did not happen. `unknown`: no proper answer, and it may have happened or may still happen.
+reason (declined card, sold out) is a proper answer, and so is one that the shopper provoked. `fail`:
+no proper answer, and the operation definitely did not happen. `unknown`: no proper answer, and it may
+have happened or may still happen.
 
 History (`history.type`, Jepsen's words): whether the operation took place. There the same refusal
 is a `fail`: the order definitely was not placed.

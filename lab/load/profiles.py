@@ -23,6 +23,16 @@ ACTIONS = {
     "track": "GET /api/orders/{id}",
     "cancel": "POST /api/orders/{id}/cancel",
     "register": "POST /api/users",
+    # journeys that check what the shop answers
+    "list_own": "GET /api/orders",
+    "find": "GET /api/products/{id}",
+    "repeat": "POST /api/orders (repeated)",
+    "register_again": "POST /api/users",
+    "reuse_key": "POST /api/orders (key reused)",
+    "unknown_product": "POST /api/orders (unknown product)",
+    "too_many": "POST /api/orders (too many)",
+    "read_foreign": "GET /api/orders/{id} (foreign)",
+    "wrong_password": "POST /api/login (wrong password)",
 }
 
 

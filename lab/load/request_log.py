@@ -26,7 +26,7 @@ class Attempt:
     """One row of requests.ndjson (docs/archive.md), as the shopper saw the attempt.
 
     `route` has the method before the path's template. An arrival that was never sent keeps the
-    defaults: to the shopper it is a failure.
+    defaults: to the shopper it is a failure. `asked` and `seen`: facts.py.
     """
 
     session: str
@@ -45,6 +45,9 @@ class Attempt:
     order_id: str | None = None
     bytes: int | None = None
     version: int | None = None
+    expected: int | None = None  # the refusal that this request must get
+    asked: dict[str, Any] | None = None
+    seen: dict[str, Any] | None = None
     dropped: bool = False  # not sent because too many requests were in flight
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from gevent.lock import Semaphore
 
@@ -19,13 +21,23 @@ class NotLoggedInError(Exception):
     """The log-in failed, so the shopper's task cannot run."""
 
 
+@dataclass
+class Placed:
+    """An order of a shopper, as acknowledged: its id, the key and the body that placed it."""
+
+    order_id: str
+    key: str
+    body: Any
+    cancelled: bool = False
+
+
 class Shopper:
     """Logs in once and keeps the token; renews it one minute before it expires."""
 
     def __init__(self, account_no: int) -> None:
         self.name = f"user{account_no:03d}"
         self.email = email_of(account_no)
-        self.order_ids: deque[str] = deque(maxlen=ORDERS_REMEMBERED)
+        self.orders: deque[Placed] = deque(maxlen=ORDERS_REMEMBERED)
         self._access = ""
         self._refresh = ""
         self._valid_until_s = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -24,12 +25,13 @@ def longest_s(timeout_s: float) -> float:
 
 @dataclass
 class ShopperTask:
-    """`rng` makes the choices, `intended_s` is when the shopper was due."""
+    """`rng` makes the choices, `intended_s` is when the shopper was due, `shoppers` are all shoppers."""
 
     store: Storefront
     shopper: Shopper
     rng: Random
     intended_s: float
+    shoppers: Sequence[Shopper] = ()
 
     def send(
         self, request: Request, *, signed_in: bool = False, intended_s: float | None = None
@@ -51,7 +53,7 @@ class ShopperTask:
         so the waits between attempts count for the logical request, not for the attempt.
         """
         log = self.store.log
-        logical_id = log.new_logical_id()
+        logical_id = request.logical_id or log.new_logical_id()
         key = logical_id if request.method == "POST" else None
         request = replace(request, logical_id=logical_id, key=key)
         # each operation is a process of the history

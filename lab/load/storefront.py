@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from lab.load import facts
 from lab.load.outcome import attempt_outcome, broken_outcome
 from lab.load.request_log import Attempt, RequestLog, now_s
 
@@ -30,7 +31,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """One attempt. `path` is the real one, `route` its template (`/api/orders/{id}`)."""
+    """One attempt. `path` is the real one, `route` its template (`/api/orders/{id}`).
+
+    `expected` is the refusal that the request must get; then that status is the proper answer.
+    `asked` are facts for an auditor beside those of the body.
+    """
 
     method: str
     path: str
@@ -40,6 +45,8 @@ class Request:
     logical_id: str = ""
     key: str | None = None
     attempt_no: int = 1
+    expected: int | None = None
+    asked: dict[str, Any] | None = None
 
 
 class Storefront:
@@ -69,7 +76,7 @@ class Storefront:
             allow_redirects=False,
         ) as response:
             ended_s = now_s()
-            answer = _read(request.method, response)
+            answer = _read(request, response)
             # Locust's own figures count from the intended start too: coordinated omission
             response.request_meta["response_time"] = 1000 * (ended_s - intended_s)
             if answer.outcome == "ok":
@@ -94,12 +101,15 @@ class Storefront:
                 order_id=request.order_id or answer.order_id,
                 bytes=len(response.content or b""),
                 version=answer.body.get("version") if isinstance(answer.body, dict) else None,
+                expected=request.expected,
+                asked=(facts.asked(request.body) or {}) | (request.asked or {}) or None,
+                seen=facts.seen(answer.body, "idempotency-replayed" in _lower(response.headers)),
             )
         )
         return answer
 
 
-def _read(method: str, response: Any) -> Answer:
+def _read(request: Request, response: Any) -> Answer:
     broken = getattr(response, "error", None)
     status = int(response.status_code or 0)
     if status == 0 or (broken and status < 400) or (broken and not response.content):
@@ -110,7 +120,9 @@ def _read(method: str, response: Any) -> Answer:
         body = json.loads(response.content or b"null")
     except ValueError:
         body = None
-    outcome = attempt_outcome(method, status, body, headers)
+    outcome = attempt_outcome(request.method, status, body, headers)
+    if status == request.expected:
+        outcome = "ok"
     if status < 400 and body is None:
         # a 2xx without JSON is no proper answer; the operation may have happened
         return Answer(status, None, "unknown", "the answer is no JSON")

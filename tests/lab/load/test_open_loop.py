@@ -28,6 +28,11 @@ sessions = 3
 timeout_s = 1
 rate_per_s = { product = 20, order = 10, track = 3, cancel = 1 }
 
+[checks]
+sessions = 3
+timeout_s = 1
+rate_per_s = { order = 20, reuse_key = 10, read_foreign = 10, wrong_password = 10 }
+
 [orders]
 sessions = 2
 timeout_s = 0.5
@@ -204,3 +209,38 @@ async def test_an_unknown_profile_is_refused_with_the_nearest_one(
     assert process.returncode != 0
     assert b"Did you mean few?" in output
     assert not (tmp_path / "run").exists()
+
+
+async def test_a_refusal_that_the_shopper_provoked_is_no_error(
+    stub_shop: StubShop,
+    tmp_path: Path,
+    profiles: Path,
+    rows_of: Callable[..., list[dict[str, Any]]],
+) -> None:
+    keys: set[str] = set()
+
+    async def refuse(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/api/login" and (await request.json())["password"].startswith("in"):
+            return web.json_response({"title": "Bad credentials"}, status=401)
+        if request.path == "/api/orders" and request.method == "POST":
+            key = request.headers["Idempotency-Key"]
+            if key in keys:
+                return web.json_response({"title": "Key reused"}, status=422)
+            keys.add(key)
+        if request.method == "GET" and request.path.startswith("/api/orders/"):
+            return web.json_response({"title": "Order not found"}, status=404)
+        return None
+
+    stub_shop.spoil = refuse
+    run_dir = tmp_path / "run"
+    await run_load(stub_shop.url, run_dir, profiles, "checks", duration=1.5)
+
+    rows = rows_of(run_dir / "requests.ndjson")
+    refused = {row["route"]: row["status"] for row in rows if row["expected"]}
+    assert refused == {
+        "POST /api/orders (key reused)": 422,
+        "GET /api/orders/{id} (foreign)": 404,
+        "POST /api/login (wrong password)": 401,
+    }
+    assert {row["outcome"] for row in rows} == {"ok"}
+    assert "horse" not in (run_dir / "requests.ndjson").read_text()
