@@ -1,4 +1,4 @@
-"""The running lab's `lab.json`: token, Jaeger's addresses, instances to scrape. Re-read when it changes."""
+"""The running lab's `lab.json`: token, Jaeger's addresses, what to scrape or probe. Re-read when it changes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+OWN = "recorder"  # it does not probe itself
+
 
 class Target(NamedTuple):
-    """One instance and the address of its `/metrics`."""
+    """One instance and the address of its `/metrics`, or one server and its address."""
 
     service: str
     instance: str
@@ -26,6 +28,7 @@ class LabFile:
         self._token = ""
         self._jaeger = self._jaeger_page = ""
         self._targets: list[Target] = []
+        self._servers: dict[str, Target] = {}
 
     @property
     def token(self) -> str:
@@ -49,6 +52,12 @@ class LabFile:
         self._refresh()
         return self._targets
 
+    @property
+    def servers(self) -> dict[str, Target]:
+        """The servers and tools that listen, by name, without the recorder."""
+        self._refresh()
+        return self._servers
+
     def _refresh(self) -> None:
         try:
             stat = self._path.stat()
@@ -60,6 +69,10 @@ class LabFile:
             self._jaeger = str(lab.get("addresses", {}).get("jaeger_otlp", ""))
             self._jaeger_page = str(lab.get("addresses", {}).get("jaeger", ""))
             self._targets = [_target(each) for each in lab.get("instances", [])]
+            listening = [each for each in lab.get("servers", []) if each.get("address")]
+            self._servers = {
+                each["name"]: _target(each) for each in listening if each["name"] != OWN
+            }
             self._seen = seen
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # absent, or being written: keep the last content until the next call
@@ -70,4 +83,4 @@ def _target(instance: dict[str, str]) -> Target:
     parts = urlsplit(address if "//" in address else f"//{address}")
     if parts.hostname is None or parts.port is None:
         raise ValueError(f"address {address!r} of {instance['name']} is not host:port")
-    return Target(instance["service"], instance["name"], parts.hostname, parts.port)
+    return Target(instance.get("service", ""), instance["name"], parts.hostname, parts.port)

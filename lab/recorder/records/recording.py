@@ -13,6 +13,7 @@ from lab.files import write_json
 from lab.prometheus_text import Exposition
 from lab.recorder.intake.log_lines import rows_of_line, rows_of_record
 from lab.recorder.intake.scraper import Scraper, scrape_each_second
+from lab.recorder.intake.server_probes import ServerProbes
 from lab.recorder.intake.tail import Tail
 from lab.recorder.lab_file import LabFile
 from lab.recorder.records.compaction import Compaction
@@ -24,7 +25,7 @@ LINES_PER_TURN = 500  # then the event loop gets a turn, so that the API stays r
 
 
 class Recording:
-    """Follows logs, scrapes metrics, writes and compacts until `stop`; the API adds spans and logs.
+    """Follows logs, scrapes, probes servers, writes and compacts until `stop`; the API adds spans and logs.
 
     It follows the logs from its construction on; earlier lines are not recorded.
     """
@@ -54,11 +55,10 @@ class Recording:
         self._following = asyncio.create_task(self._follow_logs())
         self._flushing = asyncio.create_task(self._flush_often())
         self._scraping = asyncio.create_task(
-            scrape_each_second(
-                self._scraper,
-                lambda: lab.targets,
-                lambda lines, rows: self._writer.add("metrics", lines, rows),
-            )
+            scrape_each_second(self._scraper, lambda: lab.targets, self._add_metrics)
+        )
+        self._probing = asyncio.create_task(
+            ServerProbes(lambda: lab.servers, self._add_metrics, clock).run()
         )
 
     def add_spans(self, lines: bytes, rows: int) -> bool:
@@ -77,9 +77,10 @@ class Recording:
 
     async def stop(self) -> dict[str, Any]:
         """Reads the logs to their end, writes everything and `recorder.json`, and returns the counts."""
-        self._scraping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._scraping
+        for watching in (self._scraping, self._probing):
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
         # these two tasks end by themselves: a cancellation could lose rows
         self._stopping = True
         await self._following
@@ -117,6 +118,9 @@ class Recording:
         page.sample(self._scraper.failures)
         async with self._reading_progress:  # in a thread: a burst of requests takes time to read
             await asyncio.to_thread(self._progress.write_metrics, page)
+
+    def _add_metrics(self, lines: bytes, rows: int) -> None:
+        self._writer.add("metrics", lines, rows)
 
     async def _follow_logs(self) -> None:
         while not self._stopping:

@@ -18,13 +18,16 @@ from lab.runtimes.compose.compose_cli import Compose
 from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
 from lab.runtimes.compose.specs import HTTP_CHECKS, PROTOCOL_CHECKS, service_of
 from lab.runtimes.supervisor.lab_dir import prepare
-from lab.state import Lab, labs_folder, new_secret, stored_secret
-from lab.topology import PROJECT, Topology
+from lab.state import PORT_BASE, Entry, Lab, labs_folder, new_secret, stored_secret
+from lab.topology import PROJECT, STORES, Topology
 
 COMPOSE_FILE = PROJECT / rendered.FILE
 PROFILES = ("full", "small")
 # for the full stack: 90 connections and those of scaled instances; three times the series of the small one
 FULL_MEMORY = {"POSTGRES_MEMORY": "448M", "PROMETHEUS_MEMORY": "224M"}
+# of what the recorder probes, besides the stores
+INSIDE_PORTS = {"nginx": PORT_BASE, "jaeger": 16686, "otel-collector": 4318, "prometheus": 9090}
+INSIDE_PORTS |= {"alertmanager": 9093, "fluentd": 24224}
 FOLDERS = ("inside", "inside/logs", "run/kept", "run/proxy")
 
 
@@ -202,6 +205,9 @@ def write_inside(lab: Lab, topology: Topology) -> None:
         "nats_monitoring": "http://nats:8222",
         "jaeger": lab.addresses.get("jaeger", ""),  # for a browser, which is on the host
     }
-    inside = replace(lab, instances=instances, servers=[], addresses=addresses, databases={})
+    ports = {"mail": rendered.inner_port(topology.lab["mail_page"]), **INSIDE_PORTS}
+    at = {name: servers[name] for name in STORES} | {n: f"{n}:{port}" for n, port in ports.items()}
+    probed = [Entry(name, 0, "", "", address) for name, address in at.items()]
+    inside = replace(lab, instances=instances, servers=probed, addresses=addresses, databases={})
     path = Path(lab.home) / "inside" / "lab.json"
     write_private(path, json.dumps(asdict(inside), indent=1) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from types import SimpleNamespace
 from typing import Any, TypedDict, Unpack
 
 import aiohttp
@@ -65,7 +66,9 @@ class RequestOptions(TypedDict, total=False):
 
 
 def open_session() -> aiohttp.ClientSession:
-    """The connection pool, one per process."""
+    """The connection pool, one per process. It counts each new connection under its peer's instance."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_end.append(_count_connection)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, limit_per_host=CONNECTIONS_PER_HOST, keepalive_timeout=30
@@ -73,7 +76,12 @@ def open_session() -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[tracing],
     )
+
+
+async def _count_connection(_: object, context: SimpleNamespace, __: object) -> None:
+    signals.CONNECTIONS.labels(context.trace_request_ctx).inc()
 
 
 class ServiceClient:
@@ -220,6 +228,7 @@ class ServiceClient:
                 data=request.content,
                 headers=headers,
                 allow_redirects=False,
+                trace_request_ctx=instance.name,
             ) as answer:
                 return Response(answer.status, await answer.read(), answer.headers)
 

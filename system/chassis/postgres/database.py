@@ -10,6 +10,7 @@ import asyncpg
 
 from chassis.postgres.connection import STATEMENT_S, Conn, Connection
 from chassis.postgres.pool import MeasuredPool
+from chassis.telemetry import signals
 
 log = logging.getLogger("chassis.postgres.database")
 CONNECT_S = 30.0
@@ -40,6 +41,7 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
                 command_timeout=STATEMENT_S,
                 max_inactive_connection_lifetime=IDLE_S,
                 server_settings={"jit": "off"},
+                init=_count_connection,
                 reset=_no_reset,
                 connection_class=Connection,
             )
@@ -50,6 +52,10 @@ async def open_pool(url: str, *, size_max: int, clock_s: Callable[[], float]) ->
             await asyncio.sleep(0.1)
         else:
             return pool
+
+
+async def _count_connection(_: object) -> None:
+    signals.CONNECTIONS.labels("postgres").inc()
 
 
 async def _no_reset(_: object) -> None:

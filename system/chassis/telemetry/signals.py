@@ -34,6 +34,9 @@ CLIENT_SECONDS = Histogram(
     "Duration of HTTP client attempts",
     ("edge", "http_request_method", "http_route", "http_response_status_code", "error_type"),
 )
+CONNECTIONS = counter(
+    "connections_opened", "TCP connections opened to an instance or to PostgreSQL", ("peer",)
+)
 ACTIVE = gauge("http_server_active_requests", "Requests in progress")
 POLICY_EVENTS = counter(
     "resilience_events", "Decisions of resilience policies", ("edge", "policy", "kind", "reason")
@@ -231,7 +234,8 @@ def start(settings: Settings) -> TracerProvider:
         "breakwater.arm": settings.arm,
     }
     TARGET_INFO.labels(*resource.values()).set(1)
-    expose(TARGET_INFO, SERVER_SECONDS, ACTIVE, CLIENT_SECONDS, POLICY_EVENTS, BREAKER_STATE)
+    expose(TARGET_INFO, SERVER_SECONDS, ACTIVE, CLIENT_SECONDS, CONNECTIONS)
+    expose(POLICY_EVENTS, BREAKER_STATE)
     provider = TracerProvider(resource=Resource(resource), shutdown_on_exit=False)
     if settings.otlp_endpoint and not disabled:
         export = SpanExporter(f"{settings.otlp_endpoint}/v1/traces")

@@ -150,3 +150,19 @@ async def test_each_attempt_is_measured_by_its_outcome(echo: Echo) -> None:
     }  # fmt: skip
     counted = REGISTRY.get_sample_value("http_client_request_duration_seconds_count", labels)
     assert counted
+
+
+async def test_a_new_connection_is_counted_under_its_peer_and_a_reused_one_is_not(
+    echo: Echo,
+) -> None:
+    client = the_client(echo)
+
+    def opened() -> float:
+        labels = {"peer": echo.service.settings.instance}
+        return REGISTRY.get_sample_value("connections_opened_total", labels) or 0.0
+
+    await client.get("/health")
+    first = opened()
+    assert first
+    await client.get("/health")
+    assert opened() == first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,8 @@ class RecorderProcess:
         with (self.lab_dir / "logs" / f"{instance}.jsonl").open("ab") as file:
             file.write(data)
 
-    def scraping(self, *instances: dict[str, str]) -> None:
-        lab = {"token": TOKEN, "instances": list(instances)}
+    def scraping(self, *instances: dict[str, str], servers: Sequence[dict[str, str]] = ()) -> None:
+        lab = {"token": TOKEN, "instances": list(instances), "servers": list(servers)}
         (self.lab_dir / "lab.json").write_text(json.dumps(lab))
 
 
