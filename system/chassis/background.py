@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from chassis.clock import Clock
+from chassis.unavailable import UNAVAILABLE
 
 log = logging.getLogger("chassis.background")
 PAUSE_S_MIN = 0.1  # before the first restart, doubled each time
@@ -13,13 +14,18 @@ STABLE_S = 60.0  # a task that ran for so long restarts after the shortest pause
 
 
 async def supervise(name: str, work: Callable[[], Awaitable[None]], clock: Clock) -> None:
-    """Run `work` until it returns. If it raises, log the error and restart it after a pause."""
+    """Run `work` until it returns. If it raises, log the error and restart it after a pause.
+
+    A dependency that cannot be reached is a warning, any other error is an error with its traceback.
+    """
     pause_s = PAUSE_S_MIN
     while True:
         started = clock.monotonic()
         try:
             await work()
             return
+        except UNAVAILABLE as error:
+            log.warning("%s waits for a dependency: %s", name, str(error) or type(error).__name__)
         except Exception:
             log.exception("%s failed and is restarted", name)
         if clock.monotonic() - started > STABLE_S:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from chassis.resilience.errors import CallError, DeadlineExceededError, TimedOutError
+from chassis.unavailable import STORE_UNAVAILABLE
 
 log = logging.getLogger("chassis.http.problems")
 MEDIA_TYPE = "application/problem+json"
@@ -180,16 +180,7 @@ def install(  # noqa: C901 - six small handlers
 
     app.add_exception_handler(ProblemError, edge_problem)
     app.add_exception_handler(CallError, call_error)
-    for unavailable in (
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.TooManyConnectionsError,
-        OSError,
-        TimeoutError,
-    ):
+    for unavailable in STORE_UNAVAILABLE:
         app.add_exception_handler(unavailable, store_down)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)

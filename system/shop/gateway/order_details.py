@@ -29,6 +29,7 @@ class OrderDetails:
     async def read(self, order_id: str, token: str) -> Response:
         """The order with `payment`, `mails` and `degraded`, or the orders service's refusal. Raises CallError."""
         parts = asyncio.gather(self._payment(order_id, token), self._mails(order_id, token))
+        parts.add_done_callback(_retrieve)
         try:
             order = await self._orders.get(
                 f"/orders/{order_id}", token=token, route="/orders/{order_id}"
@@ -67,3 +68,9 @@ class OrderDetails:
         if answer.status == 404:
             return None, True
         return (body, True) if answer.status == 200 else (None, False)
+
+
+def _retrieve(parts: asyncio.Future[Any]) -> None:
+    """Look at the outcome, because asyncio logs an error for parts that were cancelled and never awaited."""
+    if not parts.cancelled():
+        parts.exception()
