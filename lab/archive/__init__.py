@@ -4,10 +4,11 @@ from lab.archive.errors import ArchiveError
 from lab.archive.folder import find_run, latest_run, list_runs, runs_folder
 from lab.archive.run import Run
 from lab.archive.seal import Sealed, seal
-from lab.archive.tables import ARCHIVE_VERSION
+from lab.archive.tables import ARCHIVE_VERSION, AUDIT_TABLES
 
 __all__ = [
     "ARCHIVE_VERSION",
+    "AUDIT_TABLES",
     "ArchiveError",
     "Run",
     "Sealed",

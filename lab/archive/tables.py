@@ -58,6 +58,15 @@ TABLES: dict[str, dict[str, str]] = {
     """),
 }
 
+# The audit tables of a complete archive: the queries in each service's audit.sql, and the received mails.
+AUDIT_TABLES = (
+    *("bank.authorizations", "bank.ledger", "inventory.reservations", "inventory.stock"),
+    *("mail.messages", "notifications.inbox", "notifications.mails"),
+    *("orders.lines", "orders.orders", "orders.outbox", "orders.saga_log", "orders.sagas"),
+    *("payments.operations", "payments.payments", "products.products"),
+    *("users.outbox", "users.users"),
+)
+
 # A column that is never null in a valid row. DuckDB reads a damaged line as a row of nulls; this finds it.
 NOT_NULL = {
     "requests": "route", "spans": "trace_id", "logs": "time_s", "metrics": "name",

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from lab.commands.report import RunName
 from lab.options import AsJson, console, print_json
 
-MARKS = {"ok": "holds", "violated": "VIOLATED", "no_data": "no data"}
+MARKS = {"ok": "holds", "violated": "VIOLATED", "empty": "empty", "no_data": "NO DATA"}
 
 
-def check(
-    run: RunName = None,
-    all_invariants: Annotated[
-        bool,
-        typer.Option(
-            "--all", help="Also print the invariants that the experiment does not require."
-        ),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+def check(run: RunName = None, as_json: AsJson = False) -> None:
     """Judge a run again. Exit: 0 held, 1 deviated, 3 invalid; 2 if the archive cannot be read."""
     from lab.analysis.verdict.verdict import write_verdict
     from lab.archive import find_run
@@ -33,11 +24,11 @@ def check(
 
         print_json({"run": str(path)} | json.loads((path / "verdict.json").read_text()))
     else:
-        console().print("\n".join(_lines(str(path), verdict, all_invariants)), markup=False)
+        console().print("\n".join(_lines(str(path), verdict)), markup=False)
     raise typer.Exit(verdict["exit_code"])
 
 
-def _lines(path: str, verdict: dict[str, Any], all_invariants: bool) -> list[str]:
+def _lines(path: str, verdict: dict[str, Any]) -> list[str]:
     lines = [f"{verdict['verdict'].upper():10}{verdict['claim'] or path}"]
     lines += [f"          {reason}" for reason in verdict["reasons"]]
     for each in verdict["validity"]:
@@ -45,8 +36,9 @@ def _lines(path: str, verdict: dict[str, Any], all_invariants: bool) -> list[str
             f"{'yes' if each['ok'] else 'NO':10}{each['name']}: {each['detail']}".rstrip(": ")
         )
     for each in verdict["invariants"]:
-        if each["claimed"] or all_invariants:
-            found = f"{each['checked']:,} checked, {each['violations']} violations"
-            lines.append(f"{MARKS[each['status']]:10}{each['id']} {each['name']}: {found}")
-            lines += [f"            {example}" for example in each["examples"]]
+        found = f"{each['checked']:,} checked, {each['violations']} violations"
+        if each["not_asked"]:
+            found += f" (not asked: {each['not_asked']})"
+        lines.append(f"{MARKS[each['status']]:10}{each['id']} {each['name']}: {found}")
+        lines += [f"            {example}" for example in each["examples"]]
     return lines

@@ -105,15 +105,19 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
         .fetchall()[0]
     )
     counted = orders.totals(run)
-    claimed = [each for each in verdict["invariants"] if each["claimed"]]
-    kept = sum(each["status"] == "ok" for each in claimed)
+    asked = [
+        each
+        for each in verdict["invariants"]
+        if not each.get("not_asked") and each["status"] != "empty"
+    ]
+    kept = sum(each["status"] == "ok" for each in asked)
     confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
     tiles = [
         (f"{total:,}", "requests", f"{errors:,} failed or unknown"),
         (f"{counted['placed']:,}", "orders placed",
          f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
         (f"{sum(each['ok'] for each in verdict['sli'])}/{len(verdict['sli'])}", "limits kept", ""),
-        (f"{kept}/{len(claimed)}", "invariants hold", ""),
+        (f"{kept}/{len(asked)}", "invariants hold", ""),
         (f"{confirmed}/{len(verdict['faults'])}", "faults confirmed", ""),
     ]  # fmt: skip
     return [tile for tile in tiles if not tile[0].endswith("/0")]

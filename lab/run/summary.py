@@ -41,7 +41,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
         "interrupted": run.info.get("interrupted", False),
         "load": run.info.get("load"),
         "sli": verdict.get("sli", []),
-        "invariants": [each for each in verdict.get("invariants", []) if each.get("claimed", True)],
+        "invariants": verdict.get("invariants", []),
         "routes": _routes(run),
         "report": str(report) if report.is_file() else None,
     }
@@ -68,8 +68,7 @@ def summary_lines(result: RunResult) -> list[str]:
         kept = sum(bool(each["ok"]) for each in slis)
         lines.append(f"SLIs      {kept} of {len(slis)} within their limits")
     if invariants := summary["invariants"]:
-        states = ", ".join(f"{each['id']} {each['status']}" for each in invariants)
-        lines.append(f"invariants {states}")
+        lines.append(_invariants_line(invariants))
     if summary["report"]:
         lines.append(f"report    {summary['report']}")
     lines.append(f"archive   {summary['run']}")
@@ -79,6 +78,21 @@ def summary_lines(result: RunResult) -> list[str]:
 def _routes(run: Run) -> list[dict[str, Any]]:
     found = run.sql(ROUTES)
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
+def _invariants_line(invariants: list[dict[str, Any]]) -> str:
+    """How many hold, the ids of the others by status, and those not asked with their reasons."""
+    asked = [each for each in invariants if not each["not_asked"]]
+    others: dict[str, list[str]] = {}
+    for each in asked:
+        if each["status"] != "ok":
+            others.setdefault(each["status"], []).append(str(each["id"]))
+    parts = [f"invariants {sum(each['status'] == 'ok' for each in asked)} of {len(asked)} hold"]
+    parts += [f"{status.replace('_', ' ')}: {', '.join(ids)}" for status, ids in others.items()]
+    parts += [
+        f"not asked: {each['id']} ({each['not_asked']})" for each in invariants if each["not_asked"]
+    ]
+    return "; ".join(parts)
 
 
 def _route_line(route: dict[str, Any]) -> str:

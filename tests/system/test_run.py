@@ -89,7 +89,7 @@ def test_a_run_injects_audits_and_leaves_no_residue(
     assert {each["name"] for each in invalid} <= {ON_TIME}, invalid
     assert verdict["exit_code"] in ((3,) if invalid else (0, 1)), verdict["reasons"]
     assert done.returncode == verdict["exit_code"]
-    assert [each["status"] for each in verdict["invariants"] if each["claimed"]] == ["ok"] * 5
+    assert {each["status"] for each in verdict["invariants"]} <= {"ok", "empty"}
     assert [each["status"] for each in verdict["faults"]] == ["confirmed"]
     names = [phase["name"] for phase in run.info["phases"]]
     assert names == ["warmup", "before", "method", "recovery", "after", "drain"]

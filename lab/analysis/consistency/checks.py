@@ -13,7 +13,7 @@ from lab.analysis.consistency.effects import (
     events_take_effect_once,
     one_effect_per_key,
 )
-from lab.analysis.consistency.finding import Finding, Rows, missing, prepare
+from lab.analysis.consistency.finding import Finding, Rows, missing, orders_missing, prepare
 from lab.analysis.consistency.money import captures_once, money_matches
 from lab.analysis.consistency.sagas import (
     acknowledged_orders_exist,
@@ -40,7 +40,11 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one check. `status`: ok, violated or no_data (no_data is never a pass)."""
+    """The result of one check.
+
+    `status`: ok; violated; empty (this run had nothing to check, e.g. no cancellation); no_data (the
+    archive lacks what the check needs: never a pass, the run is invalid).
+    """
 
     id: int
     name: str
@@ -97,13 +101,20 @@ def check(run: Run, invariant: Invariant) -> Result:
         # The audit query of another version has other columns: the invariant cannot be checked.
         reason = str(error).splitlines()[0]
         return replace(result, detail=f"an audit table has unexpected columns: {reason}")
-    status = "violated" if finding.violations else "ok" if finding.checked else "no_data"
+    if finding.violations:
+        status, detail = "violated", finding.detail
+    elif finding.checked:
+        status, detail = "ok", finding.detail
+    elif lacking_orders := orders_missing(run):
+        status, detail = "no_data", lacking_orders
+    else:
+        status, detail = "empty", "this run had nothing to check"
     return replace(
         result,
         checked=finding.checked,
         violations=len(finding.violations),
         possible=len(finding.possible),
         status=status,
-        detail=finding.detail or ("" if finding.checked else "there was nothing to check"),
+        detail=detail,
         examples=(finding.violations or finding.possible)[:EXAMPLES_MAX],
     )

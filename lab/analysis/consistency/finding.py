@@ -65,3 +65,19 @@ def prepare(run: Run) -> None:
 def missing(run: Run, tables: Sequence[str]) -> list[str]:
     """The given audit tables that the archive does not have."""
     return [table for table in tables if table not in run.states]
+
+
+def orders_missing(run: Run) -> str:
+    """Why an invariant without items is not about a quiet run, but about a hole in the archive; "" if it is not.
+
+    A run whose shoppers placed orders has orders in the audit. Then an invariant about
+    cancellations may have nothing to check. Without orders or requests the archive says nothing.
+    """
+    if "orders.orders" in run.states and count(run, "SELECT count(*) FROM this_run"):
+        return ""
+    requests, placed = run.sql(
+        "SELECT count(*), count(order_id) FILTER (route = 'POST /api/orders') FROM requests"
+    ).fetchall()[0]
+    if not requests:
+        return "the archive has no requests and no orders of this run"
+    return "shoppers placed orders, but the audit has none of this run" if placed else ""

@@ -12,14 +12,17 @@ from lab.archive import ArchiveError, Run
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim under test: `sentence`, SLIs, ids of invariants, expectations; and the experiment's title."""
+    """The claim under test: `sentence`, SLIs, expectations; and the experiment's title.
+
+    `not_asked`: invariants that do not decide the verdict: {id: reason}.
+    """
 
     title: str = ""
     description: str = ""
     sentence: str = ""
     profile: str = ""
     slis: tuple[dict[str, Any], ...] = ()
-    invariants: tuple[int, ...] = ()
+    not_asked: dict[int, str] = field(default_factory=dict)
     expects: dict[str, Any] = field(default_factory=dict)
     hypothesis: str = ""
     actions: tuple[str, ...] = ()
@@ -45,7 +48,7 @@ def claim_of(run: Run) -> Claim:
         sentence=str(block.get("claim", "")).strip(),
         profile=str(block.get("load", run.info.get("profile", "")) or ""),
         slis=tuple(block.get("slis") or ()),
-        invariants=tuple(int(number) for number in block.get("invariants") or ()),
+        not_asked=dict(block.get("not_asked") or {}),
         expects=dict(block.get("expects") or {}),
         hypothesis=str((experiment.get("steady-state-hypothesis") or {}).get("title", "")),
         actions=tuple(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.analysis.breakers import transitions
-from lab.analysis.consistency import INVARIANTS, check_all
+from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.verdict import validity
 from lab.analysis.verdict.claim import Claim, claim_of
@@ -25,31 +25,33 @@ def judge(run: Run) -> dict[str, Any]:
     """The content of verdict.json (docs/archive.md), computed from the archive alone.
 
     invalid: the run is not a valid test. deviated: the run is valid, and the hypothesis, an SLI, an
-    invariant or a breaker was not as claimed (no data counts as not as claimed). held: all was as
-    claimed. Raises ArchiveError if the claim names an unknown invariant.
+    invariant or a breaker was not as claimed. held: all was as claimed.
+    Raises ArchiveError if the claim names an unknown invariant.
     """
     claim = claim_of(run)
-    unknown = [number for number in claim.invariants if number not in INVARIANTS]
+    unknown = [number for number in claim.not_asked if number not in INVARIANTS]
     if unknown:
         raise ArchiveError(
             f"the experiment names invariant {unknown[0]}: the invariants are {min(INVARIANTS)} to"
             f" {max(INVARIANTS)}"
         )
     faults = judge_faults(run)
-    # All invariants are checked and shown. Only those of the claim count for the verdict.
+    # All invariants are checked and shown. All count for the verdict, except those not asked.
     invariants = check_all(run)
-    claimed = [each for each in invariants if each.id in claim.invariants]
+    asked = [each for each in invariants if each.id not in claim.not_asked]
     slis = [evaluate(sli, run) for sli in claim.slis]
     expectations = _expectations(run, claim)
-    conditions = validity.checks(run, claim, slis, faults, claimed)
+    conditions = validity.checks(run, claim, slis, faults, asked)
     steady, missed = validity.steady_states(run), validity.missed_probes(run)
     reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     verdict = INVALID
     if not reasons:
-        if not (steady or slis or claimed or expectations or missed or _stopped_by_guard(run)):
+        if not (
+            claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)
+        ):
             reasons = ["the experiment has no claim that can be checked"]
         else:
-            reasons = _stopped_by_guard(run) + _deviations(steady, slis, claimed, expectations)
+            reasons = _stopped_by_guard(run) + _deviations(steady, slis, asked, expectations)
             reasons += [f"the probe {name!r} failed" for name in missed]
             verdict = DEVIATED if reasons else HELD
     return {
@@ -61,7 +63,7 @@ def judge(run: Run) -> dict[str, Any]:
         "hypothesis": {"title": claim.hypothesis} | steady,
         "sli": [each.as_dict() for each in slis],
         "invariants": [
-            each.as_dict() | {"claimed": each.id in claim.invariants} for each in invariants
+            each.as_dict() | {"not_asked": claim.not_asked.get(each.id, "")} for each in invariants
         ],
         "faults": [each.as_dict() for each in faults],
         "breakers": _breakers(run),
@@ -93,7 +95,7 @@ def _stopped_by_guard(run: Run) -> list[str]:
 def _deviations(
     steady: dict[str, bool],
     slis: Sequence[SliResult],
-    claimed: Sequence[Any],
+    asked: Sequence[Result],
     expectations: Sequence[dict[str, Any]],
 ) -> list[str]:
     found = [
@@ -102,12 +104,10 @@ def _deviations(
         if steady.get(when) is False
     ]
     found += [sli.text() for sli in slis if not sli.ok]
-    for each in claimed:
+    for each in asked:
         if each.status == "violated":
             violations = f"{each.violations} violation{'s' * (each.violations != 1)}"
             found.append(f"invariant {each.id} ({each.name}): {violations}")
-        elif each.status == "no_data":
-            found.append(f"invariant {each.id} ({each.name}): no data ({each.detail})")
     found += [f"{each['name']}: {each['detail']}" for each in expectations if not each["ok"]]
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Discriminator,
     Field,
     StrictBool,
@@ -21,6 +22,16 @@ from lab.strict_table import Expected, StrictTable, first_error
 
 EXTENSION = "breakwater"
 
+
+def known_invariant(number: int) -> int:
+    """The number, if an invariant has it. Raises ValueError."""
+    from lab.analysis.consistency import INVARIANTS  # slow to import: duckdb, pandas
+
+    if number not in INVARIANTS:
+        raise ValueError(number)
+    return number
+
+
 Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]
 Margin = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 Sentence = Annotated[StrictStr, Field(min_length=1), Expected("a sentence")]
@@ -28,8 +39,9 @@ Name = Annotated[StrictStr, Field(min_length=1), Expected("a name")]
 Route = Annotated[StrictStr, Expected("a method and a path, e.g. POST /api/orders")]
 Edge = Annotated[StrictStr, Field(pattern=r"^[^>]+->[^>]+$"), Expected('"caller->callee"')]
 Invariant = Annotated[
-    StrictInt, Field(ge=1, le=9), Expected("numbers 1 to 9 (docs/experiments.md)")
+    StrictInt, AfterValidator(known_invariant), Expected("the number of an invariant")
 ]
+Reason = Annotated[StrictStr, Field(min_length=1), Expected("a reason")]
 Measure = Annotated[
     StrictStr,
     Field(pattern=r"^(p\d{2,4}_ms|error_ratio|goodput_per_s)$"),
@@ -130,7 +142,7 @@ class ExperimentPlan(StrictTable):
     phases: Phases
     recovery_from: Name | None = None
     slis: tuple[Sli, ...] = ()
-    invariants: tuple[Invariant, ...] = ()
+    not_asked: dict[Invariant, Reason] = Field(default_factory=dict)
     expects: Expects = Expects()
     proxied: Annotated[StrictBool, Expected("true or false")] = False
     guard: tuple[Limit, ...] = ()

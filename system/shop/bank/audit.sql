@@ -1,5 +1,6 @@
 -- name: authorizations
-SELECT authorization_id::text, reference, status, amount_cents, captured_cents, refunded_cents
+SELECT authorization_id::text, reference, idempotency_key, status, amount_cents, captured_cents,
+       refunded_cents, currency, card_last4, reason, created_at
 FROM authorizations ORDER BY authorization_id;
 
 -- name: ledger

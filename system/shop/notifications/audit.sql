@@ -1,5 +1,6 @@
 -- name: mails
-SELECT notification_id::text, event_id, order_id::text, kind, status, created_at, sent_at, message_id
+SELECT notification_id::text, event_id, user_id, order_id::text, kind, status, recipient, subject,
+       body_text, created_at, sent_at, message_id
 FROM mails ORDER BY notification_id;
 
 -- name: inbox

@@ -1,2 +1,2 @@
 -- name: products
-SELECT id, price_cents, version FROM products ORDER BY id;
+SELECT id, price_cents, currency, version FROM products ORDER BY id;

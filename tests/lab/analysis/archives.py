@@ -54,7 +54,6 @@ EXPERIMENT: dict[str, Any] = {
                     **{"window": "after", "measure": "p95_ms", "limit": 200},
                 },
             ],
-            "invariants": [1, 2, 3, 4, 5, 6, 7, 8, 9],
             "expects": {"breaker": {"edge": "payments->bank", "opens_within_s": 5.0}},
         }
     ],

@@ -65,15 +65,15 @@ def test_a_violated_invariant_is_a_deviation(archive: Archive, mutant: str, inva
     assert verdict["reasons"][0].startswith(f"invariant {invariant} (")
 
 
-def test_an_invariant_outside_the_claim_is_shown_and_does_not_change_the_verdict(
+def test_an_invariant_that_is_not_asked_is_shown_and_does_not_change_the_verdict(
     archive: Archive,
 ) -> None:
     path = archive("double_capture")
-    edit_block(path, invariants=[3])
+    edit_block(path, not_asked={1: "the card has no limit"})
     verdict = judge(Run(path))
     assert verdict["verdict"] == "held"
     assert verdict["invariants"][0]["status"] == "violated"
-    assert verdict["invariants"][0]["claimed"] is False
+    assert verdict["invariants"][0]["not_asked"] == "the card has no limit"
 
 
 def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Archive) -> None:
@@ -120,7 +120,7 @@ def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive
         (lambda p: (p / "recorder.json").unlink(), "recorder did not finish"),
         (lambda p: (p / "requests.ndjson").unlink(), "no request was recorded"),
         (lambda p: (p / "faults.ndjson").unlink(), "the fault took effect: none was recorded"),
-        (lambda p: (p / "state/bank.ledger.parquet").unlink(), "missing: bank.ledger"),
+        (lambda p: (p / "state/bank.ledger.parquet").unlink(), "no audit table bank.ledger"),
         (lambda p: edit(p, "journal.json", run=[{"activity": {"name": "make the bank slow"},
                                                  "status": "failed"}]), "the action 'make the bank slow' failed"),
         (lambda p: edit(p, "journal.json",
@@ -186,7 +186,7 @@ def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
 
 def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:
     path = archive()
-    edit_block(path, slis=[], invariants=[], expects={})
+    edit_block(path, claim="", slis=[], expects={})
     edit(path, "journal.json", steady_states={})
     assert judge(Run(path))["reasons"] == ["the experiment has no claim that can be checked"]
 
@@ -214,8 +214,8 @@ def test_a_run_that_its_guard_stopped_has_deviated_with_the_reason(archive: Arch
 
 def test_an_unknown_invariant_is_an_error(archive: Archive) -> None:
     path = archive()
-    edit_block(path, invariants=[1, 42])
-    with pytest.raises(ArchiveError, match="names invariant 42: the invariants are 1 to 9"):
+    edit_block(path, not_asked={42: "unknown"})
+    with pytest.raises(ArchiveError, match="names invariant 42: the invariants are 1 to"):
         judge(Run(path))
 
 

@@ -129,7 +129,13 @@ def line_of(text: str, part: str) -> int:
         ("from: the breaker closes", "from: never", "recovery_from", "no activity of the method"),
         ("measure: p95_ms", "measure: mean", "- {name: orders answered before", "expected p95_ms"),
         ("window: before", "window: then", "- {name: orders answered before", "one of before"),
-        ("invariants: [1, 2", "invariants: [0, 2", "invariants:", "expected numbers 1 to 9"),
+        (
+            "load: checkout",
+            "not_asked: {0: x}",
+            "not_asked:",
+            "expected the number of an invariant, got 0",
+        ),
+        ("load: checkout", "not_asked: {3: ''}", "not_asked:", "expected a reason, got ''"),
         (
             'edge: "payments->bank", opens',
             'edge: "bank", opens',

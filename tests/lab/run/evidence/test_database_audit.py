@@ -8,6 +8,7 @@ import asyncpg
 import duckdb
 import pytest
 
+from lab.archive import AUDIT_TABLES
 from lab.run.evidence.database_audit import SERVICES, AuditError, _audit_all, audit, named_queries
 
 SQL = """
@@ -125,3 +126,12 @@ def test_the_audit_file_of_every_service_is_valid() -> None:
     assert files
     for file in files:
         assert named_queries(file.read_text(), str(file))
+
+
+def test_the_list_of_audit_tables_is_that_of_the_services_queries() -> None:
+    audited = {
+        f"{file.parent.name}.{query}"
+        for file in SERVICES.glob("*/audit.sql")
+        for query in named_queries(file.read_text(), str(file))
+    }
+    assert {*audited, "mail.messages"} == set(AUDIT_TABLES)
