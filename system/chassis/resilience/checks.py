@@ -26,8 +26,15 @@ def share(name: str, value: float) -> float:
     return value
 
 
+def more_than(name: str, value: float, bound: float) -> float:
+    """`value` if it is a finite number > `bound`."""
+    if not bound < value < math.inf:
+        raise ValueError(f"{name} must be > {bound:g}, got {value!r}")
+    return value
+
+
 def at_least(name: str, value: int, least: int) -> int:
     """`value` if it is a whole number >= `least`."""
-    if value != int(value) or value < least:
+    if not float(value).is_integer() or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
     return int(value)

@@ -98,7 +98,8 @@ class Gradient2:
 
 
 def _ordered(least: int, initial: int, most: int) -> int:
-    at_least("least", least, 1)
+    for name, value in (("least", least), ("initial", initial), ("most", most)):
+        at_least(name, value, 1)
     if not least <= initial <= most:
         raise ValueError(f"limits must be least <= initial <= most, got {least, initial, most}")
     return initial

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar
 
-from .checks import at_least, not_negative, positive, share
+from .checks import at_least, more_than, not_negative, positive, share
 from .clock import SYSTEM_CLOCK, Clock
 from .events import Kind, Listener
 from .policy import Switchable
@@ -91,9 +91,7 @@ class OutlierEjection(Switchable):
         self.share_max = share("share_max", share_max)
         self.interval_s = positive("interval_s", interval_s)
         self.slow_s = None if slow_s is None else positive("slow_s", slow_s)
-        if slow_ratio is not None and slow_ratio <= 1:
-            raise ValueError(f"slow_ratio must be > 1, got {slow_ratio!r}")
-        self.slow_ratio = slow_ratio
+        self.slow_ratio = None if slow_ratio is None else more_than("slow_ratio", slow_ratio, 1)
         self.slow_calls_min = at_least("slow_calls_min", slow_calls_min, 1)
         self.slow_gap_s = not_negative("slow_gap_s", slow_gap_s)
         self.overtaken_max = at_least("overtaken", overtaken, 1)

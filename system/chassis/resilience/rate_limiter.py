@@ -11,13 +11,20 @@ from .events import Listener
 from .policy import Attempt, Call, Switchable, T
 
 
+class _Turn:
+    """The reservation of one waiting call."""
+
+    abandoned = False
+
+
 class RateLimiter(Switchable):
     """At most `burst` + `rate_per_s` x t calls start in any t seconds.
 
     A call without a token reserves the next one if it comes within `wait_s_max` seconds and before
     the call's deadline. Otherwise it raises RateLimitedError with `retry_after_s`. A call cancelled
-    while it waits returns its token. Tokens are added continuously. resilience4j adds them in whole
-    cycles, and can admit the calls of two cycles at the border between them.
+    while it waits returns its token, unless a later call waits: that call keeps its time. Tokens are
+    added continuously. resilience4j adds them in whole cycles, and can admit the calls of two cycles
+    at the border between them.
     """
 
     kind: ClassVar[str] = "rate_limiter"
@@ -41,15 +48,20 @@ class RateLimiter(Switchable):
         self.rejected = 0
         self._tokens = float(self.burst)  # below 0: reserved by waiting calls
         self._at = clock.monotonic()
+        self._turns: list[_Turn] = []  # of the calls that wait, in order
 
     async def run(self, attempt: Attempt[T], call: Call) -> T:
         wait_s = self.acquire(call)
         if wait_s > 0:
+            turn = _Turn()
+            self._turns.append(turn)
             try:
                 await self.clock.sleep(wait_s)
             except BaseException:
-                self._tokens = min(self.burst, self._tokens + 1)
+                turn.abandoned = True
+                self._return_last_turns()
                 raise
+            del self._turns[: self._turns.index(turn) + 1]
         return await attempt(call)
 
     def acquire(self, call: Call) -> float:
@@ -69,6 +81,12 @@ class RateLimiter(Switchable):
             raise RateLimitedError(message, reason="rate", retry_after_s=wait_s)
         self._tokens -= 1
         return wait_s
+
+    def _return_last_turns(self) -> None:
+        """A turn before one that is still awaited passes unused: calls must not start at once."""
+        while self._turns and self._turns[-1].abandoned:
+            self._turns.pop()
+            self._tokens = min(self.burst, self._tokens + 1)
 
     def _live(self) -> dict[str, object]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from typing import ClassVar, NoReturn
@@ -35,7 +36,7 @@ class AdaptiveThrottle(Switchable):
         clock: Clock = SYSTEM_CLOCK,
         listener: Listener | None = None,
     ) -> None:
-        if k < 1:
+        if not 1 <= k < math.inf:
             raise ValueError(f"k must be >= 1, got {k!r}")
         self.edge = edge
         self.k = k

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,3 +172,17 @@ def test_the_consecutive_breaker_opens_at_the_first_full_run(
         assert (breaker.state is State.OPEN) == (run == run_length)
         if run == run_length:
             return
+
+
+@pytest.mark.parametrize("outcomes", ["f", "sf", "ssf", "sss"])
+def test_consecutive_trial_calls_close_it_only_if_all_succeed(outcomes: str) -> None:
+    clock = FakeClock()
+    breaker = ConsecutiveBreaker(EDGE, permitted_half_open=3, wait_open_s=1, clock=clock)
+    for _ in range(5):
+        breaker.record(breaker.acquire(), 0.0, failed=True)
+    clock.tick(1)
+    eras = [breaker.acquire() for _ in range(3)]
+    for era, outcome in zip(eras, outcomes, strict=False):
+        assert breaker.state is State.HALF_OPEN
+        breaker.record(era, 0.0, failed=outcome == "f")
+    assert breaker.state is (State.OPEN if "f" in outcomes else State.CLOSED)

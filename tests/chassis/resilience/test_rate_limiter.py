@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.resilience import FakeClock, RateLimitedError, RateLimiter
+from chassis.resilience import Call, FakeClock, RateLimitedError, RateLimiter
 from tests.chassis.resilience.kit import EDGE, Bank, a_call, ok
 
 
@@ -63,6 +63,50 @@ def test_a_cancelled_wait_returns_its_token(clock: FakeClock) -> None:
     clock.run(main())
     assert clock.monotonic() == pytest.approx(1)
     assert bank.calls == 2
+
+
+def test_a_cancelled_wait_does_not_hurry_the_calls_behind_it(clock: FakeClock) -> None:
+    limiter = RateLimiter(EDGE, 1, wait_s_max=20, clock=clock)
+    starts: list[float] = []
+
+    async def work() -> str:
+        async def start(_: Call) -> str:
+            starts.append(clock.monotonic())
+            return "ok"
+
+        return await limiter.run(start, a_call())
+
+    async def main() -> None:
+        await work()
+        waiting = [asyncio.create_task(work()) for _ in range(11)]
+        await clock.sleep(0.5)
+        for task in waiting[:10]:  # the last one keeps its turn at 11 s
+            task.cancel()
+        await asyncio.wait(waiting[:10])
+        later = [asyncio.create_task(work()) for _ in range(5)]
+        await asyncio.wait([*waiting[10:], *later])
+
+    clock.run(main())
+    assert starts == pytest.approx([0, 11, 12, 13, 14, 15, 16])
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_calls_cancelled_in_any_order_return_all_tokens(
+    clock: FakeClock, order: tuple[int, ...]
+) -> None:
+    limiter = RateLimiter(EDGE, 1, wait_s_max=20, clock=clock)
+
+    async def main() -> None:
+        await limiter.run(ok, a_call())
+        waiting = [asyncio.create_task(limiter.run(ok, a_call())) for _ in order]
+        await clock.sleep(0.5)
+        for number in order:
+            waiting[number - 1].cancel()
+            await asyncio.wait([waiting[number - 1]])
+        await limiter.run(ok, a_call())
+
+    clock.run(main())
+    assert clock.monotonic() == pytest.approx(1)
 
 
 @settings(deadline=None)
