@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from lab.proxy.data_path.link import BUFFER, Link
+from lab.proxy.data_path.link import BUFFER, READS_A_TURN, Link
 from lab.proxy.data_path.sender import Sender, Traffic
 from lab.proxy.data_path.timers import Clock, Timer
 from lab.proxy.deviations import Deviations
@@ -128,8 +128,15 @@ class Connection:
         return was_open
 
     def _discard(self, sock: socket.socket) -> None:
+        """Reads until the socket is empty, as Link does: uvloop reports an error once."""
+        if sock not in self._lingering:
+            return
         try:
-            if sock.recv_into(BUFFER) > 0:
+            for _ in range(READS_A_TURN):
+                if sock.recv_into(BUFFER) == 0:
+                    break
+            else:
+                self._loop.call_soon(self._discard, sock)
                 return
         except BlockingIOError:
             return

@@ -15,6 +15,7 @@ from lab.proxy.toxics.stage import KIB, End, Sink, Stage, StageContext
 
 # one buffer for all links: a read and its forwarding happen in one turn of the event loop
 BUFFER = memoryview(bytearray(256 * KIB))
+READS_A_TURN = 4
 
 
 @dataclass(slots=True)
@@ -115,16 +116,32 @@ class Link:
                 self._loop.remove_reader(self.source)
 
     def _readable(self) -> None:
+        """Reads until the source is empty or the link is full.
+
+        uvloop reports data and an error that arrive together once, and then no more: a link that reads
+        only the data never sees the error.
+        """
+        for _ in range(READS_A_TURN):
+            if not self._read():
+                return
+        self._loop.call_soon(self._read_on)  # the other connections come first
+
+    def _read_on(self) -> None:
+        if self._reading:
+            self._readable()
+
+    def _read(self) -> bool:
+        """Reads and forwards once. Returns whether there may be more to read."""
         try:
             count = self.source.recv_into(BUFFER)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self.end_source(End.RST if self._deviations.resets_travel else End.FIN)
-            return
+            return False
         if count == 0:
             self.end_source(End.FIN)
-            return
+            return False
         self._traffic.received += count
         if self._stages:
             self._head.feed(bytes(BUFFER[:count]), self._clock.now_s())
@@ -133,6 +150,7 @@ class Link:
             self.sender.feed(BUFFER[:count], 0.0)
             if self.sender.queued:
                 self.balance()
+        return self._reading
 
     def _update(self, slot: Slot) -> None:
         toxic, stage = slot.toxic, slot.stage

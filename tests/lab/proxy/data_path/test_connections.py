@@ -1,6 +1,7 @@
 """Connections: ends, backpressure, many at once, repeatable random decisions."""
 
 import random
+import signal
 import socket
 import threading
 import time
@@ -62,6 +63,45 @@ def test_a_reset_stays_a_reset(lab: ProxyProcess, idling: Upstream, from_client:
     one, other = (client, server) if from_client else (server, client)
     close_with_rst(one)
     assert was_reset(other)
+
+
+@pytest.mark.parametrize("toxic", [None, {"rate": 1000}, {"rate": 1}])
+@pytest.mark.parametrize("from_client", [True, False])
+def test_data_and_a_reset_that_arrive_together_are_both_seen(
+    lab: ProxyProcess, idling: Upstream, from_client: bool, toxic: dict[str, int] | None
+) -> None:
+    client = connect(lab.edge(idling))
+    server = idling.first()
+    if toxic:
+        for stream in ("upstream", "downstream"):
+            lab.client.add("edge", "bandwidth", toxic, stream=stream)
+    one, other = (client, server) if from_client else (server, client)
+    lab.process.send_signal(signal.SIGSTOP)  # the proxy finds both in one event
+    try:
+        one.sendall(b"x" * 2000)
+        close_with_rst(one)
+    finally:
+        lab.process.send_signal(signal.SIGCONT)
+    assert was_reset(other)
+    wait_until(lambda: open_connections(lab) == 0, "the connection to be gone")
+
+
+def test_data_and_a_reset_in_a_closing_connection_free_its_socket(
+    lab: ProxyProcess, idling: Upstream
+) -> None:
+    client = connect(lab.edge(idling))
+    server = idling.first()
+    lab.client.add("edge", "limit_data", {"bytes": 10}, stream="downstream")
+    server.sendall(b"x" * 20)  # the connection is cut gently: the peers may still send
+    assert recv_to_end(client) == b"x" * 10
+    lab.process.send_signal(signal.SIGSTOP)
+    try:
+        for sock in (client, server):
+            sock.sendall(b"late")
+            close_with_rst(sock)
+    finally:
+        lab.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: open_connections(lab) == 0, "the connection to be gone")
 
 
 def test_an_unreachable_upstream_is_a_reset_not_an_empty_answer(
