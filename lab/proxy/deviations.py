@@ -13,6 +13,7 @@ class Deviations:
     unreachable_upstream_resets: bool = True
     timeout_counts_from_its_start: bool = True
     attributes_are_checked: bool = True
+    unknown_fields_are_refused: bool = True
     loopback_only: bool = True
     failed_update_changes_nothing: bool = True
     json_errors: bool = True

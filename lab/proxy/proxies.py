@@ -5,12 +5,22 @@ from dataclasses import dataclass
 
 from lab.proxy.api.json_fields import Fields, items
 from lab.proxy.data_path import addresses
-from lab.proxy.errors import ApiError, MissingFieldError, ProxyExistsError, ProxyNotFoundError
+from lab.proxy.data_path.names import Resolved
+from lab.proxy.errors import (
+    ApiError,
+    BadRequestBodyError,
+    MissingFieldError,
+    ProxyExistsError,
+    ProxyNotFoundError,
+)
 from lab.proxy.proxy import Proxy, ProxyContext
 from lab.proxy.toxic import new_record, read_ttl_s
 from lab.proxy.toxic_record import Record, fault_record
 
 OUTAGE_RETRY_S = 0.1
+# `toxics` and `breakwater` are in our own answers, and clients send back whole answers.
+SPEC_FIELDS = ("name", "listen", "upstream", "enabled", "toxics", "breakwater")
+CHANGE_FIELDS = (*SPEC_FIELDS, "ttl", "fault_id", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +71,10 @@ class Proxies:
                 self._read_spec(one, f" at proxy {i}") for i, one in enumerate(items(body), 1)
             ]
             for spec in wanted:
-                where = await self._resolve(spec.listen)
+                known = spec.name in self._by_name
+                where = await self._resolve(spec.listen) if spec.enabled or known else None
                 existing = self._by_name.get(spec.name)
-                if existing is not None and not _differs(existing, where, spec.upstream):
+                if existing and where and not _differs(existing, where, spec.upstream):
                     done.append(existing)
                     continue
                 done.append(self._replace(existing, spec, where))
@@ -74,6 +85,8 @@ class Proxies:
     async def change(self, name: str, fields: Fields) -> Proxy:
         """Changes listen, upstream or enabled; a changed address closes the connections."""
         proxy = self.get(name)
+        if self.context.deviations.unknown_fields_are_refused:
+            fields.only(CHANGE_FIELDS)
         spec = ProxySpec(
             name,
             fields.text("listen", proxy.listen),
@@ -126,6 +139,12 @@ class Proxies:
             self.remove(proxy.name)
 
     def _read_spec(self, fields: Fields, which: str) -> ProxySpec:
+        if self.context.deviations.unknown_fields_are_refused:
+            fields.only(SPEC_FIELDS)
+            if fields.holds_items("toxics"):
+                raise BadRequestBodyError(
+                    f"toxics{which}: add each by POST /proxies/{{name}}/toxics after this call"
+                )
         spec = ProxySpec(
             fields.text("name"),
             fields.text("listen"),
@@ -138,20 +157,21 @@ class Proxies:
             raise MissingFieldError(f"upstream{which}")
         return spec
 
-    async def _resolve(self, listen: str) -> addresses.Resolved:
+    async def _resolve(self, listen: str) -> Resolved:
         if not listen:  # Go selects a free port then
             listen = ":0"
         loopback_only = self.context.deviations.loopback_only
-        return await addresses.resolve(listen, loopback_only=loopback_only)
+        names = self.context.names
+        return await addresses.resolve(listen, names, loopback_only=loopback_only)
 
-    def _put(self, spec: ProxySpec, where: addresses.Resolved | None) -> Proxy:
+    def _put(self, spec: ProxySpec, where: Resolved | None) -> Proxy:
         proxy = Proxy(self.context, spec.name, spec.listen, spec.upstream)
         if spec.enabled and where is not None:
             proxy.start(*where)
         self._by_name[spec.name] = proxy
         return proxy
 
-    def _replace(self, existing: Proxy | None, spec: ProxySpec, where: addresses.Resolved) -> Proxy:
+    def _replace(self, existing: Proxy | None, spec: ProxySpec, where: Resolved | None) -> Proxy:
         if existing is None:
             return self._put(spec, where)
         before = existing.state()
@@ -167,12 +187,13 @@ class Proxies:
 
     async def _enable(self, proxy: Proxy, by: str) -> None:
         if not proxy.enabled:
-            proxy.start(*await self._resolve(proxy.listen))
+            where = await self._resolve(proxy.listen)
+            if self._by_name.get(proxy.name) is not proxy:
+                return  # removed or replaced meanwhile: its listener must not come back
+            proxy.start(*where)
         self._end_outage(proxy, by)
 
-    def _begin_outage(
-        self, proxy: Proxy, where: addresses.Resolved, spec: ProxySpec, cut_off: int
-    ) -> None:
+    def _begin_outage(self, proxy: Proxy, where: Resolved, spec: ProxySpec, cut_off: int) -> None:
         if not self.context.deviations.extras:
             return
         ttl_s, now = spec.ttl_s, time.time()
@@ -216,5 +237,5 @@ class Proxies:
         self._end_outage(proxy, by)
 
 
-def _differs(proxy: Proxy, where: addresses.Resolved, upstream: str) -> bool:
+def _differs(proxy: Proxy, where: Resolved, upstream: str) -> bool:
     return (proxy.listen, proxy.upstream) != (addresses.join_host_port(where[1]), upstream)

@@ -11,6 +11,8 @@ from typing import Any
 from lab.proxy.data_path import addresses
 from lab.proxy.data_path.connection import Connection
 from lab.proxy.data_path.listener import Listener
+from lab.proxy.data_path.memory import Memory
+from lab.proxy.data_path.names import Address, Names, Resolved
 from lab.proxy.data_path.sender import Traffic
 from lab.proxy.data_path.timers import Timer, Timers
 from lab.proxy.deviations import Deviations
@@ -30,6 +32,8 @@ class ProxyContext:
     deviations: Deviations
     seed: int
     removed: deque[dict[str, Any]]  # the last removed toxics and outages, for audits
+    names: Names
+    memory: Memory
     on_fault: FaultListener = ignore_fault
 
 
@@ -39,7 +43,7 @@ class ProxyState:
 
     listen: str
     upstream: str
-    where: addresses.Resolved | None
+    where: Resolved | None
 
 
 class Proxy:
@@ -60,7 +64,7 @@ class Proxy:
         self._accepted = 0
         self._ttl_timers: dict[Toxic, Timer] = {}
 
-    def start(self, family: int, address: addresses.Address) -> None:
+    def start(self, family: int, address: Address) -> None:
         """Listens, unless it already does; raises CannotListenError."""
         if self._listener is not None:
             return
@@ -71,6 +75,7 @@ class Proxy:
             self._context.loop,
             sock,
             self.upstream,
+            self._context.names,
             self._number,
             self._connected,
             self._admission,
@@ -207,6 +212,7 @@ class Proxy:
             context.loop,
             context.timers,
             context.deviations,
+            context.memory,
             number,
             client,
             upstream,

@@ -8,6 +8,8 @@ from aiohttp import web
 
 from lab.proxy.api.routes import Api
 from lab.proxy.data_path import addresses
+from lab.proxy.data_path.memory import Memory
+from lab.proxy.data_path.names import Names
 from lab.proxy.data_path.timers import Timers
 from lab.proxy.deviations import OURS, Deviations
 from lab.proxy.fault_log import ignore_fault, log_fault
@@ -43,6 +45,8 @@ class Server:
             deviations=settings.deviations,
             seed=settings.seed,
             removed=deque(maxlen=REMOVED_KEPT),
+            names=Names(),
+            memory=Memory(),
             on_fault=log_fault if settings.log_faults else ignore_fault,
         )
         self.proxies = Proxies(context)
@@ -61,7 +65,9 @@ class Server:
         await self._runner.setup()
         where = f"{settings.host}:{settings.port}"
         loopback_only = settings.deviations.loopback_only
-        sock = addresses.listen(*await addresses.resolve(where, loopback_only=loopback_only))
+        names = self.proxies.context.names
+        address = await addresses.resolve(where, names, loopback_only=loopback_only)
+        sock = addresses.listen(*address)
         await web.SockSite(self._runner, sock).start()
         self.address = addresses.join_host_port(sock.getsockname())
 

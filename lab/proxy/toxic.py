@@ -16,6 +16,10 @@ from lab.proxy.toxics import attributes as attribute_fields
 from lab.proxy.toxics.stage import Stage
 
 STREAMS = ("upstream", "downstream")  # the order in which toxics are listed
+# `breakwater` is in our own answers, and clients send back whole answers
+FIELDS = (
+    "name", "type", "stream", "toxicity", "attributes", "ttl", "seed", "fault_id", "kind", "breakwater",
+)  # fmt: skip
 TTL_S_MAX = 7 * 24 * 3600
 
 
@@ -78,6 +82,7 @@ class ToxicChange:
 
 def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviations) -> Toxic:
     """Reads a POST body; raises BadRequestBodyError, InvalidStreamError or InvalidToxicTypeError."""
+    _refuse_unknown(fields, deviations)
     type_name = fields.text("type")
     record = new_record(fields, type_name, proxy, deviations)
     stream = fields.text("stream", "downstream").lower()
@@ -109,6 +114,7 @@ def new_toxic(fields: Fields, proxy: str, server_seed: int, deviations: Deviatio
 
 def read_change(toxic: Toxic, fields: Fields, deviations: Deviations) -> ToxicChange:
     """Reads a PATCH body: only attributes, toxicity and ttl can change."""
+    _refuse_unknown(fields, deviations)
     return ToxicChange(
         attributes=attribute_fields.read(toxic.attributes, fields.nested("attributes"), deviations),
         toxicity=_toxicity(fields, toxic.toxicity, deviations),
@@ -134,6 +140,11 @@ def read_ttl_s(fields: Fields, deviations: Deviations) -> float | None:
     if not 0 < ttl_s <= TTL_S_MAX:
         raise BadRequestBodyError(f"ttl must be above 0 and at most {TTL_S_MAX} seconds")
     return ttl_s
+
+
+def _refuse_unknown(fields: Fields, deviations: Deviations) -> None:
+    if deviations.unknown_fields_are_refused:
+        fields.only(FIELDS)
 
 
 def _toxicity(fields: Fields, default: float, deviations: Deviations) -> float:

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from lab.nearest import nearest
 from lab.proxy.errors import BadRequestBodyError
 
 INT64_MAX = 2**63 - 1
@@ -59,6 +61,15 @@ class Fields:
 
     def names(self) -> set[str]:
         return set(self._fields)
+
+    def only(self, known: Iterable[str]) -> None:
+        """Raises BadRequestBodyError if there is another field than the `known` ones."""
+        for name in sorted(self.names() - set(known)):
+            raise BadRequestBodyError(f"unknown field {self._where}{name}{nearest(name, known)}")
+
+    def holds_items(self, name: str) -> bool:
+        """Whether the field is a list, an object or a text that is not empty."""
+        return bool(self._fields.get(name))
 
     def text(self, name: str, default: str = "") -> str:
         value = self._fields.get(name, default)

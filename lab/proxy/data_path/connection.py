@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 from lab.proxy.data_path.link import BUFFER, READS_A_TURN, Link
+from lab.proxy.data_path.memory import Memory
 from lab.proxy.data_path.sender import Sender, Traffic
 from lab.proxy.data_path.timers import Clock, Timer
 from lab.proxy.deviations import Deviations
@@ -35,6 +36,7 @@ class Connection:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         deviations: Deviations,
+        memory: Memory,
         number: int,
         client: socket.socket,
         upstream: socket.socket,
@@ -57,7 +59,7 @@ class Connection:
                 self._link_ended(stream, sink, how)
 
             sender = Sender(loop, sink, traffic[stream], ended, self._broken)
-            return Link(loop, clock, deviations, source, sender, traffic[stream])
+            return Link(loop, clock, deviations, memory, source, sender, traffic[stream])
 
         self.links = {
             "upstream": link("upstream", client, upstream),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from lab.proxy.data_path.memory import Memory
 from lab.proxy.data_path.sender import HIGH_WATER, Sender, Traffic
 from lab.proxy.data_path.timers import Clock
 from lab.proxy.deviations import Deviations
@@ -36,6 +37,7 @@ class Link:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         deviations: Deviations,
+        memory: Memory,
         source: socket.socket,
         sender: Sender,
         traffic: Traffic,
@@ -46,6 +48,8 @@ class Link:
         self._loop = loop
         self._clock = clock
         self._deviations = deviations
+        self._memory = memory
+        self._held = 0
         self._traffic = traffic
         self._stages: list[Stage[Any]] = []
         self._head: Sink = sender
@@ -101,10 +105,16 @@ class Link:
         self.sender.close()
 
     def balance(self) -> None:
-        """Starts or stops reading, depending on what the stages and the sender hold."""
+        """Starts or stops reading, depending on what the stages, the sender and all links hold."""
+        held = self.sender.queued + sum(stage.held for stage in self._stages)
+        if self._closed:
+            held = 0
+        self._memory.held += held - self._held
+        self._held = held
         reading = (
             not self._closed
             and not self._source_ended
+            and self._memory.admits(held)
             and self.sender.queued < HIGH_WATER
             and all(stage.held < stage.capacity for stage in self._stages)
         )

@@ -9,6 +9,7 @@ from functools import partial
 
 from lab.proxy.data_path import addresses
 from lab.proxy.data_path.connection import close_with_rst, prepare
+from lab.proxy.data_path.names import Names, Resolved
 from lab.proxy.toxics.connection_cap import Admission
 
 ACCEPTS_A_TURN = 64
@@ -28,6 +29,7 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         upstream: str,
+        names: Names,
         number: Callable[[], int],
         on_connected: Callable[[int, socket.socket, socket.socket], None],
         admission: Callable[[int, bool], Admission],
@@ -37,6 +39,7 @@ class Listener:
         self._loop = loop
         self._sock = sock
         self._upstream = upstream
+        self._names = names
         self._number = number
         self._on_connected = on_connected
         self._admission = admission
@@ -47,7 +50,7 @@ class Listener:
         self._listen()
 
     @property
-    def where(self) -> addresses.Resolved:
+    def where(self) -> Resolved:
         return self._sock.family, self._sock.getsockname()
 
     def close(self) -> None:
@@ -110,7 +113,7 @@ class Listener:
 
     async def _connect(self, number: int, client: socket.socket) -> None:
         try:
-            upstream = await addresses.dial(self._upstream)
+            upstream = await addresses.dial(self._upstream, self._names)
         except OSError:
             if self._rst_if_unreachable:
                 close_with_rst(client)

@@ -19,6 +19,7 @@ class PacketLossAttributes:
 class PacketLoss(Stage[PacketLossAttributes]):
     type_name = "packet_loss"
     attributes_type = PacketLossAttributes
+    ours = True
     _lost_last = False
 
     def feed(self, data: bytes, arrived_s: float) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from typing import Any
 
+import psutil
+
 from lab.proxy.client import ProxyClient
 from lab.topology import PROJECT
 from tests.fixtures.waiting import wait_until
@@ -67,6 +69,9 @@ class ProxyProcess:
 
     def record(self, toxic: str, proxy: str = "edge") -> dict[str, Any]:
         return self.client.show(proxy, toxic).record
+
+    def memory_bytes(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def clear(self) -> None:
         for name in self.client.list():

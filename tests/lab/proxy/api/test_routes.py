@@ -92,6 +92,77 @@ def test_listening_on_other_addresses_needs_expose(lab: ProxyProcess) -> None:
     assert "--expose" in answer["error"]
 
 
+def test_strict_listens_on_all_addresses_of_both_families(
+    strict: ProxyProcess, echoing: Upstream
+) -> None:
+    if not has_ipv6():
+        pytest.skip("no IPv6 here")
+    for listen in ("", ":0", "0.0.0.0:0"):
+        port = strict.edge(echoing, listen=listen)
+        assert strict.call("GET", "/proxies/edge")[1]["listen"] == f"[::]:{port}"
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, port), timeout=5) as client:
+                assert round_trip_s(client) >= 0
+        strict.clear()
+
+
+@pytest.mark.parametrize(
+    ("listen", "text"),
+    [
+        ("127.0.0.1:-1", "address -1: invalid port"),
+        ("127.0.0.1:no-such", "lookup tcp/no-such: unknown port"),
+    ],
+)
+def test_a_port_that_is_none_is_refused(lab: ProxyProcess, listen: str, text: str) -> None:
+    status, answer = lab.call("POST", "/proxies", {**EDGE, "listen": listen})
+    assert status == 500
+    assert text in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "text"),
+    [
+        ("/proxies", {**EDGE, "name": "new", "enabld": False}, "did you mean 'enabled'?"),
+        ("/proxies", {**EDGE, "name": "new", "toxics": [LATENCY]}, "/toxics after this call"),
+        ("/populate", [{**EDGE, "upstraem": "x"}], "did you mean 'upstream'?"),
+        ("/proxies/edge", {"enabld": False}, "did you mean 'enabled'?"),
+        (TOXICS, {**LATENCY, "name": "t", "toxicty": 1}, "did you mean 'toxicity'?"),
+        (f"{TOXICS}/latency_downstream", {"atributes": {}}, "did you mean 'attributes'?"),
+    ],
+)
+def test_a_misspelt_field_is_refused_but_under_strict(
+    edge: ProxyProcess, strict: ProxyProcess, path: str, body: Any, text: str
+) -> None:
+    edge.call("POST", TOXICS, LATENCY)
+    before = edge.call("GET", "/proxies")
+    status, answer = edge.call("POST", path, body)
+    assert (status, answer["error"].endswith(text)) == (400, True), answer
+    after = edge.call("GET", "/proxies")
+    assert set(after[1]) == set(before[1])
+    strict.call("POST", "/proxies", EDGE)
+    strict.call("POST", TOXICS, LATENCY)
+    assert strict.call("POST", path, body)[0] in (200, 201)
+
+
+def test_an_answer_can_be_sent_back(edge: ProxyProcess) -> None:
+    _, shown = edge.call("GET", "/proxies/edge")
+    edge.call("DELETE", "/proxies/edge")
+    assert edge.call("POST", "/proxies", shown)[0] == 201
+    edge.call("POST", TOXICS, LATENCY)
+    _, shown = edge.call("GET", "/proxies/edge")
+    assert edge.call("PATCH", "/proxies/edge", shown)[0] == 200
+
+
+def test_packet_loss_is_ours(strict: ProxyProcess) -> None:
+    strict.call("POST", "/proxies", EDGE)
+    assert strict.call("POST", TOXICS, {"type": "packet_loss"})[1]["error"] == "invalid toxic type"
+
+
+def test_a_disabled_proxy_of_populate_is_not_resolved(lab: ProxyProcess) -> None:
+    one = {"name": "off", "listen": "no.such.host.invalid:0", "upstream": "x", "enabled": False}
+    assert lab.call("POST", "/populate", [one])[0] == 201
+
+
 def has_ipv6() -> bool:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -1,6 +1,8 @@
 """Connections: ends, backpressure, many at once, repeatable random decisions."""
 
+import contextlib
 import random
+import select
 import signal
 import socket
 import threading
@@ -10,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from lab.proxy.data_path import memory
 from tests.fixtures.waiting import wait_until
 from tests.lab.proxy.rig import (
+    DEADLINE_S,
     SEED,
     EchoMany,
     ProxyProcess,
     Upstream,
     close_with_rst,
     connect,
+    echo,
     is_reset_at_once,
     recv_exactly,
     recv_to_end,
@@ -280,3 +285,51 @@ def test_toxicity_is_drawn_once_per_connection_and_again_on_update(
     for sock in sockets:
         round_trip_s(sock)
     assert lab.record("half")["hits"] == before["hits"]
+
+
+def test_all_connections_together_hold_a_bounded_number_of_bytes(
+    lab: ProxyProcess, idling: Upstream
+) -> None:
+    port = lab.edge(idling)
+    lab.client.add("edge", "latency", {"latency": 60_000}, stream="upstream")
+    clients = [connect(port) for _ in range(20)]
+    sent = 0
+    for client in clients:
+        client.setblocking(False)
+    chunk = b"x" * (1 << 20)
+    while True:  # until no client can send more for a while
+        before = sent
+        for client in clients:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += client.send(chunk)
+        if sent == before and not select.select([], clients, [], 0.5)[1]:
+            break
+    in_kernel = len(clients) * 8 * (1 << 20)  # socket buffers on both sides
+    assert sent < memory.HELD_MAX + len(clients) * (1 << 20) + in_kernel
+    assert lab.memory_bytes() < 64 * (1 << 20) + memory.HELD_MAX * 1.5
+    for client in clients:
+        client.close()
+
+
+def test_a_new_connection_passes_while_others_hold_all_memory(
+    lab: ProxyProcess, echoing: Upstream
+) -> None:
+    port = lab.edge(echoing)
+    lab.client.add("edge", "latency", {"latency": 60_000}, stream="upstream", name="slow")
+    fillers = [connect(port) for _ in range(8)]
+    for filler in fillers:
+        filler.setblocking(False)
+    chunk = b"x" * (1 << 20)
+    while select.select([], fillers, [], 0.5)[1]:
+        for filler in fillers:
+            with contextlib.suppress(BlockingIOError):
+                filler.send(chunk)
+    other = Upstream(echo)
+    try:
+        client = connect(lab.edge(other, name="other"))
+        assert round_trip_s(client) < DEADLINE_S
+    finally:
+        other.close()
+        for filler in fillers:
+            filler.close()
