@@ -22,7 +22,7 @@ from chassis.edge_policies.protection import EdgeProtection
 from chassis.edge_policies.switches import PolicySwitches
 from chassis.faults.residue import Baseline
 from chassis.http import health, idempotency
-from chassis.http.auth import Authenticator, ServiceTokens, UserTokens
+from chassis.http.auth import SERVICE_TOKEN_S, Authenticator, ServiceTokens, UserTokens
 from chassis.http.client import ServiceClient, open_session
 from chassis.http.middleware import RequestMiddleware
 from chassis.http.problems import RESPONSES
@@ -123,7 +123,8 @@ class Service:
         self._nats: NatsClient | None = None
         self._registry: Registry | None = None
         now = self.clock.time_s
-        self._tokens = ServiceTokens(settings.service, settings.service_secret, now)
+        life_s = settings.number("SERVICE_TOKEN_S", SERVICE_TOKEN_S)
+        self._tokens = ServiceTokens(settings.service, settings.service_secret, now, life_s)
         self._saturation = saturation.Saturation(self.policy_switches, self.instances)
         self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
 
@@ -150,7 +151,12 @@ class Service:
             open_cache,  # the driver needs 8 MB: only services with a cache load it
         )
 
-        opened = open_cache(self.settings.require("valkey_url"), f"{self.settings.service}:")
+        opened = open_cache(
+            self.settings.require("valkey_url"),
+            f"{self.settings.service}:",
+            single_flight=self.settings.switch("SINGLE_FLIGHT"),
+            bypass=self.settings.switch("CACHE_BYPASS"),
+        )
         self.injector.host.caches.append(opened)
         return opened
 
@@ -168,7 +174,14 @@ class Service:
 
     async def consume(self, pool: asyncpg.Pool, handlers: Mapping[type[Event], Handler]) -> None:
         """Start consuming these events. Each handler runs in the inbox transaction of its event."""
-        inbox = Inbox(self.settings.service, pool, await self.bus(), handlers)
+        inbox = Inbox(
+            self.settings.service,
+            pool,
+            await self.bus(),
+            handlers,
+            durable=self.settings.switch("DURABLE_CONSUMER"),
+            dead_letters=self.settings.switch("DEAD_LETTERS"),
+        )
         self.background("inbox", inbox.run)
 
     def client(self, callee: str) -> ServiceClient:

@@ -77,6 +77,10 @@ class Settings:
             raise SettingError(f"Missing setting {name.upper()}: {self.service} requires it")
         return value
 
+    def switch(self, name: str) -> bool:
+        """Whether a protection is on; `off` is for a lab that shows what fails without it. Raises SettingError."""
+        return _guard(self.env, name, self.lab_token)
+
     def number(self, name: str, default: float) -> float:
         """A numeric setting of one service, e.g. `RESERVATION_TTL_S`. Raises SettingError."""
         text = self.env.get(name, "")
@@ -118,7 +122,7 @@ def _one_of(env: Mapping[str, str], name: str, allowed: Collection[str], default
 
 
 def _guard(env: Mapping[str, str], name: str, lab_token: str) -> bool:
-    """A correctness switch: `off` is valid in a lab only."""
+    """The switch of a protection: `off` is valid in a lab only."""
     if _one_of(env, name, ("on", "off"), "on") == "on":
         return True
     if not lab_token:

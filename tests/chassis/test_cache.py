@@ -6,6 +6,7 @@ import time
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import RedisError
 
 from chassis.cache import ANSWER_S, open_cache
 from tests.chassis.cached_json import get_or_load
@@ -28,6 +29,30 @@ async def test_a_miss_loads_once_for_a_hundred_callers(valkey: str) -> None:
     )
     assert loads == 1
     assert answers == [{"n": 1}] * 100
+
+
+async def test_without_single_flight_each_caller_loads(valkey: str) -> None:
+    cache = open_cache(valkey, f"{uuid4()}:", single_flight=False)
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        await asyncio.sleep(0.05)
+        return loads
+
+    await asyncio.gather(*(get_or_load(cache, "key", 5, load) for _ in range(20)))
+    assert loads == 20
+
+
+async def test_without_the_bypass_a_dead_valkey_is_an_error() -> None:
+    cache = open_cache(f"redis://127.0.0.1:{free_port()}/0", f"{uuid4()}:", bypass=False)
+
+    async def load() -> int:
+        return 1
+
+    with pytest.raises(RedisError):
+        await get_or_load(cache, "key", 5, load)
 
 
 async def test_a_deleted_key_is_loaded_again(valkey: str) -> None:

@@ -18,7 +18,6 @@ from lab.chaos.running_lab import RunningLab
 from lab.runtimes.servers.binaries import SERVERS, ServerMissingError, resolve
 
 OBSERVERS = ("grafana", "prometheus", "jaeger")
-SWITCHES = ("RESILIENCE", "OUTBOX", "IDEMPOTENCY", "STOCK_GUARD")
 DEFAULTS = {"RESILIENCE": "full", "OUTBOX": "on", "IDEMPOTENCY": "on", "STOCK_GUARD": "on"}
 TOOLS = {"chaostoolkit": "chaostoolkit-lib", "locust": "locust"}
 MIXED = "mixed"
@@ -29,7 +28,7 @@ def run_metadata(running: RunningLab) -> dict[str, Any]:
     lab = running.state
     states, _ = PolicyClient(running).read()
     policies = policies_in_force(states)
-    config = {name.lower(): lab.settings.get(name, DEFAULTS[name]) for name in SWITCHES}
+    config = {name.lower(): value for name, value in {**DEFAULTS, **lab.settings}.items()}
     if policies:  # `lab resilience set` may have changed the profile since the lab's start
         profiles = {edge["profile"] for edge in policies["resilience"].values()}
         config["resilience"] = profiles.pop() if len(profiles) == 1 else MIXED

@@ -17,9 +17,8 @@ from chassis.http.problems import ProblemError
 ISSUER = "breakwater"
 USER_AUDIENCE = "shop"
 Now = Callable[[], float]  # seconds since the epoch, by the service's own clock
-# Renewed after 5 minutes, valid for 15: the clocks of two services may differ by 10 minutes.
-SERVICE_TOKEN_S = 900
-SERVICE_TOKEN_RENEWED_S = 300
+# Renewed after a third of its life, 5 of 15 minutes: the clocks of two services may differ by 10 minutes.
+SERVICE_TOKEN_S = 900.0
 KNOWN_TOKENS_MAX = 10_000
 JWKS_RETRY_S = 1.0
 # PyJWT uses the machine's clock, so `_expiry` checks the expiry by the service's own clock. `iat` is not checked
@@ -53,18 +52,21 @@ class User:
 class ServiceTokens:
     """Issues and checks the tokens that services send to each other."""
 
-    def __init__(self, service: str, secret: str, now: Now = time.time) -> None:
+    def __init__(
+        self, service: str, secret: str, now: Now = time.time, life_s: float = SERVICE_TOKEN_S
+    ) -> None:
         self.service = service
         self._secret = secret
+        self._life_s = life_s
         self._now = now
         self._issued: dict[str, tuple[float, str]] = {}
 
     def mint(self, callee: str) -> str:
-        """A token for `callee`, reused for five minutes unless the clock was set back."""
+        """A token for `callee`, reused for a third of its life unless the clock was set back."""
         now = self._now()
         issued_at, token = self._issued.get(callee, (-math.inf, ""))
-        if not 0 <= now - issued_at < SERVICE_TOKEN_RENEWED_S:
-            expires = int(now + SERVICE_TOKEN_S)
+        if not 0 <= now - issued_at < self._life_s / 3:
+            expires = int(now + self._life_s)
             claims = {"iss": ISSUER, "sub": self.service, "aud": callee, "exp": expires}
             token = jwt.encode(claims, self._secret, algorithm="HS256")
             self._issued[callee] = (now, token)

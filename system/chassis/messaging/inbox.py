@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg import Pool
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, DeliverPolicy
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
@@ -41,6 +41,7 @@ FETCH_S = 5.0
 LAG_S = 1.0
 ACK_WAIT_S = 10.0
 DELIVERIES_MAX = 5
+STUCK_RETRY_S = 0.2
 EARLIER_RETRY_S = 0.5
 EARLIER_DELIVERIES_MAX = 40  # twice ACK_WAIT_S: by then the earlier event is a dead letter or lost
 # the store is unavailable: this is not counted as a failure of the event
@@ -51,15 +52,33 @@ class TooEarlyError(Exception):
     """An earlier event of the same aggregate has not taken effect yet."""
 
 
+class StuckError(Exception):
+    """The event failed, and there are no dead letters."""
+
+
 class Inbox:
-    """Consumes the events of a service through one durable consumer with the service's name."""
+    """Consumes the events of a service through one durable consumer with the service's name.
+
+    Two protections can be switched off in a lab. Without `durable` the broker keeps no event for a
+    service that is down. Without `dead_letters` an event that fails is tried again, before all later ones,
+    until it succeeds.
+    """
 
     def __init__(
-        self, service: str, pool: Pool, bus: Bus, handlers: Mapping[type[Event], Handler]
+        self,
+        service: str,
+        pool: Pool,
+        bus: Bus,
+        handlers: Mapping[type[Event], Handler],
+        *,
+        durable: bool = True,
+        dead_letters: bool = True,
     ) -> None:
         self._service = service
         self._pool = pool
         self._bus = bus
+        self._durable = durable
+        self._dead_letters = dead_letters
         self._handlers = {event.__name__: (event, handler) for event, handler in handlers.items()}
         self._failures: dict[str, int] = {}
         self._dead: deque[str] = deque(maxlen=1000)  # ids of dead letters: no event waits for these
@@ -81,13 +100,14 @@ class Inbox:
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         config = ConsumerConfig(
-            durable_name=self._service,
+            durable_name=self._service if self._durable else None,
+            deliver_policy=DeliverPolicy.ALL if self._durable else DeliverPolicy.NEW,
             filter_subjects=[f"events.{name}" for name in self._handlers],
             ack_wait=ACK_WAIT_S,
             max_ack_pending=256,
         )
-        await self._bus.js.add_consumer(EVENTS, config)
-        return await self._bus.js.pull_subscribe_bind(consumer=self._service, stream=EVENTS)
+        consumer = await self._bus.js.add_consumer(EVENTS, config)
+        return await self._bus.js.pull_subscribe_bind(consumer=consumer.name, stream=EVENTS)
 
     async def _consume(self, subscription: JetStreamContext.PullSubscription) -> None:
         while True:
@@ -97,9 +117,19 @@ class Inbox:
                 continue
             for message in messages:
                 started = time.perf_counter()
-                await self._process(message)
+                await self._process_in_place(message)
                 kind = message.subject.rpartition(".")[2]
                 HANDLING_SECONDS.labels(kind).observe(time.perf_counter() - started)
+
+    async def _process_in_place(self, message: Msg) -> None:
+        """Process the message; without dead letters, again until it succeeds, while later ones wait."""
+        while True:
+            try:
+                return await self._process(message)
+            except StuckError as stuck:
+                log.warning("%s, and later events wait", stuck)
+                await message.in_progress()
+                await asyncio.sleep(STUCK_RETRY_S)
 
     async def _watch_lag(self, subscription: JetStreamContext.PullSubscription) -> None:
         while True:
@@ -145,6 +175,8 @@ class Inbox:
                 await message.nak(delay=postponed.delay_s)
                 return
             except Exception as error:
+                if not self._dead_letters:
+                    raise StuckError(f"event {event.event_id} failed: {error}") from error
                 await self._failed(message, kind, event, error)
                 return
             self._failures.pop(event.event_id, None)

@@ -50,9 +50,9 @@ async def _put(outbox: Outbox, pool: asyncpg.Pool, *events: Event) -> None:
             await outbox.put(conn, event)
 
 
-def _inbox(pool: asyncpg.Pool, broker: Bus, handler: Any) -> tuple[Inbox, str]:
+def _inbox(pool: asyncpg.Pool, broker: Bus, handler: Any, **switches: bool) -> tuple[Inbox, str]:
     service = f"test-{uuid4()}"
-    return Inbox(service, pool, broker, {ThingHappened: handler}), service
+    return Inbox(service, pool, broker, {ThingHappened: handler}, **switches), service
 
 
 async def test_events_arrive_in_order_and_once(pool: asyncpg.Pool, broker: Bus) -> None:
@@ -200,6 +200,75 @@ async def test_a_failing_handler_leaves_no_effect_and_ends_as_a_dead_letter(
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 0
     letter = await broker.js.get_last_msg(bus.DEAD, f"dead.{service}.ThingHappened")
     assert "poison" in (letter.headers or {})["Reason"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_without_a_durable_consumer_an_event_of_the_outage_is_lost(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.ACK_WAIT_S", 0.3)  # a cancelled fetch may get 2
+    seen: list[int] = []
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        seen.append(event.number)
+
+    async def happened(number: int) -> None:
+        event = ThingHappened(aggregate_id="a", number=number)
+        await broker.publish(
+            "events.ThingHappened", event.model_dump_json().encode(), event.event_id, {}
+        )
+
+    inbox, service = _inbox(pool, broker, handler, durable=durable)
+
+    async def consumes() -> bool:
+        return bool(await broker.js.consumers_info(bus.EVENTS))
+
+    first = asyncio.create_task(inbox.run())
+    await wait_until_async(consumes, "the consumer")
+    await happened(1)
+    await wait_until_async(lambda: seen == [1], "the event before the outage")
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    for each in await broker.js.consumers_info(bus.EVENTS):
+        if each.name != service:  # the broker forgets such a consumer after some seconds
+            await broker.js.delete_consumer(bus.EVENTS, each.name)
+    await happened(2)
+    second = asyncio.create_task(inbox.run())
+    await wait_until_async(consumes, "the consumer")
+    await happened(3)
+    expected = [1, 2, 3] if durable else [1, 3]
+    await wait_until_async(lambda: sorted(seen) == expected, "the events")
+    second.cancel()
+
+
+@pytest.mark.parametrize("dead_letters", [True, False])
+async def test_without_dead_letters_every_event_waits_for_the_one_that_fails(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch, dead_letters: bool
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 2)
+    monkeypatch.setattr("chassis.messaging.inbox.STUCK_RETRY_S", 0.01)
+    tries, seen = 0, 0
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        nonlocal tries, seen
+        if event.number == 1:
+            tries += 1
+            raise ValueError("poison")
+        seen += 1
+
+    inbox, _ = _inbox(pool, broker, handler, dead_letters=dead_letters)
+    for number, aggregate in ((1, "a"), (2, "b")):
+        event = ThingHappened(aggregate_id=aggregate, number=number)
+        payload = event.model_dump_json().encode()
+        await broker.publish("events.ThingHappened", payload, event.event_id, {})
+    task = asyncio.create_task(inbox.run())
+    if dead_letters:
+        await wait_until_async(lambda: _dead(broker), "a dead letter")
+        await wait_until_async(lambda: seen == 1, "the other event")
+    else:
+        await wait_until_async(lambda: tries > 10, "ten tries")
+        assert (seen, await _dead(broker)) == (0, 0)
+    task.cancel()
 
 
 async def _dead(broker: Bus) -> int:
