@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from lab.chaos.experiment.protection import AnyProtection, check_figure
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
 from lab.strict_table import Expected, StrictTable, first_error
@@ -146,6 +147,7 @@ class ExperimentPlan(StrictTable):
     expects: Expects = Expects()
     proxied: Annotated[StrictBool, Expected("true or false")] = False
     guard: tuple[Limit, ...] = ()
+    protection: AnyProtection | None = None
 
     @property
     def load_s(self) -> float:
@@ -181,6 +183,9 @@ def _checked(document: Document, index: int, extension: dict[str, Any]) -> Exper
             f" expected one of {', '.join(map(repr, names))}",
             *(*top, "recovery_from"),
         )
+    if plan.protection is not None:
+        names = [sli.name for sli in plan.slis]
+        check_figure(document, (*top, "protection"), plan.protection, names)
     for row, limit in enumerate(plan.guard):
         if isinstance(limit, ProbeLimit):
             check_call(document, (*top, "guard", row, "provider"), limit.provider)

@@ -157,6 +157,30 @@ def line_of(text: str, part: str) -> int:
             "guard: [",
             "Did you mean browse?",
         ),
+        (
+            "load: checkout",
+            "protection: {what: x, without: {set: [OUTBOX]}, breaks: invariant 5}",
+            "protection: {what",
+            "expected NAME=value, as `lab up --set` takes it, got 'OUTBOX'",
+        ),
+        (
+            "load: checkout",
+            "protection: {what: x, without: {}, breaks: invariant 5}",
+            "protection: {what",
+            "expected set or restart_delay_s",
+        ),
+        (
+            "load: checkout",
+            "protection: {what: x, without: {restart_delay_s: 5}, breaks: orders answered}",
+            "protection: {what",
+            "no probe and no `invariant N`; did you mean 'orders answered",
+        ),
+        (
+            "load: checkout",
+            "protection: {no_switch: x, shown: invariant 5}",
+            "protection: {no_switch",
+            "unknown; expected one of no_switch, shows",
+        ),
     ],
 )
 def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
