@@ -184,8 +184,8 @@ def _checked(document: Document, index: int, extension: dict[str, Any]) -> Exper
             *(*top, "recovery_from"),
         )
     if plan.protection is not None:
-        names = [sli.name for sli in plan.slis]
-        check_figure(document, (*top, "protection"), plan.protection, names)
+        figures = [sli.name for sli in plan.slis]
+        check_figure(document, (*top, "protection"), plan.protection, figures)
     for row, limit in enumerate(plan.guard):
         if isinstance(limit, ProbeLimit):
             check_call(document, (*top, "guard", row, "provider"), limit.provider)
