@@ -139,7 +139,7 @@ class OpenLoop(FastHttpUser):
                 in_flight_max=IN_FLIGHT_MAX,
                 drain_s=longest_s(self.network_timeout) + 1,
             )
-            status |= {**asdict(dispatched), "attempts": requests.attempts}
+            status |= {**asdict(dispatched), "attempts": requests.attempts, "rows": requests.rows}
         except NotLoggedInError as error:
             status["error"] = str(error)
             log.error("%s; check that the lab is up and that --host is its address", error)

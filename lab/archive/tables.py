@@ -7,8 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-# Version 2: spans have `events`, and a table may have numbered parts. Version 1 can be read too.
-ARCHIVE_VERSION = 2
+# Version 2: spans have `events`, and a table may have numbered parts. Version 3: manifest.json, exit codes
+# and the load's own count of rows. Versions 1 and 2 can be read, but not judged as whole.
+ARCHIVE_VERSION = 3
 
 
 def _columns(definition: str) -> dict[str, str]:
@@ -132,6 +133,16 @@ def read_table(
         first = _sealed(connection, sealed, table).project(columns)
         rows = first.union(whole_lines(connection, raw, table))
     return merged_faults(rows) if table == "faults" else rows
+
+
+def missing_columns(run_dir: Path, table: str) -> list[str]:
+    """The documented columns that a sealed table lacks; reading it fills them with nulls."""
+    files = [str(file) for file in parts(run_dir, table) if file.suffix == ".parquet"]
+    if not files:
+        return []
+    with connect(threads=1) as connection:
+        present = connection.read_parquet(files, union_by_name=True).columns
+    return [name for name in TABLES[table] if name not in present]
 
 
 def merged_faults(parts_of_rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

@@ -58,7 +58,7 @@ class RequestLog:
         self._requests = RowFile(run_dir / "requests.ndjson") if run_dir else None
         self._history = RowFile(run_dir / "history.ndjson") if run_dir else None
         self._arm = arm
-        self._seq = itertools.count()
+        self.rows = {"requests": 0, "history": 0}  # written so far
         self._logical = itertools.count()
         # keys must be new although the seed repeats: the shop remembers them
         self._salt = secrets.token_hex(6)
@@ -73,8 +73,9 @@ class RequestLog:
         self.attempts += attempt.actual_start_s is not None
         self.dropped += attempt.dropped
         if self._requests:
-            row = {"seq": next(self._seq), "arm": self._arm, **vars(attempt)}
+            row = {"seq": self.rows["requests"], "arm": self._arm, **vars(attempt)}
             self._requests.append(row)
+            self.rows["requests"] += 1
 
     def operation(
         self, *, process: str, type: str, f: str, key: str, value: Any, error: str | None = None
@@ -92,6 +93,7 @@ class RequestLog:
                     "error": error,
                 }
             )
+            self.rows["history"] += 1
 
     def flush(self) -> None:
         for file in (self._requests, self._history):

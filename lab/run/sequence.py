@@ -21,6 +21,8 @@ INVALID = 3
 class Load(Protocol):
     """The running load (lab.run.children.load_process)."""
 
+    @property
+    def exit_code(self) -> int | None: ...
     def started_s(self) -> float | None: ...
     def check(self) -> None: ...
     def finish(self) -> dict[str, Any]: ...
@@ -232,9 +234,12 @@ class RunSequence:
         if complete:
             self.reporter.phase("audit")
             self._try("audit", self.steps.audit)
-        self.run.update(ended_s=self.clock(), problems=self.problems)
-        if self._method is not None:
-            self.run.update(chaos_exit_code=self._method.exit_code)
+        exit_codes = {"chaos": self._method, "load": self._load}
+        self.run.update(
+            ended_s=self.clock(),
+            problems=self.problems,
+            exit_codes={name: child.exit_code for name, child in exit_codes.items() if child},
+        )
         self.reporter.phase("sealing the archive")
         self._try("seal the archive", self.steps.seal)
         if interrupted:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import archive
+from lab.archive.manifest import write_manifest
 from lab.chaos.experiment.plan import Limit, ProbeLimit
 from lab.chaos.faults.clear_all import clear_all
 from lab.chaos.faults.client import FaultClient
@@ -81,6 +82,7 @@ class LabSteps:
 
     def seal(self) -> None:
         archive.seal(self._run.path)
+        write_manifest(self._run.path)
 
     def judge(self) -> int:
         from lab.analysis.verdict.verdict import write_verdict  # slow to import: numpy, pandas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ class Claim:
     expects: dict[str, Any] = field(default_factory=dict)
     hypothesis: str = ""
     actions: tuple[str, ...] = ()
+    activities: tuple[str, ...] = ()
+    rollbacks: tuple[str, ...] = ()
+    experiment: dict[str, Any] = field(default_factory=dict)
 
 
 def claim_of(run: Run) -> Claim:
@@ -42,6 +46,7 @@ def claim_of(run: Run) -> Claim:
         ),
         {},
     )
+    method = experiment.get("method") or []
     return Claim(
         title=str(experiment.get("title", "")),
         description=str(experiment.get("description", "")).strip(),
@@ -51,12 +56,15 @@ def claim_of(run: Run) -> Claim:
         not_asked=dict(block.get("not_asked") or {}),
         expects=dict(block.get("expects") or {}),
         hypothesis=str((experiment.get("steady-state-hypothesis") or {}).get("title", "")),
-        actions=tuple(
-            str(each.get("name", ""))
-            for each in experiment.get("method") or []
-            if each.get("type") == "action"
-        ),
+        actions=_names(each for each in method if each.get("type") == "action"),
+        activities=_names(method),
+        rollbacks=_names(experiment.get("rollbacks") or []),
+        experiment=experiment,
     )
+
+
+def _names(activities: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(each.get("name", "")) for each in activities)
 
 
 def _experiment(run: Run) -> dict[str, Any]:

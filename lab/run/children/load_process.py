@@ -70,7 +70,7 @@ class LoadProcess(ChildProcess):
             "rate_per_s": self._profile.rate_per_s_by_route,
             "schedule_s": self._duration_s,
             **{name: status[name] for name in ("shoppers", "schedule_hash", "started_s")},
-            **{name: status[name] for name in ("ended_s", "planned", "sent", "dropped")},
+            **{name: status[name] for name in ("ended_s", "planned", "sent", "dropped", "rows")},
         }
 
     def _status(self) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import duckdb
 import pandas as pd
 import yaml
 
-from tests.lab.analysis.simulation import FAULT, PHASES, START_S, Row, Shop
+from lab.archive import ARCHIVE_VERSION, Run
+from lab.archive.manifest import write_manifest
+from tests.lab.analysis.simulation import FAULT, PHASES, RATES, START_S, Row, Shop
 
 State = dict[str, list[Row]]
 LATENCY_FAULT = {
@@ -30,6 +32,7 @@ EXPERIMENT: dict[str, Any] = {
     "description": "For 15 s every answer of the bank to payments comes 2 s late.",
     "steady-state-hypothesis": {"title": "Shoppers can browse and order", "probes": []},
     "method": [{"type": "action", "name": "make the bank slow"}],
+    "rollbacks": [{"type": "action", "name": "remove every fault"}],
     "extensions": [
         {
             "name": "breakwater",
@@ -78,6 +81,7 @@ def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
         for name, rows in state.items():
             if rows != clean[name]:
                 (path / "state" / f"{name}.parquet").write_bytes(_parquet(rows))
+    write_manifest(path)
     return path
 
 
@@ -91,18 +95,27 @@ def _clean_files(seed: int) -> dict[str, bytes]:
         {"fault_id": "f-1", "removed_s": START_S + FAULT[1], "hits": 40},
     ]
     met = {"steady_state_met": True}
+    done = {
+        key: [
+            {"activity": each, "status": "succeeded", "output": None}
+            for each in EXPERIMENT[planned]
+        ]
+        for key, planned in (("run", "method"), ("rollbacks", "rollbacks"))
+    }
     journal = {
-        **{"status": "completed", "deviated": False, "experiment": {}, "run": []},
-        "steady_states": {"before": met, "after": met, "during": []},
+        **{"status": "completed", "deviated": False, "experiment": EXPERIMENT, **done},
+        "steady_states": {"before": met, "after": met, "during": [met, met]},
     }
     files = {
         f"{name}.ndjson": "".join(json.dumps(row) + "\n" for row in rows).encode()
         for name, rows in (*shop.tables.items(), ("faults", faults))
     }
     files |= {f"state/{name}.parquet": _parquet(rows) for name, rows in shop.state.items()}
-    counts = {"rows": {"spans": len(shop.tables["spans"])}, "shed": {}}
+    rows = {name: len(lines) for name, lines in shop.tables.items()}
+    load_rows = {name: rows.pop(name) for name in ("requests", "history")}
+    counts = {"rows": rows, "shed": dict.fromkeys(rows, 0)}
     for name, content in (
-        ("run.json", run_info(len(shop.tables["requests"]), seed)),
+        ("run.json", run_info(load_rows, seed)),
         ("recorder.json", counts),
         ("journal.json", journal),
     ):
@@ -110,16 +123,59 @@ def _clean_files(seed: int) -> dict[str, bytes]:
     return files | {"experiment.yaml": yaml.safe_dump(EXPERIMENT, sort_keys=False).encode()}
 
 
-def run_info(requests: int, seed: int) -> Row:
+def refit(path: Path) -> Path:
+    """Rewrite the counts and the manifest of a changed archive so that they agree with what is there."""
+    run = Run(path)
+    for name, tables in (
+        ("recorder.json", ("spans", "logs", "metrics", "breakers")),
+        ("run.json", ("requests", "history")),
+    ):
+        if (path / name).is_file():
+            content = json.loads((path / name).read_text())
+            counts = {table: len(run.table(table)) for table in tables}
+            content.get("load", content).setdefault("rows", {}).update(counts)
+            (path / name).write_text(json.dumps(content))
+    write_manifest(path)
+    return path
+
+
+def edit(path: Path, name: str, **changes: Any) -> Path:
+    """Change the top-level keys of a JSON file of the archive, and rewrite the manifest."""
+    file = path / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    write_manifest(path)
+    return path
+
+
+def edit_experiment(path: Path, changes: Row | None = None, **block: Any) -> Path:
+    """Change the experiment and its breakwater block, in its file and in the journal's copy."""
+    file = path / "experiment.yaml"
+    experiment = yaml.safe_load(file.read_text()) | (changes or {})
+    experiment["extensions"][0] |= block
+    file.write_text(yaml.safe_dump(experiment))
+    return edit(path, "journal.json", experiment=experiment)
+
+
+def run_info(load_rows: dict[str, int], seed: int) -> Row:
+    requests = load_rows["requests"]
     phases = [
         {"name": name, "start_s": START_S + start, "end_s": START_S + end}
         for name, (start, end) in PHASES.items()
     ]
     return {
-        **{"archive_version": 1, "run_id": f"simulated-{seed}", "experiment": "payments_slow"},
+        **{
+            "archive_version": ARCHIVE_VERSION,
+            "run_id": f"simulated-{seed}",
+            "experiment": "payments_slow",
+        },
         **{"seed": seed, "started_s": START_S, "ended_s": START_S + 66.0, "phases": phases},
         **{"profile": "steady", "interrupted": False, "arms": ["control"]},
-        "load": {"planned": requests, "sent": requests, "dropped": 0, "shoppers": 20},
+        "load": {
+            **{"planned": requests, "sent": requests, "dropped": 0, "shoppers": 20},
+            **{"schedule_hash": "simulated", "rate_per_s": RATES, "rows": load_rows},
+        },
+        "residue": [],
+        "exit_codes": {"chaos": 0, "load": 0},
         "config": {"resilience": "full", "outbox": "on", "idempotency": "on", "stock_guard": "on"},
         "versions": {"python": "3.13", "breakwater": "0.1.0"},
         "host": {"os": "simulated", "cpus": 2, "memory_bytes": 8 * 2**30},

@@ -173,7 +173,7 @@ def test_a_column_that_is_no_longer_in_a_table_is_left_out(run_dir: Path) -> Non
         ("requests.ndjson", bytes(range(256)) * 9, "requests.ndjson is damaged"),
         ("spans.parquet", b"garbage", "spans cannot be read"),
         ("run.json", b"{", "run.json is damaged"),
-        ("run.json", b'{"archive_version": 3}', "version 3, this Breakwater reads up to version 2"),
+        ("run.json", b'{"archive_version": 4}', "version 4, this Breakwater reads up to version 3"),
     ],
 )
 def test_the_error_of_a_damaged_archive_names_the_file(

@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lab.archive import ArchiveError, Run, seal
 from lab.report import picture, words, write_report
-from tests.lab.analysis.archives import write_archive
+from tests.lab.analysis.archives import EXPERIMENT, edit, edit_experiment, write_archive
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +59,9 @@ def test_the_page_contains_verdict_claim_faults_and_orders(page: str) -> None:
 
 def test_a_deviation_is_at_the_top_and_texts_of_the_archive_are_escaped(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "run", "double_capture")
-    file = path / "experiment.yaml"
-    experiment = yaml.safe_load(file.read_text())
     nasty = '<script>alert("x")</script>'
-    experiment["title"] = nasty
-    experiment["extensions"][0]["claim"] = nasty
-    experiment["extensions"][0]["slis"][0]["name"] = nasty
-    file.write_text(yaml.safe_dump(experiment))
+    (first, *slis) = EXPERIMENT["extensions"][0]["slis"]
+    edit_experiment(path, {"title": nasty}, claim=nasty, slis=[first | {"name": nasty}, *slis])
     page = write_report(path).read_text()
     top = page[: page.index("Claim and limits")]
     assert "Deviated. The shop did not behave as claimed." in top
@@ -81,8 +76,9 @@ def test_a_run_of_load_alone_has_a_report(tmp_path: Path) -> None:
     for name in ("experiment.yaml", "journal.json", "faults.ndjson", "breakers.ndjson"):
         (path / name).unlink()
     seal(path)
+    edit(path, "run.json", experiment=None)
     page = write_report(path).read_text()
-    assert "the experiment has no claim that can be checked" in page
+    assert "load alone has no claim" in page
     assert "No fault was recorded." in page
 
 

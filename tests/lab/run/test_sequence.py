@@ -38,6 +38,8 @@ class Clock:
 
 
 class StubLoad:
+    exit_code = 0
+
     def __init__(self, clock: Clock) -> None:
         self.clock, self.error, self.killed = clock, "", False
         self.start_s = clock() + 1
@@ -234,7 +236,7 @@ def test_the_steps_run_in_order(run: RunDir, steps: StubSteps, clock: Clock) -> 
     ]
     assert written(run)["load"] == {"planned": 10, "sent": 10, "dropped": 0}
     assert written(run)["quiescence"]["reached"] is True
-    assert written(run)["chaos_exit_code"] == 0
+    assert written(run)["exit_codes"] == {"chaos": 0, "load": 0}
 
 
 def test_without_recovery_from_the_method_phase_lasts_as_long_as_the_method(

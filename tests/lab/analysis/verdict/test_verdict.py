@@ -8,29 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.verdict.slis import SliError, evaluate
 from lab.analysis.verdict.verdict import judge, write_verdict
 from lab.archive import ArchiveError, Run, seal
+from lab.archive.manifest import write_manifest
+from tests.lab.analysis.archives import EXPERIMENT, edit, edit_experiment, refit
 from tests.lab.analysis.request_rows import request
 
 Archive = Callable[..., Path]
-
-
-def edit(path: Path, name: str, **changes: Any) -> None:
-    """Change the top-level keys of a JSON file of the archive."""
-    file = path / name
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-
-def edit_block(path: Path, **changes: Any) -> None:
-    """Change the breakwater block of the experiment."""
-    file = path / "experiment.yaml"
-    experiment = yaml.safe_load(file.read_text())
-    experiment["extensions"][0] |= changes
-    file.write_text(yaml.safe_dump(experiment))
 
 
 def test_a_run_that_meets_its_claim_is_held(clean: Run) -> None:
@@ -45,6 +32,7 @@ def test_the_verdict_of_a_sealed_archive_is_the_same_and_changes_no_table(archiv
     path = archive()
     raw = judge(Run(path))
     seal(path)
+    write_manifest(path)
     before = {file.name: file.read_bytes() for file in path.glob("*.parquet")}
     write_verdict(path)
     stored = Run(path).verdict
@@ -69,7 +57,7 @@ def test_an_invariant_that_is_not_asked_is_shown_and_does_not_change_the_verdict
     archive: Archive,
 ) -> None:
     path = archive("double_capture")
-    edit_block(path, not_asked={1: "the card has no limit"})
+    edit_experiment(path, not_asked={1: "the card has no limit"})
     verdict = judge(Run(path))
     assert verdict["verdict"] == "held"
     assert verdict["invariants"][0]["status"] == "violated"
@@ -78,7 +66,7 @@ def test_an_invariant_that_is_not_asked_is_shown_and_does_not_change_the_verdict
 
 def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Archive) -> None:
     path = archive()
-    edit_block(
+    edit_experiment(
         path,
         slis=[
             {"name": "orders are fast", "route": "POST /api/orders", "window": "during",
@@ -99,7 +87,7 @@ def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Arc
 
 def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive) -> None:
     path = archive()
-    edit_block(path, expects={"breaker": {"edge": "a->b", "opens_within_s": 5}})
+    edit_experiment(path, expects={"breaker": {"edge": "a->b", "opens_within_s": 5}})
     assert judge(Run(path))["reasons"] == ["the breaker a->b opens within 5 s: it did not"]
 
 
@@ -107,9 +95,9 @@ def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive
     ("break_it", "reason"),
     [
         (lambda p: edit(p, "run.json", interrupted=True), "was interrupted"),
-        (lambda p: edit(p, "run.json", chaos_exit_code=-9), "ended with exit code -9"),
-        (lambda p: edit(p, "run.json", chaos_exit_code=None), "ended with exit code None"),
-        (lambda p: (p / "journal.json").unlink(), "it has no Chaos Toolkit journal"),
+        (lambda p: edit(p, "run.json", exit_codes={"chaos": -9, "load": 0}), "exit code of chaos is -9"),
+        (lambda p: edit(p, "run.json", exit_codes={"load": 0}), "exit code of chaos is None"),
+        (lambda p: (p / "journal.json").unlink(), "journal.json is missing"),
         (lambda p: edit(p, "run.json", quiescence={"reached": False, "waited_s": 9}),
          "the audit: not reached after 9.0 s"),
         (lambda p: edit(p, "run.json", quiescence={}), "it was not checked"),
@@ -132,7 +120,7 @@ def test_a_run_that_proves_nothing_is_invalid(
 ) -> None:
     path = archive()
     break_it(path)
-    verdict = judge(Run(path))
+    verdict = judge(Run(refit(path)))
     assert (verdict["verdict"], verdict["exit_code"]) == ("invalid", 3)
     assert reason in " | ".join(verdict["reasons"])
 
@@ -142,7 +130,7 @@ def test_a_shop_that_missed_its_limits_before_the_fault_makes_a_run_invalid(
 ) -> None:
     path = archive()
     route = "POST /api/orders"
-    edit_block(
+    edit_experiment(
         path, slis=[{"route": route, "window": "before", "measure": "p95_ms", "limit": 0.001}]
     )
     verdict = judge(Run(path))
@@ -158,7 +146,7 @@ def test_late_sending_makes_a_run_invalid(archive: Archive) -> None:
         row["actual_start_s"] += 0.5
         row["end_s"] += 0.5
     (path / "requests.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "requests were sent when they were due: p99 50" in judge(Run(path))["reasons"][0]
+    assert "requests were sent when they were due: p99 50" in judge(Run(refit(path)))["reasons"][0]
 
 
 def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -> None:
@@ -177,6 +165,7 @@ def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -
 def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
     path = archive()
     edit(path, "journal.json", run=[
+        {"activity": EXPERIMENT["method"][0], "status": "succeeded"},
         {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"},
         {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
          "tolerance_met": True},
@@ -186,9 +175,10 @@ def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
 
 def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:
     path = archive()
-    edit_block(path, claim="", slis=[], expects={})
+    edit_experiment(path, claim="", slis=[], expects={})
     edit(path, "journal.json", steady_states={})
-    assert judge(Run(path))["reasons"] == ["the experiment has no claim that can be checked"]
+    [reason] = judge(Run(path))["reasons"]
+    assert "the steady state before the method is missing" in reason
 
 
 def test_without_quiescence_a_run_with_a_hung_saga_has_deviated(archive: Archive) -> None:
@@ -214,7 +204,7 @@ def test_a_run_that_its_guard_stopped_has_deviated_with_the_reason(archive: Arch
 
 def test_an_unknown_invariant_is_an_error(archive: Archive) -> None:
     path = archive()
-    edit_block(path, not_asked={42: "unknown"})
+    edit_experiment(path, not_asked={42: "unknown"})
     with pytest.raises(ArchiveError, match="names invariant 42: the invariants are 1 to"):
         judge(Run(path))
 
