@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from chassis.http import context
@@ -51,6 +52,12 @@ async def broken() -> None:
     raise RuntimeError("secret detail")
 
 
+@app.get("/shed/{status}")
+async def shed(status: int) -> Response:
+    """Refuses as an overloaded service does: nothing was done, try again later."""
+    return JSONResponse({"definite": True}, status, {"Retry-After": "1"})
+
+
 @app.get("/mine")
 async def mine(user: CurrentUser) -> dict[str, str]:
     return {"id": user.id}
@@ -71,6 +78,7 @@ async def note(body: Note, key: IdempotencyKey, pool: Annotated[Any, Depends(_po
         async with once(conn, scope="notes", key=key, body=body) as attempt:
             if attempt.stored:
                 return attempt.stored.response()
+            await conn.execute("SELECT $1::text", body.text)
             app.state.effects.append(body.text)
             stored = attempt.record(201, {"text": body.text, "count": len(app.state.effects)})
         return stored.response()

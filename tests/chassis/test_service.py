@@ -1,6 +1,7 @@
 """The functions of the chassis in every service, over real sockets and real stores."""
 
 import asyncio
+import re
 import time
 
 import pytest
@@ -41,6 +42,29 @@ async def test_an_internal_error_reveals_no_details(echo: Echo) -> None:
     status, body, _ = await echo.call("GET", "/broken")
     assert status == 500
     assert "secret" not in str(body)
+
+
+async def test_the_connection_of_an_internal_error_serves_the_next_request(echo: Echo) -> None:
+    host, port = echo.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for path, status in (("/broken", b"500"), ("/echo", b"200")):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert status in head.partition(b"\r\n")[0]
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        assert length
+        await reader.readexactly(int(length[1]))
+    writer.close()
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\ud800"])
+async def test_a_text_that_the_store_cannot_hold_is_the_requests_fault(
+    echo: Echo, text: str
+) -> None:
+    body = f'{{"text": "{text}"}}'.encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": f"text-{text[-4:]}"}
+    status, problem, _ = await echo.call("POST", "/notes", data=body, headers=headers)
+    assert (status, problem["type"]) == (422, "urn:breakwater:problem:invalid-value")
 
 
 @pytest.mark.parametrize(

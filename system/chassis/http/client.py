@@ -202,7 +202,7 @@ class ServiceClient:
             seconds = time.perf_counter() - started
             if error_type == "CancelledError":
                 self._balancer.cancelled(copy, request.copies)
-            elif error_type:
+            elif error_type and error_type != "Overloaded":
                 self._balancer.failed(copy, seconds)
             else:
                 self._balancer.answered(copy, request.copies, seconds)

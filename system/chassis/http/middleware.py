@@ -11,7 +11,7 @@ from chassis.edge_policies import event_sink
 from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.faults.altering import altered
 from chassis.http import context
-from chassis.http.problems import problem_response
+from chassis.http.problems import internal_error, problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
 from chassis.resilience.events import Event
 from chassis.telemetry import signals
@@ -51,7 +51,7 @@ class RequestMiddleware:
         )
         token = context.current.set(request_context)
         started = time.perf_counter()
-        status = 500
+        status, answered = 500, False
         method = scope["method"]
         span = signals.tracer().start_span(
             method, context=signals.propagator.extract(headers), kind=SpanKind.SERVER
@@ -59,16 +59,29 @@ class RequestMiddleware:
         signals.ACTIVE.inc()
 
         async def send_and_see_status(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
             await send(message)
 
         try:
             with signals.CurrentSpan(span):
-                await self._handle(
-                    scope, receive, send_and_see_status, headers, request_context, service.injector
-                )
+                try:
+                    await self._handle(
+                        scope,
+                        receive,
+                        send_and_see_status,
+                        headers,
+                        request_context,
+                        service.injector,
+                    )
+                except Exception as error:
+                    if answered:
+                        raise
+                    # answered here: the server closes the connection of an error that reaches it, and
+                    # the client's next request on it would be lost
+                    response = internal_error(Request(scope), error)
+                    await response(scope, receive, send_and_see_status)
         finally:
             signals.ACTIVE.dec()
             context.current.reset(token)

@@ -10,6 +10,7 @@ from chassis.http.problems import ProblemError
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 LIMIT_DEFAULT = 20
+CURSOR_LENGTH_MAX = 500
 
 
 class BadCursorError(ProblemError):
@@ -28,13 +29,19 @@ def decode_cursor(cursor: str | None, *types: type) -> list[Any] | None:
     """
     if not cursor:
         return None
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        values = None
-    good = isinstance(values, list) and (
-        not types or [type(value) for value in values] == list(types)
-    )
-    if not good:
+    values = _decoded(cursor) if len(cursor) <= CURSOR_LENGTH_MAX else None
+    if (
+        not isinstance(values, list)
+        or (types and [type(value) for value in values] != list(types))
+        or not all(value.isprintable() for value in values if isinstance(value, str))
+    ):
         raise BadCursorError("the cursor was not issued by this list; start without a cursor")
-    return list(values)
+    return values
+
+
+def _decoded(cursor: str) -> Any:
+    """The JSON value in the cursor, None if there is none."""
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, RecursionError):
+        return None

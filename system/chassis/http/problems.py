@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from chassis.resilience.errors import CallError, DeadlineExceededError, TimedOutError
-from chassis.unavailable import STORE_UNAVAILABLE
+from chassis.unavailable import STORE_UNAVAILABLE, VALUE_REFUSED
 
 log = logging.getLogger("chassis.http.problems")
 MEDIA_TYPE = "application/problem+json"
@@ -98,6 +98,18 @@ def _error_response(request: Request, error: Exception, status: int, **extra: An
     )
 
 
+def internal_error(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error that no handler expects. It reveals no details; the log has them."""
+    log.error("unhandled exception %s", type(error).__name__, exc_info=error)
+    return problem_response(
+        request,
+        500,
+        "internal-error",
+        "Internal error",
+        "a bug in the service; search the logs for the trace id",
+    )
+
+
 def install(  # noqa: C901 - six small handlers
     app: FastAPI, problems: Mapping[type[Exception], int]
 ) -> None:
@@ -136,6 +148,18 @@ def install(  # noqa: C901 - six small handlers
             retry_after_s=1,
         )
 
+    async def value_refused(request: Request, error: Exception) -> JSONResponse:
+        log.warning("the store refused a value: %s", error)
+        return problem_response(
+            request,
+            422,
+            "invalid-value",
+            "Invalid value",
+            "a value of the request cannot be stored: a character that no text may have, or a"
+            " number out of range",
+            extra={"definite": True},
+        )
+
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         found = error.errors()
@@ -168,20 +192,11 @@ def install(  # noqa: C901 - six small handlers
             headers=error.headers,
         )
 
-    async def internal_error(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled exception %s", type(error).__name__, exc_info=error)
-        return problem_response(
-            request,
-            500,
-            "internal-error",
-            "Internal error",
-            "a bug in the service; search the logs for the trace id",
-        )
-
     app.add_exception_handler(ProblemError, edge_problem)
     app.add_exception_handler(CallError, call_error)
     for unavailable in STORE_UNAVAILABLE:
         app.add_exception_handler(unavailable, store_down)
+    for refused in VALUE_REFUSED:
+        app.add_exception_handler(refused, value_refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, internal_error)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.resilience.errors import CallFailedError
+from chassis.resilience.errors import CallFailedError, OverloadedError
 
 
 class Response:
@@ -66,10 +66,13 @@ def _failure(callee: str, response: Response, *, safe: bool) -> CallFailedError:
         problem = None
     problem = problem if isinstance(problem, dict) else {}
     retry_after = response.headers.get("Retry-After", "")
-    return CallFailedError(
+    definite = response.status == 429 or problem.get("definite") is True
+    # alive, and it asks for a pause: deliberate shedding is no failure of the callee
+    shed = response.status == 429 or (response.status == 503 and definite and retry_after)
+    return (OverloadedError if shed else CallFailedError)(
         f"{callee} answered {response.status}: {problem.get('detail', '')}",
         status=response.status,
-        definite=response.status == 429 or problem.get("definite") is True,
+        definite=definite,
         retryable=response.status in (429, 502, 503, 504) or (safe and response.status == 500),
         retry_after_s=float(retry_after) if retry_after.isdigit() else None,
     )

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import asyncpg
 from asyncpg import Pool
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -27,6 +26,7 @@ from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
+from chassis.unavailable import STORE_UNAVAILABLE, VALUE_REFUSED
 
 log = logging.getLogger("chassis.inbox")
 Handler = Callable[[Conn, Any], Awaitable[None]]
@@ -42,10 +42,9 @@ LAG_S = 1.0
 ACK_WAIT_S = 10.0
 DELIVERIES_MAX = 5
 STUCK_RETRY_S = 0.2
+STORE_PAUSE_S = 1.0
 EARLIER_RETRY_S = 0.5
 EARLIER_DELIVERIES_MAX = 40  # twice ACK_WAIT_S: by then the earlier event is a dead letter or lost
-# the store is unavailable: this is not counted as a failure of the event
-STORE_DOWN = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
 class TooEarlyError(Exception):
@@ -165,9 +164,12 @@ class Inbox:
             except TooEarlyError:
                 await message.nak(delay=EARLIER_RETRY_S)
                 return
-            except STORE_DOWN as error:
+            except VALUE_REFUSED as error:
+                await self._failed(message, kind, event, error)
+                return
+            except STORE_UNAVAILABLE as error:  # not the event's failure: it costs no attempt
                 log.warning("event %s waits for the store: %s", event.event_id, error)
-                await message.nak(delay=1)
+                await message.nak(delay=STORE_PAUSE_S)
                 return
             except AckLostError:
                 return

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from .checks import at_least, positive, share
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import BreakerOpenError, DeadlineExceededError, RejectedError
+from .errors import BreakerOpenError, DeadlineExceededError, OverloadedError, RejectedError
 from .events import Event, Kind, Listener, emit
 from .policy import Attempt, Call, Switchable, T
 from .window import FAILED, SLOW, CountWindow, TimeWindow, Window
@@ -38,10 +38,10 @@ class Breaker(Switchable):
                          permitted_half_open) of them have returned, the same rule closes or opens
 
     A call longer than `slow_call_duration_s` is slow, whether it failed or not. A rejection by an
-    inner policy, work that never started, errors in `ignored` and cancelled calls are not counted
-    and free their permit. An error not in `recorded` counts as a success. Unlike in resilience4j, an
-    outcome counts only in the state that admitted its call. With `half_open_s_max`, a half-open
-    breaker whose trial calls do not return opens again after that time.
+    inner policy, a refusal of an overloaded callee, work that never started, errors in `ignored` and
+    cancelled calls are not counted and free their permit. An error not in `recorded` counts as a
+    success. Unlike in resilience4j, an outcome counts only in the state that admitted its call. With
+    `half_open_s_max`, a half-open breaker whose trial calls do not return opens again after that time.
 
     window_size is a number of calls (COUNT_BASED) or seconds (TIME_BASED). Rates are in (0, 1].
     Not thread-safe: a breaker belongs to one event loop. Raises BreakerOpenError, with
@@ -82,7 +82,7 @@ class Breaker(Switchable):
         if half_open_s_max is not None:
             positive("half_open_s_max", half_open_s_max)
         self.half_open_s_max = half_open_s_max
-        self.ignored: tuple[type[Exception], ...] = (RejectedError, *ignored)
+        self.ignored: tuple[type[Exception], ...] = (RejectedError, OverloadedError, *ignored)
         self.recorded = recorded
         self.clock = clock
         self.listener = listener

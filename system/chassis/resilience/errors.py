@@ -56,6 +56,13 @@ class CallFailedError(CallError):
         self.status = status
 
 
+class OverloadedError(CallFailedError):
+    """The other side is alive and refused the work before it began: wait, then try again.
+
+    It is no sign that the dependency is broken, so breakers do not count it. Definite.
+    """
+
+
 class TimedOutError(CallError):
     """One attempt took longer than its timeout. The work may have happened."""
 

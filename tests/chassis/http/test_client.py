@@ -17,7 +17,7 @@ from chassis.edge_policies.protection import EdgeProtection
 from chassis.http.client import CONNECT_S, ServiceClient
 from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
-from chassis.resilience.errors import CallError
+from chassis.resilience.errors import CallError, OverloadedError
 from chassis.telemetry import signals
 from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
@@ -166,3 +166,15 @@ async def test_a_new_connection_is_counted_under_its_peer_and_a_reused_one_is_no
     assert first
     await client.get("/health")
     assert opened() == first
+
+
+@pytest.mark.parametrize(("status", "fails"), [(429, False), (503, False), (500, True)])
+async def test_a_callee_that_sheds_does_not_open_the_breaker(
+    echo: Echo, status: int, fails: bool
+) -> None:
+    client = the_client(echo)
+    with pytest.raises(CallError) as caught:
+        await client.get(f"/shed/{status}")
+    assert isinstance(caught.value, OverloadedError) is not fails
+    live = the_breaker(client).snapshot()
+    assert (live["n"], live["failures"]) == (int(fails), int(fails))

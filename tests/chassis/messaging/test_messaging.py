@@ -297,3 +297,49 @@ async def test_without_an_outbox_a_dead_broker_loses_the_event(
     await _put(outbox, pool, ThingHappened(aggregate_id="a", number=1))
     await wait_until_async(lambda: not outbox._direct, "no event to publish")
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["53100", "53200", "53300", "57014", "57P01", "57P03", "25006", "40001", "58030"]
+)
+async def test_a_store_that_cannot_work_costs_no_delivery_attempt(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 1)
+    monkeypatch.setattr("chassis.messaging.inbox.STORE_PAUSE_S", 0.01)
+    tries = 0
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            await conn.execute(f"DO $$BEGIN RAISE 'down' USING ERRCODE = '{sqlstate}'; END$$")
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    event = ThingHappened(aggregate_id="a", number=1)
+    await broker.publish("events.ThingHappened", event.model_dump_json().encode(), str(uuid4()), {})
+
+    async def handled() -> bool:
+        return bool(await pool.fetchval("SELECT count(*) FROM inbox"))
+
+    await wait_until_async(handled, "the event to be handled")
+    task.cancel()
+    assert tries == 4
+    assert await _dead(broker) == 0
+
+
+async def test_a_value_that_the_store_cannot_hold_is_the_events_fault(
+    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 2)
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        await conn.execute("SELECT $1::text", "\ud800")
+
+    inbox, _ = _inbox(pool, broker, handler)
+    task = asyncio.create_task(inbox.run())
+    event = ThingHappened(aggregate_id="a", number=1)
+    await broker.publish("events.ThingHappened", event.model_dump_json().encode(), str(uuid4()), {})
+    assert await wait_until_async(lambda: _dead(broker), "a dead letter") == 1
+    task.cancel()
