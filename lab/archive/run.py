@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Run:
     """The archive at `path`, sealed (Parquet) or raw (NDJSON).
 
-    `run.requests`, `.spans`, `.logs`, `.metrics`, `.breakers`, `.faults`, `.history` and
+    `run.requests`, `.spans`, `.logs`, `.metrics`, `.breakers`, `.faults`, `.history`, `.machine` and
     `.state("orders.orders")` are lazy DuckDB relations: rows are read when a query needs them.
     `run.sql(...)` queries them by those names. `run.frame("requests")` is a pandas frame.
     Use a run from one thread at a time. It holds no file open between queries.
@@ -155,6 +155,10 @@ class Run:
     @property
     def history(self) -> duckdb.DuckDBPyRelation:
         return self.table("history")
+
+    @property
+    def machine(self) -> duckdb.DuckDBPyRelation:
+        return self.table("machine")
 
     @property
     def states(self) -> list[str]:

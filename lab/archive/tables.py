@@ -7,8 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-# Version 2: spans have `events`, and a table may have numbered parts. Version 3: manifest.json, exit codes
-# and the load's own count of rows. Versions 1 and 2 can be read, but not judged as whole.
+# Version 2: spans have `events`, and a table may have numbered parts. Version 3: manifest.json, the table
+# `machine`, exit codes and the load's own count of rows. Versions 1 and 2 can be read, but not judged as whole.
 ARCHIVE_VERSION = 3
 
 
@@ -57,6 +57,12 @@ TABLES: dict[str, dict[str, str]] = {
         process VARCHAR, type VARCHAR, f VARCHAR, key VARCHAR, value VARCHAR,
         time_s DOUBLE, error VARCHAR
     """),
+    "machine": _columns("""
+        time_s DOUBLE, interval_s DOUBLE, late_s DOUBLE, clock_step_s DOUBLE,
+        cpu_user DOUBLE, cpu_system DOUBLE, cpu_iowait DOUBLE, cpu_irq DOUBLE,
+        cpu_steal DOUBLE, cpu_idle DOUBLE, cpu_lab DOUBLE, busiest_other VARCHAR, runnable BIGINT, waiting DOUBLE,
+        memory_available_bytes BIGINT
+    """),
 }
 
 # The audit tables of a complete archive: the queries in each service's audit.sql, and the received mails.
@@ -71,7 +77,7 @@ AUDIT_TABLES = (
 # A column that is never null in a valid row. DuckDB reads a damaged line as a row of nulls; this finds it.
 NOT_NULL = {
     "requests": "route", "spans": "trace_id", "logs": "time_s", "metrics": "name",
-    "breakers": "time_s", "faults": "fault_id", "history": "f",
+    "breakers": "time_s", "faults": "fault_id", "history": "f", "machine": "time_s",
 }  # fmt: skip
 
 # A fault is written in parts, one line each (commanded, effective, removed). This merges them to one row.

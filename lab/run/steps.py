@@ -17,6 +17,7 @@ from lab.run.children.chaos_process import ChaosProcess
 from lab.run.children.load_process import LoadProcess
 from lab.run.evidence import fault_rows, quiescence
 from lab.run.evidence.database_audit import audit
+from lab.run.evidence.machine import MachineSampler, roots_of
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.evidence.recorder_client import RecorderClient
 from lab.run.guard.guard import Guard
@@ -38,8 +39,10 @@ class LabSteps:
 
     def start_recording(self) -> None:
         self._recorder.start(self._run.path)
+        self._machine = MachineSampler(self._run.path, roots_of(lambda: self._lab.state))
 
     def stop_recording(self) -> None:
+        self._run.update(machine=self._machine.stop())
         self._recorder.stop()
 
     def start_load(self, duration_s: float) -> LoadProcess:

@@ -28,6 +28,8 @@ def print_summary(result: RunResult, as_json: bool = False) -> None:
 
 def summary_of(result: RunResult) -> dict[str, Any]:
     """verdict (None for a load alone or an interrupted run), reasons, load, routes, paths."""
+    from lab.analysis import machine  # slow to import: numpy, pandas
+
     run = Run(result.path)
     verdict = run.verdict or {}
     report = result.path / "report.html"
@@ -42,6 +44,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
         "load": run.info.get("load"),
         "sli": verdict.get("sli", []),
         "invariants": verdict.get("invariants", []),
+        "machine": machine.summary(run),
         "routes": _routes(run),
         "report": str(report) if report.is_file() else None,
     }
@@ -63,6 +66,8 @@ def summary_lines(result: RunResult) -> list[str]:
         lines.append(
             f"load      {load['sent']:,} of {load['planned']:,} arrivals sent, {load['dropped']} dropped"
         )
+    if summary["machine"]:
+        lines.append(f"machine   {summary['machine']}")
     lines += [_route_line(route) for route in summary["routes"][:3]]
     if slis := summary["sli"]:
         kept = sum(bool(each["ok"]) for each in slis)

@@ -1,10 +1,11 @@
-"""Plot of a run's phases, its faults and the numbered steps of its method."""
+"""Plot of a run's phases, its faults, the numbered steps of its method, and the machine."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from lab.analysis import activities
+from lab.analysis.plots.machine import draw_machine
 from lab.analysis.plots.style import (
     BLUE,
     GRID,
@@ -19,15 +20,21 @@ from lab.analysis.plots.style import (
 from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
+MACHINE_INCHES = 1.2
+
 
 @styled
 def timeline(run: Run) -> Figure:
-    """The phases, faults and steps of the run over time."""
+    """The phases, faults and steps of the run over time, and the machine below them."""
     phases, bands, steps = activities.phases(run), fault_bands(run), activities.activities(run)
-    figure, (panel,) = canvas(1, 1.9 + 0.22 * max(0, len(bands) - 1))
+    height = 1.9 + 0.22 * max(0, len(bands) - 1)
+    figure, (panel, machine) = canvas(
+        2, (height + MACHINE_INCHES) / 2, sharex=True, height_ratios=[height, MACHINE_INCHES]
+    )
     start, end = load_span(run)
     if not phases and not bands:
         show_text(panel, "the run has no phases and no faults")
+        draw_machine(machine, run, start)
         return figure
     for number, phase in enumerate(phases):
         left = phase.start_s - start
@@ -58,6 +65,7 @@ def timeline(run: Run) -> Figure:
     panel.set_xlim(min(0.0, *(phase.start_s - start for phase in phases), 0.0),
                    max(end, *(phase.end_s for phase in phases), end) - start)  # fmt: skip
     panel.axvline(0, color=GRID)
-    panel.set_xlabel(SECONDS)
+    draw_machine(machine, run, start)
+    machine.set_xlabel(SECONDS)
     panel.set_title("Phases, faults and steps")
     return figure

@@ -20,6 +20,7 @@ NEVER_NULL = {
     "breakers": "time_s service instance edge policy kind state",
     "faults": "fault_id kind target point commanded_s",
     "history": "process type f key value time_s",
+    "machine": "time_s",  # machine.py checks the rest
 }
 SOMEWHERE = {
     "requests": "actual_start_s end_s request_id bytes",
@@ -29,6 +30,7 @@ SOMEWHERE = {
     "breakers": "n failures slow previous reason",
     "faults": "effective_s hits",
     "history": "",
+    "machine": "",
 }
 INFO: dict[str, type] = {
     **dict.fromkeys(("run_id", "experiment", "profile"), str),

@@ -20,6 +20,7 @@ import yaml
 
 from lab.archive import ARCHIVE_VERSION, Run
 from lab.archive.manifest import write_manifest
+from tests.lab.analysis.machine_rows import machine_rows, stated
 from tests.lab.analysis.simulation import FAULT, PHASES, RATES, START_S, Row, Shop
 
 State = dict[str, list[Row]]
@@ -61,6 +62,7 @@ EXPERIMENT: dict[str, Any] = {
         }
     ],
 }
+MACHINE = machine_rows(START_S, 66)
 
 
 @cache
@@ -108,7 +110,7 @@ def _clean_files(seed: int) -> dict[str, bytes]:
     }
     files = {
         f"{name}.ndjson": "".join(json.dumps(row) + "\n" for row in rows).encode()
-        for name, rows in (*shop.tables.items(), ("faults", faults))
+        for name, rows in (*shop.tables.items(), ("faults", faults), ("machine", MACHINE))
     }
     files |= {f"state/{name}.parquet": _parquet(rows) for name, rows in shop.state.items()}
     rows = {name: len(lines) for name, lines in shop.tables.items()}
@@ -179,6 +181,7 @@ def run_info(load_rows: dict[str, int], seed: int) -> Row:
         "config": {"resilience": "full", "outbox": "on", "idempotency": "on", "stock_guard": "on"},
         "versions": {"python": "3.13", "breakwater": "0.1.0"},
         "host": {"os": "simulated", "cpus": 2, "memory_bytes": 8 * 2**30},
+        "machine": stated(MACHINE),
         "quiescence": {"reached": True, "waited_s": 2.5},
         "breakers": {
             "payments->bank": {
