@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chassis.fault_record import FaultRecord
 from lab.analysis.fault_evidence import edges, processes, services
-from lab.analysis.fault_evidence.judged import INCONCLUSIVE, MISMATCH, Judged
+from lab.analysis.fault_evidence.judged import DEATHS, INCONCLUSIVE, MISMATCH, Judged
 from lab.archive import Run
 from lab.fault_kinds.processes import KINDS
 
@@ -44,6 +44,6 @@ def _mechanism(fault: FaultRecord) -> Callable[[Run, FaultRecord], Judged]:
     """A service has faults at the point `process` too, of other kinds than the supervisor's."""
     if fault.point == "edge":
         return edges.judge
-    if fault.kind in KINDS:
+    if fault.kind in KINDS or fault.kind in DEATHS:
         return processes.judge
     return services.judge

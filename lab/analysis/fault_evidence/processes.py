@@ -1,17 +1,21 @@
-"""Evidence for a fault of a whole process: what its callers and the recorder saw of it, never what its injector did."""
+"""Evidence for a fault of a whole process: what its callers and the recorder saw of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from chassis.fault_record import FaultRecord
 from lab.analysis.fault_evidence.effect import Effect, presence, shift
-from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, MISMATCH, Judged
-from lab.analysis.fault_evidence.measures import calls_at
-from lab.analysis.fault_evidence.silence import silence
+from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, INCONCLUSIVE, MISMATCH, Judged
+from lab.analysis.fault_evidence.silence import signs_of_life, silence
 from lab.analysis.fault_evidence.windows import Windows, windows_of
+from lab.analysis.intervals import Values
 from lab.archive import Run
+from lab.fault_kinds.processes import KINDS
 
 BACK_S = 10.0  # a killed process is looked for so long, if it is not ready again before
 DEATH_SILENCE_S = 0.5  # a process that is started again is not ready sooner
@@ -19,78 +23,93 @@ THROTTLED_MS = 10.0
 THROTTLED_QUANTILE = 0.9
 PAUSE_MARGIN_S = 0.2  # a span's clock may be a little off, and a span may start in the last moment
 # What confirms each kind, for docs/faults.md.
-EVIDENCE = {
-    "kill": f"it starts again (its start time in scrapes), or no sign of it for {DEATH_SILENCE_S:g} s longer than ever before",
-    "terminate": "as kill",
-    "outage": "no sign of it for half of the time longer than ever before: scrapes, probes, its spans, its callers' calls",
-    "pause": "as outage, and none of its spans starts meanwhile",
-    "disconnect": "as outage, without its own spans",
-    "cpu_limit": f"the 90th percentile of calls at it is {THROTTLED_MS:g} ms longer",
-    "memory_limit": "it starts again (its start time in scrapes)",
+AGAIN = "the recorder scrapes a new start time"
+DIED = f"{AGAIN}; of a server: it refuses a probe of the recorder"
+SILENT = "no sign of it (scrape, probe, span, answered call)"
+CONFIRMED_BY = {
+    "kill": DIED,
+    "terminate": DIED,
+    "crash": DIED,
+    "crash_loop": f"{AGAIN}, twice if its time is long enough",
+    "outage": f"{SILENT} for half of its time longer than at any time before",
+    "pause": f"{SILENT} for half of its time longer than at any time before",
+    "disconnect": "no scrape, probe or answered call for half of its time longer than at any time before",
+    "cpu_limit": "the 90th percentile of calls at it is 10 ms longer",
+    "memory_limit": AGAIN,
 }  # fmt: skip
+Starts = Sequence[tuple[float, float]]  # (time of the scrape, start time of the process)
+Refusals = Sequence[tuple[float, bool]]  # (time of the probe, whether it was refused)
 
 
 def judge(run: Run, fault: FaultRecord) -> Judged:
+    if fault.point == "process" and fault.kind in KINDS and fault.effective_s is None:
+        return Judged(fault, MISMATCH, "it never took effect, by its own record", fault.evidence)
     windows = windows_of(run, fault)
     if fault.kind in DEATHS:
         return _death(run, fault, windows)
     if fault.kind == "cpu_limit":
-        return _judged(fault, [_slower(run, fault, windows)])
+        return _judged(fault, slower(*_durations_ms(run, fault.target, windows)))
     if fault.kind == "memory_limit":
-        return _judged(fault, [restarts(run, fault, windows)])
-    found = _judged(fault, [silence(run, fault, windows, spans=fault.kind != "disconnect")[0]])
-    spans = _spans_started(run, fault) if fault.kind == "pause" else 0
-    if spans:
+        return _judged(fault, restarts(_starts(run, fault), windows))
+    signs = signs_of_life(run, fault.target, spans=fault.kind != "disconnect")
+    found = _judged(fault, silence(signs, windows)[0])
+    if fault.kind == "pause" and (spans := _spans_started(run, fault)):
         why = f"{spans} spans started in it while it was stopped by the record"
-        return Judged(fault, MISMATCH, why, found.evidence)
+        return replace(found, status=MISMATCH, why=why)
     return found
 
 
 def _death(run: Run, fault: FaultRecord, windows: Windows) -> Judged:
     """`down_s` and `back_s` in the evidence: seconds until it was missed and until the next sign of it."""
     start_s = windows.during[0]
-    lasts = fault.kind == "outage"
-    if not lasts and fault.kind != "crash_loop" and fault.removed_s is None:
-        windows = Windows(windows.before, (start_s, start_s + BACK_S))
-    least_s = 0.0 if lasts else DEATH_SILENCE_S
-    quiet, (down_at, back_at) = silence(run, fault, windows, least_s=least_s)
-    again = restarts(run, fault, windows, least=_deaths(fault))
-    found = _judged(fault, [quiet] if lasts else [again, quiet])
-    # an outage or a crash that is not over has no next sign
-    known = quiet.status == CONFIRMED or again.status == CONFIRMED
-    seen = {"down_s": max(0.0, down_at - start_s) if known else None, "back_s": None}
-    if known and (again.status == CONFIRMED or _sign_after(run, fault, back_at)):
-        seen["back_s"] = back_at - start_s
-    return Judged(fault, found.status, found.why, found.evidence | seen)
+    lasts = fault.kind in ("outage", "crash_loop")
+    if fault.removed_s is None and fault.kind in ("kill", "terminate"):
+        windows = replace(windows, during=(start_s, start_s + BACK_S))
+    signs = signs_of_life(run, fault.target)
+    quiet, (down_at, back_at) = silence(signs, windows, 0.0 if lasts else DEATH_SILENCE_S)
+    found = _judged(fault, quiet)
+    if fault.kind != "outage":
+        starts, refusals = _starts(run, fault), _refusals(run, fault)
+        again = restarts(starts, windows, _deaths(fault)) if starts else refused(refusals, windows)
+        if again.status != INCONCLUSIVE:  # certain; a silence may be that of a busy machine
+            found = _judged(fault, again)
+    seen: dict[str, float | None] = {"down_s": None, "back_s": None}
+    if found.status == CONFIRMED:
+        seen["down_s"] = max(0.0, down_at - start_s)
+        seen["back_s"] = back_at - start_s if any(sign >= back_at for sign in signs.own) else None
+    return replace(found, evidence=found.evidence | seen)
 
 
-def restarts(run: Run, fault: FaultRecord, windows: Windows, least: int = 1) -> Effect:
-    """How often the process had a new start time, by the recorder's scrapes."""
-    found = run.sql(
-        "SELECT time_s, value FROM metrics WHERE name = 'process_start_time_seconds'"
-        " AND instance = ? ORDER BY time_s",
-        [fault.target],
-    ).fetchall()
+def restarts(starts: Starts, windows: Windows, least: int = 1) -> Effect:
+    """How often the process had a new start time."""
     start_s, end_s = windows.during
-    latest_s = end_s + BACK_S
-    before = [value for time, value in found if time < start_s]
-    after = [value for time, value in found if start_s <= time <= latest_s]
-    known = set(before[-1:])
+    before = [value for time, value in starts if time < start_s]
+    after = {value for time, value in starts if start_s <= time <= end_s + BACK_S}
+    quiet = {value for time, value in starts if any(a <= time <= b for a, b in windows.before)}
     # a scrape at the moment of the kill may still show the old process
-    chances = sum(time > end_s + 1.0 for time, _ in found) if known else 0
-    earlier = {value for time, value in found if any(a <= time <= b for a, b in windows.before)}
+    chances = sum(time > end_s + 1.0 for time, _ in starts) if before else 0
     effect = presence(
-        "new start times", "recorder", max(0, len(earlier) - 1), len(set(after) - known), chances
-    )
-    if least > 1 and effect.low is not None:
-        return _at_least(effect, least)
-    return effect
-
-
-def _at_least(effect: Effect, least: int) -> Effect:
-    from dataclasses import replace
-
+        "new start times", "recorder",
+        max(0, len(quiet) - 1), len(after - set(before)) if before else 0, chances,
+    )  # fmt: skip
     return replace(effect, least=float(least))
+
+
+def refused(refusals: Refusals, windows: Windows) -> Effect:
+    """How often a server refused the recorder's connections."""
+    start_s, end_s = windows.during
+    before = sum(hit for time, hit in refusals if any(a <= time <= b for a, b in windows.before))
+    probes = [hit for time, hit in refusals if start_s < time <= end_s]
+    known = any(hit == 0 for time, hit in refusals if time < start_s)
+    return presence("refused connections", "recorder", before, sum(probes), len(probes) * known)
+
+
+def slower(before_ms: Values, during_ms: Values) -> Effect:
+    """The calls at the process, by its server spans or by its callers."""
+    return shift(
+        "90th percentile of calls", "spans", "ms", before_ms, during_ms, THROTTLED_MS,
+        quantile=THROTTLED_QUANTILE,
+    )  # fmt: skip
 
 
 def _deaths(fault: FaultRecord) -> int:
@@ -101,36 +120,36 @@ def _deaths(fault: FaultRecord) -> int:
     return 2 if (fault.ttl_s or 0.0) >= 2 * (after_s + BACK_S / 4) else 1
 
 
-def _slower(run: Run, fault: FaultRecord, windows: Windows) -> Effect:
-    """Of its server spans, else of the calls that services make to it."""
-    before, during = (
-        [ms for part in parts for ms in _durations_ms(run, fault.target, *part)]
-        for parts in (windows.before, (windows.during,))
-    )
-    return shift(
-        "90th percentile of calls", "the calls", "ms", before, during, THROTTLED_MS,
-        quantile=THROTTLED_QUANTILE,
-    )  # fmt: skip
-
-
-def _durations_ms(run: Run, target: str, start_s: float, end_s: float) -> list[float]:
-    found = run.sql(
-        """
-        SELECT (end_ns - start_ns) / 1e6 FROM spans
-        WHERE start_ns BETWEEN ? AND ? AND (
-            (kind = 'server' AND instance = ?) OR (kind = 'client' AND peer = ?))
-        ORDER BY start_ns
-        """,
-        [int(start_s * 1e9), int(end_s * 1e9), target, target],
+def _starts(run: Run, fault: FaultRecord) -> Starts:
+    return run.sql(
+        "SELECT time_s, value FROM metrics WHERE name = 'process_start_time_seconds'"
+        " AND instance = ? AND value IS NOT NULL ORDER BY time_s",
+        [fault.target],
     ).fetchall()
-    return [ms for (ms,) in found]
 
 
-def _sign_after(run: Run, fault: FaultRecord, time_s: float) -> bool:
-    """Whether the recorder or a caller saw the process at this time or later."""
-    from lab.analysis.fault_evidence.silence import signs_of_life
+def _refusals(run: Run, fault: FaultRecord) -> Refusals:
+    return run.sql(
+        "SELECT time_s, json_extract_string(labels, 'outcome') = 'refused' FROM metrics"
+        " WHERE name = 'probe_success' AND instance = ? ORDER BY time_s",
+        [fault.target],
+    ).fetchall()
 
-    return any(sign >= time_s for sign in signs_of_life(run, fault.target))
+
+def _durations_ms(run: Run, target: str, windows: Windows) -> tuple[Values, Values]:
+    """(before, during)"""
+    found = run.sql(
+        "SELECT start_ns / 1e9, (end_ns - start_ns) / 1e6 FROM spans"
+        " WHERE (kind = 'server' AND instance = $target) OR (kind = 'client' AND peer = $target)"
+        " ORDER BY 1",
+        {"target": target},
+    ).fetchall()
+    parts = (windows.before, (windows.during,))
+    before, during = (
+        np.array([ms for s, ms in found if any(a <= s <= b for a, b in part)], dtype=np.float64)
+        for part in parts
+    )
+    return before, during
 
 
 def _spans_started(run: Run, fault: FaultRecord) -> int:
@@ -145,8 +164,6 @@ def _spans_started(run: Run, fault: FaultRecord) -> int:
     return int(count)
 
 
-def _judged(fault: FaultRecord, effects: Sequence[Effect]) -> Judged:
-    """Confirmed if one of the effects is; else the first of them decides."""
-    chosen = next((each for each in effects if each.status == CONFIRMED), effects[0])
-    evidence: dict[str, Any] = {"effect": chosen.as_dict(), "injector": fault.evidence}
-    return Judged(fault, chosen.status, str(chosen), evidence)
+def _judged(fault: FaultRecord, effect: Effect) -> Judged:
+    evidence: dict[str, Any] = {"effect": effect.as_dict(), "injector": fault.evidence}
+    return Judged(fault, effect.status, str(effect), evidence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as quote
@@ -22,11 +21,13 @@ REQUESTS = {
     "fluentd": b"\x93\xa3lab\x90\x81\xa5chunk\xa4none",
 }
 HTTP = b"GET /health HTTP/1.0\r\n\r\n"
+# refused: no listener, or it closed the connection; silent: no answer within ANSWER_S
+ANSWERED, REFUSED, SILENT = "answered", "refused", "silent"
 Servers = Callable[[], Mapping[str, Target]]
 
 
 class ServerProbes:
-    """Writes a row `probe_success` (1 or 0) for each probe of each server in lab.json.
+    """Writes a row `probe_success` (1 or 0, with its `outcome`) for each probe of each server in lab.json.
 
     A killed or disconnected server refuses, and a stopped one does not answer within ANSWER_S: so the archive
     shows the absence of servers, which have no `/metrics`, by another program than the one that caused it.
@@ -56,20 +57,24 @@ class ServerProbes:
         server = self._servers().get(name)
         if server is None:
             return
-        answered = await answers(server.host, server.port, REQUESTS.get(name, HTTP))
+        outcome = await probe(server.host, server.port, REQUESTS.get(name, HTTP))
         row = f'{{"time_s":{self._clock():.6f},"service":{quote(name)},"instance":{quote(name)},'
-        row += f'"name":"probe_success","labels":{{}},"value":{int(answered)}}}\n'
+        row += f'"name":"probe_success","labels":{{"outcome":"{outcome}"}},'
+        row += f'"value":{int(outcome == ANSWERED)}}}\n'
         self._add(row.encode("ascii"), 1)
 
 
-async def answers(host: str, port: int, request: bytes, within_s: float = ANSWER_S) -> bool:
+async def probe(host: str, port: int, request: bytes, within_s: float = ANSWER_S) -> str:
     """Whether a new connection gets the first byte of an answer in time."""
-    with contextlib.suppress(OSError, TimeoutError):
+    try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(request)
-                return bool(await reader.read(1))
+                return ANSWERED if await reader.read(1) else REFUSED
             finally:
                 writer.close()
-    return False
+    except TimeoutError:
+        return SILENT
+    except OSError:
+        return REFUSED

@@ -278,22 +278,6 @@ def test_a_fault_of_an_edge_is_believed_by_the_proxys_count_unless_its_calls_con
     assert why in judged.why
 
 
-def test_a_crash_is_believed_when_the_instance_is_gone(tiny: Callable[..., Run]) -> None:
-    fault = {"fault_id": "f", "kind": "crash", "target": "orders-1", "commanded_s": 10.0}
-    up = [
-        {"time_s": float(t), "service": "orders", "instance": "orders-1", "name": "up",
-         "value": 0.0 if 11 <= t < 14 else 1.0}
-        for t in range(30)
-    ]  # fmt: skip
-    [judged] = judge_faults(tiny(info=INFO, faults=[fault], metrics=up))
-    assert judged.status == "confirmed"
-    assert judged.why == "its metrics were gone after 1.0 s, back after 4.0 s"
-    alive = [row | {"value": 1.0} for row in up]
-    calls = [span(t, 0.01, instance="orders-1") for t in (8, 9, 9.9, 10.1, 11)]
-    [judged] = judge_faults(tiny(info=INFO, faults=[fault], metrics=alive, spans=calls))
-    assert judged.status == "mismatch"
-
-
 def test_an_abort_is_believed_when_more_calls_fail(tiny: Callable[..., Run]) -> None:
     fault = LATE | {"kind": "abort", "attributes": {"status": 503}, "effective_s": 10.0}
     fault |= {"removed_s": 20.0, "hits": 1}

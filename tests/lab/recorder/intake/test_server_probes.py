@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.archive import Run
-from lab.recorder.intake.server_probes import answers
+from lab.recorder.intake.server_probes import probe
 from tests.fixtures.waiting import wait_until
 from tests.lab.recorder.recorder_process import RecorderProcess
 
@@ -23,8 +23,8 @@ def hanging() -> Iterator[int]:
 @pytest.mark.asyncio
 async def test_a_server_that_accepts_and_does_not_answer_does_not_count_as_alive() -> None:
     with hanging() as port:
-        assert not await answers("127.0.0.1", port, b"PING\r\n", within_s=0.05)
-    assert not await answers("127.0.0.1", port, b"PING\r\n")  # refused at once
+        assert await probe("127.0.0.1", port, b"PING\r\n", within_s=0.05) == "silent"
+    assert await probe("127.0.0.1", port, b"PING\r\n") == "refused"
 
 
 def test_the_archive_has_a_row_for_each_probe_of_each_server(
@@ -39,7 +39,11 @@ def test_the_archive_has_a_row_for_each_probe_of_each_server(
         wait_until(lambda: recorder.status()["rows"]["metrics"] >= 6, "two probes of each server")
         recorder.stop()
     found = Run(tmp_path / "run").sql(
-        "SELECT instance, min(value), max(value) FROM metrics WHERE name = 'probe_success' GROUP BY 1"
+        "SELECT DISTINCT instance, value, json_extract_string(labels, 'outcome')"
+        " FROM metrics WHERE name = 'probe_success' ORDER BY 1"
     )
-    seen = {name: (low, high) for name, low, high in found.fetchall()}
-    assert seen == {"mail": (1.0, 1.0), "nats": (0.0, 0.0), "valkey": (0.0, 0.0)}
+    assert found.fetchall() == [
+        ("mail", 1.0, "answered"),
+        ("nats", 0.0, "silent"),
+        ("valkey", 0.0, "refused"),
+    ]
