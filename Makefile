@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments bench kills verify-compose verify-peers clean
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-peers clean
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -44,6 +44,9 @@ lock: setup  ## Write requirements.lock from pyproject.toml, with hashes, for ev
 
 experiments: setup  ## Run every experiment, one after another, and print a table (half an hour)
 	@$(BIN)/python bench/experiments.py
+
+protections: setup  ## Run every experiment with and without its protection; writes the tables of docs/experiments.md (an hour)
+	@$(BIN)/python bench/protections.py $(PROTECTIONS)
 
 bench: setup  ## Measure the lab itself; prints JSON
 	@$(BIN)/lab bench --json

@@ -46,7 +46,17 @@ def search(task: ShopperTask) -> None:
 
 def order(task: ShopperTask) -> None:
     """Place an order; repeat it with the same key while its outcome is unknown."""
-    body = {"lines": basket(task.rng), "payment": {"card_number": card(task.rng)}}
+    place(task, basket(task.rng))
+
+
+def bargain(task: ShopperTask) -> None:
+    """Order three of the six products of a sale, as everyone else does."""
+    numbers = task.rng.sample(range(1, 7), 3)
+    place(task, [{"sku": f"SKU-{number:04d}", "quantity": 1} for number in numbers])
+
+
+def place(task: ShopperTask, lines: list[dict[str, Any]]) -> None:
+    body = {"lines": lines, "payment": {"card_number": card(task.rng)}}
     key = task.store.log.new_logical_id()
     request = Request("POST", "/api/orders", "/api/orders", body, logical_id=key)
     answer = task.operation("place", request)
@@ -162,6 +172,7 @@ JOURNEYS: dict[str, Callable[[ShopperTask], None]] = {
     "product": product,
     "search": search,
     "order": order,
+    "bargain": bargain,
     "track": track,
     "cancel": cancel,
     "register": register,

@@ -243,6 +243,32 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
     )
 
 
+def orders_become_confirmed(within_s: float, configuration: Configuration | None = None) -> float:
+    """Seconds until the probes' customer had no pending order (of the latest twenty).
+
+    Raises after `within_s`, or as soon as the shop has given up one of the orders.
+    """
+    customer = customer_of(configured_lab(configuration).ingress_url)
+
+    def confirmed() -> bool:
+        try:
+            orders = customer.own_orders().body["items"]
+        except (UnservedError, NoReplyError):
+            return False
+        given_up = [
+            each
+            for each in orders
+            if each["status"] == "cancelled" and each["reason"] != "customer"
+        ]
+        if given_up:
+            raise NotObservedError(
+                f"the shop gave up {len(given_up)} of {len(orders)} orders: {given_up[0]['reason']}"
+            )
+        return bool(orders) and all(each["status"] != "pending" for each in orders)
+
+    return _until(confirmed, within_s, "an order is pending", interval_s=0.3)
+
+
 def served_again(
     within_s: float,
     journey: str = "browse",

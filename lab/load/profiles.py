@@ -20,6 +20,7 @@ ACTIONS = {
     "product": "GET /api/products/{id}",
     "search": "GET /api/products",
     "order": "POST /api/orders",
+    "bargain": "POST /api/orders",
     "track": "GET /api/orders/{id}",
     "cancel": "POST /api/orders/{id}/cancel",
     "register": "POST /api/users",

@@ -38,23 +38,15 @@ UNREACHABLE = (RedisError, OSError, TimeoutError)
 class Cache:
     """Values are bytes. An entry is `<expires> <load seconds> <value>`.
 
-    Two protections can be switched off in a lab. Without `single_flight` each caller that misses loads.
-    Without `bypass` a look-up fails while Valkey is unreachable.
+    Without `bypass`, a protection that a lab can switch off, a look-up fails while Valkey is unreachable.
     """
 
     def __init__(
-        self,
-        client: redis.Redis,
-        prefix: str,
-        rng: Random | None = None,
-        *,
-        single_flight: bool = True,
-        bypass: bool = True,
+        self, client: redis.Redis, prefix: str, rng: Random | None = None, *, bypass: bool = True
     ) -> None:
         self._client = client
         self._prefix = prefix
         self._rng = rng or Random()
-        self._single_flight = single_flight
         self._bypass = bypass
         self._flights: dict[str, asyncio.Task[bytes]] = {}
         self._pinging: asyncio.Task[None] | None = None  # runs while Valkey is unreachable
@@ -63,8 +55,6 @@ class Cache:
         self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
     ) -> bytes:
         """The bytes under `key`, loaded if they are missing. Raises the errors of `load`."""
-        if not self._single_flight:
-            return await self._fetch(key, ttl_s, load)
         flight = self._flights.get(key) or self._start(key, self._fetch(key, ttl_s, load))
         # shield: a cancelled caller must not cancel the load that others wait for
         return await asyncio.shield(flight)
@@ -111,7 +101,7 @@ class Cache:
             task.exception()  # read, so that asyncio does not warn: nothing waits for an early refresh
 
     async def _load(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
-        locked = await self._lock(key) if self._single_flight else None
+        locked = await self._lock(key)
         if locked is False:
             value = await self._await_other(key)
             if value is not None:
@@ -224,7 +214,7 @@ async def _unreachable(_: str) -> None:
     raise ConnectionError("injected: Valkey cannot be reached")
 
 
-def open_cache(url: str, prefix: str, *, single_flight: bool = True, bypass: bool = True) -> Cache:
+def open_cache(url: str, prefix: str, *, bypass: bool = True) -> Cache:
     """A cache on the Valkey at `url`. It connects at the first use and waits ANSWER_S for an answer."""
     expose(LOOKUPS)
     client = redis.Redis.from_url(
@@ -234,4 +224,4 @@ def open_cache(url: str, prefix: str, *, single_flight: bool = True, bypass: boo
         max_connections=64,
         retry=Retry(NoBackoff(), 0),  # none: loading from the source is better than waiting again
     )
-    return Cache(client, prefix, single_flight=single_flight, bypass=bypass)
+    return Cache(client, prefix, bypass=bypass)

@@ -154,7 +154,6 @@ class Service:
         opened = open_cache(
             self.settings.require("valkey_url"),
             f"{self.settings.service}:",
-            single_flight=self.settings.switch("SINGLE_FLIGHT"),
             bypass=self.settings.switch("CACHE_BYPASS"),
         )
         self.injector.host.caches.append(opened)

@@ -31,20 +31,6 @@ async def test_a_miss_loads_once_for_a_hundred_callers(valkey: str) -> None:
     assert answers == [{"n": 1}] * 100
 
 
-async def test_without_single_flight_each_caller_loads(valkey: str) -> None:
-    cache = open_cache(valkey, f"{uuid4()}:", single_flight=False)
-    loads = 0
-
-    async def load() -> int:
-        nonlocal loads
-        loads += 1
-        await asyncio.sleep(0.05)
-        return loads
-
-    await asyncio.gather(*(get_or_load(cache, "key", 5, load) for _ in range(20)))
-    assert loads == 20
-
-
 async def test_without_the_bypass_a_dead_valkey_is_an_error() -> None:
     cache = open_cache(f"redis://127.0.0.1:{free_port()}/0", f"{uuid4()}:", bypass=False)
 

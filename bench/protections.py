@@ -1,0 +1,268 @@
+"""Runs each experiment with and without the protection that it is about, and prints the figure that breaks.
+
+    python bench/protections.py [NAME ...] [--keep FOLDER] [--with FOLDER] [--seed 1] [--check]
+
+A NAME is an experiment or a correctness switch; default: all of both. Each run has a lab of its own, the same
+seed and the same load. `--keep` keeps the archives, and a later call uses them again, so it continues one
+that was interrupted.
+`--with` uses the archives of a folder (.lab/runs) for the side with the protection. An archive of another
+version of the experiment, of another seed or without a verdict is not used. `--check` runs nothing.
+
+A call for all writes both tables into docs/experiments.md. Exit 0 if each named figure is kept with the protection
+(or undecided) and broken without it, else 1. A run that is invalid, or that fails, counts as not shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "system")]
+
+from bench.mutants import free_port_base  # noqa: E402
+from bench.protection_figures import (  # noqa: E402
+    BROKEN,
+    KEPT,
+    MISSING,
+    UNDECIDED,
+    Figure,
+    between_marks,
+    figure_of,
+    markdown,
+)
+from lab.analysis.verdict.verdict import INVALID, judge  # noqa: E402
+from lab.archive import ArchiveError, Run  # noqa: E402
+from lab.chaos.experiment.loader import experiment_files, find_experiment, load_experiment  # noqa: E402
+from lab.chaos.experiment.protection import NoProtection  # noqa: E402
+from lab.nearest import nearest  # noqa: E402
+
+PAGE = ROOT / "docs" / "experiments.md"
+UP_S, RUN_S, DOWN_S = 180, 400, 90
+
+
+class NoRunError(Exception):
+    """A run left no archive that can be judged."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A protection, the options of `lab up` without it, and the figure that then breaks."""
+
+    name: str
+    experiment: str
+    what: str
+    without: tuple[str, ...]
+    breaks: str
+    profile: str = ""
+
+    @property
+    def load(self) -> str:
+        return self.profile or load_experiment(self.experiment).plan.load
+
+
+# The correctness switches of docs/invariants.md: each with an experiment and a load in which it is convicted.
+SWITCHES = (
+    Case("OUTBOX", "orders_crash", "", ("--set", "OUTBOX=off"), "invariant 5"),
+    Case("IDEMPOTENCY", "orders_crash", "", ("--set", "IDEMPOTENCY=off"), "invariant 4"),
+    Case("STOCK_GUARD", "orders_crash", "", ("--set", "STOCK_GUARD=off"), "invariant 3", "sale"),
+)
+
+
+def protections() -> Iterator[Case]:
+    """The case of each experiment; one without a switch has no options, so no run without its protection."""
+    for file in experiment_files():
+        protection = load_experiment(file.stem).plan.protection
+        if protection is None:
+            continue
+        if isinstance(protection, NoProtection):
+            yield Case(file.stem, file.stem, protection.no_switch, (), protection.shows)
+        else:
+            options = protection.without.options
+            yield Case(file.stem, file.stem, protection.what, options, protection.breaks)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case with the figure of each side. `without` is None if the protection has no switch."""
+
+    case: Case
+    kept: Figure
+    without: Figure | None
+
+    @property
+    def shown(self) -> bool:
+        with_it = self.kept.answer in (KEPT, UNDECIDED)
+        return with_it and (self.without is None or self.without.answer == BROKEN)
+
+
+class Runs:
+    """Runs a side of a case on a lab of its own, or finds its archive in `keep` or `earlier`."""
+
+    def __init__(self, keep: Path, earlier: Path | None, seed: int, *, check: bool) -> None:
+        self.keep = keep
+        self.earlier = earlier
+        self.seed = seed
+        self.check = check
+
+    def figure(self, case: Case, options: tuple[str, ...]) -> Figure:
+        """The figure of the case in one run; MISSING with the reason if there is no valid run."""
+        began = time.monotonic()
+        try:
+            path = self.found(case, options) or self._made(case, options)
+            run = Run(path)
+            verdict = judge(run)
+            found = figure_of(case.breaks, verdict, run.journal or {})
+            if verdict["verdict"] == INVALID:
+                found = Figure(f"invalid run ({verdict['reasons'][0]})", MISSING, found.limit)
+        except (NoRunError, ArchiveError, subprocess.TimeoutExpired) as error:
+            found = Figure(str(error)[:300], MISSING)
+        side = " ".join(options) or "with the protection"
+        seconds = time.monotonic() - began
+        print(f"{case.name:<28} {side:<40} {case.breaks}: {found} ({seconds:.0f} s)", flush=True)
+        return found
+
+    def found(self, case: Case, options: tuple[str, ...]) -> Path | None:
+        """The newest archive of this side that can be used again."""
+        folders = [self.keep / _folder(case, options)]
+        if self.earlier is not None and not options:
+            folders.append(self.earlier)
+        for folder in folders:
+            for path in sorted(folder.glob(f"*-{case.experiment}-{self.seed}"), reverse=True):
+                if self._usable(path, case):
+                    return path
+        return None
+
+    def _usable(self, path: Path, case: Case) -> bool:
+        """A valid run of today's file with the case's load: an invalid one is made again."""
+        own, today = path / "experiment.yaml", find_experiment(case.experiment)
+        verdict = path / "verdict.json"
+        return (
+            verdict.is_file()
+            and json.loads(verdict.read_text()).get("verdict") != INVALID
+            and own.read_bytes() == today.read_bytes()
+            and json.loads((path / "run.json").read_text())["profile"] == case.load
+        )
+
+    def _made(self, case: Case, options: tuple[str, ...]) -> Path:
+        """The archive of a new run, in `keep`. Raises NoRunError, TimeoutExpired."""
+        if self.check:
+            raise NoRunError("no archive, and --check runs nothing")
+        target = self.keep / _folder(case, options)
+        target.mkdir(parents=True, exist_ok=True)
+        proxied = ("--proxied",) if load_experiment(case.experiment).plan.proxied else ()
+        with tempfile.TemporaryDirectory(prefix="protections-") as folder:
+            Path(folder).chmod(0o755)  # PostgreSQL does not run as root, and reads its data below
+            lab = LabCommand(Path(folder), free_port_base())
+            try:
+                lab.run("up", *proxied, *options, timeout_s=UP_S)
+                profile = ("--profile", case.profile) if case.profile else ()
+                words = ("run", case.experiment, "--seed", str(self.seed), *profile, "--json")
+                out = lab.run(*words, timeout_s=RUN_S, codes=range(256))
+            finally:
+                lab.run("down", timeout_s=DOWN_S, codes=range(256))
+            made = list((Path(folder) / "runs").glob(f"*-{case.experiment}-{self.seed}"))
+            if not made or not (made[0] / "verdict.json").is_file():
+                raise NoRunError(f"no verdict: {out[-300:]}")
+            return Path(shutil.move(made[0], target))
+
+
+@dataclass(frozen=True)
+class LabCommand:
+    """The command line of one lab, with its files in a folder."""
+
+    folder: Path
+    port_base: int
+
+    def run(self, *words: str, timeout_s: float, codes: Iterable[int] = (0,)) -> str:
+        """The output of `lab WORDS`. Raises NoRunError for another exit code, TimeoutExpired."""
+        command = [sys.executable, "-m", "lab.cli", *words, "--port-base", str(self.port_base)]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "system")])
+        with subprocess.Popen(
+            command, cwd=ROOT, env={**kept, "PYTHONPATH": paths, "LAB_DIR": str(self.folder)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as running:  # fmt: skip
+            try:
+                out, _ = running.communicate(timeout=timeout_s)
+            except BaseException:
+                running.terminate()  # it removes its faults before it ends
+                raise
+        if running.returncode not in codes:
+            raise NoRunError(f"lab {words[0]} ended with {running.returncode}: {out[-300:]}")
+        return out
+
+
+def _folder(case: Case, options: tuple[str, ...]) -> str:
+    side = "-".join(options[1::2]).replace("=", "-") or "with"
+    return f"{case.experiment}-{case.load}-{side}"
+
+
+def tables(rows: Iterable[Row]) -> str:
+    """Both tables of docs/experiments.md."""
+    rows = list(rows)
+    about = {case.name for case in protections()}
+    first = markdown(
+        ("experiment", "protection", "off by", "figure", "limit", "with", "without"),
+        (
+            (f"`{row.case.name}`", row.case.what, *_cells(row))
+            for row in rows
+            if row.case.name in about
+        ),
+    )
+    second = markdown(
+        ("switch", "experiment and load", "off by", "figure", "limit", "with", "without"),
+        (
+            (f"`{row.case.name}`", f"`{row.case.experiment}`, `{row.case.load}`", *_cells(row))
+            for row in rows
+            if row.case.name not in about
+        ),
+    )
+    return f"{first}\nThe correctness switches:\n\n{second}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    options = f"`{' '.join(row.case.without)}`" if row.case.without else "no switch"
+    return (options, row.case.breaks, row.kept.limit, str(row.kept), str(row.without or "-"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--keep", type=Path, help="keep the archives here, and use them again")
+    parser.add_argument("--with", dest="earlier", type=Path, help="archives with the protection")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="only judge the archives there are")
+    given = parser.parse_args()
+    cases = {case.name: case for case in (*protections(), *SWITCHES)}
+    for name in given.names:
+        if name not in cases:
+            parser.error(f"no experiment and no switch {name!r}{nearest(name, cases)}")
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: sys.exit("stopped"))  # runs every `finally`
+    with tempfile.TemporaryDirectory(prefix="protections-archives-") as folder:
+        runs = Runs(given.keep or Path(folder), given.earlier, given.seed, check=given.check)
+        rows = []
+        for name in given.names or cases:
+            case = cases[name]
+            kept = runs.figure(case, ())
+            rows.append(Row(case, kept, runs.figure(case, case.without) if case.without else None))
+    text = tables(rows)
+    print(text)
+    if not given.names:
+        PAGE.write_text(between_marks(PAGE.read_text(), text))
+    return int(not all(row.shown for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
