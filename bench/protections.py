@@ -76,6 +76,7 @@ SWITCHES = (
     Case("OUTBOX", "orders_crash", "", ("--set", "OUTBOX=off"), "invariant 5"),
     Case("IDEMPOTENCY", "orders_crash", "", ("--set", "IDEMPOTENCY=off"), "invariant 4"),
     Case("STOCK_GUARD", "orders_crash", "", ("--set", "STOCK_GUARD=off"), "invariant 3", "sale"),
+    Case("SAGA_RESUME", "orders_crash", "", ("--set", "SAGA_RESUME=off"), "invariant 8"),
 )
 
 
@@ -209,31 +210,19 @@ def _folder(case: Case, options: tuple[str, ...]) -> str:
 
 
 def tables(rows: Iterable[Row]) -> str:
-    """Both tables of docs/experiments.md."""
-    rows = list(rows)
+    """The tables of docs/experiments.md: of the experiments and of the correctness switches."""
     about = {case.name for case in protections()}
-    first = markdown(
-        ("experiment", "protection", "off by", "figure", "limit", "with", "without"),
-        (
-            (f"`{row.case.name}`", row.case.what, *_cells(row))
-            for row in rows
-            if row.case.name in about
-        ),
-    )
-    second = markdown(
-        ("switch", "experiment and load", "off by", "figure", "limit", "with", "without"),
-        (
-            (f"`{row.case.name}`", f"`{row.case.experiment}`, `{row.case.load}`", *_cells(row))
-            for row in rows
-            if row.case.name not in about
-        ),
-    )
-    return f"{first}\nThe correctness switches:\n\n{second}"
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    options = f"`{' '.join(row.case.without)}`" if row.case.without else "no switch"
-    return (options, row.case.breaks, row.kept.limit, str(row.kept), str(row.without or "-"))
+    groups: tuple[list[tuple[str, ...]], list[tuple[str, ...]]] = [], []
+    for row in rows:
+        case = row.case
+        options = f"`{' '.join(case.without)}`" if case.without else "no switch"
+        figure = (case.breaks, row.kept.limit, str(row.kept), str(row.without or "-"))
+        load = () if case.name in about else (f"`{case.experiment}`, `{case.load}`",)
+        groups[bool(load)].append((f"`{case.name}`", *load, options, *figure))
+    columns = ("off by", "figure", "limit", "with", "without")
+    experiments = markdown(("experiment", *columns), groups[0])
+    switches = markdown(("switch", "experiment and load", *columns), groups[1])
+    return f"{experiments}\nThe correctness switches:\n\n{switches}"
 
 
 def main() -> int:

@@ -42,7 +42,10 @@ async def start(service: Service) -> AsyncIterator[None]:
     )  # fmt: skip
     inventory = InventoryClient(service.client("inventory"))
     payments = PaymentsClient(service.client("payments"))
-    runner = SagaRunner(store, Ports(inventory, payments), service.clock, service.record)
+    runner = SagaRunner(
+        store, Ports(inventory, payments), service.clock, service.record,
+        resumes=settings.switch("SAGA_RESUME"),
+    )  # fmt: skip
     products = ProductsClient(service.client("products"))
     service.state.orders = Orders(
         store, products, runner, service.clock, idempotency=settings.idempotency

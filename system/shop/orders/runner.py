@@ -47,7 +47,10 @@ class Store(Protocol):
 
 
 class SagaRunner:
-    """Runs the sagas whose lease this instance holds."""
+    """Runs the sagas whose lease this instance holds.
+
+    Without `resumes`, a protection that a lab can switch off, a saga ends with the process that runs it.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,11 @@ class SagaRunner:
         clock: Clock,
         record: Callable[..., None],
         rng: Random | None = None,
+        *,
+        resumes: bool = True,
     ) -> None:
         self._store = store
+        self._resumes = resumes
         self._ports = ports
         self._clock = clock
         self._record = record
@@ -87,7 +93,8 @@ class SagaRunner:
             free = max(running_max - len(self._running), int(now >= resume_one_at))
             if free > 0:
                 resume_one_at = now + RESUME_ONE_PERIOD_S
-            for order_id, traceparent in await self._store.claim(free) if free > 0 else ():
+            resumed = await self._store.claim(free) if free > 0 and self._resumes else ()
+            for order_id, traceparent in resumed:
                 progress = await self._store.load(order_id)
                 if progress is not None:
                     self.start(progress, traceparent)

@@ -55,10 +55,12 @@ class Backlog(FakeStore):
         return 100, next(self._pressing)
 
 
-async def claim_limits(near_deadline: Iterator[int], turns: int, *, running: int = 0) -> list[int]:
+async def claim_limits(
+    near_deadline: Iterator[int], turns: int, *, running: int = 0, resumes: bool = True
+) -> list[int]:
     store = Backlog(near_deadline)
     ports = Ports(FakeInventory(), FakePayments())
-    runner = SagaRunner(store, ports, FewTurns(turns), lambda *_, **__: None)
+    runner = SagaRunner(store, ports, FewTurns(turns), lambda *_, **__: None, resumes=resumes)
     idle = asyncio.Event()
     tasks = [asyncio.create_task(_wait(idle)) for _ in range(running)]
     runner._running = {str(number): task for number, task in enumerate(tasks)}
@@ -92,3 +94,7 @@ async def test_running_orders_come_first_until_a_deadline_is_near() -> None:
 async def test_waiting_sagas_have_a_share_under_a_constant_load() -> None:
     turns = 4 * int(RESUME_ONE_PERIOD_S)  # of a second each
     assert await claim_limits(repeat(0), turns, running=50) == [1] * 4
+
+
+async def test_without_resuming_no_saga_is_claimed() -> None:
+    assert await claim_limits(repeat(1), 3, resumes=False) == []

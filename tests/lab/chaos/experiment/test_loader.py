@@ -14,6 +14,7 @@ from lab.chaos.experiment.loader import (
     experiment_files,
     load_experiment,
 )
+from lab.chaos.experiment.protection import Protection
 from lab.chaos.experiment.yaml_lines import MalformedFileError
 from lab.load.profiles import find_profile
 from lab.topology import PROJECT
@@ -63,8 +64,13 @@ def test_a_shipped_experiment_is_introduced_by_its_file_and_by_the_docs(name: st
     assert "?" in head
     assert f"lab run {name}" in head
     listed = (ROOT / "docs" / "experiments.md").read_text()
-    data = yaml.safe_load(text)
-    assert f"| `{name}` | {data['title']} |" in listed
+    experiment = load_experiment(name, FOLDER)
+    protection = experiment.plan.protection
+    about = ("-", "-")
+    if isinstance(protection, Protection):
+        about = (protection.what, protection.breaks)
+    row = " | ".join((f"`{name}`", experiment.title, experiment.plan.claim, *about))
+    assert f"| {row} |" in listed
 
 
 @pytest.mark.parametrize("name", SHIPPED)
