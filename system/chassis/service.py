@@ -1,6 +1,7 @@
 """`create_app` builds the app of a service; `Service` is what its composition root works with."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import sys
@@ -99,6 +100,7 @@ def _install_for_process(service: "Service") -> None:
     faults.install(service.injector)
     clock.install(service.clock)
     idempotency.enabled = service.settings.idempotency
+    idempotency.digest_key = hashlib.sha256(service.settings.service_secret.encode()).digest()
 
 
 class Service:

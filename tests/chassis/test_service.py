@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from prometheus_client import REGISTRY
 
+from chassis.http import idempotency
 from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
 
@@ -173,3 +174,7 @@ async def test_outside_a_lab_there_are_no_lab_routes(echo: Echo) -> None:
     assert (await echo.call("GET", "/_lab/faults", headers=echo.lab))[0] == 404
     _, body, _ = await echo.call("GET", "/echo", headers={"Breakwater-Lab": "resilience=none"})
     assert body["lab"] == ""
+
+
+def test_the_digests_of_a_service_have_a_key(echo: Echo) -> None:
+    assert len(idempotency.digest_key) == 32

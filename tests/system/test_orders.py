@@ -127,6 +127,37 @@ def test_the_same_key_places_one_order_and_gets_one_answer(shopper: Shopper) -> 
     assert other.status == 422
 
 
+def test_a_repeated_refusal_is_marked_as_replayed(shopper: Shopper) -> None:
+    key = secrets.token_hex(8)
+    first, second = shopper.place(DECLINED, key), shopper.place(DECLINED, key)
+    assert (first.status, second.status) == (402, 402)
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert second.body["order_id"] == first.body["order_id"]
+
+
+def test_a_cancellation_is_replayed_by_its_key_and_no_other_order_takes_it(
+    shopper: Shopper,
+) -> None:
+    one, other = shopper.place().body["id"], shopper.place().body["id"]
+    key = secrets.token_hex(8)
+    first = shopper.post(f"/orders/{one}/cancel", None, key)
+    second = shopper.post(f"/orders/{one}/cancel", None, key)
+    assert (first.status, second.status, first.body) == (200, 200, second.body)
+    assert second.headers["idempotency-replayed"] == "true"
+    assert shopper.post(f"/orders/{other}/cancel", None, key).status == 422
+    assert shopper.get(f"/orders/{other}").body["status"] == "confirmed"
+
+
+def test_a_forged_cursor_is_the_customers_own_fault(
+    lab: ProcessesRuntime, shopper: Shopper
+) -> None:
+    for cursor in ("WyJcdTAwMDAiXQ", "WyJcdWQ4MDAiXQ", "WzFd", "W1tbW1tb"):
+        for _ in range(12):
+            assert shopper.get(f"/orders?cursor={cursor}").status == 400
+    assert shopper.place().status == 201
+
+
 def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_confirms(
     lab: ProcessesRuntime, shopper: Shopper
 ) -> None:
@@ -166,6 +197,15 @@ def test_an_orders_instance_killed_between_capture_and_confirm_charges_once_and_
             422,
             "quantity",
         ),
+        (
+            {
+                "lines": [{"sku": "SKU-0001", "quantity": 60}, {"sku": "SKU-0001", "quantity": 60}],
+                "payment": {"card_number": CARD},
+            },
+            422,
+            "at most 100",
+        ),
+        ({"lines": [{"sku": "SKU\x00", "quantity": 1}], "payment": {"card_number": CARD}}, 422, ""),
         ({"lines": [], "payment": {"card_number": CARD}}, 422, "lines"),
         (
             {"lines": [{"sku": "SKU-9999", "quantity": 1}], "payment": {"card_number": CARD}},

@@ -1,15 +1,14 @@
 """The mail for each event, and the pause before a retry. No I/O."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
 from random import Random
 
+from contracts.address import is_address
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 
 DOMAIN = "breakwater.example"
-_ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
 
 
 class Status(StrEnum):
@@ -41,7 +40,7 @@ class Mail:
     paragraphs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not _ADDRESS.fullmatch(self.recipient):
+        if not is_address(self.recipient):
             raise BadRecipientError(
                 f"event {self.event_id}: not a mail address: {self.recipient!r}"
             )

@@ -5,21 +5,25 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
 
+from asyncpg import Pool
 from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from chassis.http.auth import CurrentUser
 from chassis.http.body import Body
-from chassis.http.idempotency import IdempotencyKey
+from chassis.http.idempotency import IdempotencyKey, keep, recall
 from chassis.http.paging import LIMIT_DEFAULT, Limit, decode_cursor, encode_cursor
 from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from shop.orders.checkout import Orders
 from shop.orders.clients import InventoryClient, PaymentsClient, ProductsClient
 from shop.orders.domain import (
+    QUANTITY_MAX,
     Order,
     OrderNotFoundError,
+    OrderRefusedError,
+    OrderTooLargeError,
     OutOfStockError,
     PaymentDeclinedError,
     PaymentUnavailableError,
@@ -34,7 +38,7 @@ from shop.orders.store import OrderStore
 @asynccontextmanager
 async def start(service: Service) -> AsyncIterator[None]:
     settings = service.settings
-    pool = await service.database()
+    pool = service.state.pool = await service.database()
     outbox = await service.outbox(pool)
     store = OrderStore(
         pool, outbox, settings.instance,
@@ -63,6 +67,8 @@ app = create_app(
         PaymentDeclinedError: 402,
         PaymentUnavailableError: 503,
         OrderNotFoundError: 404,
+        OrderTooLargeError: 422,
+        OrderRefusedError: 409,
     },
     start=start,
 )
@@ -70,7 +76,7 @@ app = create_app(
 
 class NewLine(Body):
     sku: Annotated[str, Field(min_length=1, max_length=64)]
-    quantity: Annotated[int, Field(ge=1, le=100)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 
 
 class Card(Body):
@@ -106,6 +112,7 @@ class OrderPage(BaseModel):
     next_cursor: str | None
 
 
+PoolDep = Annotated[Pool, from_state("pool")]
 OrdersDep = Annotated[Orders, from_state("orders")]
 
 
@@ -120,11 +127,12 @@ async def place_order(
     order, replayed = await orders.place(
         user.id, user.email, key, quantities, body.payment.card_number, body
     )
+    headers = {"Idempotency-Replayed": "true"} if replayed else {}
     if order.status == "cancelled":
         error = refusal(order.reason, order.id)
         if error is not None:
+            error.headers = headers
             raise error
-    headers = {"Idempotency-Replayed": "true"} if replayed else None
     return _answer(order, 202 if order.status == "pending" else 201, headers)
 
 
@@ -148,11 +156,23 @@ async def get_order(order_id: str, user: CurrentUser, orders: OrdersDep) -> Orde
     "/orders/{order_id}/cancel", response_model=OrderView, responses={202: {"model": OrderView}}
 )
 async def cancel_order(
-    order_id: str, user: CurrentUser, key: IdempotencyKey, orders: OrdersDep
+    order_id: str, user: CurrentUser, key: IdempotencyKey, orders: OrdersDep, pool: PoolDep
 ) -> Response:
-    """200 if cancelled, 202 if in progress. A second cancellation has no further effect, whatever its key."""
+    """200 if cancelled, 202 if in progress. A second cancellation has no further effect, whatever its key.
+
+    The key belongs to the user: its first final answer is repeated, and another order with it is refused.
+    """
+    scope, of = f"orders.cancel/{user.id}", {"order_id": order_id}
+    async with pool.acquire() as conn:
+        stored = await recall(conn, scope=scope, key=key, body=of)
+    if stored is not None:
+        return stored.response()
     order = await orders.cancel(user.id, order_id)
-    return _answer(order, 200 if order.status == "cancelled" else 202)
+    if order.status != "cancelled":
+        return _answer(order, 202)
+    async with pool.acquire() as conn:
+        stored = await keep(conn, scope=scope, key=key, body=of, status=200, answer=_view(order))
+    return stored.response()
 
 
 def _view(order: Order) -> OrderView:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 CURRENCY = "EUR"
+QUANTITY_MAX = 100  # of one SKU in one order
+TOTAL_CENTS_MAX = 100_000_000  # what payments accepts
 
 
 class OrderError(Exception):
@@ -14,6 +16,7 @@ class OrderError(Exception):
     def __init__(self, message: str, order_id: str = "") -> None:
         super().__init__(message)
         self.extra: dict[str, Any] = {"order_id": order_id} if order_id else {}
+        self.headers: dict[str, str] = {}
 
 
 class UnknownSkuError(OrderError):
@@ -30,6 +33,14 @@ class PaymentDeclinedError(OrderError):
 
 class PaymentUnavailableError(OrderError):
     """The payment was not possible in time. The order is cancelled and nothing was charged."""
+
+
+class OrderTooLargeError(OrderError):
+    """More than one payment may be. Definite: nothing was placed."""
+
+
+class OrderRefusedError(OrderError):
+    """A service refused a part of the order. Definite: nothing was charged."""
 
 
 class OrderNotFoundError(OrderError):
@@ -77,10 +88,15 @@ class Order:
 
 
 def price(quantities: Sequence[tuple[str, int]], prices: Mapping[str, int]) -> tuple[Line, ...]:
-    """Order lines with current prices, one per SKU, sorted by SKU. Raises UnknownSkuError."""
+    """Order lines with current prices, one per SKU, sorted by SKU. Raises UnknownSkuError, OrderTooLargeError."""
     merged: dict[str, int] = {}
     for sku, quantity in quantities:
         merged[sku] = merged.get(sku, 0) + quantity
+    for sku, quantity in merged.items():
+        if quantity > QUANTITY_MAX:
+            raise OrderTooLargeError(
+                f"{quantity} of {sku}: an order may have at most {QUANTITY_MAX}"
+            )
     unknown = sorted(sku for sku in merged if sku not in prices)
     if unknown:
         raise UnknownSkuError(f"unknown SKU: {', '.join(unknown)}")
@@ -89,10 +105,19 @@ def price(quantities: Sequence[tuple[str, int]], prices: Mapping[str, int]) -> t
 
 
 def total_cents(lines: Sequence[Line]) -> int:
-    return sum(line.quantity * line.price_cents for line in lines)
+    """The order's price. Raises OrderTooLargeError above TOTAL_CENTS_MAX."""
+    total = sum(line.quantity * line.price_cents for line in lines)
+    if total > TOTAL_CENTS_MAX:
+        raise OrderTooLargeError(f"an order may cost at most {TOTAL_CENTS_MAX // 100:,} {CURRENCY}")
+    return total
 
 
 def refusal(reason: str, order_id: str) -> OrderError | None:
     """The error for a cancelled order; None if the customer cancelled it."""
+    if reason == "customer":
+        return None
     error = REASONS.get(reason)
-    return error(EXPLANATIONS[reason], order_id) if error else None
+    if error is None:
+        words = reason.replace("-", " ").replace("_", " ")
+        return OrderRefusedError(f"the order was refused: {words}; nothing was charged", order_id)
+    return error(EXPLANATIONS[reason], order_id)

@@ -88,12 +88,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     service.state.ring = ring
     service.state.clock = service.clock
     service.state.users = domain.Users(
-        UserStore(pool, outbox),
-        passwords,
-        ring,
-        service.clock,
-        new_id,
-        fingerprint_key=settings.service_secret.encode(),
+        UserStore(pool, outbox), passwords, ring, service.clock, new_id
     )
     yield
     passwords.close()

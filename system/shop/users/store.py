@@ -26,7 +26,8 @@ class UserStore:
         async with (
             self._pool.acquire() as conn,
             conn.transaction(),
-            once(conn, scope="users.register", key=key, body=body) as attempt,
+            # an address of its own: two people may use the same key
+            once(conn, scope=f"users.register/{user.email}", key=key, body=body) as attempt,
         ):
             if attempt.stored:
                 return attempt.stored

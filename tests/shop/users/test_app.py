@@ -65,6 +65,15 @@ async def test_the_same_key_with_another_password_is_refused(running: Running) -
     assert problem["type"] == "urn:breakwater:problem:key-reused"
 
 
+async def test_two_people_may_use_the_same_key(running: Running) -> None:
+    users = await running("users")
+    first = await register(users, "1")
+    second = await register(users, "1", email="bob@example.com", name="Bob")
+    assert (first[0], second[0]) == (201, 201)
+    assert first[1]["id"] != second[1]["id"]
+    assert "Idempotency-Replayed" not in second[2]
+
+
 async def test_a_taken_address_is_a_conflict_whatever_its_case(running: Running) -> None:
     users = await running("users")
     await register(users, "k1")

@@ -67,7 +67,7 @@ async def test_a_refused_registration_stores_nothing(store: UserStore, pool: asy
     with pytest.raises(EmailTakenError):
         await add(store, User("user-2", ANN.email, "Other Ann"), key="k2")
     with pytest.raises(KeyReusedError):
-        await add(store, User("user-3", "bob@example.com", "Bob"), email="bob@example.com")
+        await add(store, User("user-3", ANN.email, "Bob"), name="Bob")
     assert await pool.fetchval("SELECT count(*) FROM users") == 1
     assert await pool.fetchval("SELECT count(*) FROM idempotency") == 1
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
