@@ -4,7 +4,7 @@
 
 Without a NAME it runs all of experiments/. `--plain` runs unmodified Chaos Toolkit (`chaos run`) without load,
 recording and verdict; the result is then the toolkit's exit code. It uses a running lab at the port base, which
-stays up. Exit 0 if every verdict is `held`, else 1: an invalid run is no pass.
+stays up. Exit 0 if every verdict is `held`, 4 if all others are `undecided`, else 1: an invalid run is no pass.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def main() -> int:
                 _show(result, sys.stderr if given.json else sys.stdout)
     if given.json:
         print(json.dumps({"experiments": results}))
-    return int(any(each["verdict"] != "held" for each in results))
+    verdicts = {each["verdict"] for each in results}
+    return 0 if verdicts <= {"held"} else 4 if verdicts <= {"held", "undecided"} else 1
 
 
 if __name__ == "__main__":

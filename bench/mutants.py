@@ -6,9 +6,9 @@ Without a NAME it runs the whole table (bench/mutants_table). First, as `clean`,
 under each experiment that the chosen bugs need. Each row has the experiment, the verdict, the exit code of
 `lab run`, the seconds, the invariants that are violated, and the reasons.
 
-A bug is convicted if the verdict is `deviated`. An invalid run convicts nothing. Exit 0 if every bug is convicted
-and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted; `--archives`
-keeps the archives in FOLDER.
+A bug is convicted if the verdict is `deviated`. An invalid or undecided run convicts nothing. Exit 0 if every bug
+is convicted and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted;
+`--archives` keeps the archives in FOLDER.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CommandFailedError(Exception):
 
 @dataclass
 class Row:
-    """The result of one run. `verdict`: held, deviated, invalid, or `none` if there was no verdict."""
+    """The result of one run. `verdict`: held, deviated, undecided, invalid, or `none` without a verdict."""
 
     name: str
     kind: str
@@ -76,7 +76,8 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        return self.verdict == "held" if self.name == CLEAN.name else self.convicted
+        clean = self.verdict in ("held", "undecided")
+        return clean if self.name == CLEAN.name else self.convicted
 
 
 @dataclass(frozen=True)

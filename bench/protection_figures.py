@@ -45,10 +45,7 @@ def _sli(sli: Mapping[str, Any]) -> Figure:
     limit = _value(sli["limit"], sli["unit"])
     if sli["value"] is None:
         return Figure("", MISSING, limit)
-    answer = sli.get("answer")  # kept, broken or undecided
-    if answer is None:
-        answer = (KEPT if sli["ok"] else BROKEN) if sli["certain"] else UNDECIDED
-    return Figure(_value(sli["value"], sli["unit"]), answer, limit)
+    return Figure(_value(sli["value"], sli["unit"]), sli["answer"], limit)
 
 
 def _probe(name: str, journal: Mapping[str, Any]) -> Figure:

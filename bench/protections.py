@@ -41,7 +41,8 @@ from bench.protection_figures import (  # noqa: E402
     figure_of,
     markdown,
 )
-from lab.analysis.verdict.verdict import INVALID, judge  # noqa: E402
+from lab.analysis.verdict.answers import INVALID  # noqa: E402
+from lab.analysis.verdict.verdict import judge  # noqa: E402
 from lab.archive import ArchiveError, Run  # noqa: E402
 from lab.chaos.experiment.loader import experiment_files, find_experiment, load_experiment  # noqa: E402
 from lab.chaos.experiment.protection import NoProtection  # noqa: E402

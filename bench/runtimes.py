@@ -3,7 +3,7 @@
     .venv/bin/python bench/runtimes.py [--port-base 8080] [--seed 1] [--profile light] [EXPERIMENT ...]
 
 Prints the table of docs/compose.md. Requires an idle machine: a run on a busy machine is invalid.
-Exit: 0 if both verdicts of every experiment are held, or both deviated; else 1.
+Exit: 0 if both verdicts of every experiment are held, both deviated, or both undecided; else 1.
 """
 
 import argparse
@@ -11,12 +11,13 @@ import json
 import subprocess
 import sys
 
+from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, UNDECIDED
 from lab.chaos.experiment.loader import EXPERIMENTS, experiment_files
 from lab.runtimes.choose import NAMES
 from lab.topology import PROJECT
 
 LAB = PROJECT / ".venv/bin/lab"
-VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid"}
+VERDICTS = {code: verdict for verdict, code in EXIT_CODES.items()} | {2: "refused"}
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
             verdicts.append(VERDICTS.get(done.returncode, f"exit {done.returncode}"))
             if done.returncode == 3 and done.stdout.startswith("{"):
                 reasons += json.loads(done.stdout).get("reasons", [])[:1]
-        agree &= len(set(verdicts)) == 1 and verdicts[0] in ("held", "deviated")
+        agree &= len(set(verdicts)) == 1 and verdicts[0] in (HELD, DEVIATED, UNDECIDED)
         print(f"| {name} | {' | '.join(verdicts)} | {'; '.join(reasons)} |", flush=True)
     return 0 if agree else 1
 

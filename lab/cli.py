@@ -2,7 +2,7 @@
 
 Each command has a module of its name in lab/commands/, and in it a function of that name, or a typer application
 if it has subcommands. An error with an `exit_code` ends the command with the error's message alone. Exit codes:
-0 held or done, 1 deviated or failed, 2 wrong usage, 3 run invalid.
+0 held or done, 1 deviated or failed, 2 wrong usage, 3 run invalid, 4 run undecided.
 """
 
 import sys

@@ -13,7 +13,7 @@ MARKS = {"ok": "holds", "violated": "VIOLATED", "empty": "empty", "no_data": "NO
 
 
 def check(run: RunName = None, as_json: AsJson = False) -> None:
-    """Judge a run again. Exit: 0 held, 1 deviated, 3 invalid; 2 if the archive cannot be read."""
+    """Judge a run again. Exit: 0 held, 1 deviated, 3 invalid, 4 undecided; 2 if the archive cannot be read."""
     from lab.analysis.verdict.verdict import write_verdict
     from lab.archive import find_run
 
@@ -34,6 +34,10 @@ def _lines(path: str, verdict: dict[str, Any]) -> list[str]:
     for each in verdict["validity"]:
         lines.append(
             f"{'yes' if each['ok'] else 'NO':10}{each['name']}: {each['detail']}".rstrip(": ")
+        )
+    for each in [*verdict["sli"], *verdict["expectations"]]:
+        lines.append(
+            f"{each['answer'].upper() if each['answer'] != 'kept' else 'kept':10}{each['name']}"
         )
     for each in verdict["invariants"]:
         found = f"{each['checked']:,} checked, {each['violations']} violations"

@@ -26,7 +26,7 @@ def demo(
     print_summary(result, as_json)
     if not as_json:
         _print_next_steps(result, base, keep_up)
-    # a shop that deviates is a result the demo has shown; an invalid run is a failed demo
+    # a shop that deviates is a result the demo has shown; an invalid or undecided run is a failed demo
     raise typer.Exit(0 if result.exit_code == 1 else result.exit_code)
 
 

@@ -33,7 +33,7 @@ def run(
     runtime: RuntimeName = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted."""
+    """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted, 4 undecided."""
     with clear_exits(), progress_reporter(quiet=as_json) as reporter:
         request = RunRequest(profile, seed, port_base, keep_up, checked_runtime(runtime))
         result = run_experiment(experiment, request, reporter)

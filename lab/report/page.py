@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,7 @@ def render(run: Run) -> str:
     )
     environment.filters |= {
         name: getattr(words, name)
-        for name in ("figure", "ratio", "interval", "example", "duration")
+        for name in ("figure", "ratio", "interval", "more", "mark", "example", "duration")
     }
     return environment.get_template("template.html").render(
         run=run,
@@ -105,6 +106,7 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
         .fetchall()[0]
     )
     counted = orders.totals(run)
+    answers = Counter(each["answer"] for each in verdict["sli"])
     asked = [
         each
         for each in verdict["invariants"]
@@ -116,7 +118,8 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
         (f"{total:,}", "requests", f"{errors:,} failed or unknown"),
         (f"{counted['placed']:,}", "orders placed",
          f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
-        (f"{sum(each['ok'] for each in verdict['sli'])}/{len(verdict['sli'])}", "limits kept", ""),
+        (f"{answers['kept']}/{len(verdict['sli'])}", "limits kept",
+         f"{answers['broken']} broken, {answers['undecided']} undecided"),
         (f"{kept}/{len(asked)}", "invariants hold", ""),
         (f"{confirmed}/{len(verdict['faults'])}", "faults confirmed", ""),
     ]  # fmt: skip

@@ -7,12 +7,14 @@ from typing import Any
 HEADLINES = {
     "held": "Held. The shop behaved as claimed.",
     "deviated": "Deviated. The shop did not behave as claimed.",
+    "undecided": "Undecided. Nothing was broken, but the run is too short to be certain.",
     "invalid": "Invalid. This run proves nothing about the shop.",
 }
 NOTHING = "\N{EN DASH}"
 ADVICE = {
     "held": "",
     "deviated": "Deviations from the claim:",
+    "undecided": "Not decided:",
     "invalid": "Why the run is invalid:",
 }
 
@@ -43,15 +45,26 @@ def quantity(value: float | None, unit: str, measure: str) -> str:
     return ratio(value) if measure == "error_ratio" else figure(value, unit)
 
 
+def mark(answer: str) -> str:
+    """The class of a mark for an answer; each class also has a sign of its own."""
+    return {"kept": "ok", "broken": "no"}.get(answer, "open")
+
+
 def interval(sli: dict[str, Any]) -> str:
-    """The interval as `low to high`. If the upper end is unknown, the text has the reason."""
-    if sli["value"] is None:
+    """The interval as `low to high`, else the reason why there is none."""
+    if sli["low"] is None or sli["high"] is None:
         return sli["note"] or "no data"
     low = quantity(sli["low"], sli["unit"], sli["measure"])
     high = quantity(sli["high"], sli["unit"], sli["measure"])
-    if sli["high"] is None:
-        return f"{low} or more ({sli['note']})"
     return f"{low} to {high}"
+
+
+def more(sli: dict[str, Any]) -> str:
+    """What would decide an undecided limit."""
+    if sli["more"] is None:
+        return "how many more requests would decide it cannot be estimated"
+    time = f", {figure(sli['more_s'])} s" if sli["more_s"] is not None else ""
+    return f"about {figure(sli['more'])} more requests{time} would decide it"
 
 
 def example(row: dict[str, Any]) -> str:

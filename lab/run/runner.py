@@ -41,7 +41,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The run's directory, its exit code (0 held, 1 deviated, 3 invalid) and its problems."""
+    """The run's directory, its exit code (0 held, 1 deviated, 3 invalid, 4 undecided) and its problems."""
 
     path: Path
     exit_code: int

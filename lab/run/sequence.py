@@ -94,7 +94,7 @@ class RunSequence:
     _recording: bool = False
 
     def execute(self) -> int:
-        """The exit code: 0 held, 1 deviated, 3 invalid or interrupted.
+        """The exit code: 0 held, 1 deviated, 3 invalid or interrupted, 4 undecided.
 
         A second Ctrl-C stops at once, without rollbacks and archive. Raises RecorderRefusedError if
         the recorder refuses; nothing has started then.

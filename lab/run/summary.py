@@ -1,12 +1,14 @@
-"""The summary of a run in ten lines: verdict, load, SLIs, invariants, paths; from the archive alone."""
+"""The summary of a run in ten lines: verdict, load, limits, invariants, paths; from the archive alone."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import typer
 
+from lab.analysis.verdict.answers import Answer
 from lab.archive import ArchiveError, Run
 from lab.run.runner import RunResult
 
@@ -38,6 +40,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
         "verdict": verdict.get("verdict"),
         "exit_code": result.exit_code,
         "reasons": [*result.problems, *verdict.get("reasons", [])],
+        "undecided": verdict.get("undecided", []),
         "claim": verdict.get("claim"),
         "hypothesis": (verdict.get("hypothesis") or {}).get("title"),
         "interrupted": run.info.get("interrupted", False),
@@ -70,8 +73,9 @@ def summary_lines(result: RunResult) -> list[str]:
         lines.append(f"machine   {summary['machine']}")
     lines += [_route_line(route) for route in summary["routes"][:3]]
     if slis := summary["sli"]:
-        kept = sum(bool(each["ok"]) for each in slis)
-        lines.append(f"SLIs      {kept} of {len(slis)} within their limits")
+        answers = Counter(each["answer"] for each in slis)
+        counts = ", ".join(f"{answers[answer]} {answer}" for answer in Answer)
+        lines.append(f"limits    {counts}")
     if invariants := summary["invariants"]:
         lines.append(_invariants_line(invariants))
     if summary["report"]:

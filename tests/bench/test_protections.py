@@ -57,8 +57,7 @@ SLI: dict[str, Any] = {
     "unit": "ms",
     "limit": 1300.0,
     "value": 2517.0,
-    "ok": False,
-    "certain": True,
+    "answer": BROKEN,
 }
 
 
@@ -66,9 +65,9 @@ SLI: dict[str, Any] = {
     ("changes", "figure"),
     [
         ({}, Figure("2,517 ms", BROKEN, "1,300 ms")),
-        ({"certain": False}, Figure("2,517 ms", UNDECIDED, "1,300 ms")),
-        ({"value": 61.0, "ok": True}, Figure("61 ms", KEPT, "1,300 ms")),
-        ({"value": None, "ok": False, "certain": False}, Figure("", MISSING, "1,300 ms")),
+        ({"answer": UNDECIDED}, Figure("2,517 ms", UNDECIDED, "1,300 ms")),
+        ({"value": 61.0, "answer": KEPT}, Figure("61 ms", KEPT, "1,300 ms")),
+        ({"value": None, "answer": UNDECIDED}, Figure("", MISSING, "1,300 ms")),
         ({"unit": "", "value": 0.4123, "limit": 0.01}, Figure("0.412", BROKEN, "0.01")),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -35,7 +35,8 @@ SPARE = 1.25
 class Interval:
     """A value and its interval. An end is None if the data do not bound it; `note` has the reason.
 
-    tau: how many of these values are worth one independent value.
+    tau: how many of these values are worth one independent value. needed: about how many values give
+    an interval; None if there is one, or if it is not known.
     """
 
     value: float
@@ -43,6 +44,7 @@ class Interval:
     high: float | None
     note: str = ""
     tau: float = 1.0
+    needed: int | None = None
 
 
 def quantile_interval(values: Values, q: float, *, confidence: float = CONFIDENCE) -> Interval:
@@ -57,19 +59,20 @@ def quantile_interval(values: Values, q: float, *, confidence: float = CONFIDENC
     if q < 0.5:
         found = quantile_interval(-values, 1.0 - q, confidence=confidence)
         low, high = (None if end is None else -end for end in (found.high, found.low))
-        return Interval(-found.value, low, high, found.note, found.tau)
+        return replace(found, value=-found.value, low=low, high=high)
     ordered = np.sort(values)
     value = float(np.quantile(ordered, q))
     needed = max(FEWEST, smallest_n(q, confidence))
     if n < needed:
-        return Interval(value, None, None, f"no upper bound: {n} values, {needed} needed")
+        short = f"no upper bound: {n} values, {needed} needed"
+        return Interval(value, None, None, short, needed=needed)
     series = ranks_in_time_order(values)
     ends, tau, seen = _ends_and_tau(series, q, confidence)
     seen.append(dependence_of_ranks(series))
     if any(each.visible for each in seen):
-        note = _too_dependent(n, tau, seen, math.ceil(SPARE * smallest_n(q, confidence)))
+        note, enough = _too_dependent(n, tau, seen, math.ceil(SPARE * smallest_n(q, confidence)))
         if note:
-            return Interval(value, None, None, note, tau)
+            return Interval(value, None, None, note, tau, enough)
     if ends is None:
         # Dependence is not visible. The allowance for what it may hide does not refuse the bound.
         ends = _ranks(n, n / smallest_n(q, confidence), q, confidence)
@@ -115,14 +118,19 @@ def _ranks(n: int, tau: float, q: float, confidence: float) -> tuple[int, int] |
     return max(1, math.floor(low + 0.5)), min(n, math.ceil(high - 0.5))
 
 
-def _too_dependent(n: int, tau: float, seen: list[Dependence], enough: int) -> str:
-    """Why n dependent values give no interval; empty if they do."""
+def _too_dependent(
+    n: int, tau: float, seen: list[Dependence], enough: int
+) -> tuple[str, int | None]:
+    """(why n dependent values give no interval, how many do); ("", None) if there is one."""
     needed = max(each.needed for each in seen)
     if n < needed:
-        return f"dependent values: {n}, about {needed} needed"
+        return f"dependent values: {n}, about {needed} needed", needed
+    if math.isinf(tau):
+        return "dependent values: one slow period does not show how often they come", None
     if n / tau < enough:
-        return f"dependent values: {n} are worth {n / tau:.0f} independent ones, {enough} needed"
-    return ""
+        note = f"dependent values: {n} are worth {n / tau:.0f} independent ones, {enough} needed"
+        return note, math.ceil(enough * tau)
+    return "", None
 
 
 def share_interval(hits: NDArray[np.bool_], *, confidence: float = CONFIDENCE) -> Interval:
@@ -138,12 +146,11 @@ def share_interval(hits: NDArray[np.bool_], *, confidence: float = CONFIDENCE) -
     count = int(np.count_nonzero(hits))
     found = dependence_of_hits(hits)
     tau = found.tau(confidence) if 0 < count < n and n >= FEWEST else 1.0
-    note = ""
     if found.visible and n < found.needed:
         note = f"dependent outcomes: {n}, about {found.needed} needed"
-    elif math.isinf(tau):
+        return Interval(count / n, None, None, note, tau, found.needed)
+    if math.isinf(tau):
         note = "dependent outcomes: one group does not show how often groups come"
-    if note:
         return Interval(count / n, None, None, note, tau)
     low, high = clopper_pearson(count / tau, n / tau, confidence)
     return Interval(count / n, low, high, "", tau)

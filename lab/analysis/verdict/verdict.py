@@ -1,4 +1,4 @@
-"""Judges a run: the verdict (invalid, deviated or held) and everything it is based on."""
+"""Judges a run: the verdict (invalid, deviated, undecided or held) and everything it is based on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from typing import Any
 from lab.analysis.breakers import transitions
 from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
+from lab.analysis.intervals import CONFIDENCE
 from lab.analysis.verdict import validity
+from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, INVALID, UNDECIDED, Answer
 from lab.analysis.verdict.claim import Claim, claim_of
-from lab.analysis.verdict.slis import SliResult, evaluate
+from lab.analysis.verdict.expectations import Expectation, breaker_timing
+from lab.analysis.verdict.limits import Limit, answer_together
+from lab.analysis.verdict.slis import Sli, SliResult
 from lab.analysis.verdict.unchanged import unchanged
 from lab.archive import ArchiveError, Run
 from lab.files import write_json
 
-HELD, DEVIATED, INVALID = "held", "deviated", "invalid"
-EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3}
 
-
-def judge(run: Run) -> dict[str, Any]:
+def judge(run: Run, confidence: float = CONFIDENCE) -> dict[str, Any]:
     """The content of verdict.json (docs/archive.md), computed from the archive alone.
 
-    invalid: the run is not a valid test. deviated: the run is valid, and the hypothesis, an SLI, an
-    invariant or a breaker was not as claimed. held: all was as claimed.
-    Raises ArchiveError if the claim names an unknown invariant.
+    invalid: the run is not a valid test. deviated: the hypothesis, a limit, an invariant or a breaker
+    was certainly not as claimed. undecided: none was, but too few data show that all was as claimed.
+    held: all was certainly as claimed, with this `confidence` for all limits together. Raises
+    ArchiveError if the claim names an unknown invariant.
     """
     claim = claim_of(run)
     unknown = [number for number in claim.not_asked if number not in INVARIANTS]
@@ -39,25 +41,22 @@ def judge(run: Run) -> dict[str, Any]:
     # All invariants are checked and shown. All count for the verdict, except those not asked.
     invariants = check_all(run)
     asked = [each for each in invariants if each.id not in claim.not_asked]
-    slis = [evaluate(sli, run) for sli in claim.slis]
-    expectations = _expectations(run, claim)
+    slis, expectations = _answers(run, claim, confidence)
     conditions = validity.checks(run, claim, slis, faults, asked)
     steady, missed = validity.steady_states(run), validity.missed_probes(run)
-    reasons = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
-    verdict = INVALID
-    if not reasons:
-        if not (
-            claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)
-        ):
-            reasons = ["the experiment has no claim that can be checked"]
-        else:
-            reasons = _stopped_by_guard(run) + _deviations(steady, slis, asked, expectations)
-            reasons += [f"the probe {name!r} failed" for name in missed]
-            verdict = DEVIATED if reasons else HELD
+    invalid = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
+    if not (claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)):
+        invalid = invalid or ["the experiment has no claim that can be checked"]
+    broken = _stopped_by_guard(run) + _deviations(steady, slis, asked, expectations)
+    broken += [f"the probe {name!r} failed" for name in missed]
+    undecided = _undecided(slis, expectations)
+    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
     return {
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
-        "reasons": reasons,
+        "reasons": invalid or broken or undecided,
+        "undecided": undecided,
+        "confidence": confidence,
         "claim": claim.sentence,
         "validity": [each.as_dict() for each in conditions],
         "hypothesis": {"title": claim.hypothesis} | steady,
@@ -67,7 +66,7 @@ def judge(run: Run) -> dict[str, Any]:
         ],
         "faults": [each.as_dict() for each in faults],
         "breakers": _breakers(run),
-        "expectations": expectations,
+        "expectations": [each.as_dict() for each in expectations],
         "guard": run.info.get("guard"),
     }
 
@@ -92,56 +91,44 @@ def _stopped_by_guard(run: Run) -> list[str]:
     ]
 
 
+def _answers(
+    run: Run, claim: Claim, confidence: float
+) -> tuple[list[SliResult], list[Expectation]]:
+    """The answers to all limits and expectations. Those from intervals share the `confidence`."""
+    slis = [Sli(sli, run) for sli in claim.slis]
+    same, breaker = claim.expects.get("unchanged"), claim.expects.get("breaker")
+    expected = unchanged(same, run) if same is not None else []
+    limits: list[Limit[SliResult | Expectation]] = [*slis, *expected]
+    found = answer_together(limits, confidence)
+    return (
+        [each for each in found if isinstance(each, SliResult)],
+        [each for each in found if isinstance(each, Expectation)]
+        + (breaker_timing(breaker, run) if breaker else []),
+    )
+
+
 def _deviations(
     steady: dict[str, bool],
     slis: Sequence[SliResult],
     asked: Sequence[Result],
-    expectations: Sequence[dict[str, Any]],
+    expectations: Sequence[Expectation],
 ) -> list[str]:
     found = [
         f"the steady state was not met {when} the fault"
         for when in ("during", "after")
         if steady.get(when) is False
     ]
-    found += [sli.text() for sli in slis if not sli.ok]
+    found += [each.text() for each in slis if each.answer == Answer.BROKEN]
     for each in asked:
         if each.status == "violated":
             violations = f"{each.violations} violation{'s' * (each.violations != 1)}"
             found.append(f"invariant {each.id} ({each.name}): {violations}")
-    found += [f"{each['name']}: {each['detail']}" for each in expectations if not each["ok"]]
-    return found
+    return found + [each.text() for each in expectations if each.answer == Answer.BROKEN]
 
 
-def _expectations(run: Run, claim: Claim) -> list[dict[str, Any]]:
-    """The experiment's expectations of measures and of a breaker, with their results."""
-    same = claim.expects.get("unchanged")
-    found = unchanged(same, run) if same is not None else []
-    wanted = claim.expects.get("breaker")
-    if not wanted:
-        return found
-    edge = str(wanted.get("edge"))
-    own = transitions.measures(run)
-    own = own[own["edge"] == edge]
-    for key, column, what in (
-        ("opens_within_s", "detection_s", "opens"),
-        ("closes_within_s", "recovery_s", "closes again"),
-    ):
-        if key not in wanted:
-            continue
-        limit = float(wanted[key])
-        seconds = own[column].dropna()
-        value = float(seconds.min() if what == "opens" else seconds.max()) if len(seconds) else None
-        found.append(
-            {
-                "name": f"the breaker {edge} {what} within {limit:g} s",
-                "edge": edge,
-                "value": value,
-                "limit": limit,
-                "ok": value is not None and value <= limit,
-                "detail": f"after {value:.2f} s" if value is not None else "it did not",
-            }
-        )
-    return found
+def _undecided(slis: Sequence[SliResult], expectations: Sequence[Expectation]) -> list[str]:
+    answered: list[SliResult | Expectation] = [*slis, *expectations]
+    return [each.text() for each in answered if each.answer == Answer.UNDECIDED]
 
 
 def _breakers(run: Run) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,9 @@ PHASES = [
     {"name": "method", "start_s": 100.0, "end_s": 200.0},
     {"name": "after", "start_s": 200.0, "end_s": 210.0},
 ]
+
+
+ANSWERS = {"equivalent": "kept", "different": "broken", "inconclusive": "undecided"}
 
 
 def run_of(
@@ -39,9 +43,9 @@ def run_of(
 
 
 def results(run: Run, **wanted: Any) -> dict[str, str]:
-    found = unchanged(wanted, run)
-    assert [each["ok"] for each in found] == [each["result"] == "equivalent" for each in found]
-    return {each["name"].split()[0]: each["result"] for each in found}
+    found = [each.at(0.95) for each in unchanged(wanted, run)]
+    assert [ANSWERS[str(each.result)] for each in found] == [each.answer for each in found]
+    return {each.name.split()[0]: str(each.result) for each in found}
 
 
 def test_equal_load_before_and_during_is_unchanged(tiny: Tiny) -> None:
@@ -73,19 +77,31 @@ def test_a_difference_near_the_margin_is_inconclusive(tiny: Tiny) -> None:
 
 
 def test_a_p99_of_too_few_requests_does_not_meet_the_expectation(tiny: Tiny) -> None:
-    (p99,) = unchanged({"measures": ["p99_ms"]}, run_of(tiny, during=200))
-    assert not p99["ok"]
-    assert p99["result"] == "inconclusive"
-    assert p99["detail"].startswith("inconclusive: the ratio during / before is unknown")
-    assert p99["detail"].endswith("(no upper bound: 200 values, 299 needed) during")
+    (limit,) = unchanged({"measures": ["p99_ms"]}, run_of(tiny, during=200))
+    p99 = limit.at(0.95)
+    assert (p99.answer, p99.result) == ("undecided", "inconclusive")
+    assert p99.detail.startswith("inconclusive: the ratio during / before is unknown")
+    assert p99.detail.endswith("(no upper bound: 200 values, 299 needed) during")
 
 
 def test_the_detail_contains_the_ratio_the_margin_and_both_intervals(tiny: Tiny) -> None:
     (goodput,) = unchanged({"measures": ["goodput_per_s"]}, run_of(tiny))
-    assert goodput["detail"] == (
+    assert goodput.at(0.95).detail == (
         "equivalent: the ratio of the share of good requests during / before is 1 (0.997 to 1), margin 0.1;"
         " 1 (0.997 to 1) before, 1 (0.997 to 1) during"
     )
+
+
+def test_an_inconclusive_result_states_how_much_longer_the_windows_must_be(tiny: Tiny) -> None:
+    (p50,) = unchanged(
+        {"measures": ["p50_ms"], "margin": 0.15}, run_of(tiny, slower=1.1, during=150)
+    )
+    found = p50.at(0.95)
+    assert found.result == "inconclusive"
+    assert found.detail.endswith(" times as long would decide it")
+    times = float(found.detail.split()[-7])
+    longer = run_of(tiny, slower=1.1, during=150 * math.ceil(2 * times), seed=2)
+    assert results(longer, measures=["p50_ms"], margin=0.15) == {"p50_ms": "equivalent"}
 
 
 def test_errors_are_compared_by_the_share_of_requests_without_error(tiny: Tiny) -> None:

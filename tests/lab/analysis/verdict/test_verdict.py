@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lab.analysis.fault_evidence.judge import judge_faults
-from lab.analysis.verdict.slis import SliError, evaluate
+from lab.analysis.verdict.measures import SliError
+from lab.analysis.verdict.slis import evaluate
 from lab.analysis.verdict.verdict import judge, write_verdict
 from lab.archive import ArchiveError, Run, seal
 from lab.archive.manifest import write_manifest
@@ -24,8 +25,8 @@ def test_a_run_that_meets_its_claim_is_held(clean: Run) -> None:
     verdict = judge(clean)
     assert (verdict["verdict"], verdict["exit_code"], verdict["reasons"]) == ("held", 0, [])
     assert all(check["ok"] for check in verdict["validity"])
-    assert [sli["ok"] for sli in verdict["sli"]] == [True] * 4
-    assert verdict["expectations"][0]["ok"]
+    assert [sli["answer"] for sli in verdict["sli"]] == ["kept"] * 4
+    assert verdict["expectations"][0]["answer"] == "kept"
 
 
 def test_the_verdict_of_a_sealed_archive_is_the_same_and_changes_no_table(archive: Archive) -> None:
@@ -78,11 +79,14 @@ def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Arc
     )  # fmt: skip
     verdict = judge(Run(path))
     assert verdict["verdict"] == "deviated"
-    slow, none, breaker = verdict["reasons"]
+    slow, breaker = verdict["reasons"]
     assert slow.startswith("orders are fast: 2,50")
-    assert slow.endswith("ms, limit 500 ms")
-    assert none.startswith("refunds work: no data")
+    assert "limit 500 ms" in slow
     assert breaker.startswith("the breaker payments->bank opens within 0.5 s: after 1.")
+    assert verdict["undecided"] == [
+        "refunds work: limit 10%, no data: no requests in this window;"
+        " about 29 more requests would decide it"
+    ]
 
 
 def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive) -> None:
@@ -289,30 +293,6 @@ def test_an_abort_is_believed_when_more_calls_fail(tiny: Callable[..., Run]) -> 
 
 def rows(n: int, slow: int = 0) -> list[dict[str, Any]]:
     return [request(i, float(i), i + (1.0 if i < slow else 0.1)) for i in range(n)]
-
-
-def test_an_sli_needs_enough_requests_for_its_percentile(tiny: Callable[..., Run]) -> None:
-    found = evaluate({"measure": "p99_ms", "window": "all", "limit": 5}, tiny(requests=rows(99)))
-    assert (found.value, found.ok) == (None, False)
-    assert found.note == "99 requests are too few for a p99"
-
-
-def test_an_sli_near_its_limit_is_not_certain(tiny: Callable[..., Run]) -> None:
-    run = tiny(requests=rows(400, slow=19))
-    near = evaluate({"measure": "p95_ms", "window": "all", "limit": 150}, run)
-    assert near.ok
-    assert not near.certain
-    far = evaluate({"measure": "p50_ms", "window": "all", "limit": 150}, run)
-    assert far.ok
-    assert far.certain
-
-
-def test_goodput_is_at_least_its_limit(tiny: Callable[..., Run]) -> None:
-    run = tiny(requests=rows(100))
-    measured = evaluate({"measure": "goodput_per_s", "window": "all", "limit": 0.5}, run)
-    assert measured.ok
-    assert measured.value == pytest.approx(1.0, rel=0.02)
-    assert not evaluate({"measure": "goodput_per_s", "window": "all", "limit": 9}, run).ok
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ LAB = PROJECT / ".venv/bin/lab"
 EXPERIMENTS = ("payments_slow", "orders_crash", "observability_blackout")
 WATCHING_CORES_MAX = 0.2
 ARRIVES_S = 30.0
-VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid"}
+VERDICTS = {0: "held", 1: "deviated", 2: "refused", 3: "invalid", 4: "undecided"}
 
 
 class StepFailedError(Exception):

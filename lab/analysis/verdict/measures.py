@@ -1,0 +1,162 @@
+"""What a limit can be set on: percentiles of response times, error ratio, goodput; each with its interval."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.analysis.intervals import (
+    Interval,
+    Values,
+    quantile_interval,
+    requests_needed,
+    share_interval,
+)
+from lab.analysis.latency import failures, response_times
+from lab.analysis.verdict.answers import Answer
+from lab.analysis.windows import window
+from lab.archive import Run
+
+PERCENTILE = re.compile(r"p(\d{2,4})_ms")
+MEASURES = "p50_ms, p95_ms, p99_ms, p999_ms, error_ratio or goodput_per_s"
+NO_DATA = Interval(math.nan, None, None, "no data: no requests in this window")
+
+
+class SliError(ValueError):
+    """A limit is malformed; the message names the expected form."""
+
+
+def quantile(measure: str) -> float | None:
+    """The quantile of a measure such as `p95_ms`; None for another measure."""
+    found = PERCENTILE.fullmatch(measure)
+    return int(found[1]) / 10 ** len(found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """A percentile of response times, at most the limit. `values` in ms."""
+
+    values: Values
+    q: float
+    unit = "ms"
+
+    def interval(self, confidence: float) -> Interval:
+        found = quantile_interval(self.values, self.q, confidence=confidence)
+        if len(self.values) * (1.0 - self.q) < 1.0 - 1e-9:  # the largest value is no estimate
+            return replace(found, value=math.nan)
+        return found
+
+    def answer(self, found: Interval, limit: float, confidence: float) -> tuple[Answer, str]:
+        if found.high is not None:
+            return compare(found, limit), ""
+        # Too few requests to bound the percentile can still be enough to show that it is too high.
+        slow = self.values > limit
+        least = share_interval(slow, confidence=confidence).low
+        if least is None or least <= 1.0 - self.q:
+            return Answer.UNDECIDED, found.note
+        text = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
+        return Answer.BROKEN, f"{text} ({found.note})"
+
+    def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
+        share = float(np.mean(self.values > limit)) if len(self.values) else 0.0
+        return _needed(found, share, 1.0 - self.q, confidence)
+
+
+@dataclass(frozen=True)
+class ErrorRatio:
+    """The share of logical requests that failed, had an unknown outcome or were dropped, at most the limit."""
+
+    failed: NDArray[np.bool_]
+    unit = ""
+
+    def interval(self, confidence: float) -> Interval:
+        return share_interval(self.failed, confidence=confidence)
+
+    def answer(self, found: Interval, limit: float, confidence: float) -> tuple[Answer, str]:
+        return compare(found, limit), found.note
+
+    def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
+        share = float(np.mean(self.failed)) if len(self.failed) else 0.0
+        return _needed(found, share, limit, confidence)
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """Good answers per second, at least the limit."""
+
+    failed: NDArray[np.bool_]
+    span_s: float
+    unit = "/s"
+
+    def interval(self, confidence: float) -> Interval:
+        """Arrivals do not depend on the shop: the count is a Poisson count, and tau is that of failures.
+
+        The score interval: k + z^2/2 -+ z sqrt(k + z^2/4) (Garwood's within .2 of a count).
+        """
+        share = share_interval(self.failed, confidence=confidence)
+        if share.high is None:
+            return replace(share, value=self._per_s(len(self.failed) * (1.0 - share.value)))
+        z = NormalDist().inv_cdf((1.0 + confidence) / 2)
+        good = int(np.count_nonzero(~self.failed)) / share.tau
+        half = z * math.sqrt(good + z**2 / 4)
+        low, high = good + z**2 / 2 - half, good + z**2 / 2 + half
+        value, low, high = (self._per_s(share.tau * each) for each in (good, low, high))
+        return Interval(value, low, high, tau=share.tau)
+
+    def answer(self, found: Interval, limit: float, confidence: float) -> tuple[Answer, str]:
+        return compare(found, limit, at_least=True), found.note
+
+    def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
+        if found.value == limit or found.low is None:
+            return None
+        z = NormalDist().inv_cdf((1.0 + confidence) / 2)
+        seconds = z**2 * found.tau * max(found.value, limit) / (found.value - limit) ** 2
+        return math.ceil(len(self.failed) * seconds / self.span_s)
+
+    def _per_s(self, count: float) -> float:
+        return count / self.span_s
+
+
+Measure = Percentile | ErrorRatio | Goodput
+
+
+def measured(run: Run, measure: str, route: str | None, over: str) -> Measure:
+    """The data of a measure in a window. Raises SliError if the measure is unknown."""
+    q = quantile(measure)
+    if q is not None:
+        return Percentile(1000 * response_times(run, route, over), q)
+    failed = failures(run, route, over) > 0
+    if measure == "error_ratio":
+        return ErrorRatio(failed)
+    if measure == "goodput_per_s":
+        return Goodput(failed, span_s(run, over))
+    raise SliError(f"measure {measure!r}; expected {MEASURES}")
+
+
+def span_s(run: Run, over: str) -> float:
+    start, end = window(run, over)
+    return max(end - start, 1e-9)
+
+
+def compare(found: Interval, limit: float, *, at_least: bool = False) -> Answer:
+    """Kept if the whole interval keeps the limit, broken if none of it does."""
+    if found.low is None or found.high is None:
+        return Answer.UNDECIDED
+    keeps: Callable[[float], bool] = (
+        (lambda value: value >= limit) if at_least else (lambda value: value <= limit)
+    )
+    if keeps(found.low) == keeps(found.high):
+        return Answer.KEPT if keeps(found.low) else Answer.BROKEN
+    return Answer.UNDECIDED
+
+
+def _needed(found: Interval, share: float, limit: float, confidence: float) -> int | None:
+    """The requests that decide whether a share is below its limit, and that give an interval at all."""
+    enough = requests_needed(share, limit, tau=found.tau, confidence=confidence)
+    return None if enough is None else max(enough, found.needed or 0)
