@@ -146,7 +146,7 @@ def _durations_ms(run: Run, target: str, windows: Windows) -> tuple[Values, Valu
     ).fetchall()
     parts = (windows.before, (windows.during,))
     before, during = (
-        np.array([ms for s, ms in found if any(a <= s <= b for a, b in part)], dtype=np.float64)
+        np.array([ms for s, ms in found if any(a <= s < b for a, b in part)], dtype=np.float64)
         for part in parts
     )
     return before, during

@@ -14,10 +14,12 @@ LOOKS_S = 1.5  # the recorder looks each second, or a little later on a busy mac
 SEEN_S_MIN = 2.0  # if the recorder looked for less time than this, it saw nothing
 LEAST_SHARE = 0.5  # of the fault's time
 MEASURE = "longest silence"
+# A use of a database that is cancelled at its deadline ends without an error: it is a sign only where no probe is.
 SIGNS = """
     SELECT time_s FROM metrics WHERE name IN ('up', 'probe_success') AND instance = $target AND value = 1
     UNION ALL SELECT end_ns / 1e9 FROM spans
         WHERE kind = 'client' AND peer = $target AND coalesce(status, '') <> 'error'
+            AND NOT EXISTS (FROM metrics WHERE name = 'probe_success' AND instance = $target)
     UNION ALL SELECT unnest([start_ns, end_ns]) / 1e9 FROM spans WHERE instance = $target AND $spans
     ORDER BY 1
 """

@@ -28,7 +28,7 @@ class Windows:
 
     def quiet(self, times: Sequence[float]) -> list[list[float]]:
         """Of these sorted times, those in each part before."""
-        return [list(times[bisect_left(times, a) : bisect_right(times, b)]) for a, b in self.before]
+        return [list(times[bisect_left(times, a) : bisect_left(times, b)]) for a, b in self.before]
 
 
 def windows_of(run: Run, fault: FaultRecord) -> Windows:

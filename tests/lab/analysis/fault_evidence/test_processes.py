@@ -75,9 +75,9 @@ CASES: dict[str, Case] = {
 def test_noise_is_never_confirmed_and_the_fault_is(name: str) -> None:
     inert = [CASES[name](np.random.default_rng(seed), False) for seed in range(SEEDS)]
     assert [str(each) for each in inert if each.status == "confirmed"] == []
-    working = [CASES[name](np.random.default_rng(seed), True) for seed in range(SEEDS)]
+    working = [CASES[name](np.random.default_rng(seed), True) for seed in range(SEEDS // 3)]
     missed = [str(each) for each in working if each.status != "confirmed"]
-    assert len(missed) <= 0.05 * SEEDS, missed[:3]
+    assert len(missed) <= 0.05 * SEEDS // 3, missed[:3]
 
 
 def test_every_kind_has_a_case_and_a_sentence_for_the_docs() -> None:

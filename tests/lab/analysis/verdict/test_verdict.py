@@ -242,46 +242,6 @@ def test_a_delay_is_believed_when_spans_show_it(
     assert judged.status == status, judged.why
 
 
-EDGE = {"fault_id": "f", "kind": "latency", "target": "orders->bank-1", "point": "edge", "commanded_s": 10.0,
-        "effective_s": 10.0, "removed_s": 30.0, "ttl_s": 20.0, "attributes": {"latency_ms": 100}, "scope": {},
-        "evidence": {"counted_by": "proxy", "connections": 2, "bytes": 512}}  # fmt: skip
-
-
-def calls(seconds: float, count: int = 6, **more: Any) -> list[dict[str, Any]]:
-    """Of orders to bank-1, over the edge."""
-    peer = {"attributes": {"breakwater.peer.instance": "bank-1"}}
-    return [
-        span(11 + n, seconds, kind="client", service="orders", instance="orders-1", **peer, **more)
-        for n in range(count)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("fault", "spans", "status", "why"),
-    [
-        ({"hits": 6}, calls(0.11), "confirmed", "6 hits and 512 bytes counted by the proxy"),
-        ({"hits": 6}, calls(0.01), "mismatch", "all 6 calls over the edge were faster than 0.1 s"),
-        ({"hits": 0}, calls(0.01), "mismatch", "6 calls went over the edge and it hit none"),
-        ({"hits": 0, "scope": {"share": 0.1}}, calls(0.01), "inconclusive", "nothing passed"),
-        ({"hits": 0}, [], "inconclusive", "nothing passed"),
-        ({"hits": 9, "target": "orders->postgres"}, [], "confirmed", "9 hits"),
-        ({"hits": 9, "removed_s": 32.0}, calls(0.11), "mismatch", "outlived its TTL"),
-        ({"hits": 0, "kind": "down"}, calls(0.01, status="error"), "confirmed", "6 of 6 calls"),
-        ({"hits": 0, "kind": "noop"}, [], "confirmed", "it was on 2 connections"),
-    ],
-)
-def test_a_fault_of_an_edge_is_believed_by_the_proxys_count_unless_its_calls_contradict(
-    tiny: Callable[..., Run],
-    fault: dict[str, Any],
-    spans: list[dict[str, Any]],
-    status: str,
-    why: str,
-) -> None:
-    [judged] = judge_faults(tiny(info=INFO, faults=[EDGE | fault], spans=spans))
-    assert judged.status == status, judged.why
-    assert why in judged.why
-
-
 def test_an_abort_is_believed_when_more_calls_fail(tiny: Callable[..., Run]) -> None:
     fault = LATE | {"kind": "abort", "attributes": {"status": 503}, "effective_s": 10.0}
     fault |= {"removed_s": 20.0, "hits": 1}
