@@ -13,6 +13,7 @@ from lab.analysis.consistency.effects import (
     events_take_effect_once,
     one_effect_per_key,
 )
+from lab.analysis.consistency.errors import no_unhandled_errors
 from lab.analysis.consistency.finding import Finding, Rows, missing, orders_missing, prepare
 from lab.analysis.consistency.money import captures_once, money_matches
 from lab.analysis.consistency.sagas import (
@@ -20,6 +21,13 @@ from lab.analysis.consistency.sagas import (
     compensations_follow_their_steps,
     sagas_have_ended,
 )
+from lab.analysis.consistency.shoppers.catalogue import pages_show_the_catalogue
+from lab.analysis.consistency.shoppers.reads import (
+    lists_are_complete,
+    orders_are_shown_as_they_were,
+)
+from lab.analysis.consistency.shoppers.refusals import refusals_are_true, the_forbidden_is_refused
+from lab.analysis.consistency.shoppers.repeats import repeats_get_the_same_answer
 from lab.analysis.consistency.stock import stock_adds_up
 from lab.archive import Run
 
@@ -80,6 +88,20 @@ _ALL = (
               ("orders.orders", "orders.sagas"), sagas_have_ended),
     Invariant(9, "every confirmed order is notified, once", AT_QUIESCENCE,
               ("orders.orders", "notifications.mails"), confirmed_orders_are_notified),
+    Invariant(30, "an order is shown to its customer only, as it was at that time", ALWAYS,
+              ("orders.orders", "orders.lines", "orders.outbox"), orders_are_shown_as_they_were),
+    Invariant(31, "a customer's list has each acknowledged order", ALWAYS,
+              ("orders.orders",), lists_are_complete),
+    Invariant(32, "pages show the catalogue", ALWAYS,
+              ("products.products",), pages_show_the_catalogue),
+    Invariant(33, "a repeated request gets the same answer", ALWAYS,
+              (), repeats_get_the_same_answer),
+    Invariant(34, "what must be refused is refused", ALWAYS,
+              (), the_forbidden_is_refused),
+    Invariant(35, "a refusal is true", ALWAYS,
+              ("inventory.stock", "inventory.reservations"), refusals_are_true),
+    Invariant(36, "no service meets an unhandled error", ALWAYS,
+              (), no_unhandled_errors),
 )  # fmt: skip
 INVARIANTS = {invariant.id: invariant for invariant in _ALL}
 
@@ -101,7 +123,9 @@ def check(run: Run, invariant: Invariant) -> Result:
         # The audit query of another version has other columns: the invariant cannot be checked.
         reason = str(error).splitlines()[0]
         return replace(result, detail=f"an audit table has unexpected columns: {reason}")
-    if finding.violations:
+    if finding.lacks:
+        status, detail = "no_data", finding.lacks
+    elif finding.violations:
         status, detail = "violated", finding.detail
     elif finding.checked:
         status, detail = "ok", finding.detail

@@ -16,12 +16,16 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Finding:
-    """`checked`: number of items. `violations` are definite, `possible` ones depend on an open outcome."""
+    """`checked`: number of items. `violations` are definite, `possible` ones depend on an open outcome.
+
+    `lacks`: what the archive lacks for this check; then nothing was checked.
+    """
 
     checked: int
     violations: Rows = field(default_factory=list)
     possible: Rows = field(default_factory=list)
     detail: str = ""
+    lacks: str = ""
 
 
 def rows(relation: duckdb.DuckDBPyRelation) -> Rows:

@@ -17,6 +17,7 @@ from typing import Any
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import BreakerOpenError
 from chassis.resilience.events import Event
+from tests.lab.analysis.shopper_rows import add_shoppers
 
 Row = dict[str, Any]
 START_S = 1_800_000_000.0
@@ -106,6 +107,7 @@ class Shop:
         self.state["inventory.stock"] = [
             {"sku": sku, **counts, "version": 1} for sku, counts in self.stock.items()
         ]
+        add_shoppers(self.tables, self.state, START_S)
         self.tables["requests"].sort(key=lambda row: row["seq"])
         return self
 

@@ -43,7 +43,7 @@ def test_runs_are_listed_oldest_first_with_damaged_ones(
     assert lab(["runs", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [each["run"] for each in listed] == sorted(path.name for path in runs.iterdir())
-    assert listed[0]["requests"] == 1645
+    assert listed[0]["requests"] == 1765
     assert "damaged" in listed[2]["problem"]
     assert lab(["runs"]) == 0
     assert "not judged" in capsys.readouterr().out

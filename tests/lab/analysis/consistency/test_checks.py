@@ -14,6 +14,8 @@ from lab.archive import Run
 from tests.lab.analysis.archives import MUTANTS, write_archive
 from tests.lab.archive.parquet import write_parquet
 
+UNHANDLED = "no service meets an unhandled error"
+
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_clean_run_has_no_violation_and_each_invariant_has_data(
@@ -50,7 +52,8 @@ def test_empty_audit_tables_are_no_data(archive: Callable[..., Path]) -> None:
         duckdb.read_parquet(str(table)).filter("false").write_parquet(f"{table}.new")
         Path(f"{table}.new").replace(table)
     (path / "requests.ndjson").unlink()
-    assert {result.status for result in check_all(Run(path))} == {"no_data"}
+    results = [each for each in check_all(Run(path)) if each.name != UNHANDLED]  # it reads the log
+    assert {result.status for result in results} == {"no_data"}
 
 
 def test_an_audit_table_with_other_columns_is_no_data(archive: Callable[..., Path]) -> None:

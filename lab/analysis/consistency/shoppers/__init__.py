@@ -1,0 +1,1 @@
+"""Invariants of what shoppers saw: the answers in the request log against the databases."""

@@ -1,0 +1,116 @@
+"""What simulated shoppers asked and saw: the columns `asked` and `seen`, and the journeys that check the shop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Row = dict[str, Any]
+CHECKS = 15  # requests of each kind
+AFTER_S = 47.0  # the checks come after the fault, each kind every half second
+GOOD, DECLINED = "4242424242424242", "4000000000000002"
+
+
+def add_shoppers(tables: dict[str, list[Row]], state: dict[str, list[Row]], start_s: float) -> None:
+    """Fill in what the requests of a simulated run asked and saw, and add requests that check the shop."""
+    for order in state["orders.orders"]:
+        order.setdefault("email", f"{order['user_id']}@example.com")
+        order.setdefault("currency", "EUR")
+    skus = [row["sku"] for row in state["inventory.stock"]]
+    state.setdefault(
+        "products.products",
+        [{"id": sku, "price_cents": 990, "currency": "EUR", "version": 1} for sku in skus],
+    )
+    orders = {order["order_id"]: order for order in state["orders.orders"]}
+    for row in tables["requests"]:
+        _fill_in(row, orders, state)
+    done = [
+        row for row in tables["requests"] if row["status"] == 201 and row["end_s"] < start_s + 46
+    ]
+    for number, placed in enumerate(done[-CHECKS:]):
+        at = start_s + AFTER_S + 0.5 * number
+        for offset, row in enumerate(_checks(placed, at, orders, state)):
+            came = at + 0.01 * offset
+            times = {"intended_start_s": came, "actual_start_s": came, "end_s": came + 0.008}
+            ids = {"seq": len(tables["requests"]), "logical_id": f"check-{number}-{offset}"}
+            tables["requests"].append(_BLANK | {"session": placed["session"]} | times | ids | row)
+
+
+_BLANK: Row = {
+    **{"arm": "control", "attempt_no": 1, "outcome": "ok", "error": None, "bytes": 400},
+    **{"idempotency_key": None, "order_id": None, "version": None, "dropped": False},
+    **{"expected": None, "asked": None, "seen": None, "request_id": "c" * 32},
+}
+
+
+def _fill_in(row: Row, orders: dict[str, Row], state: dict[str, list[Row]]) -> None:
+    row |= {"expected": None, "asked": None, "seen": None}
+    if row["route"] == "GET /api/products":
+        row["seen"] = {"skus": ["SKU-0001"], "more": True}
+    elif row["route"] == "GET /api/products/{id}":
+        product = state["products.products"][row["seq"] % 10]
+        row["seen"] = {"sku": product["id"], "price_cents": product["price_cents"]}
+    elif row["order_id"] in orders:
+        order = orders[row["order_id"]]
+        lines = _lines(order, state)
+        card = DECLINED if order["status"] == "cancelled" else GOOD
+        row["asked"] = {"lines": [line[:2] for line in lines], "card": card}
+        if row["status"] < 400:
+            pending = row["status"] == 202
+            row["seen"] = _shown(order, lines) | (
+                {"status": "pending", "version": 1} if pending else {}
+            )
+
+
+def _shown(order: Row, lines: list[list[Any]]) -> Row:
+    names = ("order_id", "user_id", "status", "version", "total_cents", "currency")
+    return {name: order[name] for name in names} | {"lines": lines}
+
+
+def _lines(order: Row, state: dict[str, list[Row]]) -> list[list[Any]]:
+    return [
+        [line["sku"], line["quantity"], line["price_cents"]]
+        for line in state["orders.lines"]
+        if line["order_id"] == order["order_id"]
+    ]
+
+
+def _checks(
+    placed: Row, before_s: float, orders: dict[str, Row], state: dict[str, list[Row]]
+) -> Iterator[Row]:
+    """One shopper's requests that check the shop, all answered rightly."""
+    order = orders[placed["order_id"]]
+    own = [each for each in orders.values() if each["user_id"] == placed["session"]]
+    own = [each for each in own if each["created_at"] < before_s]
+    shown = _shown(order, _lines(order, state))
+    payment = {"order_id": order["order_id"], "amount_cents": order["total_cents"]}
+    page = {"paid": payment, "mails": [[order["order_id"], "order_confirmed"]]}
+    order_id = {"order_id": order["order_id"]}
+    yield _get("/api/orders/{id}", seen=shown | page, **order_id)
+    listed = [_shown(each, []) for each in sorted(own, key=lambda each: each["order_id"])]
+    for each in listed:
+        del each["lines"]
+    yield _get("/api/orders", seen={"orders": listed[-20:], "more": len(listed) > 20})
+    yield _get(
+        "/api/orders/{id} (foreign)", 404, error="order-not-found", session="user000", **order_id,
+        asked={"owner": placed["session"]},
+    )  # fmt: skip
+    yield _get(
+        "/api/products", asked={"sku": "SKU-0003"}, seen={"skus": ["SKU-0003"], "more": False}
+    )
+    key = {"idempotency_key": placed["idempotency_key"], "asked": placed["asked"]}
+    repeated = {"route": "POST /api/orders (repeated)", "method": "POST", "status": 201}
+    yield repeated | key | order_id | {"seen": shown | {"replayed": True}}
+    for route, status, error in (
+        ("/api/login (wrong password)", 401, "bad-credentials"),
+        ("/api/orders (key reused)", 422, "key-reused"),
+        ("/api/orders (unknown product)", 422, "unknown-sku"),
+    ):
+        asked = {"lines": [["SKU-0001", 1]], "card": GOOD}
+        yield {"route": f"POST {route}", "method": "POST", "status": status, "expected": status,
+               "error": error, "asked": asked}  # fmt: skip
+
+
+def _get(route: str, status: int = 200, **more: Any) -> Row:
+    expected = None if status == 200 else status
+    return {"route": f"GET {route}", "method": "GET", "status": status, "expected": expected} | more
