@@ -32,15 +32,28 @@ def add_shoppers(tables: dict[str, list[Row]], state: dict[str, list[Row]], star
         for offset, row in enumerate(_checks(placed, at, orders, state)):
             came = at + 0.01 * offset
             times = {"intended_start_s": came, "actual_start_s": came, "end_s": came + 0.008}
-            ids = {"seq": len(tables["requests"]), "logical_id": f"check-{number}-{offset}"}
+            seq = len(tables["requests"])
+            ids = {"seq": seq, "logical_id": f"check-{seq}", "request_id": f"{seq:032x}"}
             tables["requests"].append(_BLANK | {"session": placed["session"]} | times | ids | row)
+            tables["spans"].append(_span(tables["requests"][-1]))
 
 
 _BLANK: Row = {
     **{"arm": "control", "attempt_no": 1, "outcome": "ok", "error": None, "bytes": 400},
     **{"idempotency_key": None, "order_id": None, "version": None, "dropped": False},
-    **{"expected": None, "asked": None, "seen": None, "request_id": "c" * 32},
+    **{"expected": None, "asked": None, "seen": None},
 }
+
+
+def _span(row: Row) -> Row:
+    """The span of the gateway for a request."""
+    return {
+        **{"trace_id": row["request_id"], "span_id": row["request_id"][16:], "parent_span_id": ""},
+        **{"service": "gateway", "instance": "gateway-1", "arm": "control", "name": row["route"]},
+        **{"kind": "server", "http_route": row["route"], "http_status": row["status"]},
+        **{"start_ns": int(row["actual_start_s"] * 1e9), "end_ns": int(row["end_s"] * 1e9)},
+        **{"status": "unset", "attributes": {}},
+    }
 
 
 def _fill_in(row: Row, orders: dict[str, Row], state: dict[str, list[Row]]) -> None:
