@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.analysis.verdict import machine
 from lab.analysis.verdict.validity import ON_TIME
 from lab.archive import Run
 from lab.chaos.experiment.loader import find_experiment
@@ -83,10 +84,12 @@ def test_a_run_injects_audits_and_leaves_no_residue(
     run = Run(result["run"])
     verdict = run.verdict
     assert verdict is not None, done.stderr
-    # on a busy machine latency may deviate, and late load may make the run invalid (3);
-    # the invariants must hold at any speed
+    # on a busy machine latency may deviate, and late load or the load of others may make the run
+    # invalid (3); the invariants must hold at any speed
     invalid = [each for each in verdict["validity"] if not each["ok"]]
-    assert {each["name"] for each in invalid} <= {ON_TIME}, invalid
+    assert {each["name"] for each in invalid} <= {ON_TIME, machine.NAME}, invalid
+    sampled = next(each for each in verdict["validity"] if each["name"] == machine.NAME)
+    assert sampled["ok"] or sampled["detail"].startswith("others and steal took"), sampled
     assert verdict["exit_code"] in ((3,) if invalid else (0, 1, 4)), verdict["reasons"]
     assert done.returncode == verdict["exit_code"]
     assert {each["status"] for each in verdict["invariants"]} <= {"ok", "empty"}

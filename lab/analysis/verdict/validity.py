@@ -9,6 +9,7 @@ from typing import Any
 from lab.analysis.consistency import Result
 from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, MISMATCH, Judged
 from lab.analysis.latency import send_lag
+from lab.analysis.verdict import machine
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.verdict.claim import Claim
 from lab.analysis.verdict.evidence import gaps
@@ -47,6 +48,7 @@ def checks(
         _steady_before(run, slis),
         _load_delivered(run),
         _load_on_time(run),
+        Check(*machine.check(run)),
         _fault_effective(run, claim, faults),
         _nothing_left_behind(run, faults),
         _quiet(run, invariants),

@@ -54,19 +54,18 @@ def family(processes: Times, roots: Collection[int]) -> set[int]:
 def used_by(before: Times, after: Times, pids: Collection[int]) -> float:
     """The CPU seconds that `pids`, the family at the later time, used between the two times.
 
-    A process that ended in between counts through its parent, which waited for it.
+    A process that ended in between counts through the one that waited for it.
     """
-    total_s = 0.0
-    waited_s = dict.fromkeys(pids, 0.0)
+    used_s = waited_s = 0.0
     for pid in pids:
         then = _same(before, pid, after[pid])
-        total_s += after[pid].used_s - (then.used_s if then else 0.0)
-        waited_s[pid] = after[pid].waited_s - (then.waited_s if then else 0.0)
-    for pid, each in before.items():
-        if each.parent in waited_s and not (pid in after and _same(before, pid, after[pid])):
-            # of an ended child, the part before the earlier time was counted then
-            waited_s[each.parent] -= each.used_s + each.waited_s
-    return total_s + sum(max(0.0, each) for each in waited_s.values())
+        used_s += after[pid].used_s - (then.used_s if then else 0.0)
+        waited_s += after[pid].waited_s - (then.waited_s if then else 0.0)
+    for pid in family(before, pids):
+        if pid not in after or not _same(before, pid, after[pid]):
+            # it ended: what it used before the earlier time was counted then
+            waited_s -= before[pid].used_s + before[pid].waited_s
+    return used_s + max(0.0, waited_s)
 
 
 def busiest(before: Times, after: Times, except_for: Collection[int]) -> str | None:

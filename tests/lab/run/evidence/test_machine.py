@@ -108,6 +108,15 @@ def test_the_time_of_ended_children_counts_once_through_their_parent() -> None:
     assert busiest(before, after, own) == "p"
 
 
+def test_the_orphan_of_a_killed_process_counts_once_through_the_one_that_adopts_it() -> None:
+    """PostgreSQL's parent process is killed, and the supervisor waits for it and for its children."""
+    before = {1: process(0, 1.0), 2: process(1, 3.0), 3: process(2, 90.0)}
+    after = {1: process(0, 1.0, waited_s=93.5)}
+    assert used_by(before, after, family(after, [1])) == 0.5
+    by_init = {1: process(0, 1.25, waited_s=3.5)}
+    assert used_by(before, by_init, family(by_init, [1])) == 0.25
+
+
 def test_a_new_process_with_the_pid_of_an_old_one_starts_at_zero() -> None:
     before = {1: process(0, 1.0), 2: process(1, 40.0)}
     after = {1: process(0, 1.0, waited_s=40.0), 2: process(1, 0.25, started=2.0)}
