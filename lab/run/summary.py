@@ -8,17 +8,18 @@ from typing import Any
 
 import typer
 
+from lab.analysis.latency import shopper_requests
 from lab.analysis.verdict.answers import Answer
 from lab.archive import ArchiveError, Run
 from lab.run.runner import RunResult
 
 ROUTES = """
-    SELECT route, count(*) AS requests,
-           quantile_cont(1000 * (end_s - intended_start_s), 0.5) AS p50_ms,
-           quantile_cont(1000 * (end_s - intended_start_s), 0.95) AS p95_ms,
-           quantile_cont(1000 * (end_s - intended_start_s), 0.99) AS p99_ms,
-           count(*) FILTER (outcome <> 'ok') AS errors
-    FROM requests GROUP BY route ORDER BY requests DESC
+    SELECT route, count(*) AS requests, sum(attempts)::BIGINT AS attempts,
+           quantile_cont(1000 * response_s, 0.5) AS p50_ms,
+           quantile_cont(1000 * response_s, 0.95) AS p95_ms,
+           quantile_cont(1000 * response_s, 0.99) AS p99_ms,
+           count(*) FILTER (outcome IS DISTINCT FROM 'ok') AS errors
+    FROM shopper_requests GROUP BY route ORDER BY requests DESC, route
 """
 
 
@@ -85,6 +86,8 @@ def summary_lines(result: RunResult) -> list[str]:
 
 
 def _routes(run: Run) -> list[dict[str, Any]]:
+    """What shoppers experienced by route: a request with all its attempts counts once, by its last answer."""
+    shopper_requests(run)
     found = run.sql(ROUTES)
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
@@ -109,7 +112,9 @@ def _route_line(route: dict[str, Any]) -> str:
         "-" if route[name] is None else f"{route[name]:.0f}"
         for name in ("p50_ms", "p95_ms", "p99_ms")
     )
+    more = route["attempts"] > route["requests"]
+    attempts = f" in {route['attempts']:,} attempts" if more else ""
     return (
-        f"          {route['route']:<24} {route['requests']:>6,} requests,"
+        f"          {route['route']:<24} {route['requests']:>6,} requests{attempts},"
         f" p50 {p50}, p95 {p95}, p99 {p99} ms, {route['errors']} errors"
     )
