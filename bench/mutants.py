@@ -1,14 +1,17 @@
 """Plants known bugs in a copy of the shop, runs a whole lab with each, and prints which of them a run convicts.
 
-    python bench/mutants.py [NAME ...] [--list] [--seed 1] [--archives FOLDER] [--json]
+    python bench/mutants.py [NAME ...] [--list] [--seed 1] [--archives FOLDER] [--no-control] [--json]
+    python bench/mutants.py [NAME ...] --judge FOLDER [--json]
 
 Without a NAME it runs the whole table (bench/mutants_table). First, as `clean`, it runs the shop without a bug
 under each experiment that the chosen bugs need. Each row has the experiment, the verdict, the exit code of
 `lab run`, the seconds, the invariants that are violated, and the reasons.
 
-A bug is convicted if the verdict is `deviated`. An invalid or undecided run convicts nothing. Exit 0 if every bug
-is convicted and the shop without a bug is not, else 1. The copies, their labs and their archives are deleted;
-`--archives` keeps the archives in FOLDER.
+A bug is convicted if the verdict is `deviated` and an invariant about its class is violated (ABOUT in
+bench/mutants_table/mutant.py). A run that deviates by another check deviates by chance. An invalid or undecided
+run convicts nothing. Exit 0 if every bug is convicted and the shop without a bug is not, else 1. The copies and
+their labs are deleted, and their archives too, but `--archives` keeps them in FOLDER. `--judge` judges kept
+archives again, and runs nothing: a new check needs no new runs.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
 from bench.mutants_table import MUTANTS  # noqa: E402
-from bench.mutants_table.mutant import CLEAN, Mutant  # noqa: E402
+from bench.mutants_table.mutant import ABOUT, CLEAN, Mutant  # noqa: E402
+from lab.analysis.consistency import INVARIANTS  # noqa: E402
+from lab.analysis.verdict.verdict import judge  # noqa: E402
+from lab.archive import Run  # noqa: E402
 from lab.chaos.experiment.loader import load_experiment  # noqa: E402
 from lab.nearest import nearest  # noqa: E402
 from lab.runtimes.posix.ports import taken  # noqa: E402
@@ -67,12 +73,17 @@ class Row:
     verdict: str = "none"
     exit_code: int | None = None
     invariants: list[str] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)  # those of them that are about this class
     reasons: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def convicted(self) -> bool:
-        return self.verdict == "deviated"
+        return self.verdict == "deviated" and bool(self.named)
+
+    @property
+    def by_chance(self) -> bool:
+        return self.verdict == "deviated" and not self.named
 
     @property
     def ok(self) -> bool:
@@ -173,7 +184,7 @@ def run(mutant: Mutant, seed: int, archives: Path | None) -> Row:
                 row.exit_code, out = copy.lab(
                     "run", mutant.experiment, "--seed", str(seed), "--json", timeout_s=RUN_S
                 )
-            read_verdict(row, out)
+            read_verdict(row, *verdict_of(out))
         except (CommandFailedError, subprocess.TimeoutExpired) as error:
             row.reasons = [str(error)]
         if archives is not None and (runs := copy.root / ".lab" / "runs").is_dir():
@@ -182,24 +193,46 @@ def run(mutant: Mutant, seed: int, archives: Path | None) -> Row:
     return row
 
 
-def read_verdict(row: Row, out: str) -> None:
-    """Fill the row from verdict.json of the run that `lab run --json` names in its last line."""
+def judge_again(mutant: Mutant, archives: Path) -> list[Row]:
+    """Judge the kept archives of the bug with the checks of today. The archives do not change."""
+    rows = []
+    for path in sorted((archives / mutant.name).glob("*/run.json")):
+        kept = Run(path.parent)
+        row = Row(mutant.name, mutant.kind, str(kept.info.get("experiment", "")))
+        began = time.monotonic()
+        verdict = judge(kept)
+        row.exit_code = verdict["exit_code"]
+        read_verdict(row, verdict, verdict["reasons"])
+        row.seconds = round(time.monotonic() - began, 1)
+        rows.append(row)
+    return rows
+
+
+def verdict_of(out: str) -> tuple[dict[str, Any], list[str]]:
+    """verdict.json of the run that `lab run --json` names in its last line, and the reasons."""
     try:
         summary = json.loads(out.splitlines()[-1])
-        verdict = json.loads((Path(summary["run"]) / "verdict.json").read_text())
+        return json.loads((Path(summary["run"]) / "verdict.json").read_text()), summary["reasons"]
     except (IndexError, ValueError, OSError) as error:
-        row.reasons = [f"no verdict ({error}): {out[-1000:]}"]
-        return
-    row.verdict, row.reasons = verdict["verdict"], summary["reasons"]
-    row.invariants = [
-        f"{each['id']} {each['name']}" if "name" in each else str(each["id"])
-        for each in verdict["invariants"]
-        if each["status"] == "violated"
-    ]
+        return {}, [f"no verdict ({error}): {out[-1000:]}"]
+
+
+def read_verdict(row: Row, verdict: dict[str, Any], reasons: list[str]) -> None:
+    """Fill the row: the verdict, its reasons, the violated invariants and those about the class of the bug."""
+    row.verdict, row.reasons = verdict.get("verdict", "none"), reasons
+    violated = [each for each in verdict.get("invariants", ()) if each["status"] == "violated"]
+    row.invariants = [f"{each['id']} {each['name']}" for each in violated]
+    row.named = [each["id"] for each in violated if module_of(each["id"]) in ABOUT[row.kind]]
+
+
+def module_of(invariant: int) -> str:
+    """The module that checks the invariant: its class."""
+    return INVARIANTS[invariant].find.__module__.rpartition(".")[2]
 
 
 def show(row: Row, out: TextIO) -> None:
-    mark = "" if row.ok else "  << " + ("convicted" if row.name == CLEAN.name else "escaped")
+    failed = "convicted" if row.name == CLEAN.name else "by chance" if row.by_chance else "escaped"
+    mark = "" if row.ok else f"  << {failed}"
     code = "-" if row.exit_code is None else str(row.exit_code)
     what = f"{row.name:<30} {row.kind:<17} {Path(row.experiment).stem:<16}"
     print(f"{what} {row.verdict:<9} {code:>2} {row.seconds:>6.1f} s{mark}", file=out)
@@ -223,6 +256,12 @@ def main() -> int:
     parser.add_argument(
         "--archives", type=Path, help="keep the archives of the runs in this folder"
     )
+    parser.add_argument(
+        "--judge", type=Path, help="judge the archives in this folder again, and run nothing"
+    )
+    parser.add_argument(
+        "--no-control", action="store_true", help="do not run the shop without a bug first"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.list:
@@ -236,14 +275,23 @@ def main() -> int:
     chosen = [MUTANTS[name] for name in dict.fromkeys(given.names or MUTANTS)]
     experiments = dict.fromkeys(mutant.experiment for mutant in chosen)
     rows: list[Row] = []
-    for mutant in [*(replace(CLEAN, experiment=each) for each in experiments), *chosen]:
-        rows.append(run(mutant, given.seed, given.archives))
-        show(rows[-1], sys.stderr if given.json else sys.stdout)
+    controls = [CLEAN] if given.judge else [replace(CLEAN, experiment=x) for x in experiments]
+    for mutant in [*([] if given.no_control else controls), *chosen]:
+        found = (
+            judge_again(mutant, given.judge)
+            if given.judge
+            else [run(mutant, given.seed, given.archives)]
+        )
+        for row in found:
+            show(row, sys.stderr if given.json else sys.stdout)
+        rows += found
     if given.json:
         figures: list[dict[str, Any]] = [
             {**asdict(row), "convicted": row.convicted} for row in rows
         ]
         print(json.dumps({"bench": "mutants", "rows": figures}))
+    if not rows:
+        parser.error(f"no archive of {', '.join(given.names) or 'the table'} in {given.judge}")
     return int(not all(row.ok for row in rows))
 
 

@@ -7,6 +7,21 @@ QUIET = "bench/mutants_table/quiet.yaml"  # no fault, every kind of request
 LOST_ANSWERS = "bench/mutants_table/lost_answers.yaml"  # half of the bank's answers are lost
 
 
+# The modules of lab/analysis/consistency whose invariants are about a class of bugs.
+ABOUT = {
+    "money": ("money", "holds", "prices"),
+    "stock": ("stock", "goods"),
+    "events": ("events", "effects"),
+    "mails": ("mails", "effects"),
+    "reads": ("reads", "refusals"),
+    "acknowledgements": ("acknowledgements", "sagas", "reads"),
+    "availability": ("refusals", "catalogue", "prices"),
+    "idempotency": ("effects", "repeats", "refusals", "holds"),
+    "errors": ("errors", "refusals", "sagas", "money", "holds"),
+    "none": (),
+}
+
+
 class DoesNotApplyError(Exception):
     """The old text of a mutant does not occur exactly once in its file."""
 

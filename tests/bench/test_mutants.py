@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench.mutants import Copy, NotLoadedError, planted
+from bench.mutants import Copy, NotLoadedError, Row, module_of, planted, read_verdict
 from bench.mutants_table import MODULES, MUTANTS
-from bench.mutants_table.mutant import CLEAN, LOST_ANSWERS, QUIET, DoesNotApplyError, Mutant
+from bench.mutants_table.mutant import ABOUT, CLEAN, LOST_ANSWERS, QUIET, DoesNotApplyError, Mutant
+from lab.analysis.consistency import INVARIANTS
 from lab.chaos.experiment.loader import load_experiment
 from lab.state import Entry, Lab
 from lab.topology import PROJECT
@@ -103,6 +104,31 @@ def test_a_lab_that_did_not_load_the_bug_is_refused(tmp_path: Path, witness: str
     Lab(11_000, str(copy.home), started_s=0.0, servers=zygote, **empty, **maps).save()
     with nullcontext() if ok else pytest.raises(NotLoadedError, match="expected"):
         copy.check_loaded()
+
+
+def test_each_class_has_invariants_that_are_about_it() -> None:
+    modules = {module_of(number) for number in INVARIANTS}
+    for kind in {mutant.kind for mutant in MUTANTS.values()}:
+        assert modules & set(ABOUT[kind]), kind
+
+
+@pytest.mark.parametrize(
+    ("verdict", "violated", "convicted", "by_chance"),
+    [
+        ("deviated", [1], True, False),  # money
+        ("deviated", [3], False, True),  # stock
+        ("deviated", [], False, True),  # a limit
+        ("invalid", [1], False, False),
+        ("held", [], False, False),
+    ],
+)
+def test_a_bug_is_convicted_by_a_check_about_its_class_only(
+    verdict: str, violated: list[int], convicted: bool, by_chance: bool
+) -> None:
+    row = Row("second_hold", "money", QUIET)
+    found = [{"id": number, "name": "x", "status": "violated"} for number in violated]
+    read_verdict(row, {"verdict": verdict, "invariants": found}, ["why"])
+    assert (row.convicted, row.by_chance) == (convicted, by_chance)
 
 
 def import_of(copy: Copy, module: str) -> None:
