@@ -76,6 +76,10 @@ def _status_500(run: Run, services: str) -> Rows:
 
 def _services_that_abort_with_500(run: Run) -> list[str]:
     names = run.sql(
-        "SELECT DISTINCT target FROM faults WHERE (attributes->>'$.status') = '500'"
+        """
+        SELECT DISTINCT target FROM faults
+        WHERE coalesce(attributes->>'$.status', CASE WHEN kind = 'abort' THEN '503' ELSE '500' END) = '500'
+          AND kind IN ('abort', 'gray_failure', 'bad_release')
+        """
     ).fetchall()
     return [target.rpartition("-")[0] if target[-1:].isdigit() else target for (target,) in names]

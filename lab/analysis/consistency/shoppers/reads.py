@@ -12,6 +12,7 @@ from lab.analysis.consistency.shoppers.shown import (
 )
 from lab.archive import Run
 
+NEWEST = 25
 OWN_PAGE = ("GET /api/orders/{id}", "POST /api/orders/{id}/cancel")
 
 
@@ -33,7 +34,8 @@ def orders_are_shown_as_they_were(run: Run) -> Finding:
 def lists_are_complete(run: Run) -> Finding:
     """The list of a customer's orders has each order that was acknowledged before it was asked for.
 
-    A full page ends with an older order; then only the orders that are newer must be on it.
+    A full page ends with an older order; then only the orders that are newer must be on it. The
+    newest orders before the request are compared, a few more than a page has.
     """
     run.execute(
         """
@@ -47,17 +49,24 @@ def lists_are_complete(run: Run) -> Finding:
     violations = rows(
         run.sql(
             """
-            SELECT l.trace_id, l.session, a.order_id, a.trace_id AS placed_by,
-                   l.start_s - a.end_s AS acknowledged_before_s, 'is not in the list' AS problem
-            FROM lists l JOIN (
-                SELECT session, order_id, request_id AS trace_id, end_s FROM requests
+            WITH acknowledged AS (
+                SELECT session, order_id, request_id AS placed_by, end_s,
+                       row_number() OVER (PARTITION BY session ORDER BY end_s) AS n
+                FROM requests
                 WHERE route = 'POST /api/orders' AND status IN (201, 202) AND order_id IS NOT NULL
-            ) a ON a.session = l.session AND a.end_s < l.start_s
+            ), newest AS (
+                SELECT l.*, unnest(range(greatest(1, a.n - ?), a.n + 1)) AS n
+                FROM lists l ASOF JOIN acknowledged a ON l.session = a.session AND l.start_s > a.end_s
+            )
+            SELECT l.trace_id, l.session, a.order_id, a.placed_by,
+                   l.start_s - a.end_s AS acknowledged_before_s, 'is not in the list' AS problem
+            FROM newest l JOIN acknowledged a USING (session, n)
             WHERE NOT list_contains(coalesce(l.ids, []), a.order_id)
               AND (NOT l.more OR a.order_id > list_min(l.ids))
               AND a.order_id IN (SELECT order_id FROM orders_orders)
             ORDER BY l.start_s, a.order_id
-            """
+            """,
+            [NEWEST],
         )
     )
     return Finding(count(run, "SELECT count(*) FROM lists"), violations)

@@ -1,4 +1,4 @@
-"""Views of what shoppers were shown: the facts in the column `seen` of their requests (docs/archive.md)."""
+"""Tables of what shoppers were shown: the facts in the column `seen` of their requests (docs/archive.md)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OWNER = "split_part(o.email, '@', 1)"
 
 
 def create_shown(run: Run) -> None:
-    """Create the view `shown`: one row for each order in an answer, also for those in lists.
+    """Create the table `shown`: one row for each order in an answer, also for those in lists.
 
     A repeated order (`replayed`) shows its first answer, not its state now.
     """
     run.execute(
         f"""
-        CREATE OR REPLACE TEMP VIEW shown AS
+        CREATE OR REPLACE TEMP TABLE shown AS
         WITH answers AS (
             SELECT request_id AS trace_id, session, route, actual_start_s AS start_s, end_s,
                    status AS answer, asked, seen::JSON AS seen
@@ -73,7 +73,7 @@ def unrecorded(run: Run) -> str:
 
 
 def create_states(run: Run) -> None:
-    """Create the view `states`: when each order was confirmed and cancelled (null: not known).
+    """Create the table `states`: when each order was confirmed and cancelled (null: not known).
 
     `*_from_s`: not before. `*_surely_s`: surely by then, because the event of the change was published.
     The sources are the events and the last state of the order.
@@ -86,7 +86,7 @@ def create_states(run: Run) -> None:
     )
     run.execute(
         f"""
-        CREATE OR REPLACE TEMP VIEW states AS
+        CREATE OR REPLACE TEMP TABLE states AS
         WITH events AS ({events}), ends AS (
             SELECT order_id,
                    min(at_s) FILTER (type = 'OrderConfirmed') AS confirmed_s,
