@@ -48,14 +48,22 @@ class RunResult:
     problems: list[str]
 
 
+def planned(name: str, profile: str = "") -> tuple[Experiment, Profile]:
+    """The experiment and its load, both checked. Raises the errors of wrong usage."""
+    experiment = load_experiment(name)
+    return experiment, find_profile(profile or experiment.plan.load)
+
+
 def run_experiment(name: str, request: RunRequest, reporter: ProgressReporter) -> RunResult:
     """`lab run`: on the running lab, else on a new one. Everything is checked before the start.
 
     Raises the errors that lab.run.exit_codes lists.
     """
-    experiment = load_experiment(name)
+    experiment, profile = planned(name, request.profile)
     plan = experiment.plan
-    profile = find_profile(request.profile or plan.load)
+    from lab.run.decidable import forecasts, one_line  # slow to import: numpy
+
+    reporter.message(one_line(forecasts(experiment, profile)))
     script = RunScript(plan.phases.model_dump(), plan.load_s, True, plan.recovery_from)
     return _run(experiment.stem, script, profile, request, reporter, experiment)
 

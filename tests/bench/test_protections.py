@@ -31,7 +31,7 @@ CASE = Case("x", "payments_slow", "what", ("--set", "RESILIENCE=none"), "orders 
 
 def test_every_experiment_has_a_protection() -> None:
     all_of_them = {file.stem for file in experiment_files()}
-    assert {case.name for case in protections()} >= all_of_them - {"payments_slow"}
+    assert {case.name for case in protections()} >= all_of_them
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -119,11 +119,11 @@ def test_an_archive_is_used_again_only_for_the_same_experiment_load_and_seed(
     tmp_path: Path,
 ) -> None:
     runs = Runs(tmp_path, None, 1, check=True)
-    folder = tmp_path / "payments_slow-checkout-with" / "20260101T000000Z-payments_slow-1"
+    folder = tmp_path / "payments_slow-ordering-with" / "20260101T000000Z-payments_slow-1"
     assert runs.figure(CASE, ()).answer == MISSING
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_bytes(find_experiment("payments_slow").read_bytes())
-    (folder / "run.json").write_text(json.dumps({"profile": "checkout"}))
+    (folder / "run.json").write_text(json.dumps({"profile": "ordering"}))
     (folder / "verdict.json").write_text("{}")
     assert runs.found(CASE, ()) == folder
     assert runs.found(CASE, CASE.without) is None

@@ -18,6 +18,7 @@ from lab.analysis.intervals import (
     requests_needed,
     share_interval,
 )
+from lab.analysis.intervals.dependence import FEWEST
 from lab.analysis.latency import failures, response_times
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.windows import window
@@ -53,19 +54,20 @@ class Percentile:
         return found
 
     def answer(self, found: Interval, limit: float, confidence: float) -> tuple[Answer, str]:
+        """Without an interval the share of slower requests can still decide (docs/intervals.md)."""
         if found.high is not None:
             return compare(found, limit), ""
-        # Too few requests to bound the percentile can still be enough to show that it is too high.
         slow = self.values > limit
-        least = share_interval(slow, confidence=confidence).low
-        if least is None or least <= 1.0 - self.q:
+        share = compare(share_interval(slow, confidence=confidence), 1.0 - self.q)
+        if share == Answer.UNDECIDED or (share == Answer.KEPT and len(slow) < FEWEST):
             return Answer.UNDECIDED, found.note
-        text = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
-        return Answer.BROKEN, f"{text} ({found.note})"
+        count = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
+        return share, f"{count} ({found.note})"
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
-        share = float(np.mean(self.values > limit)) if len(self.values) else 0.0
-        return _needed(found, share, 1.0 - self.q, confidence)
+        share = share_interval(self.values > limit, confidence=confidence)
+        enough = _needed(share, 1.0 - self.q, confidence)
+        return None if enough is None else max(enough, FEWEST)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,7 @@ class ErrorRatio:
         return compare(found, limit), found.note
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
-        share = float(np.mean(self.failed)) if len(self.failed) else 0.0
-        return _needed(found, share, limit, confidence)
+        return _needed(found, limit, confidence)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def compare(found: Interval, limit: float, *, at_least: bool = False) -> Answer:
     return Answer.UNDECIDED
 
 
-def _needed(found: Interval, share: float, limit: float, confidence: float) -> int | None:
-    """The requests that decide whether a share is below its limit, and that give an interval at all."""
-    enough = requests_needed(share, limit, tau=found.tau, confidence=confidence)
-    return None if enough is None else max(enough, found.needed or 0)
+def _needed(share: Interval, limit: float, confidence: float) -> int | None:
+    """The requests that decide whether a share is below its limit, and that give it an interval."""
+    value = 0.0 if math.isnan(share.value) else share.value
+    enough = requests_needed(value, limit, tau=share.tau, confidence=confidence)
+    return None if enough is None else max(enough, share.needed or 0)

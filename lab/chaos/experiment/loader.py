@@ -25,12 +25,16 @@ class UnknownExperimentError(Exception):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked experiment file. `stem` names the run, the notebook section and the report."""
+    """A checked experiment file. `stem` names the run, the notebook section and the report.
+
+    fault_s: the longest TTL of its faults; None if none has a TTL.
+    """
 
     path: Path
     title: str
     hypothesis: str
     plan: ExperimentPlan
+    fault_s: float | None = None
 
     @property
     def stem(self) -> str:
@@ -44,7 +48,14 @@ def load_experiment(name: str, folder: Path = EXPERIMENTS) -> Experiment:
     check(document)
     hypothesis = document.data.get("steady-state-hypothesis") or {}
     plan = read_plan(document)
-    return Experiment(path, str(document.data["title"]), str(hypothesis.get("title", "")), plan)
+    title, sentence = str(document.data["title"]), str(hypothesis.get("title", ""))
+    return Experiment(path, title, sentence, plan, _fault_s(document.data["method"]))
+
+
+def _fault_s(method: list[Any]) -> float | None:
+    arguments = ((each.get("provider") or {}).get("arguments") or {} for each in method)
+    ttls = [each["ttl_s"] for each in arguments if isinstance(each.get("ttl_s"), int | float)]
+    return max(ttls, default=None)
 
 
 def find_experiment(name: str, folder: Path = EXPERIMENTS) -> Path:

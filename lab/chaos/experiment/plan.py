@@ -14,12 +14,13 @@ from pydantic import (
     StrictStr,
     Tag,
     ValidationError,
+    model_validator,
 )
 
 from lab.chaos.experiment.protection import AnyProtection, check_figure
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
-from lab.strict_table import Expected, StrictTable, first_error
+from lab.strict_table import Expected, StrictTable, first_error, invalid
 
 EXTENSION = "breakwater"
 
@@ -80,6 +81,23 @@ class Sli(StrictTable):
     window: Window = "during"
     measure: Measure
     limit: Number
+
+    @model_validator(mode="after")
+    def _can_be_decided(self) -> Sli:
+        """No number of requests shows that there is no error at all, or that a time is 0."""
+        if self.measure == "error_ratio" and self.limit == 0:
+            raise invalid(
+                "a limit of 0 can be broken, but never kept: 0 errors in n requests only show a ratio"
+                " below about 3/n (299 requests: 1%, 2,995: 0.1%); write for example 0.01",
+                "limit",
+            )
+        if self.measure == "error_ratio" and self.limit >= 1:
+            raise invalid("a limit of 1 (all requests) can never be broken; write a share", "limit")
+        if self.limit == 0:
+            raise invalid("a limit of 0 can never be decided; expected a number above 0", "limit")
+        if self.measure.strip("p0") == "_ms":
+            raise invalid("there is no percentile 0; expected for example p50_ms", "measure")
+        return self
 
 
 class RequestLimit(StrictTable):

@@ -71,11 +71,22 @@ def test_one_error_in_84_requests_decides_nothing_about_1_percent(tiny: Tiny) ->
     assert found.answer == "undecided"
 
 
-def test_too_few_requests_for_a_bound_can_still_break_a_limit_and_never_keep_it(tiny: Tiny) -> None:
+def test_without_an_interval_the_share_of_slower_requests_decides(tiny: Tiny) -> None:
+    # As when a breaker opens: 25 requests of a second, then 100 fast ones.
+    changed = [request(i, float(i), i + (1.0 if i < 25 else 0.02)) for i in range(125)]
+    kept = answer(tiny, changed, "p95_ms", 1500)
+    assert (kept.answer, kept.low, kept.high) == ("kept", None, None)
+    assert kept.note.startswith("0 of 125 requests took longer (dependent values: ")
+    assert answer(tiny, changed, "p95_ms", 500).answer == "undecided"  # one group of slow ones
+    assert answer(tiny, changed[:58], "p95_ms", 1500).answer == "undecided"
+    assert answer(tiny, changed[:58], "p95_ms", 10).answer == "broken"
+
+
+def test_too_few_requests_to_see_dependence_can_break_a_limit_and_never_keep_it(tiny: Tiny) -> None:
     slow = answer(tiny, rows(20, slow=1.0), "p95_ms", 500)
     assert (slow.answer, slow.low, slow.high) == ("broken", None, None)
     assert slow.note.startswith("20 of 20 requests took longer (no upper bound: 20 values, 59")
-    assert answer(tiny, rows(20), "p95_ms", 500).answer == "undecided"
+    assert answer(tiny, rows(29), "p50_ms", 500).answer == "undecided"
 
 
 def test_a_percentile_of_too_few_requests_has_no_value(tiny: Tiny) -> None:

@@ -98,6 +98,7 @@ def test_the_error_for_an_unknown_experiment_has_the_nearest_name_and_the_list()
 
 
 GOOD = (FOLDER / "payments_slow.yaml").read_text()
+PROTECTION = GOOD[GOOD.index("protection:") : GOOD.index("# `lab run payments_slow --dry-run`")]
 
 
 def line_of(text: str, part: str) -> int:
@@ -116,8 +117,8 @@ def line_of(text: str, part: str) -> int:
             "no Python module 'lab.chaos.acts'",
         ),
         (
-            "ttl_s: 15",
-            "tll_s: 15",
+            "ttl_s: 18",
+            "tll_s: 18",
             "arguments:\n        target: bank",
             "it takes target, kind, ttl_s",
         ),
@@ -129,19 +130,43 @@ def line_of(text: str, part: str) -> int:
             "extensions:",
             "no extension",
         ),
-        ("load: checkout", "load: [checkout]", "load: [", "expected a load profile's name"),
-        ("before_s: 15", "before: 15", "phases: {", "unknown; expected one of warmup_s"),
-        ("after_s: 12", "after_s: soon", "phases: {", "expected a number of 0 or more, got 'soon'"),
+        ("load: ordering", "load: [ordering]", "load: [", "expected a load profile's name"),
+        ("before_s: 18", "before: 18", "phases: {", "unknown; expected one of warmup_s"),
+        ("after_s: 18", "after_s: soon", "phases: {", "expected a number of 0 or more, got 'soon'"),
         ("from: the breaker closes", "from: never", "recovery_from", "no activity of the method"),
         ("measure: p95_ms", "measure: mean", "- {name: orders answered before", "expected p95_ms"),
+        (
+            "error_ratio, limit: 0.05",
+            "error_ratio, limit: 0",
+            "- {name: orders without error before",
+            "0 errors in n requests only show a ratio below about 3/n (299 requests: 1%",
+        ),
+        (
+            "error_ratio, limit: 0.05",
+            "error_ratio, limit: 1",
+            "- {name: orders without error before",
+            "can never be broken",
+        ),
+        (
+            "p95_ms, limit: 500",
+            "p95_ms, limit: 0",
+            "- {name: orders answered before",
+            "never be decided",
+        ),
+        (
+            "measure: p95_ms",
+            "measure: p00_ms",
+            "- {name: orders answered before",
+            "no percentile 0",
+        ),
         ("window: before", "window: then", "- {name: orders answered before", "one of before"),
         (
-            "load: checkout",
+            "load: ordering",
             "not_asked: {0: x}",
             "not_asked:",
             "expected the number of an invariant, got 0",
         ),
-        ("load: checkout", "not_asked: {3: ''}", "not_asked:", "expected a reason, got ''"),
+        ("load: ordering", "not_asked: {3: ''}", "not_asked:", "expected a reason, got ''"),
         (
             'edge: "payments->bank", opens',
             'edge: "bank", opens',
@@ -149,41 +174,41 @@ def line_of(text: str, part: str) -> int:
             "caller->callee",
         ),
         ("tags: [payments", "tags: [payments: [", "tags:", "expected YAML"),
-        ("load: checkout", "proxied: 3", "proxied: 3", "expected true or false, got 3"),
-        ("load: checkout", "guard: [{name: x}]", "guard: [", "lacks"),
+        ("load: ordering", "proxied: 3", "proxied: 3", "expected true or false, got 3"),
+        ("load: ordering", "guard: [{name: x}]", "guard: [", "lacks"),
         (
-            "load: checkout",
+            "load: ordering",
             "guard: [{name: x, measure: goodput_per_s, limit: 1, for_s: 1}]",
             "guard: [",
             "expected error_ratio or p95_ms",
         ),
         (
-            "load: checkout",
+            "load: ordering",
             "guard: [{name: x, tolerance: 1, for_s: 1, provider: {module: lab.chaos.probes, func: brows}}]",
             "guard: [",
             "Did you mean browse?",
         ),
         (
-            "load: checkout",
-            "protection: {what: x, without: {set: [OUTBOX]}, breaks: invariant 5}",
+            PROTECTION,
+            "protection: {what: x, without: {set: [OUTBOX]}, breaks: invariant 5}\n    ",
             "protection: {what",
             "expected NAME=value, as `lab up --set` takes it, got 'OUTBOX'",
         ),
         (
-            "load: checkout",
-            "protection: {what: x, without: {}, breaks: invariant 5}",
+            PROTECTION,
+            "protection: {what: x, without: {}, breaks: invariant 5}\n    ",
             "protection: {what",
             "expected set or restart_delay_s",
         ),
         (
-            "load: checkout",
-            "protection: {what: x, without: {restart_delay_s: 5}, breaks: orders answered}",
+            PROTECTION,
+            "protection: {what: x, without: {restart_delay_s: 5}, breaks: orders answered}\n    ",
             "protection: {what",
             "no probe and no `invariant N`; did you mean 'orders answered",
         ),
         (
-            "load: checkout",
-            "protection: {no_switch: x, shown: invariant 5}",
+            PROTECTION,
+            "protection: {no_switch: x, shown: invariant 5}\n    ",
             "protection: {no_switch",
             "unknown; expected one of no_switch, shows",
         ),
@@ -204,7 +229,7 @@ def test_a_malformed_experiment_is_refused_with_file_line_and_what_is_expected(
 
 
 def test_guard_and_proxied_are_read(tmp_path: Path) -> None:
-    rows = """load: checkout
+    rows = """load: ordering
     proxied: true
     guard:
       - {name: orders fail, route: POST /api/orders, measure: error_ratio, limit: 0.5, for_s: 3}
@@ -214,7 +239,7 @@ def test_guard_and_proxied_are_read(tmp_path: Path) -> None:
         for_s: 2
 """
     path = tmp_path / "guarded.yaml"
-    path.write_text(GOOD.replace("load: checkout\n", rows, 1))
+    path.write_text(GOOD.replace("load: ordering\n", rows, 1))
     plan = load_experiment(str(path), FOLDER).plan
     assert plan.proxied
     assert [limit.name for limit in plan.guard] == ["orders fail", "a page opens"]
