@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.analysis.consistency import Result
+from lab.analysis.fault_evidence.actions import action_effects
 from lab.analysis.fault_evidence.judged import CONFIRMED, DEATHS, MISMATCH, Judged
 from lab.analysis.latency import send_lag
 from lab.analysis.verdict import machine
@@ -50,6 +51,7 @@ def checks(
         _load_on_time(run),
         Check(*machine.check(run)),
         _fault_effective(run, claim, faults),
+        Check(*action_effects(run)),
         _nothing_left_behind(run, faults),
         _quiet(run, invariants),
         _audited(run, invariants),
