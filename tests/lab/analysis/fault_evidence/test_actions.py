@@ -24,7 +24,8 @@ def step(function: str, output: object) -> Step:
 
 def audit(path: Path, table: str, query: str) -> None:
     (path / "state").mkdir(exist_ok=True)
-    duckdb.execute(query).df().to_parquet(path / "state" / f"{table}.parquet")
+    with duckdb.connect() as connection:
+        connection.sql(query).write_parquet(str(path / "state" / f"{table}.parquet"))
 
 
 @pytest.mark.parametrize(
