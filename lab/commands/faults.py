@@ -137,13 +137,14 @@ def _sentence(instances: int, unclean: int) -> str:
 
 def _document(as_json: bool) -> None:
     from chassis.faults.catalogue import entries
+    from lab.analysis.fault_evidence import documented
     from lab.fault_kinds import edges, page, processes
 
     if as_json:
         items = [*entries(), *processes.entries(), *edges.entries()]
         typer.echo(json.dumps({"items": items}))
     else:
-        typer.echo(page.page())
+        typer.echo(page.page(documented.confirmations()))
 
 
 def _pairs(texts: list[str] | None, what: str) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from lab.fault_kinds.examples import EXAMPLES
 Rows = Iterator[tuple[str, ...]]
 
 
-def page() -> str:
-    """The whole page."""
+def page(confirmed: Iterable[tuple[str, ...]]) -> str:
+    """The whole page. confirmed: (fault, effect), what confirms it."""
     text = Path(__file__).with_name("page.md.template").read_text().rstrip()
     return text.format(
         points=_table("point", "exchange", "scope keys", rows=_points()),
         instance=_code(INSTANCE),
         counted=_code(COUNTED),
         kinds=_table("kind", "what it does", "attributes", "points", rows=_kinds()),
+        confirmed=_table("fault", "seen by: least effect", rows=iter(confirmed)),
         failpoints=_table(
             "service",
             "failpoint",

@@ -179,6 +179,13 @@ class Shop:
         status = 504 if late else 201
         self._span(checkout.trace_id, "payments", "/payments", "server", now, now + took, status)
         self._span(checkout.trace_id, "bank", "/authorizations", "server", now, now + bank_took)
+        call = self.tables["spans"][-1] | {"service": "payments", "instance": "payments-1"}
+        called = {"breakwater.peer.instance": "bank-1"} | (
+            {"error.type": "TimedOut"} if late else {}
+        )
+        call |= {"kind": "client", "peer": "bank", "span_id": f"{call['span_id']}-call"}
+        call |= {"end_ns": int((START_S + now + took) * 1e9), "attributes": called}
+        self.tables["spans"].append(call | {"http_status": None if late else 201})
 
         def settle() -> None:
             self.breaker.record(era, took, failed=late)
