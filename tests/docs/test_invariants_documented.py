@@ -9,7 +9,7 @@ import pytest
 
 from bench.mutants_table import MUTANTS as BENCH
 from lab.analysis.consistency.checks import INVARIANTS
-from tests.lab.analysis.archives import MUTANTS
+from tests.lab.analysis.planted import PLANTED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "invariants.md").read_text()
 SECTIONS = {
@@ -43,5 +43,5 @@ def test_the_page_has_the_planted_bugs_of_an_invariant(number: int) -> None:
         assert named
         assert named <= set(BENCH)
         return
-    planted = {name for name, (broken, _) in MUTANTS.items() if broken == number}
+    planted = {name for name, bug in PLANTED.items() if bug.invariant == number}
     assert set(re.findall(r"`(\w+)`", line)) == planted

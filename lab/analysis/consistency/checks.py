@@ -8,14 +8,28 @@ from typing import Any
 
 import duckdb
 
+from lab.analysis.consistency.acknowledgements import cancellations_are_done, orders_are_as_asked
 from lab.analysis.consistency.effects import (
+    cancelled_orders_are_notified,
     confirmed_orders_are_notified,
     events_take_effect_once,
     one_effect_per_key,
 )
 from lab.analysis.consistency.errors import no_unhandled_errors
-from lab.analysis.consistency.finding import Finding, Rows, missing, orders_missing, prepare
+from lab.analysis.consistency.events import changes_have_events, effects_have_events
+from lab.analysis.consistency.finding import (
+    Finding,
+    Rows,
+    missing,
+    orders_missing,
+    prepare,
+    with_traces,
+)
+from lab.analysis.consistency.goods import goods_follow_the_order
+from lab.analysis.consistency.holds import held_once, ledger_adds_up, payments_agree
+from lab.analysis.consistency.mails import mails_are_right
 from lab.analysis.consistency.money import captures_once, money_matches
+from lab.analysis.consistency.prices import totals_add_up
 from lab.analysis.consistency.sagas import (
     acknowledged_orders_exist,
     compensations_follow_their_steps,
@@ -83,11 +97,37 @@ _ALL = (
     Invariant(6, "no acknowledged order is lost, no rejected one confirmed", AT_QUIESCENCE,
               ("orders.orders",), acknowledged_orders_exist),
     Invariant(7, "a compensation follows its step, once", ALWAYS,
-              ("orders.saga_log", "orders.sagas"), compensations_follow_their_steps),
+              ("orders.orders", "orders.saga_log", "orders.sagas"), compensations_follow_their_steps),
     Invariant(8, "every saga has ended", AT_QUIESCENCE,
               ("orders.orders", "orders.sagas"), sagas_have_ended),
     Invariant(9, "every confirmed order is notified, once", AT_QUIESCENCE,
               ("orders.orders", "notifications.mails"), confirmed_orders_are_notified),
+    Invariant(10, "an order's total is the sum of its lines, at the catalogue's prices", ALWAYS,
+              ("orders.orders", "orders.lines", "products.products"), totals_add_up),
+    Invariant(11, "the bank holds an order's total once, on its card, until the order ends", AT_QUIESCENCE,
+              ("orders.orders", "bank.authorizations"), held_once),
+    Invariant(12, "the bank's ledger adds up to its authorizations", ALWAYS,
+              ("bank.authorizations", "bank.ledger"), ledger_adds_up),
+    Invariant(13, "payments has the order's terms and the bank's amounts", AT_QUIESCENCE,
+              ("orders.orders", "payments.payments", "payments.operations", "bank.authorizations",
+               "bank.ledger"), payments_agree),
+    Invariant(14, "goods are reserved as ordered, shipped if confirmed, put back if cancelled", AT_QUIESCENCE,
+              ("orders.orders", "orders.lines", "orders.sagas", "inventory.reservations"),
+              goods_follow_the_order),
+    Invariant(15, "each state change of an order has its event, once, with the order's data", ALWAYS,
+              ("orders.orders", "orders.sagas", "orders.outbox"), changes_have_events),
+    Invariant(16, "each effect has its event", AT_QUIESCENCE,
+              ("orders.outbox", "users.outbox", "notifications.inbox", "notifications.mails"),
+              effects_have_events),
+    Invariant(17, "a mail names its order, is true, and goes to the order's customer", ALWAYS,
+              ("orders.orders", "orders.sagas", "orders.outbox", "users.users", "users.outbox",
+               "notifications.mails"), mails_are_right),
+    Invariant(18, "every cancelled order is notified, once", AT_QUIESCENCE,
+              ("orders.orders", "notifications.mails"), cancelled_orders_are_notified),
+    Invariant(19, "an acknowledged cancellation is done", AT_QUIESCENCE,
+              ("orders.orders",), cancellations_are_done),
+    Invariant(20, "an order is what its shopper asked for", ALWAYS,
+              ("orders.orders", "orders.lines"), orders_are_as_asked),
     Invariant(30, "an order is shown to its customer only, as it was at that time", ALWAYS,
               ("orders.orders", "orders.lines", "orders.outbox"), orders_are_shown_as_they_were),
     Invariant(31, "a customer's list has each acknowledged order", ALWAYS,
@@ -140,5 +180,5 @@ def check(run: Run, invariant: Invariant) -> Result:
         possible=len(finding.possible),
         status=status,
         detail=detail,
-        examples=(finding.violations or finding.possible)[:EXAMPLES_MAX],
+        examples=with_traces(run, (finding.violations or finding.possible)[:EXAMPLES_MAX]),
     )

@@ -40,6 +40,35 @@ def count(run: Run, query: str) -> int:
     return number
 
 
+def find(
+    run: Run, checked: str, *violations: str, at_quiescence: Sequence[str] = (), detail: str = ""
+) -> Finding:
+    """The rows of all queries; `checked` is a query of the number of items.
+
+    Rows of `at_quiescence` are only possible violations if the run ended before quiescence.
+    """
+    definite = [row for query in violations for row in rows(run.sql(query).order("1, 2"))]
+    pending = [row for query in at_quiescence for row in rows(run.sql(query).order("1, 2"))]
+    return unless_working(run, count(run, checked), definite, pending, detail)
+
+
+def unless_working(
+    run: Run, checked: int, definite: Rows, pending: Rows, detail: str = ""
+) -> Finding:
+    """`pending` violations are only possible ones if the shop was still working at the audit."""
+    if run.info.get("quiescence", {}).get("reached") is False:
+        return Finding(checked, definite, pending, detail or "the run ended before quiescence")
+    return Finding(checked, definite + pending, [], detail)
+
+
+def create_recent(run: Run, name: str, table: str, column: str) -> None:
+    """Create the view `name`: the rows of an audit table whose time is in this run."""
+    rows_of_all_runs = run.state(table)
+    began_s = float(run.info.get("started_s", 0.0))
+    recent = rows_of_all_runs.filter(f"{epoch_s(rows_of_all_runs, column)} >= {began_s}")
+    recent.create_view(name, replace=True)
+
+
 def prepare(run: Run) -> None:
     """Create a view of each audit table (`bank.ledger` as `bank_ledger`) and `this_run` of order ids.
 
@@ -61,9 +90,25 @@ def prepare(run: Run) -> None:
         ids.distinct().create_view("this_run", replace=True)
     for outbox in ("orders.outbox", "users.outbox"):
         if outbox in run.states:
-            events = run.state(outbox)
-            recent = events.filter(f"{epoch_s(events, 'created_at')} >= {since}")
-            recent.create_view(outbox.replace(".", "_"), replace=True)
+            create_recent(run, outbox.replace(".", "_"), outbox, "created_at")
+
+
+def with_traces(run: Run, examples: Rows) -> Rows:
+    """The examples, each with the trace that placed its order: `trace_id`."""
+    ids = [str(each["order_id"]) for each in examples if each.get("order_id")]
+    if not ids:
+        return examples
+    query = (
+        "SELECT order_id, min(request_id) FROM requests"
+        " WHERE order_id IN (SELECT unnest(?)) AND route = 'POST /api/orders' GROUP BY 1"
+    )
+    traces = dict(run.sql(query, [ids]).fetchall())
+    if "orders.sagas" in run.states and "traceparent" in run.state("orders.sagas").columns:
+        # the shopper of an order without an answer knows no order id
+        own = "SELECT order_id, split_part(traceparent, '-', 2) FROM orders_sagas WHERE traceparent <> ''"
+        stored = run.sql(f"{own} AND order_id IN (SELECT unnest(?))", [ids])
+        traces = dict(stored.fetchall()) | traces
+    return [{"trace_id": traces.get(str(each.get("order_id")))} | each for each in examples]
 
 
 def missing(run: Run, tables: Sequence[str]) -> list[str]:

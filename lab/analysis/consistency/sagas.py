@@ -72,6 +72,14 @@ def compensations_follow_their_steps(run: Run) -> Finding:
             """
         )
     )
+    violations += rows(
+        run.sql(
+            "SELECT order_id, status, 'confirmed, but no step is in its log' AS problem"
+            " FROM orders_orders WHERE status = 'confirmed' AND order_id IN (FROM this_run)"
+            " AND order_id NOT IN (SELECT order_id FROM orders_saga_log WHERE phase = 'done')"
+            " ORDER BY 1"
+        )
+    )
     checked = count(
         run,
         "SELECT count(*) FROM orders_saga_log"

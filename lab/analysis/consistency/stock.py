@@ -45,4 +45,5 @@ def stock_adds_up(run: Run) -> Finding:
         )
         moved = count(run, "SELECT count(DISTINCT sku) FROM inventory_reservations")
         detail = f"{moved} SKUs had reservations"
-    return Finding(count(run, "SELECT count(*) FROM inventory_stock"), violations, detail=detail)
+    skus = count(run, "SELECT count(*) FROM inventory_stock")
+    return Finding(skus, violations, detail=detail, lacks="" if skus else "there is no stock")

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import pickle
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ import yaml
 from lab.archive import ARCHIVE_VERSION, Run
 from lab.archive.manifest import write_manifest
 from tests.lab.analysis.machine_rows import machine_rows, stated
-from tests.lab.analysis.simulation import FAULT, PHASES, RATES, START_S, Row, Shop
+from tests.lab.analysis.planted import PLANTED
+from tests.lab.analysis.simulated_databases import Row
+from tests.lab.analysis.simulation import FAULT, PHASES, RATES, START_S, Shop
 
-State = dict[str, list[Row]]
 LATENCY_FAULT = {
     **{"fault_id": "f-1", "kind": "latency", "target": "bank-1", "point": "inbound"},
     **{"scope": {"caller": "payments"}, "attributes": {"latency_ms": 2000}, "ttl_s": 15.0},
@@ -78,8 +78,8 @@ def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
     for name, content in _clean_files(seed).items():
         (path / name).write_bytes(content)
     if mutant:
-        clean, state = simulated(seed).state, copy.deepcopy(simulated(seed).state)
-        MUTANTS[mutant][1](state, confirmed(state))
+        clean, state = simulated(seed).state, pickle.loads(pickle.dumps(simulated(seed).state))
+        PLANTED[mutant].plant(state)
         for name, rows in state.items():
             if rows != clean[name]:
                 (path / "state" / f"{name}.parquet").write_bytes(_parquet(rows))
@@ -202,196 +202,6 @@ def _parquet(rows: list[Row]) -> bytes:
         relation = connection.from_df(frame)
         relation.project(f"* REPLACE ({casts})" if times else "*").write_parquet(str(file))
         return file.read_bytes()
-
-
-def confirmed(state: State) -> Row:
-    """A confirmed order with one line, placed before the fault. The bugs are planted in it."""
-    lines = [row["order_id"] for row in state["orders.lines"]]
-    return next(
-        order
-        for order in state["orders.orders"]
-        if order["status"] == "confirmed" and lines.count(order["order_id"]) == 1
-    )
-
-
-def of(rows: list[Row], order: Row, key: str = "order_id") -> list[Row]:
-    return [row for row in rows if row.get(key) == order["order_id"]]
-
-
-def double_capture(state: State, order: Row) -> None:
-    capture = of(state["bank.ledger"], order, "reference")[-1]
-    state["bank.ledger"].append(capture | {"entry_id": 10**6, "idempotency_key": "another"})
-
-
-def confirmed_unpaid(state: State, order: Row) -> None:
-    state["bank.ledger"].remove(of(state["bank.ledger"], order, "reference")[-1])
-
-
-def cancelled_keeps_money(state: State, order: Row) -> None:
-    declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
-    capture = of(state["bank.ledger"], order, "reference")[-1]
-    state["bank.ledger"].append(
-        capture | {"reference": declined["order_id"], "entry_id": 10**6, "idempotency_key": "x"}
-    )
-
-
-def money_for_no_order(state: State, order: Row) -> None:
-    capture = of(state["bank.ledger"], order, "reference")[-1]
-    state["bank.ledger"].append(capture | {"reference": "unknown", "idempotency_key": "x"})
-
-
-def stock_below_zero(state: State, order: Row) -> None:
-    row = state["inventory.stock"][0]
-    row["shipped"] += row["on_hand"] + 1
-    row["on_hand"] = -1
-
-
-def oversell(state: State, order: Row) -> None:
-    # A lost update: two buyers read the same stock; both reservations exist, but only one was counted.
-    reservation = of(state["inventory.reservations"], order)[0]
-    stock = next(row for row in state["inventory.stock"] if row["sku"] == reservation["sku"])
-    stock["shipped"] -= reservation["quantity"]
-    stock["on_hand"] += reservation["quantity"]
-
-
-def same_key_twice(state: State, order: Row) -> None:
-    """The same request creates a second, complete order."""
-    for table, rows in state.items():
-        key = "reference" if table.startswith("bank.") else "order_id"
-        key = "aggregate_id" if table == "orders.outbox" else key
-        for row in [row for row in rows if row.get(key) == order["order_id"]]:
-            rows.append(_twin(row))
-            if table == "inventory.reservations":
-                stock = next(s for s in state["inventory.stock"] if s["sku"] == row["sku"])
-                stock["shipped"] += row["quantity"]
-                stock["on_hand"] -= row["quantity"]
-    for table in ("notifications.inbox", "mail.messages"):
-        state[table] += [_twin(row) for row in state[table] if order["order_id"] in str(row)]
-
-
-def _twin(row: Row) -> Row:
-    """A copy under other ids, but with the same idempotency key if it is an order's."""
-    ids = {"order_id", "reference", "aggregate_id", "event_id", "authorization_id", "message_id"}
-    ids |= {"payment_id", "notification_id"}
-    twin = {name: f"{value}-twin" if name in ids else value for name, value in row.items()}
-    if "reference" in row and "idempotency_key" in row:
-        twin["idempotency_key"] += "-twin"
-    return twin
-
-
-def lost_outbox_row(state: State, order: Row) -> None:
-    """The event is committed and never published, so no mail was sent."""
-    event = f"OrderConfirmed-{order['order_id']}"
-    next(row for row in state["orders.outbox"] if row["event_id"] == event)["published_at"] = None
-    _forget(state, event)
-
-
-def event_processed_never(state: State, order: Row) -> None:
-    _forget(state, f"OrderConfirmed-{order['order_id']}")
-
-
-def event_mailed_twice(state: State, order: Row) -> None:
-    event = f"OrderConfirmed-{order['order_id']}"
-    mail = next(row for row in state["notifications.mails"] if row["event_id"] == event)
-    state["notifications.mails"].append(
-        mail | {"notification_id": "again", "message_id": None, "status": "pending"}
-    )
-
-
-def events_out_of_order(state: State, order: Row) -> None:
-    """The second event of a cancelled order took effect before its first event."""
-    declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
-    event = f"OrderCancelled-{declined['order_id']}"
-    cancelled = next(row for row in state["notifications.inbox"] if row["event_id"] == event)
-    state["notifications.inbox"].append(
-        {"event_id": f"OrderPlaced-{declined['order_id']}", "handler": "OrderPlaced",
-         "processed_at": cancelled["processed_at"] + 5.0}
-    )  # fmt: skip
-
-
-def lost_order(state: State, order: Row) -> None:
-    for table in ("orders.orders", "orders.lines", "orders.sagas", "orders.saga_log"):
-        for row in of(state[table], order):
-            state[table].remove(row)
-
-
-def rejected_yet_confirmed(state: State, order: Row) -> None:
-    """An order that was answered with 402 is confirmed, paid, shipped and mailed."""
-    declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
-    order_id, total = declined["order_id"], declined["total_cents"]
-    declined["status"] = "confirmed"
-    capture = of(state["bank.ledger"], order, "reference")[-1]
-    state["bank.ledger"].append(
-        capture | {"reference": order_id, "amount_cents": total, "idempotency_key": "late"}
-    )
-    for row in of(state["orders.sagas"], declined):
-        row["state"] = "done"
-    for row in of(state["notifications.mails"], declined):
-        row["kind"] = "OrderConfirmed"
-
-
-def compensated_twice(state: State, order: Row) -> None:
-    entry = next(row for row in state["orders.saga_log"] if row["phase"] == "compensated")
-    state["orders.saga_log"].append(entry | {"seq": 10**6})
-
-
-def compensated_never(state: State, order: Row) -> None:
-    entry = next(row for row in state["orders.saga_log"] if row["phase"] == "compensated")
-    state["orders.saga_log"].remove(entry)
-
-
-def unfinished_saga(state: State, order: Row) -> None:
-    """An order that hangs before its payment; its stock is still reserved."""
-    declined = next(row for row in state["orders.orders"] if row["status"] == "cancelled")
-    declined["status"] = "pending"
-    for row in of(state["orders.sagas"], declined):
-        row["state"] = "running"
-    for row in of(state["inventory.reservations"], declined):
-        row["status"] = "held"
-        stock = next(s for s in state["inventory.stock"] if s["sku"] == row["sku"])
-        stock["reserved"] += row["quantity"]
-        stock["on_hand"] -= row["quantity"]
-
-
-def mail_never_sent(state: State, order: Row) -> None:
-    for row in of(state["notifications.mails"], order):
-        row |= {"status": "failed", "sent_at": None}
-
-
-def mail_received_twice(state: State, order: Row) -> None:
-    message = next(row for row in state["mail.messages"] if order["order_id"] in row["message_id"])
-    state["mail.messages"].append(dict(message))
-
-
-def _forget(state: State, event: str) -> None:
-    for table, key in (
-        ("notifications.inbox", "event_id"),
-        ("notifications.mails", "event_id"),
-        ("mail.messages", "message_id"),
-    ):
-        state[table] = [row for row in state[table] if event not in str(row[key])]
-
-
-MUTANTS: dict[str, tuple[int, Callable[[State, Row], None]]] = {
-    "double_capture": (1, double_capture),
-    "confirmed_unpaid": (2, confirmed_unpaid),
-    "cancelled_keeps_money": (2, cancelled_keeps_money),
-    "money_for_no_order": (2, money_for_no_order),
-    "stock_below_zero": (3, stock_below_zero),
-    "oversell": (3, oversell),
-    "same_key_twice": (4, same_key_twice),
-    "lost_outbox_row": (5, lost_outbox_row),
-    "event_processed_never": (5, event_processed_never),
-    "event_mailed_twice": (5, event_mailed_twice),
-    "events_out_of_order": (5, events_out_of_order),
-    "lost_order": (6, lost_order),
-    "rejected_yet_confirmed": (6, rejected_yet_confirmed),
-    "compensated_twice": (7, compensated_twice),
-    "compensated_never": (7, compensated_never),
-    "unfinished_saga": (8, unfinished_saga),
-    "mail_never_sent": (9, mail_never_sent),
-    "mail_received_twice": (9, mail_received_twice),
-}
 
 
 if __name__ == "__main__":

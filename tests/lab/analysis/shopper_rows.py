@@ -13,19 +13,15 @@ GOOD, DECLINED = "4242424242424242", "4000000000000002"
 
 def add_shoppers(tables: dict[str, list[Row]], state: dict[str, list[Row]], start_s: float) -> None:
     """Fill in what the requests of a simulated run asked and saw, and add requests that check the shop."""
-    for order in state["orders.orders"]:
-        order.setdefault("email", f"{order['user_id']}@example.com")
-        order.setdefault("currency", "EUR")
-    skus = [row["sku"] for row in state["inventory.stock"]]
-    state.setdefault(
-        "products.products",
-        [{"id": sku, "price_cents": 990, "currency": "EUR", "version": 1} for sku in skus],
-    )
     orders = {order["order_id"]: order for order in state["orders.orders"]}
     for row in tables["requests"]:
         _fill_in(row, orders, state)
     done = [
-        row for row in tables["requests"] if row["status"] == 201 and row["end_s"] < start_s + 46
+        row
+        for row in tables["requests"]
+        if row["status"] == 201
+        and row["end_s"] < start_s + 46
+        and orders[row["order_id"]]["status"] == "confirmed"
     ]
     for number, placed in enumerate(done[-CHECKS:]):
         at = start_s + AFTER_S + 0.5 * number
@@ -66,13 +62,18 @@ def _fill_in(row: Row, orders: dict[str, Row], state: dict[str, list[Row]]) -> N
     elif row["order_id"] in orders:
         order = orders[row["order_id"]]
         lines = _lines(order, state)
-        card = DECLINED if order["status"] == "cancelled" else GOOD
-        row["asked"] = {"lines": [line[:2] for line in lines], "card": card}
+        if row["route"] == "POST /api/orders":
+            card = GOOD if order["card_last4"] == GOOD[-4:] else DECLINED
+            row["asked"] = {"lines": [line[:2] for line in lines], "card": card}
         if row["status"] < 400:
-            pending = row["status"] == 202
-            row["seen"] = _shown(order, lines) | (
-                {"status": "pending", "version": 1} if pending else {}
-            )
+            pending = {"status": "pending", "version": 1} if row["status"] == 202 else {}
+            row["seen"] = _shown(_as_of(order, row["end_s"]), lines) | pending
+
+
+def _as_of(order: Row, when_s: float) -> Row:
+    """The order before its cancellation by the customer, if that came later."""
+    later = order["reason"] == "customer" and order["updated_at"] > when_s
+    return order | {"status": "confirmed", "version": 2} if later else order
 
 
 def _shown(order: Row, lines: list[list[Any]]) -> Row:
@@ -93,14 +94,17 @@ def _checks(
 ) -> Iterator[Row]:
     """One shopper's requests that check the shop, all answered rightly."""
     order = orders[placed["order_id"]]
-    own = [each for each in orders.values() if each["user_id"] == placed["session"]]
+    own = [each for each in orders.values() if each["email"].split("@")[0] == placed["session"]]
     own = [each for each in own if each["created_at"] < before_s]
     shown = _shown(order, _lines(order, state))
     payment = {"order_id": order["order_id"], "amount_cents": order["total_cents"]}
     page = {"paid": payment, "mails": [[order["order_id"], "order_confirmed"]]}
     order_id = {"order_id": order["order_id"]}
     yield _get("/api/orders/{id}", seen=shown | page, **order_id)
-    listed = [_shown(each, []) for each in sorted(own, key=lambda each: each["order_id"])]
+    listed = [
+        _shown(_as_of(each, before_s), [])
+        for each in sorted(own, key=lambda each: each["order_id"])
+    ]
     for each in listed:
         del each["lines"]
     yield _get("/api/orders", seen={"orders": listed[-20:], "more": len(listed) > 20})

@@ -18,8 +18,8 @@ from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import BreakerOpenError
 from chassis.resilience.events import Event
 from tests.lab.analysis.shopper_rows import add_shoppers
+from tests.lab.analysis.simulated_databases import Bought, Databases, Row
 
-Row = dict[str, Any]
 START_S = 1_800_000_000.0
 PHASES = {
     **{"warmup": (0.0, 5.0), "before": (5.0, 20.0), "method": (20.0, 40.0)},
@@ -29,6 +29,8 @@ FAULT = (20.1, 35.1)  # the bank answers 2 s late
 LOAD_END_S = 60.0
 RATES = {"GET /api/products": 8.0, "GET /api/products/{id}": 12.0, "POST /api/orders": 8.0}
 SKUS = 40
+GOOD_CARD, BAD_CARD = "4242424242424242", "4000000000000002"
+GUESTS, CANCEL_AFTER_S = 12, 1.0
 PATIENCE_S = 2.5  # the wait for the saga; then the answer is 202
 TIMEOUT_S = 0.5  # payments -> bank
 
@@ -44,23 +46,17 @@ class SimClock:
 
 
 @dataclass
-class Checkout:
+class Checkout(Bought):
     """One order in progress."""
 
-    order_id: str
-    user_id: str
-    key: str
-    lines: list[tuple[str, int, int]]
     came_s: float
-    trace_id: str
-    card_ok: bool
     seq: int
-    attempts: int = 0
+    cancelled_later: bool
     answered: bool = False
 
     @property
-    def total_cents(self) -> int:
-        return sum(quantity * price for _, quantity, price in self.lines)
+    def card_ok(self) -> bool:
+        return self.card == GOOD_CARD
 
 
 @dataclass
@@ -77,17 +73,11 @@ class Shop:
         self.tables = {
             name: [] for name in ("requests", "spans", "logs", "metrics", "breakers", "history")
         }
-        names = "orders.orders orders.lines orders.sagas orders.saga_log orders.outbox"
-        names += " payments.payments bank.authorizations bank.ledger inventory.stock"
-        names += " inventory.reservations notifications.mails notifications.inbox mail.messages"
-        self.state = {name: [] for name in names.split()}
-        self.stock = {
-            f"SKU-{n:04d}": {"initial": 500, "on_hand": 500, "reserved": 0, "shipped": 0}
-            for n in range(1, SKUS + 1)
-        }
+        fixed = Random(0)
+        prices = {f"SKU-{n:04d}": fixed.randrange(500, 9000) for n in range(1, SKUS + 1)}
+        self.databases = Databases(prices, [f"user{n:03d}" for n in range(1, 21)], self.state)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._log_seq, self._entry = itertools.count(1), itertools.count(1)
         self.breaker = Breaker(
             "payments->bank", window_size=20, minimum_calls=10, wait_open_s=3.0,
             permitted_half_open=3, clock=self.clock, listener=self._record,  # type: ignore[arg-type]
@@ -100,13 +90,13 @@ class Shop:
             while at < LOAD_END_S:
                 self._at(at, self._arrive(route, at, next(seq)))
                 at += self.rng.expovariate(rate)
+        self._seq = seq
+        for guest in range(GUESTS):
+            self.databases.register(f"guest-{guest}", START_S + 5.0 * guest)
         while self._heap:
             self.clock.now_s, _, act = heapq.heappop(self._heap)
             act()
         self._scrapes()
-        self.state["inventory.stock"] = [
-            {"sku": sku, **counts, "version": 1} for sku, counts in self.stock.items()
-        ]
         add_shoppers(self.tables, self.state, START_S)
         self.tables["requests"].sort(key=lambda row: row["seq"])
         return self
@@ -126,37 +116,16 @@ class Shop:
         self._span(trace_id, "gateway", route.replace("/api", ""), "server", at, at + took)
 
     def _order_comes(self, at: float, seq: int) -> None:
-        skus = self.rng.sample(sorted(self.stock), self.rng.choice((1, 1, 2)))
-        lines = [(sku, self.rng.choice((1, 1, 2)), self.rng.randrange(500, 9000)) for sku in skus]
+        prices = self.databases.prices
+        skus = self.rng.sample(sorted(prices), self.rng.choice((1, 1, 2)))
         checkout = Checkout(
-            f"order-{seq:05d}", f"user{self.rng.randrange(1, 21):03d}", f"key-{seq:05d}", lines,
-            at, self._hex(32), self.rng.random() > 0.05, seq,
+            f"order-{seq:05d}", f"user{self.rng.randrange(1, 21):03d}", f"key-{seq:05d}",
+            [(sku, self.rng.choice((1, 1, 2)), prices[sku]) for sku in skus],
+            GOOD_CARD if self.rng.random() > 0.05 else BAD_CARD, self._hex(32),
+            at, seq, self.rng.random() < 0.05,
         )  # fmt: skip
-        self._history(checkout, "invoke", {})
-        self.state["orders.orders"].append(
-            {
-                **{"order_id": checkout.order_id, "user_id": checkout.user_id},
-                **{"status": "pending", "reason": "", "total_cents": checkout.total_cents},
-                **{"idempotency_key": checkout.key, "created_at": START_S + at},
-                **{"updated_at": START_S + at, "version": 1},
-            }
-        )
-        for sku, quantity, price in lines:
-            line = {"order_id": checkout.order_id, "sku": sku, "quantity": quantity}
-            self.state["orders.lines"].append(line | {"price_cents": price})
-            self.state["inventory.reservations"].append(
-                line
-                | {"status": "held", "expires_at": START_S + at + 900, "updated_at": START_S + at}
-            )
-            self.stock[sku]["on_hand"] -= quantity
-            self.stock[sku]["reserved"] += quantity
-        self.state["orders.sagas"].append(
-            {
-                **{"order_id": checkout.order_id, "state": "running", "step": 1},
-                **{"direction": "forward", "attempts": 0, "updated_at": START_S + at},
-            }
-        )
-        self._event(checkout, "OrderPlaced")
+        self._history(checkout, "place", "invoke", {})
+        self.databases.place(checkout, START_S + at)
         for phase in ("started", "done"):
             self._saga(checkout, "reserve_stock", phase)
         self._at(at + PATIENCE_S, lambda: self._answer(checkout, 202))
@@ -166,7 +135,6 @@ class Shop:
         """One call payments -> bank through the breaker."""
         now = self.clock.now_s
         self._saga(checkout, "authorize_payment", "started")
-        checkout.attempts += 1
         try:
             era = self.breaker.acquire()
         except BreakerOpenError:
@@ -203,83 +171,39 @@ class Shop:
 
     def _confirm(self, checkout: Checkout) -> None:
         now = START_S + self.clock.now_s
-        authorization = f"auth-{checkout.seq:05d}"
-        for kind in ("authorize", "capture"):
-            self.state["bank.ledger"].append(
-                {
-                    **{"entry_id": next(self._entry), "authorization_id": authorization},
-                    **{"reference": checkout.order_id, "kind": kind},
-                    **{"amount_cents": checkout.total_cents, "at": now},
-                    **{"idempotency_key": f"{kind}-{checkout.order_id}"},
-                }
-            )
-        money: dict[str, Any] = {
-            "amount_cents": checkout.total_cents,
-            "captured_cents": checkout.total_cents,
-        }
-        money |= {"refunded_cents": 0, "status": "captured", "authorization_id": authorization}
-        self.state["bank.authorizations"].append(money | {"reference": checkout.order_id})
-        self.state["payments.payments"].append(
-            money
-            | {
-                "payment_id": f"pay-{checkout.seq}",
-                "order_id": checkout.order_id,
-                "updated_at": now,
-            }
-        )
+        self.databases.pay_and_ship(checkout, now)
         for step in ("authorize_payment", "capture_payment", "commit_stock"):
             if step != "authorize_payment":
                 self._saga(checkout, step, "started")
             self._saga(checkout, step, "done")
-        self._stock(checkout, "committed")
-        self._end(checkout, "confirmed", "done", "")
-        self._event(checkout, "OrderConfirmed")
+        self.databases.end(checkout, "confirmed", now)
         self._answer(checkout, 201)
+        if checkout.cancelled_later:
+            self._at(self.clock.now_s + CANCEL_AFTER_S, lambda: self._cancel(checkout))
 
     def _decline(self, checkout: Checkout) -> None:
+        now = START_S + self.clock.now_s
         self._saga(checkout, "authorize_payment", "failed")
         self._saga(checkout, "reserve_stock", "compensated")
-        self._stock(checkout, "released")
-        self._end(checkout, "cancelled", "compensated", "card_declined")
-        self._event(checkout, "OrderCancelled")
+        self.databases.decline(checkout, now)
+        self.databases.end(checkout, "cancelled", now, "payment_declined")
         self._answer(checkout, 402)
 
-    def _stock(self, checkout: Checkout, status: str) -> None:
-        for sku, quantity, _ in checkout.lines:
-            self.stock[sku]["reserved"] -= quantity
-            self.stock[sku]["shipped" if status == "committed" else "on_hand"] += quantity
-        for row in self.state["inventory.reservations"]:
-            if row["order_id"] == checkout.order_id:
-                row["status"] = status
-
-    def _end(self, checkout: Checkout, status: str, saga: str, reason: str) -> None:
-        now = START_S + self.clock.now_s
-        order = next(o for o in self.state["orders.orders"] if o["order_id"] == checkout.order_id)
-        order |= {"status": status, "reason": reason, "updated_at": now, "version": 2}
-        row = next(s for s in self.state["orders.sagas"] if s["order_id"] == checkout.order_id)
-        row |= {"state": saga, "step": 4, "attempts": checkout.attempts, "updated_at": now}
-
-    def _event(self, checkout: Checkout, kind: str) -> None:
-        """Add an event to the outbox, published at once, and its effects if it has a consumer."""
-        now, event_id = START_S + self.clock.now_s, f"{kind}-{checkout.order_id}"
-        self.state["orders.outbox"].append(
-            {
-                **{"event_id": event_id, "type": kind, "aggregate_id": checkout.order_id},
-                **{"created_at": now, "published_at": now + 0.02},
-            }
-        )
-        if kind == "OrderPlaced":
-            return
-        done = {"event_id": event_id, "handler": kind, "processed_at": now + 0.05}
-        self.state["notifications.inbox"].append(done)
-        mail: dict[str, Any] = {"notification_id": f"mail-{event_id}", "event_id": event_id}
-        mail |= {"order_id": checkout.order_id, "kind": kind, "status": "sent"}
-        mail |= {"created_at": now + 0.05, "sent_at": now + 0.1, "message_id": f"<{event_id}@shop>"}
-        self.state["notifications.mails"].append(mail)
-        self.state["mail.messages"].append(
-            {"message_id": mail["message_id"], "recipient": f"{checkout.user_id}@example.com",
-             "subject": kind, "received_s": now + 0.1}
+    def _cancel(self, checkout: Checkout) -> None:
+        """The customer cancels a confirmed order."""
+        now, trace_id = self.clock.now_s, self._hex(32)
+        self._history(checkout, "cancel", "invoke", {})
+        for step in ("refund_payment", "take_stock_back"):
+            for phase in ("started", "done"):
+                self._saga(checkout, step, phase)
+        self.databases.give_back(checkout, START_S + now)
+        self.databases.end(checkout, "cancelled", START_S + now, "customer", "cancellation")
+        self._request(
+            "POST /api/orders/{id}/cancel", now, now + 0.02, next(self._seq), 200, "ok", trace_id,
+            order_id=checkout.order_id, session=checkout.user, version=3,
         )  # fmt: skip
+        self._span(trace_id, "gateway", "/orders/{id}/cancel", "server", now, now + 0.02)
+        self._history(checkout, "cancel", "ok", {"order_id": checkout.order_id, "http_status": 200})
 
     def _answer(self, checkout: Checkout, status: int) -> None:
         if checkout.answered:
@@ -289,11 +213,13 @@ class Shop:
         self._request(
             "POST /api/orders", checkout.came_s, now, checkout.seq, status, "ok", checkout.trace_id,
             logical_id=checkout.key, idempotency_key=checkout.key, order_id=checkout.order_id,
-            session=checkout.user_id, version=1,
+            session=checkout.user, version=1,
         )  # fmt: skip
         self._span(checkout.trace_id, "gateway", "/orders", "server", checkout.came_s, now, status)
         kind = "fail" if status == 402 else "ok"
-        self._history(checkout, kind, {"order_id": checkout.order_id, "http_status": status})
+        self._history(
+            checkout, "place", kind, {"order_id": checkout.order_id, "http_status": status}
+        )
 
     def _request(
         self, route: str, came: float, end: float, seq: int, status: int, outcome: str,
@@ -325,12 +251,7 @@ class Shop:
         )
 
     def _saga(self, checkout: Checkout, step: str, phase: str) -> None:
-        self.state["orders.saga_log"].append(
-            {
-                **{"order_id": checkout.order_id, "seq": next(self._log_seq), "step": step},
-                **{"phase": phase, "at": START_S + self.clock.now_s},
-            }
-        )
+        self.databases.log_saga(checkout, step, phase, START_S + self.clock.now_s)
         if phase == "started":
             return  # the shop writes no log line for it
         fields = {"event": "saga", "order_id": checkout.order_id, "step": step, "phase": phase}
@@ -342,10 +263,10 @@ class Shop:
             }
         )
 
-    def _history(self, checkout: Checkout, kind: str, value: Row) -> None:
+    def _history(self, checkout: Checkout, f: str, kind: str, value: Row) -> None:
         self.tables["history"].append(
             {
-                **{"process": f"{checkout.user_id}/{checkout.key}", "type": kind, "f": "place"},
+                **{"process": f"{checkout.user}/{checkout.key}", "type": kind, "f": f},
                 **{"key": checkout.key, "value": str(value), "error": None},
                 "time_s": START_S + self.clock.now_s,
             }

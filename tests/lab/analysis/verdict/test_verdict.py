@@ -45,7 +45,7 @@ def test_the_verdict_of_a_sealed_archive_is_the_same_and_changes_no_table(archiv
     assert {file.name: file.read_bytes() for file in path.glob("*.parquet")} == before
 
 
-@pytest.mark.parametrize(("mutant", "invariant"), [("double_capture", 1), ("unfinished_saga", 8)])
+@pytest.mark.parametrize(("mutant", "invariant"), [("second_hold", 11), ("unfinished_saga", 8)])
 def test_a_violated_invariant_is_a_deviation(archive: Archive, mutant: str, invariant: int) -> None:
     verdict = judge(Run(archive(mutant)))
     assert (verdict["verdict"], verdict["exit_code"]) == ("deviated", 1)
@@ -56,12 +56,12 @@ def test_a_violated_invariant_is_a_deviation(archive: Archive, mutant: str, inva
 def test_an_invariant_that_is_not_asked_is_shown_and_does_not_change_the_verdict(
     archive: Archive,
 ) -> None:
-    path = archive("double_capture")
-    edit_experiment(path, not_asked={1: "the card has no limit"})
+    path = archive("oversell")
+    edit_experiment(path, not_asked={3: "nothing is sold out"})
     verdict = judge(Run(path))
     assert verdict["verdict"] == "held"
-    assert verdict["invariants"][0]["status"] == "violated"
-    assert verdict["invariants"][0]["not_asked"] == "the card has no limit"
+    assert verdict["invariants"][2]["status"] == "violated"
+    assert verdict["invariants"][2]["not_asked"] == "nothing is sold out"
 
 
 def test_a_missed_sli_and_a_breaker_that_is_too_slow_are_deviations(archive: Archive) -> None:
