@@ -23,6 +23,8 @@ def confirmations() -> Iterator[tuple[str, str]]:
             yield f"`{kind}` of a process", effect
     for kind, effect in edges.CONFIRMED_BY.items():
         yield f"`{kind}` of an edge", effect
+    for kind, effect in edges.CONFIRMED_BY.items():
+        yield f"`{kind}` of an edge", effect
 
 
 def _effect(kind: str, point: str) -> str:
