@@ -74,7 +74,7 @@ class Case:
 
 # The correctness switches of docs/invariants.md: each with an experiment and a load in which it is convicted.
 SWITCHES = (
-    Case("OUTBOX", "orders_crash", "", ("--set", "OUTBOX=off"), "invariant 5"),
+    Case("OUTBOX", "orders_crash", "", ("--set", "OUTBOX=off"), "invariant 15"),
     Case("IDEMPOTENCY", "orders_crash", "", ("--set", "IDEMPOTENCY=off"), "invariant 4"),
     Case("STOCK_GUARD", "orders_crash", "", ("--set", "STOCK_GUARD=off"), "invariant 3", "sale"),
     Case("SAGA_RESUME", "orders_crash", "", ("--set", "SAGA_RESUME=off"), "invariant 8"),
