@@ -9,6 +9,7 @@ from lab.analysis.machine import seconds, summary
 from lab.analysis.plots.style import GRID, INK, MUTED, PINK, RED, SKY, show_text
 from lab.archive import Run
 
+STEAL_SHOWN = 0.01
 STEP_SHOWN_S = 0.01
 QUEUE_SHOWN_MIN = 8.0  # a short queue is drawn low
 
@@ -24,7 +25,7 @@ def draw_machine(axes: Axes, run: Run, start_s: float) -> None:
     others, steal = rows["others"].clip(lower=0.0), rows["cpu_steal"].fillna(0.0)
     axes.plot(at_s, rows["cpu_lab"], color=SKY, linewidth=1.0, drawstyle="steps-pre", label="lab")
     axes.fill_between(at_s, others, step="pre", color=RED, alpha=0.75, linewidth=0, label="others")
-    if steal.max() > 0.0:
+    if steal.max() > STEAL_SHOWN:
         axes.fill_between(at_s, others, others + steal, step="pre", color=PINK, alpha=0.75,
                           linewidth=0, label="steal")  # fmt: skip
     for number, (at, step) in enumerate(zip(at_s, rows["clock_step_s"], strict=True)):
