@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-peers clean
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-faults verify-peers clean
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -56,6 +56,9 @@ kills: setup  ## Kill 1,000 processes that have just started a fault, and count 
 
 verify-compose: setup  ## Build the whole stack in containers, use it, run three experiments, remove it
 	$(BIN)/python -m tests.lab.runtimes.compose.verify_stack $(VERIFY)
+
+verify-faults: setup  ## Judge every kind of fault with inert and working injectors, on synthetic archives
+	$(BIN)/python bench/faults.py
 
 verify-peers: setup  ## Compare the fault proxy with Toxiproxy, and use it through three Toxiproxy clients (docs/proxy.md)
 	$(BIN)/python -m tests.peers.run $(PEERS)

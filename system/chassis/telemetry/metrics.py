@@ -6,6 +6,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
+from chassis.telemetry.children_cpu import ChildrenCpu
 from chassis.telemetry.histogram import Histogram
 
 # no `_created` series: they are constant, and a third of the text of a scrape
@@ -16,6 +17,7 @@ _histograms: list[Histogram] = []
 _others = CollectorRegistry()
 for _of_python in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
     _others.register(_of_python)
+_others.register(ChildrenCpu())
 
 
 def counter(name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:

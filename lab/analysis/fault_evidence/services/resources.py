@@ -100,7 +100,7 @@ def loop_lag(seen: Seen) -> Effect:
 
 
 def children_cpu(seen: Seen) -> Effect:
-    before, during = seen.rates("process_children_cpu_seconds_total")
+    before, during = seen.rates("process_children_cpu_seconds")
     expected = seen.attribute("duty_percent", 100.0) / 100 * seen.attribute("workers", 1.0)
     return shift(
         "processors used by its child processes", SCRAPES, "processors", before, during,

@@ -127,7 +127,7 @@ FAULTS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any], Build]] = {
     ),
     ("burn_cpu", "process"): (
         {"duty_percent": 80, "workers": 2}, {},
-        lambda case: case.counter("process_children_cpu_seconds_total", 0.0, 1.5),
+        lambda case: case.counter("process_children_cpu_seconds", 0.0, 1.5),
     ),
     ("memory", "process"): (
         {"to_mb": 300}, {},
