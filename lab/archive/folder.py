@@ -9,6 +9,7 @@ from lab.archive.run import is_archive
 from lab.state import labs_folder
 
 LATEST = "latest"
+POOLED = "pooled-"  # a pooled verdict of several runs, a JSON file beside them
 
 
 def runs_folder() -> Path:
@@ -22,6 +23,11 @@ def list_runs(root: Path | str | None = None) -> list[Path]:
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.is_dir() and is_archive(path))
+
+
+def list_pooled() -> list[Path]:
+    """The pooled verdicts, oldest first."""
+    return sorted(runs_folder().glob(f"{POOLED}*.json"))
 
 
 def find_run(name: str | None = None) -> Path:

@@ -10,8 +10,9 @@ import typer
 from lab.options import AsJson, PortBase, RuntimeName, checked_runtime, print_json
 from lab.run.exit_codes import USAGE, clear_exits
 from lab.run.progress import progress_reporter
-from lab.run.runner import RunRequest, planned, run_experiment
-from lab.run.summary import print_summary
+from lab.run.repeat import repeat_experiment
+from lab.run.runner import RunRequest, RunResult, planned, run_experiment
+from lab.run.summary import print_pool, print_summary
 
 Seed = Annotated[
     int, typer.Option(help="The seed of the load: the same seed gives the same arrivals.")
@@ -36,6 +37,15 @@ def run(
         bool,
         typer.Option("--dry-run", help="Only print what each limit can decide; start nothing."),
     ] = False,
+    times: Annotated[
+        int,
+        typer.Option(
+            "--repeat",
+            min=1,
+            max=100,
+            help="Run up to N times with the seeds SEED, SEED + 1, ..., until all runs together decide.",
+        ),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment. Exit: 0 held, 1 deviated, 2 wrong usage, 3 invalid or interrupted, 4 undecided."""
@@ -43,9 +53,16 @@ def run(
         raise typer.Exit(_print_forecasts(experiment, profile, as_json))
     with clear_exits(), progress_reporter(quiet=as_json) as reporter:
         request = RunRequest(profile, seed, port_base, keep_up, checked_runtime(runtime))
-        result = run_experiment(experiment, request, reporter)
-    print_summary(result, as_json)
-    raise typer.Exit(result.exit_code)
+        made = (
+            run_experiment(experiment, request, reporter)
+            if times == 1
+            else repeat_experiment(experiment, request, times, reporter)
+        )
+    if isinstance(made, RunResult):
+        print_summary(made, as_json)
+    else:
+        print_pool(made, as_json)
+    raise typer.Exit(made.exit_code)
 
 
 def _print_forecasts(experiment: str, profile: str, as_json: bool) -> int:

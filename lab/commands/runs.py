@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +17,11 @@ def runs(
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: name, verdict, requests, size, report."""
-    from lab.archive import list_runs, runs_folder
+    """List the runs and the pooled verdicts: name, verdict, requests, size, report."""
+    from lab.archive import POOLED, list_pooled, list_runs, runs_folder
 
-    rows = [_about(path) for path in list_runs()[-last:]]
+    paths = sorted([*list_runs(), *list_pooled()], key=lambda path: path.name.removeprefix(POOLED))
+    rows = [_about(path) for path in paths[-last:]]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -42,6 +45,8 @@ def _about(path: Any) -> dict[str, Any]:
     from lab.archive import ArchiveError, Run
 
     about: dict[str, Any] = {"run": path.name, "path": str(path), "verdict": None, "problem": ""}
+    if path.is_file():
+        return about | _pooled(path)
     about["bytes"] = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     about["report"] = (path / "report.html").is_file()
     about["requests"] = None
@@ -53,3 +58,13 @@ def _about(path: Any) -> dict[str, Any]:
     except ArchiveError as error:
         about["problem"] = f"damaged: {error}"
     return about
+
+
+def _pooled(path: Path) -> dict[str, Any]:
+    """The rest of a row for a pooled verdict of several runs."""
+    row = {"run": path.stem, "bytes": path.stat().st_size, "report": False, "requests": None}
+    try:
+        found = json.loads(path.read_text())
+        return row | {"verdict": found["verdict"], "problem": ""}
+    except (ValueError, KeyError) as error:
+        return row | {"verdict": None, "problem": f"damaged: {error}"}

@@ -11,6 +11,7 @@ import typer
 from lab.analysis.latency import shopper_requests
 from lab.analysis.verdict.answers import Answer
 from lab.archive import ArchiveError, Run
+from lab.run.repeat import Pool
 from lab.run.runner import RunResult
 
 ROUTES = """
@@ -27,6 +28,23 @@ def print_summary(result: RunResult, as_json: bool = False) -> None:
     """On stdout, for a terminal or as one line of JSON."""
     text = json.dumps(summary_of(result)) if as_json else "\n".join(summary_lines(result))
     typer.echo(text)
+
+
+def print_pool(pool: Pool, as_json: bool = False) -> None:
+    """The pooled verdict of repeated runs, on stdout."""
+    if as_json:
+        typer.echo(json.dumps(pool.verdict | {"pooled": str(pool.path)}))
+        return
+    verdict = pool.verdict
+    lines = [f"verdict   {verdict['verdict'].upper()}: {verdict['claim']}"]
+    lines += [f"          {reason}" for reason in verdict["reasons"]]
+    lines += [f"run       {each['run']}: {each['verdict']}" for each in verdict["runs"]]
+    lines += [
+        f"run       {each['run']}: invalid, not pooled ({'; '.join(each['reasons'][:1])})"
+        for each in verdict["not_pooled"]
+    ]
+    lines += [f"{each['answer']:10}{each['name']}: {each['detail']}" for each in verdict["limits"]]
+    typer.echo("\n".join([*lines, f"pooled    {pool.path}"]))
 
 
 def summary_of(result: RunResult) -> dict[str, Any]:

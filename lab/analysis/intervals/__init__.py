@@ -9,6 +9,7 @@ from lab.analysis.intervals.decisions import (
     requests_needed,
 )
 from lab.analysis.intervals.estimates import Interval, quantile_interval, share_interval
+from lab.analysis.intervals.pooled import mean_interval, pooled_share
 
 __all__ = [
     "CONFIDENCE",
@@ -18,6 +19,8 @@ __all__ = [
     "binomial_cdf",
     "equivalent",
     "holm",
+    "mean_interval",
+    "pooled_share",
     "quantile_interval",
     "ratio_interval",
     "requests_needed",

@@ -47,6 +47,10 @@ class Percentile:
     q: float
     unit = "ms"
 
+    def bad(self, limit: float) -> tuple[NDArray[np.bool_], float]:
+        """(whether each request is beyond the limit, the share that may be)."""
+        return self.values > limit, 1.0 - self.q
+
     def interval(self, confidence: float) -> Interval:
         found = quantile_interval(self.values, self.q, confidence=confidence)
         if len(self.values) * (1.0 - self.q) < 1.0 - 1e-9:  # the largest value is no estimate
@@ -57,16 +61,16 @@ class Percentile:
         """Without an interval the share of slower requests can still decide (docs/intervals.md)."""
         if found.high is not None:
             return compare(found, limit), ""
-        slow = self.values > limit
-        share = compare(share_interval(slow, confidence=confidence), 1.0 - self.q)
+        slow, most = self.bad(limit)
+        share = compare(share_interval(slow, confidence=confidence), most)
         if share == Answer.UNDECIDED or (share == Answer.KEPT and len(slow) < FEWEST):
             return Answer.UNDECIDED, found.note
         count = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
         return share, f"{count} ({found.note})"
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
-        share = share_interval(self.values > limit, confidence=confidence)
-        enough = _needed(share, 1.0 - self.q, confidence)
+        slow, most = self.bad(limit)
+        enough = _needed(share_interval(slow, confidence=confidence), most, confidence)
         return None if enough is None else max(enough, FEWEST)
 
 
@@ -76,6 +80,10 @@ class ErrorRatio:
 
     failed: NDArray[np.bool_]
     unit = ""
+
+    def bad(self, limit: float) -> tuple[NDArray[np.bool_], float]:
+        """(whether each request failed, the share that may)."""
+        return self.failed, limit
 
     def interval(self, confidence: float) -> Interval:
         return share_interval(self.failed, confidence=confidence)
@@ -94,6 +102,10 @@ class Goodput:
     failed: NDArray[np.bool_]
     span_s: float
     unit = "/s"
+
+    def bad(self, limit: float) -> tuple[NDArray[np.bool_], float]:
+        """(whether each request failed, the share that may at this rate of arrivals)."""
+        return self.failed, 1.0 - limit * self.span_s / max(len(self.failed), 1)
 
     def interval(self, confidence: float) -> Interval:
         """Arrivals do not depend on the shop: the count is a Poisson count, and tau is that of failures.

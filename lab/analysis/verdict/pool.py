@@ -1,0 +1,221 @@
+"""One verdict over repeated runs of an experiment: what all of them show together, by run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lab.analysis.intervals import (
+    CONFIDENCE,
+    Interval,
+    mean_interval,
+    pooled_share,
+    requests_needed,
+    share_interval,
+)
+from lab.analysis.latency import failures
+from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, INVALID, UNDECIDED, Answer
+from lab.analysis.verdict.claim import Claim, claim_of
+from lab.analysis.verdict.limits import answer_together
+from lab.analysis.verdict.measures import compare, measured
+from lab.analysis.verdict.unchanged import MARGIN, MEASURES, OF_GOOD_REQUESTS
+from lab.archive import Run
+
+
+@dataclass(frozen=True)
+class PooledAnswer:
+    """A limit over all runs, as a share (`value` of at most `limit`) or as a ratio of at most 1 + margin.
+
+    more_runs: about how many more runs would decide it; None if it is decided, or not known.
+    """
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    answer: Answer
+    confidence: float
+    requests: int
+    more_runs: int | None
+    detail: str
+
+    def text(self) -> str:
+        more = (
+            "" if self.more_runs is None else f"; about {self.more_runs} more runs would decide it"
+        )
+        return f"{self.name}: {self.detail}{more}"
+
+
+def pool(runs: Sequence[Run], verdicts: Sequence[Mapping[str, Any]], looks: int) -> dict[str, Any]:
+    """The pooled verdict of the runs, each with its own verdict.json.
+
+    looks: the planned number of looks at the pool, one after each run. Each uses its part of the error,
+    1 - confidence = 0.05 / looks (Bonferroni), so looking early does not make a wrong answer likelier.
+    An invalid run is not pooled. Anything broken for certain in one run is a deviation of the pool:
+    an invariant, the steady state, a probe, a breaker. Limits are decided by all runs together.
+    """
+    valid = [i for i, each in enumerate(verdicts) if each["verdict"] != INVALID]
+    confidence = 1.0 - (1.0 - CONFIDENCE) / looks
+    pooled = [runs[i] for i in valid]
+    answers = answer_together(_limits(claim_of(pooled[0]), pooled), confidence) if valid else []
+    broken = [f"{runs[i].name}: {each}" for i in valid for each in _definite(verdicts[i])]
+    broken += [each.text() for each in answers if each.answer == Answer.BROKEN]
+    undecided = [each.text() for each in answers if each.answer == Answer.UNDECIDED]
+    undecided += [f"{runs[i].name}: {each}" for i in valid for each in _open(verdicts[i])]
+    left_out = [
+        {"run": run.name, "reasons": verdict["reasons"]}
+        for run, verdict in zip(runs, verdicts, strict=True)
+        if verdict["verdict"] == INVALID
+    ]
+    invalid = [] if valid else ["every run was invalid"]
+    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
+    return {
+        "verdict": verdict,
+        "exit_code": EXIT_CODES[verdict],
+        "reasons": invalid or broken or undecided,
+        "undecided": undecided,
+        "confidence": confidence,
+        "looks": looks,
+        "claim": verdicts[0].get("claim"),
+        "runs": [{"run": runs[i].name, "verdict": verdicts[i]["verdict"]} for i in valid],
+        "not_pooled": left_out,
+        "limits": [asdict(each) for each in answers],
+    }
+
+
+def _definite(verdict: Mapping[str, Any]) -> list[str]:
+    """The reasons of a run that deviated, without those that are intervals."""
+    if verdict["verdict"] != DEVIATED:
+        return []
+    names = [each["name"] for each in verdict["sli"]]
+    names += [each["name"] for each in verdict["expectations"] if each["confidence"] is not None]
+    return [
+        each
+        for each in verdict["reasons"]
+        if not any(each.startswith(f"{name}: ") for name in names)
+    ]
+
+
+def _open(verdict: Mapping[str, Any]) -> list[str]:
+    """What a run could not observe, e.g. a breaker that was watched for too short a time."""
+    return [
+        f"{each['name']}: {each['detail']}"
+        for each in verdict["expectations"]
+        if each["confidence"] is None and each["answer"] == Answer.UNDECIDED
+    ]
+
+
+def _limits(claim: Claim, runs: Sequence[Run]) -> list[_PooledSli | _PooledUnchanged]:
+    found: list[_PooledSli | _PooledUnchanged] = [_PooledSli(sli, runs) for sli in claim.slis]
+    same = claim.expects.get("unchanged")
+    if same is not None:
+        route, margin = same.get("route") or None, float(same.get("margin", MARGIN))
+        found += [
+            _PooledUnchanged(measure, route, margin, runs)
+            for measure in same.get("measures") or MEASURES
+        ]
+    return found
+
+
+class _PooledSli:
+    """A limit as the share of requests that are beyond it."""
+
+    def __init__(self, sli: Mapping[str, Any], runs: Sequence[Run]) -> None:
+        measure, over = str(sli["measure"]), str(sli.get("window", "during"))
+        route, limit = sli.get("route") or None, float(sli["limit"])
+        self._name = str(sli.get("name") or f"{measure} of {route or 'all routes'} {over}")
+        found = [measured(run, measure, route, over).bad(limit) for run in runs]
+        self._bad = [bad for bad, _ in found]
+        self._most = float(np.average([most for _, most in found], weights=self._weights()))
+        self._what = f"{measure}, limit {limit:g}"
+
+    def at(self, confidence: float) -> PooledAnswer:
+        found = pooled_share(self._bad, confidence=confidence)
+        answer, requests = compare(found, self._most), sum(map(len, self._bad))
+        more = None
+        if answer == Answer.UNDECIDED and requests:
+            needed = requests_needed(found.value, self._most, tau=found.tau, confidence=confidence)
+            if needed is not None:
+                more = max(1, math.ceil((needed - requests) * len(self._bad) / requests))
+        count = sum(int(np.count_nonzero(bad)) for bad in self._bad)
+        ends = (
+            f" ({100 * found.low:.3g}% to {100 * found.high:.3g}%)"
+            if found.low is not None and found.high is not None
+            else f" ({found.note})"
+        )
+        return PooledAnswer(
+            self._name,
+            None if math.isnan(found.value) else found.value,
+            found.low,
+            found.high,
+            self._most,
+            answer,
+            confidence,
+            requests,
+            more,
+            f"{count:,} of {requests:,} requests in {len(self._bad)} runs are beyond the limit{ends},"
+            f" at most {100 * self._most:.3g}% may be ({self._what})",
+        )
+
+    def _weights(self) -> list[int]:
+        return [max(len(bad), 1) for bad in self._bad]
+
+
+class _PooledUnchanged:
+    """The mean over the runs of the logarithm of the ratio during / before."""
+
+    def __init__(self, measure: str, route: str | None, margin: float, runs: Sequence[Run]) -> None:
+        self._name = f"{measure} of {route or 'all requests'} is unchanged"
+        self._margin = margin
+        self._requests = sum(len(failures(run, route, "during")) for run in runs)
+        values = [
+            [_value(run, measure, route, over) for over in ("before", "during")] for run in runs
+        ]
+        self._changes = [
+            math.log(during / before) for before, during in values if before > 0 and during > 0
+        ]
+
+    def at(self, confidence: float) -> PooledAnswer:
+        found = mean_interval(self._changes, confidence=confidence)
+        ratio = _exponential(found)
+        border = math.log1p(self._margin)
+        answer = Answer.UNDECIDED
+        if found.low is not None and found.high is not None:
+            if -border <= found.low and found.high <= border:
+                answer = Answer.KEPT
+            elif found.high < -border or found.low > border:
+                answer = Answer.BROKEN
+        ends = (
+            f"({ratio.low:.3g} to {ratio.high:.3g})"
+            if ratio.low is not None and ratio.high is not None
+            else f"({found.note})"
+        )
+        return PooledAnswer(
+            self._name,
+            None if math.isnan(ratio.value) else ratio.value,
+            ratio.low,
+            ratio.high,
+            1.0 + self._margin,
+            answer,
+            confidence,
+            self._requests,
+            None,
+            f"the mean ratio during / before in {len(self._changes)} runs is {ratio.value:.3g} {ends},"
+            f" margin {self._margin:g}",
+        )
+
+
+def _value(run: Run, measure: str, route: str | None, over: str) -> float:
+    if measure in OF_GOOD_REQUESTS:
+        return share_interval(failures(run, route, over) == 0).value
+    return measured(run, measure, route, over).interval(CONFIDENCE).value
+
+
+def _exponential(found: Interval) -> Interval:
+    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
+    return Interval(math.exp(found.value), low, high, found.note)
