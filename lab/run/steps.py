@@ -20,6 +20,7 @@ from lab.run.evidence.database_audit import audit
 from lab.run.evidence.machine import MachineSampler, roots_of
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.evidence.recorder_client import RecorderClient
+from lab.run.evidence.refusal_audit import audit_refusals
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch, Watch
 from lab.run.run_dir import RunDir
@@ -82,6 +83,11 @@ class LabSteps:
         lab = self._lab.state
         mail, since_s = Path(lab.home) / "mail", self._run.info["started_s"]
         audit(self._run.path, lab.databases, mail, since_s)
+        # a service in a container has an address that this process cannot reach
+        services = {
+            e.service: e.address for e in lab.instances if e.address and "//" not in e.address
+        }
+        audit_refusals(self._run.path, self._lab.ingress_url, services, lab.databases)
 
     def seal(self) -> None:
         archive.seal(self._run.path)

@@ -70,7 +70,7 @@ def audit(
     if mail is not None:
         paths = (path for path in sorted(mail.glob("*.eml")) if path.stat().st_mtime >= since_s)
         messages = [_message(path) for path in paths]
-        _write(state / "mail.messages.parquet", MAIL_COLUMNS, messages)
+        write_rows(state / "mail.messages.parquet", MAIL_COLUMNS, messages)
         rows["mail.messages"] = len(messages)
     return rows
 
@@ -104,14 +104,14 @@ async def _audit_one(
                     for attribute in prepared.get_attributes()
                 }
                 found = [dict(record) for record in await prepared.fetch()]
-                _write(state / f"{service}.{name}.parquet", columns, found)
+                write_rows(state / f"{service}.{name}.parquet", columns, found)
                 rows[f"{service}.{name}"] = len(found)
     finally:
         await connection.close(timeout=CONNECT_S)
     return rows
 
 
-def _write(path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a typed Parquet file through NDJSON, which DuckDB reads much faster than single rows."""
     raw = path.with_suffix(".ndjson")
     try:

@@ -13,6 +13,7 @@ import pytest
 from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.archive import Run
 from tests.lab.analysis.simulation import FAULT, START_S
+from tests.lab.archive.parquet import write_parquet
 
 Row = dict[str, Any]
 Change = Callable[[Row], Row]
@@ -224,3 +225,24 @@ def test_a_500_of_a_fault_that_aborts_with_500_is_explained(archive: Archive) ->
     path = archive()
     appended(path, "faults", fault)
     assert result_of(appended(path, "spans", SPAN), UNHANDLED).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [
+        ("SELECT 'expired token' AS name, 'GET /api/me' AS route, 401 AS expected, 200 AS status, 0 AS shown",
+         "violated"),
+        ("SELECT 'expired token' AS name, 'GET /api/me' AS route, 401 AS expected, 401 AS status, 0 AS shown",
+         "ok"),
+        ("SELECT 'mails' AS name, 'GET /notifications' AS route, 200 AS expected, 200 AS status, 2 AS shown",
+         "violated"),
+        ("SELECT 'mails' AS name, 'GET /notifications' AS route, 200 AS expected, 0 AS status, 0 AS shown",
+         "ok"),
+    ],
+)  # fmt: skip
+def test_a_forged_token_that_is_accepted_is_convicted(
+    archive: Archive, row: str, status: str
+) -> None:
+    path = archive()
+    write_parquet(row, str(path / "state/lab.refusals.parquet"))
+    assert result_of(Run(path), FORBIDDEN).status == status
