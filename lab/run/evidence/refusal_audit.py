@@ -42,7 +42,7 @@ class Row:
 def audit_refusals(
     run_dir: Path, ingress_url: str, services: Mapping[str, str], databases: Mapping[str, str]
 ) -> None:
-    """Write state/lab.refusals.parquet. `services`: host:port by service. Raises AuditError."""
+    """Write state/lab.refusals.parquet. `services`: base URL by service. Raises AuditError."""
     if not {"users", "notifications"} <= set(databases):
         return
     try:
@@ -57,7 +57,7 @@ def audit_refusals(
         status, _ = _ask(f"{ingress_url}/api/me", token)
         rows.append(Row(name, "GET /api/me", 200 if name == "good token" else 401, status))
     if mail and (address := services.get("notifications")):
-        url = f"http://{address}/notifications?order_id={mail['order_id']}"
+        url = f"{address}/notifications?order_id={mail['order_id']}"
         status, body = _ask(url, tokens["good token"])
         shown = len(body.get("items", ())) if isinstance(body, dict) else 0
         rows.append(Row("another customer's mails", "GET /notifications", 200, status, shown))
