@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-faults verify-peers clean
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-damage verify-faults verify-peers clean
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -59,6 +59,9 @@ verify-compose: setup  ## Build the whole stack in containers, use it, run three
 
 verify-faults: setup  ## Judge every kind of fault with inert and working injectors, on synthetic archives
 	$(BIN)/python bench/faults.py
+
+verify-damage: setup  ## Damage an archive in each of several hundred ways, as it is and with rewritten counts: never held (docs/archive.md)
+	EVERY_DAMAGE=1 $(PYTEST) -p no:cacheprovider tests/lab/analysis/verdict/test_evidence.py
 
 verify-peers: setup  ## Compare the fault proxy with Toxiproxy, and use it through three Toxiproxy clients (docs/proxy.md)
 	$(BIN)/python -m tests.peers.run $(PEERS)

@@ -51,6 +51,19 @@ def contradictions(run_dir: Path) -> list[str]:
     return found
 
 
+def audit_record(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """run.json's `audit`: by audit table its rows, and the digest of its file. Raises duckdb.Error."""
+    files = sorted((run_dir / "state").glob("*.parquet"))
+    with connect(threads=1) as connection:
+        return {
+            file.stem: {
+                "rows": len(connection.read_parquet(str(file))),
+                "sha256": _entry(file)["sha256"],
+            }
+            for file in files
+        }
+
+
 def _evidence(run_dir: Path) -> set[str]:
     tables = [part.name for table in TABLES for part in parts(run_dir, table)]
     states = [f"state/{file.name}" for file in (run_dir / "state").glob("*.parquet")]

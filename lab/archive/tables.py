@@ -28,22 +28,22 @@ TABLES: dict[str, dict[str, str]] = {
         expected INTEGER, asked VARCHAR, seen VARCHAR
     """),
     "spans": _columns("""
-        trace_id VARCHAR, span_id VARCHAR, parent_span_id VARCHAR,
+        seq BIGINT, trace_id VARCHAR, span_id VARCHAR, parent_span_id VARCHAR,
         service VARCHAR, instance VARCHAR, arm VARCHAR, name VARCHAR, kind VARCHAR,
         start_ns BIGINT, end_ns BIGINT, status VARCHAR,
         http_method VARCHAR, http_route VARCHAR, http_status INTEGER,
         peer VARCHAR, attempt INTEGER, attributes VARCHAR, events VARCHAR
     """),
     "logs": _columns("""
-        time_s DOUBLE, level VARCHAR, service VARCHAR, instance VARCHAR, message VARCHAR,
+        seq BIGINT, time_s DOUBLE, level VARCHAR, service VARCHAR, instance VARCHAR, message VARCHAR,
         trace_id VARCHAR, span_id VARCHAR, attributes VARCHAR
     """),
     "metrics": _columns("""
-        time_s DOUBLE, service VARCHAR, instance VARCHAR,
+        seq BIGINT, time_s DOUBLE, service VARCHAR, instance VARCHAR,
         name VARCHAR, labels VARCHAR, value DOUBLE
     """),
     "breakers": _columns("""
-        time_s DOUBLE, service VARCHAR, instance VARCHAR, edge VARCHAR, policy VARCHAR,
+        seq BIGINT, time_s DOUBLE, service VARCHAR, instance VARCHAR, edge VARCHAR, policy VARCHAR,
         kind VARCHAR, state VARCHAR, previous VARCHAR, reason VARCHAR,
         n BIGINT, failures BIGINT, slow BIGINT, details VARCHAR
     """),
@@ -54,7 +54,7 @@ TABLES: dict[str, dict[str, str]] = {
         hits BIGINT, evidence VARCHAR
     """),
     "history": _columns("""
-        process VARCHAR, type VARCHAR, f VARCHAR, key VARCHAR, value VARCHAR,
+        seq BIGINT, process VARCHAR, type VARCHAR, f VARCHAR, key VARCHAR, value VARCHAR,
         time_s DOUBLE, error VARCHAR
     """),
     "machine": _columns("""

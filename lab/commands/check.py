@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 
+from lab.archive.errors import ArchiveError
 from lab.commands.report import RunName
 from lab.options import AsJson, console, print_json
 
@@ -18,7 +20,10 @@ def check(run: RunName = None, as_json: AsJson = False) -> None:
     from lab.archive import find_run
 
     path = find_run(run)
-    verdict = write_verdict(path)
+    try:
+        verdict = write_verdict(path)
+    except ArchiveError as error:
+        _refuse(path, error, as_json)
     if as_json:
         import json
 
@@ -26,6 +31,20 @@ def check(run: RunName = None, as_json: AsJson = False) -> None:
     else:
         console().print("\n".join(_lines(str(path), verdict)), markup=False)
     raise typer.Exit(verdict["exit_code"])
+
+
+def _refuse(path: Path, error: ArchiveError, as_json: bool) -> NoReturn:
+    """For an archive that cannot be read: names what contradicts its manifest, and ends with 3."""
+    from lab.archive.manifest import MANIFEST, contradictions
+
+    if not (path / MANIFEST).is_file() or not (changed := contradictions(path)):
+        raise error
+    if as_json:
+        print_json({"run": str(path), "verdict": "invalid", "exit_code": 3, "reasons": changed})
+    else:
+        lines = [f"{'INVALID':10}{path}", *(f"          {each}" for each in (*changed, error))]
+        console().print("\n".join(lines), markup=False)
+    raise typer.Exit(3) from None
 
 
 def _lines(path: str, verdict: dict[str, Any]) -> list[str]:

@@ -84,6 +84,7 @@ class RequestLog:
         if self._history:
             self._history.append(
                 {
+                    "seq": self.rows["history"],
                     "process": process,
                     "type": type,
                     "f": f,

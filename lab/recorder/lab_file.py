@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-OWN = "recorder"  # it does not probe itself
+from lab.recorder.names import RECORDER
 
 
 class Target(NamedTuple):
@@ -71,7 +71,7 @@ class LabFile:
             self._targets = [_target(each) for each in lab.get("instances", [])]
             listening = [each for each in lab.get("servers", []) if each.get("address")]
             self._servers = {
-                each["name"]: _target(each) for each in listening if each["name"] != OWN
+                each["name"]: _target(each) for each in listening if each["name"] != RECORDER
             }
             self._seen = seen
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import archive
-from lab.archive.manifest import write_manifest
+from lab.archive.manifest import audit_record, write_manifest
 from lab.chaos.experiment.plan import Limit, ProbeLimit
 from lab.chaos.faults.clear_all import clear_all
 from lab.chaos.faults.client import FaultClient
@@ -85,6 +85,7 @@ class LabSteps:
         audit(self._run.path, lab.databases, mail, since_s)
         services = {each.service: each.address for each in lab.instances}
         audit_refusals(self._run.path, self._lab.ingress_url, services, lab.databases)
+        self._run.update(audit=audit_record(self._run.path))
 
     def seal(self) -> None:
         archive.seal(self._run.path)

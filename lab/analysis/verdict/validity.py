@@ -18,7 +18,7 @@ from lab.analysis.verdict.slis import SliResult
 from lab.archive import Run
 
 DROPPED_SHARE_MAX = 0.01
-GAPS_SHOWN = 4
+GAPS_SHOWN = 20
 ON_TIME = "requests were sent when they were due"
 SEND_LAG_P99_MS_MAX = 100.0  # with a larger lag the load was not the planned one
 

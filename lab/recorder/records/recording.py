@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from lab.recorder.intake.scraper import Scraper, scrape_each_second
 from lab.recorder.intake.server_probes import ServerProbes
 from lab.recorder.intake.tail import Tail
 from lab.recorder.lab_file import LabFile
+from lab.recorder.names import NUMBERED, RECORDER, ROWS_TOTAL
 from lab.recorder.records.compaction import Compaction
 from lab.recorder.records.run_progress import RunProgress
 from lab.recorder.records.table_writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, TableWriter
@@ -87,6 +89,8 @@ class Recording:
         await self._flushing
         await self._read_logs()
         self._tail.close()
+        await self._writer.flush()
+        self._add_own_counts()
         await self._writer.close()
         async with self._reading_progress:
             self._progress.close()
@@ -121,6 +125,20 @@ class Recording:
 
     def _add_metrics(self, lines: bytes, rows: int) -> None:
         self._writer.add("metrics", lines, rows)
+
+    def _add_own_counts(self) -> None:
+        """The recorder's last rows: how many rows each table has, a second record beside recorder.json."""
+        counts = {table: self._writer.rows[table] for table in NUMBERED}
+        counts["metrics"] += len(counts)  # these rows included
+        own = {
+            "time_s": self._clock(),
+            "service": RECORDER,
+            "instance": RECORDER,
+            "name": ROWS_TOTAL,
+        }
+        rows = [own | {"labels": {"table": table}, "value": n} for table, n in counts.items()]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        self._writer.add("metrics", lines.encode(), len(rows))
 
     async def _follow_logs(self) -> None:
         while not self._stopping:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-TABLES = ("spans", "logs", "metrics", "breakers", "faults")
-SEGMENTED = ("spans", "logs", "metrics", "breakers")  # not faults: other processes append to it
+from lab.recorder.names import NUMBERED, RECORDED
+
+SEGMENTED = NUMBERED  # not faults: other processes append to it
 
 PENDING_BYTES_MAX = 32 * 1024 * 1024
 FLUSH_INTERVAL_S = 0.25  # a kill -9 loses at most this and one write: well under a second
@@ -35,20 +36,20 @@ class TableWriter:
         segment_bytes: int = SEGMENT_BYTES,
         on_segment: Callable[[Path], None] = lambda segment: None,
     ) -> None:
-        self.rows = dict.fromkeys(TABLES, 0)
-        self.shed = dict.fromkeys(TABLES, 0)
+        self.rows = dict.fromkeys(RECORDED, 0)
+        self.shed = dict.fromkeys(RECORDED, 0)
         self.error = ""
         self._pending_bytes_max = pending_bytes_max
         self._pending_bytes = 0
-        self._pending: dict[str, list[tuple[bytes, int]]] = {table: [] for table in TABLES}
-        self._files = {table: TableFile(run_dir, table) for table in TABLES}
+        self._pending: dict[str, list[tuple[bytes, int]]] = {table: [] for table in RECORDED}
+        self._files = {table: TableFile(run_dir, table) for table in RECORDED}
         self._failing: set[str] = set()
         self._flushing = asyncio.Lock()
         self._segment_bytes = segment_bytes
         self._on_segment = on_segment
 
     def add(self, table: str, lines: bytes, rows: int = 1) -> bool:
-        """Queues `rows` complete lines (each ends in a newline); returns False if they were shed."""
+        """Queues `rows` JSON objects, one a line; returns False if they were shed."""
         if self._pending_bytes + len(lines) > self._pending_bytes_max:
             self.shed[table] += rows
             return False
@@ -74,9 +75,10 @@ class TableWriter:
         lines = b"".join(chunk for chunk, _ in batch)
         rows = sum(count for _, count in batch)
         file = self._files[table]
+        numbered = with_seq(lines, self.rows[table]) if table in NUMBERED else lines
         try:
             # in a thread: a slow disk must not stop the intake, only fill the bounded queue
-            await asyncio.to_thread(file.append, lines)
+            await asyncio.to_thread(file.append, numbered)
         except OSError as error:
             self.shed[table] += rows
             self.error = f"{table}.ndjson: {error.strerror}"
@@ -100,6 +102,12 @@ class TableWriter:
             self.error = f"{table}.ndjson cannot be put aside: {error.strerror}"
         else:
             self._on_segment(segment)
+
+
+def with_seq(lines: bytes, first: int) -> bytes:
+    """The JSON lines with their place in the table as first member, `seq`."""
+    numbered = enumerate(lines.splitlines(keepends=True), first)
+    return b"".join(b'{"seq":%d,%b' % (seq, line[1:]) for seq, line in numbered)
 
 
 class TableFile:

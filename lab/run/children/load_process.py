@@ -67,6 +67,7 @@ class LoadProcess(ChildProcess):
         if "planned" not in status:
             raise LoadFailedError(f"the load left no summary ({self.log}):\n{self.last_output()}")
         return {
+            "profile": self._profile.model_dump(mode="json"),
             "rate_per_s": self._profile.rate_per_s_by_route,
             "schedule_s": self._duration_s,
             **{name: status[name] for name in ("shoppers", "schedule_hash", "started_s")},

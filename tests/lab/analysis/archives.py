@@ -18,11 +18,19 @@ import pandas as pd
 import yaml
 
 from lab.archive import ARCHIVE_VERSION, Run
-from lab.archive.manifest import write_manifest
+from lab.archive.manifest import audit_record, write_manifest
+from tests.lab.analysis.bookkeeping import (
+    journal_of,
+    load_json,
+    load_of,
+    numbered,
+    recorder_json,
+    steps_of,
+)
 from tests.lab.analysis.machine_rows import machine_rows, stated
 from tests.lab.analysis.planted import PLANTED
 from tests.lab.analysis.simulated_databases import Row
-from tests.lab.analysis.simulation import FAULT, PHASES, RATES, START_S, Shop
+from tests.lab.analysis.simulation import FAULT, PHASES, PROFILE, START_S, Shop
 
 LATENCY_FAULT = {
     **{"fault_id": "f-1", "kind": "latency", "target": "bank-1", "point": "inbound"},
@@ -63,6 +71,7 @@ EXPERIMENT: dict[str, Any] = {
     ],
 }
 MACHINE = machine_rows(START_S, 66)
+END_S = START_S + 66.0
 
 
 @cache
@@ -78,12 +87,13 @@ def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
     for name, content in _clean_files(seed).items():
         (path / name).write_bytes(content)
     if mutant:
-        clean, state = simulated(seed).state, pickle.loads(pickle.dumps(simulated(seed).state))
+        clean = simulated(seed).state
+        state = pickle.loads(pickle.dumps(clean))
         PLANTED[mutant].plant(state)
         for name, rows in state.items():
             if rows != clean[name]:
                 (path / "state" / f"{name}.parquet").write_bytes(_parquet(rows))
-    write_manifest(path)
+    edit(path, "run.json", audit=audit_record(path))
     return path
 
 
@@ -96,32 +106,22 @@ def _clean_files(seed: int) -> dict[str, bytes]:
         {"fault_id": "f-1", "effective_s": START_S + FAULT[0], "hits": 1},
         {"fault_id": "f-1", "removed_s": START_S + FAULT[1], "hits": 40},
     ]
-    met = {"steady_state_met": True}
-    done = {
-        key: [
-            {"activity": each, "status": "succeeded", "output": None}
-            for each in EXPERIMENT[planned]
-        ]
-        for key, planned in (("run", "method"), ("rollbacks", "rollbacks"))
-    }
-    journal = {
-        **{"status": "completed", "deviated": False, "experiment": EXPERIMENT, **done},
-        "steady_states": {"before": met, "after": met, "during": [met, met]},
-    }
+    tables = numbered(shop.tables, END_S)
+    journal = journal_of(EXPERIMENT, START_S + PHASES["before"][1], START_S + PHASES["after"][0])
+    info = run_info(shop, seed)
     files = {
         f"{name}.ndjson": "".join(json.dumps(row) + "\n" for row in rows).encode()
-        for name, rows in (*shop.tables.items(), ("faults", faults), ("machine", MACHINE))
+        for name, rows in (*tables.items(), ("faults", faults), ("machine", MACHINE))
     }
     files |= {f"state/{name}.parquet": _parquet(rows) for name, rows in shop.state.items()}
-    rows = {name: len(lines) for name, lines in shop.tables.items()}
-    load_rows = {name: rows.pop(name) for name in ("requests", "history")}
-    counts = {"rows": rows, "shed": dict.fromkeys(rows, 0)}
     for name, content in (
-        ("run.json", run_info(load_rows, seed)),
-        ("recorder.json", counts),
+        ("run.json", info),
+        ("load.json", load_json(info["load"], info["profile"], seed)),
+        ("recorder.json", recorder_json(tables | {"faults": faults}, START_S - 1.0, END_S)),
         ("journal.json", journal),
     ):
         files[name] = json.dumps(content, indent=2).encode()
+    files["chaos.ndjson"] = steps_of(journal, START_S)
     return files | {"experiment.yaml": yaml.safe_dump(EXPERIMENT, sort_keys=False).encode()}
 
 
@@ -142,9 +142,15 @@ def refit(path: Path) -> Path:
 
 
 def edit(path: Path, name: str, **changes: Any) -> Path:
-    """Change the top-level keys of a JSON file of the archive, and rewrite the manifest."""
+    """Change the top-level keys of a JSON file of the archive, and rewrite the manifest.
+
+    After a change of the journal, chaos.ndjson has the steps of that journal.
+    """
     file = path / name
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    content = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps(content))
+    if name == "journal.json":
+        (path / "chaos.ndjson").write_bytes(steps_of(content, START_S))
     write_manifest(path)
     return path
 
@@ -158,31 +164,26 @@ def edit_experiment(path: Path, changes: Row | None = None, **block: Any) -> Pat
     return edit(path, "journal.json", experiment=experiment)
 
 
-def run_info(load_rows: dict[str, int], seed: int) -> Row:
-    requests = load_rows["requests"]
+def run_info(shop: Shop, seed: int) -> Row:
     phases = [
         {"name": name, "start_s": START_S + start, "end_s": START_S + end}
         for name, (start, end) in PHASES.items()
     ]
+    tables = shop.tables
     return {
-        **{
-            "archive_version": ARCHIVE_VERSION,
-            "run_id": f"simulated-{seed}",
-            "experiment": "payments_slow",
-        },
-        **{"seed": seed, "started_s": START_S, "ended_s": START_S + 66.0, "phases": phases},
-        **{"profile": "steady", "interrupted": False, "arms": ["control"]},
-        "load": {
-            **{"planned": requests, "sent": requests, "dropped": 0, "shoppers": 20},
-            **{"schedule_hash": "simulated", "rate_per_s": RATES, "rows": load_rows},
-        },
+        **{"archive_version": ARCHIVE_VERSION, "run_id": f"simulated-{seed}"},
+        **{"experiment": "payments_slow", "runtime": "processes", "topology_hash": "simulated"},
+        **{"seed": seed, "started_s": START_S, "ended_s": END_S, "phases": phases},
+        **{"profile": PROFILE.name, "interrupted": False, "arms": ["control"], "blocks": []},
+        **{"port_base": 8080, "observers": {}, "resilience": {}, "problems": []},
+        "load": load_of(shop.schedule, tables["requests"], tables["history"], START_S),
         "residue": [],
         "exit_codes": {"chaos": 0, "load": 0},
         "config": {"resilience": "full", "outbox": "on", "idempotency": "on", "stock_guard": "on"},
         "versions": {"python": "3.13", "breakwater": "0.1.0"},
         "host": {"os": "simulated", "cpus": 2, "memory_bytes": 8 * 2**30},
         "machine": stated(MACHINE),
-        "quiescence": {"reached": True, "waited_s": 2.5},
+        "quiescence": {"reached": True, "waited_s": 2.5, "left": {}},
         "breakers": {
             "payments->bank": {
                 **{"window_size": 20, "minimum_calls": 10, "failure_rate_threshold": 0.5},

@@ -32,6 +32,8 @@ def add_shoppers(tables: dict[str, list[Row]], state: dict[str, list[Row]], star
             ids = {"seq": seq, "logical_id": f"check-{seq}", "request_id": f"{seq:032x}"}
             tables["requests"].append(_BLANK | {"session": placed["session"]} | times | ids | row)
             tables["spans"].append(_span(tables["requests"][-1]))
+            if row["route"] == "GET /api/orders/{id}":
+                tables["history"] += _read(tables["requests"][-1])
 
 
 _BLANK: Row = {
@@ -50,6 +52,17 @@ def _span(row: Row) -> Row:
         **{"start_ns": int(row["actual_start_s"] * 1e9), "end_ns": int(row["end_s"] * 1e9)},
         **{"status": "unset", "attributes": {}},
     }
+
+
+def _read(row: Row) -> list[Row]:
+    """The begin and the end of the operation in the history."""
+    process, order_id = f"{row['session']}/{row['logical_id']}", row["order_id"]
+    ends = (("invoke", row["actual_start_s"]), ("ok", row["end_s"]))
+    return [
+        {"process": process, "type": kind, "f": "read", "key": order_id, "value": "{}"}
+        | {"time_s": time_s, "error": None}
+        for kind, time_s in ends
+    ]
 
 
 def _fill_in(row: Row, orders: dict[str, Row], state: dict[str, list[Row]]) -> None:

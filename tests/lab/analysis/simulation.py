@@ -17,6 +17,8 @@ from typing import Any
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import BreakerOpenError
 from chassis.resilience.events import Event
+from lab.load.profiles import ACTIONS, Profile
+from lab.load.schedule import make_schedule
 from tests.lab.analysis.shopper_rows import add_shoppers
 from tests.lab.analysis.simulated_databases import Bought, Databases, Row
 
@@ -27,7 +29,7 @@ PHASES = {
 }
 FAULT = (20.1, 35.1)  # the bank answers 2 s late
 LOAD_END_S = 60.0
-RATES = {"GET /api/products": 8.0, "GET /api/products/{id}": 12.0, "POST /api/orders": 8.0}
+PROFILE = Profile(name="steady", rate_per_s={"list": 8.0, "product": 12.0, "order": 8.0})
 SKUS = 40
 GOOD_CARD, BAD_CARD = "4242424242424242", "4000000000000002"
 GUESTS, CANCEL_AFTER_S = 12, 1.0
@@ -69,6 +71,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
+        self.schedule = make_schedule(PROFILE, self.seed, LOAD_END_S)
         self.clock = SimClock()
         self.tables = {
             name: [] for name in ("requests", "spans", "logs", "metrics", "breakers", "history")
@@ -85,11 +88,9 @@ class Shop:
 
     def run(self) -> Shop:
         seq = itertools.count()
-        for route, rate in RATES.items():
-            at = self.rng.expovariate(rate)
-            while at < LOAD_END_S:
-                self._at(at, self._arrive(route, at, next(seq)))
-                at += self.rng.expovariate(rate)
+        for arrival in self.schedule.arrivals:
+            at = arrival.at_s
+            self._at(at, self._arrive(ACTIONS[arrival.action], at, next(seq)))
         self._seq = seq
         for guest in range(GUESTS):
             self.databases.register(f"guest-{guest}", START_S + 5.0 * guest)
@@ -191,19 +192,20 @@ class Shop:
 
     def _cancel(self, checkout: Checkout) -> None:
         """The customer cancels a confirmed order."""
-        now, trace_id = self.clock.now_s, self._hex(32)
-        self._history(checkout, "cancel", "invoke", {})
+        now, trace_id, seq = self.clock.now_s, self._hex(32), next(self._seq)
+        self._history(checkout, "cancel", "invoke", {}, f"l-{seq:05d}")
         for step in ("refund_payment", "take_stock_back"):
             for phase in ("started", "done"):
                 self._saga(checkout, step, phase)
         self.databases.give_back(checkout, START_S + now)
         self.databases.end(checkout, "cancelled", START_S + now, "customer", "cancellation")
         self._request(
-            "POST /api/orders/{id}/cancel", now, now + 0.02, next(self._seq), 200, "ok", trace_id,
+            "POST /api/orders/{id}/cancel", now, now + 0.02, seq, 200, "ok", trace_id,
             order_id=checkout.order_id, session=checkout.user, version=3,
         )  # fmt: skip
         self._span(trace_id, "gateway", "/orders/{id}/cancel", "server", now, now + 0.02)
-        self._history(checkout, "cancel", "ok", {"order_id": checkout.order_id, "http_status": 200})
+        answer = {"order_id": checkout.order_id, "http_status": 200}
+        self._history(checkout, "cancel", "ok", answer, f"l-{seq:05d}")
 
     def _answer(self, checkout: Checkout, status: int) -> None:
         if checkout.answered:
@@ -263,10 +265,13 @@ class Shop:
             }
         )
 
-    def _history(self, checkout: Checkout, f: str, kind: str, value: Row) -> None:
+    def _history(
+        self, checkout: Checkout, f: str, kind: str, value: Row, logical_id: str = ""
+    ) -> None:
+        process = f"{checkout.user}/{logical_id or checkout.key}"
         self.tables["history"].append(
             {
-                **{"process": f"{checkout.user}/{checkout.key}", "type": kind, "f": f},
+                **{"process": process, "type": kind, "f": f},
                 **{"key": checkout.key, "value": str(value), "error": None},
                 "time_s": START_S + self.clock.now_s,
             }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lab.archive import seal
+from lab.archive.manifest import write_manifest
 from lab.cli import run as lab
-from tests.lab.analysis.archives import write_archive
+from tests.lab.analysis.archives import edit, write_archive
 
 
 @pytest.fixture
@@ -34,6 +37,39 @@ def test_check_judges_a_run_and_its_exit_code_is_the_verdicts(
     assert json.loads(capsys.readouterr().out)["verdict"] == "invalid"
 
 
+def test_check_names_what_was_changed_after_the_run(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs / "20260101T000000Z-payments_slow-1"
+    seal(path)
+    write_manifest(path)
+    assert lab(["check", path.name]) == 0
+    spans = path / "spans.parquet"
+    spans.write_bytes(spans.read_bytes()[:-100])
+    (path / "load.json").unlink()
+    capsys.readouterr()
+    assert lab(["check", path.name]) == 3
+    shown = capsys.readouterr().out
+    assert shown.startswith("INVALID")
+    assert "load.json is missing" in shown
+    assert "spans.parquet was changed after the run" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"archive_version": 2}, "has version 2, and a verdict needs the evidence of version 3"),
+        ({"source": "http://127.0.0.1:9090"}, "not written by `lab run`"),
+    ],
+)
+def test_an_archive_of_another_version_or_tool_is_invalid_in_one_sentence(
+    runs: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], sentence: str
+) -> None:
+    path = edit(runs / "20260101T000000Z-payments_slow-1", "run.json", **changes)
+    assert lab(["check", "--json", path.name]) == 3
+    assert sentence in json.loads(capsys.readouterr().out)["reasons"][0]
+
+
 def test_runs_are_listed_oldest_first_with_damaged_ones(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +79,7 @@ def test_runs_are_listed_oldest_first_with_damaged_ones(
     assert lab(["runs", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [each["run"] for each in listed] == sorted(path.name for path in runs.iterdir())
-    assert listed[0]["requests"] == 1765
+    assert listed[0]["requests"] == 1824
     assert "damaged" in listed[2]["problem"]
     assert lab(["runs"]) == 0
     assert "not judged" in capsys.readouterr().out

@@ -50,7 +50,7 @@ def test_the_page_contains_verdict_claim_faults_and_orders(page: str) -> None:
         "took 1,960 ms or was given up, by payments: 0 before, 100 % during",
         "the breaker payments-&gt;bank opens within 5 s: after 1.",
         "every saga has ended",
-        "468 placed, 423 confirmed, 45 cancelled",
+        "480 placed, 442 confirmed, 38 cancelled",
         "the recording is complete",
         "simulated-1",
     ):

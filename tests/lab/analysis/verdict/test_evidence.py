@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lab.analysis.verdict.verdict import judge
 from lab.archive import Run, seal
 from lab.archive.manifest import MANIFEST, contradictions, write_manifest
 from tests.lab.analysis.archives import edit, write_archive
+from tests.lab.analysis.verdict.damages import damages, held_after
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,14 @@ def test_a_toolkit_that_was_killed_makes_the_run_invalid(
     verdict = judge(Run(path))
     assert (verdict["verdict"] == "held") is ok
     assert ok or f"the exit code of chaos is {chaos}" in verdict["reasons"][0]
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_no_damaged_archive_is_held(whole: Path, tmp_path: Path, fitted: bool) -> None:
+    """A sample of the damages; `make verify-damage` does all of them."""
+    every = 1 if os.environ.get("EVERY_DAMAGE") else 19
+    assert len(list(damages(whole))) >= 200
+    assert held_after(whole, tmp_path, every, 0, fitted) == []
 
 
 def copied(whole: Path, tmp_path: Path) -> Path:

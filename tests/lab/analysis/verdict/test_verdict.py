@@ -154,7 +154,8 @@ def test_late_sending_makes_a_run_invalid(archive: Archive) -> None:
 
 def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -> None:
     path = archive()
-    met, missed = {"steady_state_met": True}, {"steady_state_met": False}
+    met: dict[str, Any] = {"steady_state_met": True, "probes": []}
+    missed = met | {"steady_state_met": False}
     edit(path, "journal.json", status="failed", deviated=True,
          steady_states={"before": met, "after": missed, "during": [met, missed]})  # fmt: skip
     verdict = judge(Run(path))
@@ -186,7 +187,7 @@ def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:
 
 def test_without_quiescence_a_run_with_a_hung_saga_has_deviated(archive: Archive) -> None:
     path = archive("unfinished_saga")
-    edit(path, "run.json", quiescence={"reached": False, "waited_s": 30.0})
+    edit(path, "run.json", quiescence={"reached": False, "waited_s": 30.0, "left": {}})
     verdict = judge(Run(path))
     assert verdict["verdict"] == "deviated"
     assert verdict["reasons"][0].startswith("invariant 8 (")

@@ -81,6 +81,7 @@ def test_otlp_logs_become_rows(recorder: RecorderProcess, tmp_path: Path, reques
     recorder.stop()
     [line] = rows(tmp_path / "run", "logs")
     assert line == {
+        "seq": 0,
         **{"time_s": 1.5, "level": "warning", "service": "orders", "instance": "orders-1"},
         **{"message": "careful", "trace_id": "01" * 16, "span_id": None},
         "attributes": '{"order_id":"o1"}',

@@ -1,0 +1,38 @@
+"""Collects the gaps of an archive. The parts of an archive agree with each other, not only with its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lab.analysis.verdict.claim import Claim
+from lab.analysis.verdict.evidence import agreement, experiment, run_files, tables
+from lab.archive import ARCHIVE_VERSION, Run
+from lab.archive.manifest import contradictions
+
+Check = Callable[[Run, Claim], Iterator[str]]
+CHECKS: tuple[Check, ...] = (
+    *(run_files.run_json, run_files.load_json, run_files.recorder_json),
+    *(experiment.journal, experiment.steps),
+    *(tables.present, tables.columns, tables.counts, tables.numbers, tables.audit),
+    *(agreement.schedule, agreement.history, agreement.traces, agreement.faults),
+    agreement.scrapes,
+)
+
+
+def gaps(run: Run, claim: Claim) -> list[str]:
+    """One sentence for each gap in the evidence, with the file that has it; empty for a whole archive.
+
+    A check that cannot read what it needs yields nothing: the check of that piece names it.
+    """
+    if "source" in run.info or "run_id" not in run.info:
+        return ["run.json: not written by `lab run`: such an archive can be read, but not judged"]
+    version = run.info.get("archive_version")
+    if version != ARCHIVE_VERSION:
+        return [
+            f"run.json: the archive has version {version}, and a verdict needs the evidence of version"
+            f" {ARCHIVE_VERSION}: judge it with the Breakwater that recorded it, or run the experiment again"
+        ]
+    changed = contradictions(run.path)
+    if "experiment" in run.info and not run.info["experiment"] and run.journal is None:
+        return [*changed, "run.json: it has no experiment, and load alone has no claim to judge"]
+    return [*changed, *(gap for check in CHECKS for gap in check(run, claim))]
