@@ -170,18 +170,17 @@ def quantile_of(run: Run, q: float, route: str | None, over: str) -> Interval:
 
 def _column(run: Run, expression: str, route: str | None, over: str) -> Values:
     """The values of an SQL expression for the logical requests of a route and window, by arrival."""
-    rows = shopper_requests(run).filter(f"({expression}) IS NOT NULL")
-    rows = rows.order("intended_start_s").project(
-        f"{expression} AS v, intended_start_s AS t, route"
+    rows = shopper_requests(run)
+    start, end = window(run, over) if len(rows) else (0.0, 0.0)
+    found = run.sql(
+        f"""
+        SELECT ({expression})::DOUBLE AS v FROM shopper_requests
+        WHERE v IS NOT NULL AND intended_start_s BETWEEN ? AND ? AND (? IS NULL OR route = ?)
+        ORDER BY intended_start_s
+        """,  # noqa: S608
+        [start, end, route, route],
     )
-    frame = rows.df()
-    if frame.empty:
-        return np.array([], dtype=np.float64)
-    start, end = window(run, over)
-    keep = (frame["t"] >= start) & (frame["t"] <= end)
-    if route is not None:
-        keep &= frame["route"] == route
-    values: Values = frame.loc[keep, "v"].to_numpy(dtype=np.float64)
+    values: Values = found.fetchnumpy()["v"].astype(np.float64)
     return values
 
 

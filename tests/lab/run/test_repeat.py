@@ -87,8 +87,7 @@ def test_if_every_run_is_invalid_the_pool_is(runs: Path) -> None:
 def test_a_violated_invariant_in_one_run_is_a_deviation_of_the_pool(runs: Path) -> None:
     pool = repeated(runs, 5, NEVER, mutant="double_capture")
     assert (pool.verdict["verdict"], pool.exit_code, len(pool.results)) == ("deviated", 1, 2)
-    (reason,) = pool.verdict["reasons"]
-    assert "x-2: invariant 1 (" in reason
+    assert any("x-2: invariant 1 (" in reason for reason in pool.verdict["reasons"])
 
 
 def test_a_limit_that_one_run_breaks_is_decided_by_all_runs(runs: Path) -> None:
