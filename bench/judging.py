@@ -32,12 +32,12 @@ from lab.archive.manifest import write_manifest  # noqa: E402
 
 MOST_S = 20.0
 REPEATED = ("requests", "spans", "logs", "history")
-# What identifies a row, also within a text: UUIDs, logical requests, traces and spans, products, users.
+# What identifies a row, also within a text: UUIDs, logical requests, traces, products, users.
 IDS = "|".join(
     (
         r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         r"\b[0-9a-f]{12}-\d{6}\b",
-        r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b",
+        r"\b[0-9a-f]{32}\b",
         r"SKU-\d{4}|\buser\d{3}\b",
     )
 )
@@ -88,6 +88,8 @@ def repeat(db: duckdb.DuckDBPyConnection, file: Path, copies: int) -> int:
 def _copied(name: str, kind: str) -> str:
     """The SQL of a column in copy `c`: ids get its number, times are up to a second later."""
     later = "c / (SELECT max(c) + 1.0 FROM k)"
+    if name in ("span_id", "parent_span_id"):  # 16 digits, as those of a card
+        return f'CASE WHEN c = 0 OR "{name}" = \'\' THEN "{name}" ELSE "{name}" || \'-\' || c END AS "{name}"'
     if kind == "VARCHAR" and name not in ("service", "instance", "route", "method", "kind"):
         return (
             f'CASE WHEN c = 0 THEN "{name}" ELSE'
