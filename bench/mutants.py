@@ -231,7 +231,10 @@ def module_of(invariant: int) -> str:
 
 
 def show(row: Row, out: TextIO) -> None:
-    failed = "convicted" if row.name == CLEAN.name else "by chance" if row.by_chance else "escaped"
+    if row.name == CLEAN.name:
+        failed = "convicted" if row.verdict == "deviated" else "no control"
+    else:
+        failed = "by chance" if row.by_chance else "escaped"
     mark = "" if row.ok else f"  << {failed}"
     code = "-" if row.exit_code is None else str(row.exit_code)
     what = f"{row.name:<30} {row.kind:<17} {Path(row.experiment).stem:<16}"
