@@ -61,7 +61,7 @@ verify-faults: setup  ## Judge every kind of fault with inert and working inject
 	$(BIN)/python bench/faults.py
 
 verify-damage: setup  ## Damage an archive in each of several hundred ways, as it is and with rewritten counts: never held (docs/archive.md)
-	EVERY_DAMAGE=1 $(PYTEST) -p no:cacheprovider tests/lab/analysis/verdict/test_evidence.py
+	$(BIN)/python -m tests.lab.analysis.verdict.damages
 
 verify-peers: setup  ## Compare the fault proxy with Toxiproxy, and use it through three Toxiproxy clients (docs/proxy.md)
 	$(BIN)/python -m tests.peers.run $(PEERS)

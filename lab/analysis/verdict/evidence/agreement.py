@@ -42,7 +42,7 @@ def schedule(run: Run, claim: Claim) -> Iterator[str]:
 
 def _schedule(run: Run) -> Schedule:
     load = run.info["load"]
-    profile = Profile.model_validate(load["profile"])
+    profile = Profile(**{name: load["profile"][name] for name in Profile.model_fields})
     return make_schedule(profile, run.info["seed"], float(load["schedule_s"]))
 
 

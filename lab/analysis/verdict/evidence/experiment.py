@@ -13,6 +13,7 @@ from lab.archive import Run
 JOURNAL = shape(
     str="status start end", bool="deviated", dict="experiment steady_states", list="run rollbacks"
 )
+DONE = shape(str="status start end", dict="activity")
 STATE = shape(bool="steady_state_met", list="probes")
 WHEN = ("before", "during", "after")
 
@@ -37,11 +38,11 @@ def journal(run: Run, claim: Claim) -> Iterator[str]:
         for name in planned:
             if name not in names and not (stopped and key == "run"):
                 yield f"journal.json: the planned activity {name!r} is not in {key}"
-        yield from (
-            f"journal.json: {key}: {_name(each)!r} has no status"
-            for each in done
-            if not each.get("status")
-        )
+        for each in done:
+            where = f"journal.json: {key}: {_name(each)!r}"
+            yield from misfits(where, each, DONE)
+            if "output" not in each:
+                yield f"{where}: output is missing"
     yield from _steady_states(mapping(content.get("steady_states")), stopped)
 
 

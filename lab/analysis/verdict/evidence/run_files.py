@@ -88,10 +88,10 @@ def load_json(run: Run, claim: Claim) -> Iterator[str]:
 def recorder_json(run: Run, claim: Claim) -> Iterator[str]:
     counts = run.recorder
     yield from misfits("recorder.json", counts, RECORDER)
-    shed = mapping(mapping(counts).get("shed"))
-    yield from (
-        f"recorder.json: shed does not count {name}" for name in RECORDED if name not in shed
-    )
+    for key in ("rows", "shed"):
+        yield from misfits(
+            f"recorder.json: {key}", mapping(counts).get(key), dict.fromkeys(RECORDED, int)
+        )
     first, last = run.phase("warmup"), run.phase("drain")
     started_s, stopped_s = (mapping(counts).get(key) for key in ("started_s", "stopped_s"))
     if (

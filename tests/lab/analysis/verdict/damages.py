@@ -1,4 +1,7 @@
-"""Every kind of damage to an archive: each file, column, range of rows and key is removed in turn."""
+"""Every kind of damage to an archive: each file, column, range of rows and key is removed in turn.
+
+`python -m tests.lab.analysis.verdict.damages` does all of them, as they are and with rewritten counts.
+"""
 
 # ruff: noqa: S608 - the queries name the columns of TABLES
 
@@ -7,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,10 +24,12 @@ import duckdb
 from lab.analysis.verdict.claim import claim_of
 from lab.analysis.verdict.evidence import gaps
 from lab.analysis.verdict.verdict import judge
-from lab.archive import ArchiveError, Run
+from lab.archive import ArchiveError, Run, seal
 from lab.archive.manifest import MANIFEST, write_manifest
 from lab.archive.tables import TABLES
+from tests.lab.analysis.archives import write_archive
 
+WORKERS = 2
 Damage = Callable[[Path], object]
 RANGES = ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0), (0.5, 0.51), (0.0, 1.0))
 COUNTS = (("recorder.json", "rows"), ("run.json", "load", "rows"), ("run.json", "audit"))
@@ -89,15 +97,18 @@ def _of_rows(whole: Path) -> Iterator[tuple[str, Damage]]:
     for file in sorted(whole.rglob("*.parquet")):
         name = str(file.relative_to(whole))
         with duckdb.connect() as connection:
-            columns = connection.read_parquet(str(file)).columns
+            table = connection.read_parquet(str(file))
+            columns, rows = table.columns, len(table)
         for column in columns:
             yield (
                 f"{name} without {column}",
-                partial(rewrite, file=name, query=f"SELECT * EXCLUDE ({column}) FROM rows"),
+                partial(rewrite, file=name, query=f'SELECT * EXCLUDE ("{column}") FROM rows'),
             )
         share = "(row_number() OVER () - 1) / (SELECT count(*) FROM rows)::DOUBLE"
         numbered = f"(SELECT *, {share} AS place FROM rows)"
         for begin, end in RANGES:
+            if not any(begin <= n / rows < end for n in range(rows)):
+                continue  # it has no row there
             kept = (
                 f"SELECT * EXCLUDE (place) FROM {numbered} WHERE place < {begin} OR place >= {end}"
             )
@@ -147,17 +158,52 @@ def is_held(path: Path) -> bool:
         return False
 
 
-def held_after(whole: Path, tmp_path: Path, every: int, first: int, fitted: bool) -> list[str]:
-    """The kinds of damage, each `every`-th from `first` on, after which the archive is still held."""
-    held = []
+def held_after(
+    whole: Path, folder: Path, fitted: bool, every: int = 1, first: int = 0
+) -> tuple[int, list[str]]:
+    """How many kinds of damage were done, each `every`-th from `first` on, and those still held."""
+    done, held = 0, []
     for number, (name, damage) in enumerate(damages(whole)):
         if number % every != first or (fitted and name.startswith(MANIFEST)):
             continue
-        path = copied(whole, tmp_path / "damaged")
+        path = copied(whole, folder / f"damaged-{fitted}-{first}")
         damage(path)
         if fitted:
             fit(path)
+        done += 1
         if is_held(path):
             held.append(name)
         shutil.rmtree(path)
-    return held
+    return done, held
+
+
+def sealed_archive(path: Path) -> Path:
+    """The simulated run, sealed as a real one."""
+    write_archive(path)
+    seal(path)
+    write_manifest(path)
+    return path
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(WORKERS) as pool:
+        whole = sealed_archive(Path(folder) / "whole")
+        assert is_held(whole)
+        for fitted in (False, True):
+            shares = [
+                pool.submit(held_after, whole, Path(folder), fitted, WORKERS, first)
+                for first in range(WORKERS)
+            ]
+            done = sum(share.result()[0] for share in shares)
+            held = [name for share in shares for name in share.result()[1]]
+            print(
+                f"{'fitted' if fitted else 'plain'}: {done} kinds of damage, {len(held)} held",
+                *held,
+                sep="\n  ",
+            )
+            if held:
+                sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
