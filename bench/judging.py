@@ -55,11 +55,12 @@ def enlarge(source: Path, target: Path, requests: int) -> int:
             (target / "state").glob("*.parquet")
         ):
             rows[file.stem] = repeat(db, file, copies)
-    for name in ("recorder.json", "run.json"):
+    for name in ("recorder.json", "run.json", "load.json"):
         content = json.loads((target / name).read_text())
         counts = content.get("load", content)
-        counts["rows"] |= {table: rows[table] for table in counts["rows"] if table in rows}
-        for key in ("planned", "sent"):
+        known = counts.get("rows", {})
+        known |= {table: rows[table] for table in known if table in rows}
+        for key in ("planned", "sent", "attempts"):
             if key in counts:
                 counts[key] *= copies
         (target / name).write_text(json.dumps(content))
