@@ -7,6 +7,8 @@ from lab.state import PORT_BASE
 from lab.topology import Topology
 
 BODY_MAX = "64k"
+# Of one address: a class with 499 shoppers logs in within 15 s; two cores check about 60 passwords a second.
+LOGINS_PER_S, LOGINS_BURST, LOGINS_WAITING = 20, 200, 600
 
 UPSTREAM = """\
     upstream {balances} {{
@@ -34,6 +36,7 @@ PROBLEM = """\
 PROBLEMS = (
     (400, "bad-request", "Bad request", "The request is not valid HTTP."),
     (413, "body-too-large", "Body too large", "A body may have up to 64 KiB."),
+    (429, "too-many-requests", "Too many requests", "Too many log-ins from this address; wait."),
     (502, "bad-gateway", "Bad gateway", "No gateway could be reached; one may be restarting."),
     (503, "unavailable", "Unavailable", "The shop does not accept requests now; try again."),
     (504, "gateway-timeout", "Gateway timeout", "The gateway did not answer in time."),
@@ -85,6 +88,9 @@ def _filled(**parts: str) -> str:
     return filled(
         "nginx.conf.template",
         body_max=BODY_MAX,
+        logins_per_s=str(LOGINS_PER_S),
+        logins_burst=str(LOGINS_BURST),
+        logins_waiting=str(LOGINS_WAITING),
         not_found=_problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs."),
         problems="\n".join(_location(*each) for each in PROBLEMS),
         **parts,
@@ -94,7 +100,7 @@ def _filled(**parts: str) -> str:
 def _location(status: int, name: str, title: str, detail: str) -> str:
     # add_header in a location replaces those of the server: repeat each of them
     headers = "            add_header X-Request-Id $request_id always;\n"
-    if status >= 500:
+    if status >= 500 or status == 429:
         headers += "            add_header Retry-After 1 always;\n"
     return PROBLEM.format(
         status=status, headers=headers, body=_problem(status, name, title, detail)

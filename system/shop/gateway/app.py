@@ -10,20 +10,30 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from chassis.http.auth import CurrentUser
+from chassis.http.auth import ForbiddenError, UnauthenticatedError, current_user
+from chassis.http.client_limits import ClientLimits
 from chassis.http.idempotency import IdempotencyKey
 from chassis.service import Service, create_app
 from contracts import asyncapi
 from shop.gateway import public
 from shop.gateway.admission import ACCOUNT, EDGE, AdmissionControl
 from shop.gateway.docs_page import docs_page
-from shop.gateway.forward import Endpoint, Forwarder, endpoint, path_values, set_deadline
+from shop.gateway.forward import (
+    Endpoint,
+    Forwarder,
+    customer_address,
+    endpoint,
+    path_values,
+    set_deadline,
+)
 from shop.gateway.order_details import OrderDetails
-from shop.gateway.rate_limit import ClientLimits
 from shop.gateway.routes import ROUTES, Route
 
 # per client and gateway; behind one proxy, a whole classroom can be one client
 RATE_LIMIT_PER_S = 2000.0
+# Refused log-ins and tokens, per address and gateway: guessing costs an attacker time, and the shop little.
+REFUSED_PER_S = 5.0
+REFUSED_BURST = 100.0
 DETAILS_DEADLINE_S = 2.0
 DETAILS_PART_TIMEOUT_S = 1.0
 
@@ -39,6 +49,11 @@ async def start(service: Service) -> AsyncIterator[None]:
     service.policy_switches.add(EDGE, admission)
     service.background("watch queue delay", admission.watch_queue_delay)
     service.state.limits = ClientLimits(rate, burst, service.clock)
+    service.state.refused = ClientLimits(
+        number("REFUSED_PER_S", REFUSED_PER_S),
+        number("REFUSED_BURST", REFUSED_BURST),
+        service.clock,
+    )
     service.state.forwarder = Forwarder(service, ROUTES)
     service.state.details_deadline_s = number("DEADLINE_GET_ORDER_S", DETAILS_DEADLINE_S)
     service.state.order_details = OrderDetails(
@@ -55,11 +70,20 @@ app = create_app("gateway", start=start)
 
 async def limit_by_address(request: Request) -> None:
     limits: ClientLimits = request.app.state.limits
-    limits.take(request.client.host if request.client else "unknown")
+    limits.take(customer_address(request))
 
 
-async def limit_by_user(request: Request, user: CurrentUser) -> None:
+async def limit_by_user(request: Request) -> None:
+    """Check the token, and limit its user's requests and the address's invalid tokens."""
     limits: ClientLimits = request.app.state.limits
+    refused: ClientLimits = request.app.state.refused
+    address = customer_address(request)
+    refused.check(address)
+    try:
+        user = await current_user(request)
+    except (UnauthenticatedError, ForbiddenError):
+        refused.take(address)
+        raise
     limits.take(user.id)
     request.state.token = user.token
 

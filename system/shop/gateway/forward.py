@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import Request, Response
 
 from chassis.http import context, response
+from chassis.http.client_limits import ClientLimits
 from chassis.http.problems import ProblemError
 from chassis.service import Service
 from shop.gateway.admission import AdmissionControl
@@ -34,6 +35,12 @@ def path_values(request: Request) -> dict[str, str]:
         if not PATH_VALUE.fullmatch(value):
             raise NothingHereError(f"{value[:64]!r} is not an id")
     return request.path_params
+
+
+def customer_address(request: Request) -> str:
+    """The address of the customer as nginx saw it. nginx replaces the header that a client sends."""
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return forwarded or (request.client.host if request.client else "unknown")
 
 
 def set_deadline(seconds: float) -> None:
@@ -97,4 +104,13 @@ def endpoint(route: Route) -> Endpoint:
         admission: AdmissionControl = request.app.state.admission
         return await admission.admit(route.priority, lambda: forwarder.forward(route, request))
 
-    return forward
+    async def forward_guess(request: Request) -> Response:
+        refused: ClientLimits = request.app.state.refused
+        address = customer_address(request)
+        refused.check(address)
+        answer = await forward(request)
+        if answer.status_code == 401:
+            refused.take(address)
+        return answer
+
+    return forward_guess if route.guessable else forward

@@ -18,6 +18,7 @@ class Route:
     deadline_s     seconds that the whole request may take
     query          parameters to document; all are forwarded
     other_answers  status -> meaning, to document
+    guessable      whether it checks a secret: refusals are limited by the customer's address
     priority       which requests are shed first under overload (admission.py)
     """
 
@@ -36,6 +37,7 @@ class Route:
     deadline_s: float = 2.0
     query: tuple[str, ...] = ()
     other_answers: dict[int, str] = field(default_factory=dict)
+    guessable: bool = False
     priority: int = ACCOUNT
 
     @property
@@ -52,11 +54,12 @@ ROUTES = (
     # a repeated login leaves one unused session, which is a fair price for a retry
     Route("login", "POST", "/api/login", "users", "/login", "Log in", public.Tokens,
           body=public.Credentials, idempotent=True, deadline_s=5,
-          other_answers={401: "The address or the password is wrong."}, priority=CHECKOUT),
+          other_answers={401: "The address or the password is wrong."}, guessable=True,
+          priority=CHECKOUT),
     # never retried: the second use of a refresh token ends the session
     Route("refresh", "POST", "/api/refresh", "users", "/refresh", "Exchange a refresh token for new tokens",
           public.Tokens, body=public.RefreshToken, idempotent=False,
-          other_answers={401: "The refresh token is unknown, expired or used."}),
+          other_answers={401: "The refresh token is unknown, expired or used."}, guessable=True),
     Route("me", "GET", "/api/me", "users", "/me", "Read the token's user", public.User, user=True),
     Route("list_products", "GET", "/api/products", "products", "/products", "List and search products",
           public.ProductPage, query=("query", "category", *_PAGE), priority=BROWSE),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from chassis.clock import Clock
+from chassis.http.client_limits import ClientLimits
 from chassis.http.idempotency import Stored
 from contracts.address import is_address
 
@@ -15,6 +16,9 @@ NAME_LENGTH_MAX = 100
 PASSWORD_LENGTH_MIN = 8  # NIST SP 800-63B-4: require a length, not a composition
 PASSWORD_LENGTH_MAX = 128
 SESSION_LIFE = timedelta(days=14)
+# Refused log-ins of one account; NIST SP 800-63B-4 requires a limit.
+REFUSED_PER_S = 1.0
+REFUSED_BURST = 20.0
 
 
 class EmailTakenError(Exception):
@@ -148,6 +152,7 @@ class Users:
         self._clock = clock
         self._new_id = new_id
         self._secret = secret
+        self._refused = ClientLimits(REFUSED_PER_S, REFUSED_BURST, clock)
 
     async def register(self, email: str, name: str, password: str, key: str) -> Stored:
         """201 and the user, the same answer for the same key. Raises EmailTakenError, TooBusyError."""
@@ -158,10 +163,12 @@ class Users:
         return await self._store.register(user, password_hash, self._clock.now(), key, body)
 
     async def login(self, email: str, password: str) -> Tokens:
-        """A new session. Raises BadCredentialsError, TooBusyError."""
+        """A new session. Raises BadCredentialsError, TooBusyError, TooManyRequestsError."""
+        self._refused.check(email)
         account = await self._store.account(email)
         known = account.password_hash if account else None
         if not await self._passwords.matches(known, password) or account is None:
+            self._refused.take(email)
             raise BadCredentialsError("unknown e-mail address or wrong password")
         now = self._clock.now()
         session_id, secret = self._secret(), self._secret()

@@ -1,8 +1,12 @@
 """Hashes passwords with argon2id in its own threads, so that a hash never blocks the event loop."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -12,6 +16,7 @@ from chassis.telemetry.metrics import expose, gauge
 from shop.users.domain import TooBusyError
 
 Result = TypeVar("Result")
+NICENESS = 10
 
 # OWASP Password Storage Cheat Sheet: m=19456 KiB (19 MiB), t=2, p=1
 WAITING = gauge("passwords_waiting", "Password hashes running or waiting")
@@ -22,7 +27,9 @@ class ArgonPasswords:
     """Runs up to `threads` hashes at a time (19 MiB each); up to `waiting_max` more may wait."""
 
     def __init__(self, threads: int = 2, waiting_max: int = 64) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="argon2", initializer=_yield_to_others
+        )
         self._room = threads + waiting_max
         self._admitted = 0
         WAITING.set_function(lambda: self._admitted)
@@ -52,6 +59,13 @@ class ArgonPasswords:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._admitted -= 1
+
+
+def _yield_to_others() -> None:
+    """Lower this thread's priority: under a flood of log-ins everything else comes first. Linux only."""
+    if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _verify(password_hash: str, password: str) -> bool:

@@ -138,6 +138,39 @@ async def test_each_user_has_a_rate_limit(
     assert (await call(gateway, "GET", "/api/orders", "bob"))[0] == 200
 
 
+async def test_invalid_tokens_are_limited_by_the_address_that_nginx_saw(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = await start_gateway("orders", REFUSED_PER_S="0.01", REFUSED_BURST="3")
+    upstreams.answers["orders"] = always(200, {"items": []})
+
+    async def guess(address: str) -> int:
+        headers = {"Authorization": "Bearer guess", "X-Forwarded-For": address}
+        return (await call(gateway, "GET", "/api/orders", headers=headers))[0]
+
+    assert [await guess("192.0.2.1") for _ in range(5)] == [401, 401, 401, 429, 429]
+    assert await guess("192.0.2.2") == 401
+    assert (await call(gateway, "GET", "/api/orders", "ann"))[0] == 200
+
+
+async def test_refused_log_ins_are_limited_and_good_ones_are_not(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = await start_gateway("users", REFUSED_PER_S="0.01", REFUSED_BURST="3")
+
+    async def login(status: int, address: str) -> int:
+        upstreams.answers["users"] = always(status, {})
+        headers = {"X-Forwarded-For": address}
+        return (await call(gateway, "POST", "/api/login", json={}, headers=headers))[0]
+
+    assert [await login(200, "192.0.2.1") for _ in range(5)] == [200] * 5
+    assert [await login(401, "192.0.2.1") for _ in range(4)] == [401, 401, 401, 429]
+    seen = len(upstreams.seen["users"])
+    assert await login(200, "192.0.2.1") == 429
+    assert len(upstreams.seen["users"]) == seen, "a limited address costs no password check"
+    assert await login(200, "192.0.2.2") == 200
+
+
 async def test_an_order_is_shown_with_its_payment_and_mails(
     start_gateway: StartGateway, upstreams: Upstreams
 ) -> None:

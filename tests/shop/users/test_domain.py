@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from chassis.clock import SystemClock
+from chassis.http.client_limits import TooManyRequestsError
 from chassis.http.idempotency import Stored
 from shop.users.domain import (
+    REFUSED_BURST,
     SESSION_LIFE,
     Account,
     BadCredentialsError,
@@ -124,6 +126,18 @@ async def test_a_wrong_password_and_an_unknown_address_fail_alike_and_take_as_lo
     assert str(wrong.value) == str(unknown.value)
     assert shop.passwords.checks == 2
     assert not shop.store.sessions
+
+
+async def test_guesses_at_one_account_are_limited_and_cost_no_check(shop: Shop) -> None:
+    for _ in range(int(REFUSED_BURST)):
+        with pytest.raises(BadCredentialsError):
+            await shop.users.login("ann@example.com", "wrong")
+    checks = shop.passwords.checks
+    with pytest.raises(TooManyRequestsError):
+        await shop.users.login("ann@example.com", "a long passphrase")
+    assert shop.passwords.checks == checks
+    with pytest.raises(BadCredentialsError):  # another account has its own limit
+        await shop.users.login("bob@example.com", "wrong")
 
 
 async def test_each_refresh_returns_a_new_token_of_the_same_session(shop: Shop) -> None:

@@ -41,14 +41,18 @@ class ClientLimits:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, client: str) -> None:
-        """Take one token of `client`'s bucket. Raises TooManyRequestsError with the seconds to wait."""
+    def check(self, client: str) -> float:
+        """When the bucket of `client` is full again after one more token. Raises TooManyRequestsError."""
         now = self._clock.monotonic()
         full_at = max(self._full_at.get(client, now), now) + self._cost_s
         over_s = full_at - now - self._depth_s
         if over_s > 1e-9:
             raise TooManyRequestsError(retry_after_s=over_s)
-        self._full_at[client] = full_at
+        return full_at
+
+    def take(self, client: str) -> None:
+        """Take one token of `client`'s bucket. Raises TooManyRequestsError with the seconds to wait."""
+        self._full_at[client] = self.check(client)
         self._full_at.move_to_end(client)
         if len(self._full_at) > self._clients_max:
             self._full_at.popitem(last=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from chassis.clock import SystemClock
-from shop.gateway.rate_limit import ClientLimits, TooManyRequestsError
+from chassis.http.client_limits import ClientLimits, TooManyRequestsError
 
 
 class FakeClock(SystemClock):
