@@ -133,9 +133,13 @@ def _too_dependent(
     return "", None
 
 
-def share_interval(hits: NDArray[np.bool_], *, confidence: float = CONFIDENCE) -> Interval:
+def share_interval(
+    hits: NDArray[np.bool_], *, confidence: float = CONFIDENCE, tau: float = 1.0
+) -> Interval:
     """The share of hits in outcomes in time order: Clopper and Pearson's at the effective size.
 
+    tau: at least so many outcomes are worth one independent outcome, if more is known than the hits
+    show: the values behind them may depend on each other although none of them is a hit.
     0 hits in n bound the share by about 3/n. Fewer than 30 outcomes cannot show dependence and count
     as independent. Both ends are None if the dependence is longer than a tenth of the series, or if
     all hits form one group.
@@ -145,7 +149,7 @@ def share_interval(hits: NDArray[np.bool_], *, confidence: float = CONFIDENCE) -
         return Interval(math.nan, None, None, "no data")
     count = int(np.count_nonzero(hits))
     found = dependence_of_hits(hits)
-    tau = found.tau(confidence) if 0 < count < n and n >= FEWEST else 1.0
+    tau = max(tau, found.tau(confidence) if 0 < count < n and n >= FEWEST else 1.0)
     if found.visible and n < found.needed:
         note = f"dependent outcomes: {n}, about {found.needed} needed"
         return Interval(count / n, None, None, note, tau, found.needed)

@@ -13,19 +13,26 @@ from lab.analysis.intervals.binomial import CONFIDENCE, clopper_pearson, t_quant
 from lab.analysis.intervals.estimates import Interval, share_interval
 
 
-def pooled_share(runs: Sequence[NDArray[np.bool_]], *, confidence: float = CONFIDENCE) -> Interval:
+def pooled_share(
+    runs: Sequence[NDArray[np.bool_]],
+    *,
+    confidence: float = CONFIDENCE,
+    taus: Sequence[float] | None = None,
+) -> Interval:
     """The share of hits over all runs, Clopper and Pearson's at the sum of the runs' effective sizes.
 
     A run of n outcomes is worth n / tau independent ones. If there are hits, the variance between the
     runs counts too, with Student's t for so few runs: two runs with hits decide hardly anything.
     A run that has no interval alone, because its hits are one group, is one cluster. Such hits in a
-    single run give no interval.
+    single run give no interval. taus: the least tau of each run (share_interval).
     """
-    filled = [hits for hits in runs if len(hits)]
+    least = [1.0] * len(runs) if taus is None else taus
+    known = [(hits, tau) for hits, tau in zip(runs, least, strict=True) if len(hits)]
+    filled = [hits for hits, _ in known]
     total = sum(len(hits) for hits in filled)
     if not filled:
         return Interval(math.nan, None, None, "no data")
-    alone = [share_interval(hits, confidence=confidence) for hits in filled]
+    alone = [share_interval(hits, confidence=confidence, tau=tau) for hits, tau in known]
     if len(filled) == 1:
         return alone[0]
     value = sum(int(np.count_nonzero(hits)) for hits in filled) / total

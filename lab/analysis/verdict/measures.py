@@ -18,7 +18,7 @@ from lab.analysis.intervals import (
     requests_needed,
     share_interval,
 )
-from lab.analysis.intervals.dependence import FEWEST
+from lab.analysis.intervals.dependence import FEWEST, dependence_of_ranks, ranks_in_time_order
 from lab.analysis.latency import failures, response_times
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.windows import window
@@ -62,7 +62,7 @@ class Percentile:
         if found.high is not None:
             return compare(found, limit), ""
         slow, most = self.bad(limit)
-        share = compare(share_interval(slow, confidence=confidence), most)
+        share = compare(self._share(slow, confidence), most)
         if share == Answer.UNDECIDED or (share == Answer.KEPT and len(slow) < FEWEST):
             return Answer.UNDECIDED, found.note
         count = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
@@ -70,8 +70,21 @@ class Percentile:
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
         slow, most = self.bad(limit)
-        enough = _needed(share_interval(slow, confidence=confidence), most, confidence)
+        enough = _needed(self._share(slow, confidence), most, confidence)
         return None if enough is None else max(enough, FEWEST)
+
+    def tau(self, confidence: float) -> float:
+        """How many requests are worth one independent request, by the ranks of their response times.
+
+        Requests beyond a limit do not show it if there is none.
+        """
+        if len(self.values) < FEWEST:
+            return 1.0
+        times = dependence_of_ranks(ranks_in_time_order(self.values))
+        return times.tau(confidence) if times.visible else 1.0
+
+    def _share(self, slow: NDArray[np.bool_], confidence: float) -> Interval:
+        return share_interval(slow, confidence=confidence, tau=self.tau(confidence))
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,10 @@ class ErrorRatio:
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
         return _needed(found, limit, confidence)
+
+    def tau(self, confidence: float) -> float:
+        """1: the outcomes themselves show their dependence."""
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,10 @@ class Goodput:
         z = NormalDist().inv_cdf((1.0 + confidence) / 2)
         seconds = z**2 * found.tau * max(found.value, limit) / (found.value - limit) ** 2
         return math.ceil(len(self.failed) * seconds / self.span_s)
+
+    def tau(self, confidence: float) -> float:
+        """1: the outcomes themselves show their dependence."""
+        return 1.0
 
     def _per_s(self, count: float) -> float:
         return count / self.span_s

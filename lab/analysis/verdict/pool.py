@@ -129,13 +129,15 @@ class _PooledSli:
         measure, over = str(sli["measure"]), str(sli.get("window", "during"))
         route, limit = sli.get("route") or None, float(sli["limit"])
         self._name = str(sli.get("name") or f"{measure} of {route or 'all routes'} {over}")
-        found = [measured(run, measure, route, over).bad(limit) for run in runs]
+        self._data = [measured(run, measure, route, over) for run in runs]
+        found = [each.bad(limit) for each in self._data]
         self._bad = [bad for bad, _ in found]
         self._most = float(np.average([most for _, most in found], weights=self._weights()))
         self._what = f"{measure}, limit {limit:g}"
 
     def at(self, confidence: float) -> PooledAnswer:
-        found = pooled_share(self._bad, confidence=confidence)
+        taus = [each.tau(confidence) for each in self._data]
+        found = pooled_share(self._bad, confidence=confidence, taus=taus)
         answer, requests = compare(found, self._most), sum(map(len, self._bad))
         more = None
         if answer == Answer.UNDECIDED and requests:

@@ -1,13 +1,17 @@
 """How the forwarder turns the table of routes into calls, with a fake client."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi import Request
 
+from chassis.clock import SystemClock
+from chassis.http.client_limits import ClientLimits, TooManyRequestsError
 from chassis.http.response import Response
 from chassis.settings import Settings
-from shop.gateway.forward import Forwarder, NothingHereError
+from shop.gateway.admission import AdmissionControl
+from shop.gateway.forward import Forwarder, NothingHereError, endpoint
 from shop.gateway.routes import ROUTES, Route
 
 BY_NAME = {route.name: route for route in ROUTES}
@@ -16,11 +20,12 @@ BY_NAME = {route.name: route for route in ROUTES}
 class FakeClient:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.status = 200
 
     async def request(self, method: str, path: str, **options: Any) -> Response:
         self.calls.append({"method": method, "path": path, **options})
         return Response(
-            200, b'{"as": "it came"}', {"content-type": "application/json", "server": "x"}
+            self.status, b'{"as": "it came"}', {"content-type": "application/json", "server": "x"}
         )
 
 
@@ -87,3 +92,32 @@ async def test_a_value_that_is_not_an_id_never_enters_a_path(value: str) -> None
 def test_only_login_and_refresh_are_posts_without_a_key() -> None:
     keyless = {route.name for route in ROUTES if route.method == "POST" and not route.key}
     assert keyless == {"login", "refresh"}
+
+
+@pytest.mark.parametrize("name", ["login", "refresh"])
+async def test_refused_secrets_are_limited_by_address_and_good_ones_are_not(name: str) -> None:
+    service, route = FakeService(), BY_NAME[name]
+    client = service.client(route.service)
+    state = SimpleNamespace(
+        forwarder=Forwarder(service, ROUTES),  # type: ignore[arg-type]
+        admission=AdmissionControl("none", SystemClock()),
+        refused=ClientLimits(0.01, 3, SystemClock()),
+    )
+    answer = endpoint(route)
+
+    async def attempt(status: int, address: bytes) -> int:
+        client.status = status
+        made = request(route, b"{}")
+        made.scope["headers"].append((b"x-forwarded-for", b"203.0.113.9, " + address))
+        made.scope["app"] = SimpleNamespace(state=state)
+        try:
+            return (await answer(made)).status_code
+        except TooManyRequestsError as error:
+            return error.status
+
+    assert [await attempt(200, b"192.0.2.1") for _ in range(5)] == [200] * 5
+    assert [await attempt(401, b"192.0.2.1") for _ in range(4)] == [401, 401, 401, 429]
+    calls = len(client.calls)
+    assert await attempt(200, b"192.0.2.1") == 429
+    assert len(client.calls) == calls, "a limited address costs no password check"
+    assert await attempt(200, b"192.0.2.2") == 200

@@ -72,11 +72,13 @@ def test_one_error_in_84_requests_decides_nothing_about_1_percent(tiny: Tiny) ->
 
 
 def test_without_an_interval_the_share_of_slower_requests_decides(tiny: Tiny) -> None:
-    # As when a breaker opens: 25 requests of a second, then 100 fast ones.
-    changed = [request(i, float(i), i + (1.0 if i < 25 else 0.02)) for i in range(125)]
+    # As when a breaker opens: 25 requests of a second, then fast ones.
+    changed = [request(i, float(i), i + (1.0 if i < 25 else 0.02)) for i in range(400)]
     kept = answer(tiny, changed, "p95_ms", 1500)
     assert (kept.answer, kept.low, kept.high) == ("kept", None, None)
-    assert kept.note.startswith("0 of 125 requests took longer (dependent values: ")
+    assert kept.note.startswith("0 of 400 requests took longer (dependent values: ")
+    # 125 requests of which 25 in a row are slow are worth too few independent ones
+    assert answer(tiny, changed[:125], "p95_ms", 1500).answer == "undecided"
     assert answer(tiny, changed, "p95_ms", 500).answer == "undecided"  # one group of slow ones
     assert answer(tiny, changed[:58], "p95_ms", 1500).answer == "undecided"
     assert answer(tiny, changed[:58], "p95_ms", 10).answer == "broken"

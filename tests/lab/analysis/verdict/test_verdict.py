@@ -168,11 +168,12 @@ def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -
 
 def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
     path = archive()
+    ran = {"start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:01", "output": None}
     edit(path, "journal.json", run=[
-        {"activity": EXPERIMENT["method"][0], "status": "succeeded"},
-        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"},
+        {"activity": EXPERIMENT["method"][0], "status": "succeeded"} | ran,
+        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"} | ran,
         {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
-         "tolerance_met": True},
+         "tolerance_met": True} | ran,
     ])  # fmt: skip
     assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' failed"]
 
