@@ -104,8 +104,10 @@ class MachineSampler:
         while not self._stop.is_set():
             due_s = max(due_s + INTERVAL_S, time.monotonic())
             self._stop.wait(due_s - time.monotonic())
-            if time.monotonic() - self._last.monotonic_s > INTERVAL_MIN_S:
-                self._sample(max(0.0, time.monotonic() - due_s))
+            late_s = max(0.0, time.monotonic() - due_s)
+            # the last row covers all until `stop`, also if that comes just after the row before
+            time.sleep(max(0.0, self._last.monotonic_s + INTERVAL_MIN_S - time.monotonic()))
+            self._sample(late_s)
 
     def _sample(self, late_s: float) -> None:
         now = read(self._roots)

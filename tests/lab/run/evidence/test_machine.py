@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,12 @@ def test_a_sampler_ends_with_the_process_that_started_it(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=PROJECT, timeout=30)
     assert done.returncode == 0
+
+
+def test_the_last_row_covers_the_time_until_stop_also_just_after_a_row(tmp_path: Path) -> None:
+    sampler = MachineSampler(tmp_path, lambda _: set())
+    file = tmp_path / "machine.ndjson"
+    wait_until(lambda: file.stat().st_size, "a sample", poll_s=0.005)
+    stopped_s = time.time()
+    sampler.stop()
+    assert rows_of(tmp_path)[-1]["time_s"] >= stopped_s
