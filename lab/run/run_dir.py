@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab.archive import ARCHIVE_VERSION, runs_folder
 from lab.files import write_json
 from lab.runtimes.posix import pids
@@ -54,7 +56,7 @@ class RunDir:
         folder.mkdir(parents=True, exist_ok=True)
         path = _fresh(folder, f"{utc}-{stem}-{seed}")
         if experiment is not None:
-            shutil.copyfile(experiment, path / "experiment.yaml")  # JSON is YAML too
+            copy_experiment(experiment, path / "experiment.yaml")
         info = {
             "archive_version": ARCHIVE_VERSION,
             "run_id": path.name,
@@ -103,6 +105,15 @@ class RunDir:
 
     def _save(self) -> None:
         write_json(self.path / "run.json", self.info)
+
+
+def copy_experiment(experiment: Path, copy: Path) -> None:
+    """Copies an experiment's file. JSON is written as YAML: YAML reads some JSON escapes otherwise."""
+    if experiment.suffix != ".json":
+        shutil.copyfile(experiment, copy)
+        return
+    data = json.loads(experiment.read_text())
+    copy.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False))
 
 
 def _fresh(folder: Path, name: str) -> Path:

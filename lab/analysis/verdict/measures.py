@@ -24,7 +24,7 @@ from lab.analysis.verdict.answers import Answer
 from lab.analysis.windows import window
 from lab.archive import Run
 
-PERCENTILE = re.compile(r"p(\d{2,4})_ms")
+PERCENTILE = re.compile(r"p(\d{2}|9\d{2,3})_ms")  # the digits after 0.: p100 would be 10%
 MEASURES = "p50_ms, p95_ms, p99_ms, p999_ms, error_ratio or goodput_per_s"
 NO_DATA = Interval(math.nan, None, None, "no data: no requests in this window")
 

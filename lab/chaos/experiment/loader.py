@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.chaos.experiment.names import check_names
 from lab.chaos.experiment.plan import ExperimentPlan, read_plan
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document, MalformedFileError
@@ -16,6 +17,14 @@ from lab.strict_table import Where
 from lab.topology import PROJECT
 
 EXPERIMENTS = PROJECT / "experiments"
+SHAPES = (
+    ("rollbacks", list, "a list of actions; leave the key out if there is none"),
+    ("extensions", list, "a list of extensions"),
+    ("controls", list, "a list of controls"),
+    ("configuration", dict, "a mapping"),
+    ("secrets", dict, "a mapping"),
+    ("runtime", dict, "a mapping"),
+)
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -94,9 +103,18 @@ def check(document: Document) -> None:
             "expected a steady-state-hypothesis with a title: a sentence that a person can disagree with",
             "steady-state-hypothesis",
         )
+    for key, kind, what in SHAPES:
+        if key in data and not isinstance(data[key], kind):
+            raise document.error(f"expected {key}: {what}", key)
+    for index, block in enumerate(data.get("extensions") or ()):
+        if not isinstance(block, dict):
+            raise document.error(
+                "expected an extension: a mapping with a name", "extensions", index
+            )
     for where, activity in activities(data):
         _check_activity(document, where, activity)
     _check_as_the_toolkit(document)
+    check_names(document, activities(data))
 
 
 def activities(data: dict[str, Any]) -> Iterator[tuple[Where, Any]]:
@@ -136,3 +154,7 @@ def _check_as_the_toolkit(document: Document) -> None:
         lines = (document.line_of(name) for name in named)
         line = next((line for line in lines if line), 1)
         raise MalformedFileError(document.path, line, f"Chaos Toolkit: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # the toolkit assumes shapes that it does not check
+        complaint = f"Chaos Toolkit cannot read it: {type(error).__name__}: {error}"
+        raise MalformedFileError(document.path, 1, complaint) from None

@@ -1,7 +1,8 @@
-"""A YAML file with the line number of each part, for error messages."""
+"""A YAML or JSON file with the line number of each part, for error messages."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,40 @@ class Document:
             raise MalformedFileError(path, 1, f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise MalformedFileError(path, 1, "is not text; expected YAML in UTF-8") from None
+        if path.suffix == ".json":
+            self.data: Any = self._from_json(text)
+            # for the lines only: no text in JSON has a raw tab, and YAML allows none between the values
+            text = text.replace("\t", " ")
         try:
             node = yaml.compose(text, yaml.SafeLoader)
-            self.data: Any = yaml.safe_load(text)
+            if path.suffix != ".json":
+                self.data = yaml.safe_load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
             problem = getattr(error, "problem", None) or "is not valid YAML"
             raise MalformedFileError(path, line, f"{problem}; expected YAML") from None
         self._lines: dict[Where, int] = {}
-        if node is not None:
-            self._note(node, ())
+        try:
+            if node is not None:
+                self._note(node, ())
+        except RecursionError:
+            raise MalformedFileError(path, 1, "contains itself by an anchor (&, *)") from None
+
+    def _from_json(self, text: str) -> Any:
+        try:
+            data = json.loads(text)
+            json.dumps(data, ensure_ascii=False).encode()
+        except json.JSONDecodeError as error:
+            raise MalformedFileError(
+                self.path, error.lineno, f"{error.msg}; expected JSON"
+            ) from None
+        except RecursionError:
+            raise MalformedFileError(self.path, 1, "is nested too deeply") from None
+        except UnicodeEncodeError:
+            complaint = "a text has half a character (a lone surrogate such as \\ud83d)"
+            raise MalformedFileError(self.path, 1, complaint) from None
+        return data
 
     def at(self, *where: str | int) -> int:
         while where and where not in self._lines:

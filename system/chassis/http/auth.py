@@ -201,11 +201,6 @@ async def _caller(request: Request, _: Annotated[Any, Security(_BEARER)]) -> Use
     return await authenticator.authenticate(request.headers.get("authorization", ""))
 
 
-async def current_user(request: Request) -> User:
-    """The user of the request's token. Raises UnauthenticatedError, ForbiddenError."""
-    return await _user(await _caller(request, None))
-
-
 async def _user(caller: Annotated[User | str, Depends(_caller)]) -> User:
     if not isinstance(caller, User):
         raise ForbiddenError("this route requires a user's token, got a service's token")

@@ -98,6 +98,12 @@ def _error_response(request: Request, error: Exception, status: int, **extra: An
     )
 
 
+async def edge_problem(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error that carries its own status."""
+    assert isinstance(error, ProblemError)
+    return _error_response(request, error, error.status)
+
+
 def internal_error(request: Request, error: Exception) -> JSONResponse:
     """The answer to an error that no handler expects. It reveals no details; the log has them."""
     log.error("unhandled exception %s", type(error).__name__, exc_info=error)
@@ -124,10 +130,6 @@ def install(  # noqa: C901 - six small handlers
     for error_class, status in problems.items():
         app.add_exception_handler(error_class, domain_handler(status))
 
-    async def edge_problem(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ProblemError)
-        return _error_response(request, error, error.status)
-
     async def call_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CallError)
         status = 504 if isinstance(error, TimedOutError | DeadlineExceededError) else 503
@@ -136,7 +138,7 @@ def install(  # noqa: C901 - six small handlers
         return _error_response(request, error, status, definite=error.definite)
 
     async def store_down(request: Request, error: Exception) -> JSONResponse:
-        log.warning("store unavailable: %s", error or type(error).__name__)
+        log.warning("store unavailable: %s: %s", type(error).__name__, error)
         # indefinite: a commit may have succeeded before the connection broke
         return problem_response(
             request,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import Depends, Request, Response
@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from chassis.http.auth import ForbiddenError, UnauthenticatedError, current_user
-from chassis.http.client_limits import ClientLimits
+from chassis.http.auth import CurrentUser, ForbiddenError, UnauthenticatedError
+from chassis.http.client_limits import ClientLimits, TooManyRequestsError
 from chassis.http.idempotency import IdempotencyKey
+from chassis.http.problems import edge_problem
 from chassis.service import Service, create_app
 from contracts import asyncapi
 from shop.gateway import public
@@ -73,19 +74,28 @@ async def limit_by_address(request: Request) -> None:
     limits.take(customer_address(request))
 
 
-async def limit_by_user(request: Request) -> None:
-    """Check the token, and limit its user's requests and the address's invalid tokens."""
-    limits: ClientLimits = request.app.state.limits
+async def refuse_guessers(request: Request) -> None:
+    """Refuse an address with too many refused secrets, before its token is checked."""
     refused: ClientLimits = request.app.state.refused
-    address = customer_address(request)
-    refused.check(address)
-    try:
-        user = await current_user(request)
-    except (UnauthenticatedError, ForbiddenError):
-        refused.take(address)
-        raise
+    refused.check(customer_address(request))
+
+
+async def limit_by_user(request: Request, user: CurrentUser) -> None:
+    limits: ClientLimits = request.app.state.limits
     limits.take(user.id)
     request.state.token = user.token
+
+
+async def count_refused(request: Request, error: Exception) -> Response:
+    """A token that is not valid counts for its address."""
+    refused: ClientLimits = request.app.state.refused
+    with suppress(TooManyRequestsError):
+        refused.take(customer_address(request))
+    return await edge_problem(request, error)
+
+
+for _refusal in (UnauthenticatedError, ForbiddenError):
+    app.add_exception_handler(_refusal, count_refused)
 
 
 async def require_key(key: IdempotencyKey) -> None:
@@ -106,7 +116,7 @@ class PublicRoute(APIRoute):
 
 
 PATH_NAME = re.compile(r"{(\w+)}")
-USER = [Depends(HTTPBearer(auto_error=False)), Depends(limit_by_user)]
+USER = [Depends(HTTPBearer(auto_error=False)), Depends(refuse_guessers), Depends(limit_by_user)]
 REFUSALS = {
     401: "The token is missing or not valid.",
     429: "The client sends too many requests.",

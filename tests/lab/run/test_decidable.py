@@ -21,7 +21,7 @@ FIVE = Profile(name="five", rate_per_s={"order": 5.0})
 
 @pytest.fixture(scope="module")
 def experiment() -> Experiment:
-    """A fault of 18 s, with windows of 20 s before and 10 s after."""
+    """A fault of 32 s, with windows of 20 s before and 10 s after."""
     shipped = load_experiment("payments_slow")
     phases = shipped.plan.phases.model_copy(update={"before_s": 20.0, "after_s": 10.0})
     return replace(shipped, plan=shipped.plan.model_copy(update={"phases": phases}))
@@ -39,7 +39,7 @@ def of(experiment: Experiment, *slis: dict[str, Any], **plan: Any) -> list[Forec
         ({"measure": "error_ratio", "limit": 0.01, "window": "before"}, 100, 299),
         ({"measure": "error_ratio", "limit": 0.05, "window": "before"}, 100, 59),
         ({"measure": "p95_ms", "limit": 9, "window": "after"}, 50, 59),
-        ({"measure": "p95_ms", "limit": 9, "window": "during"}, 90, 59),
+        ({"measure": "p95_ms", "limit": 9, "window": "during"}, 160, 59),
         ({"measure": "p99_ms", "limit": 9, "window": "before"}, 100, 299),
         ({"measure": "p999_ms", "limit": 9, "window": "before"}, 100, 2995),
         ({"measure": "p50_ms", "limit": 9, "window": "before"}, 100, 30),
@@ -93,7 +93,7 @@ def test_a_measure_that_must_not_change_needs_requests_in_both_windows(
 ) -> None:
     expects = Expects.model_validate({"unchanged": {"margin": 0.1}})
     goodput, p99 = of(experiment, expects=expects)
-    assert (goodput.expected, p99.expected) == (90, 90)
+    assert (goodput.expected, p99.expected) == (100, 100)
     assert goodput.enough
     assert 30 < goodput.needed <= 90
     assert (p99.enough, p99.needed) == (False, 299)
@@ -118,7 +118,7 @@ def test_a_dry_run_prints_the_arithmetic_and_starts_nothing(
     assert lab(["run", "payments_slow", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("yes ") == 7
-    assert "orders answered during (p95_ms of POST /api/orders during): needs " in shown
+    assert "orders answered during (p90_ms of POST /api/orders during): needs " in shown
     assert lab(["run", "payments_slow", "--dry-run", "--json"]) == 0
     assert all(each["enough"] for each in json.loads(capsys.readouterr().out))
     assert lab(["run", "retry_storm", "--dry-run", "--profile", "metronome"]) == 2

@@ -12,13 +12,13 @@ from lab.run.evidence.database_audit import named_queries
 
 COLUMNS = {
     "payments": {
-        "payments": "payment_id order_id status amount_cents captured_cents refunded_cents"
-        " authorization_id updated_at",
+        "payments": "payment_id order_id user_id status amount_cents currency captured_cents"
+        " refunded_cents authorization_id reason created_at updated_at",
         "operations": "order_id kind key status at",
     },
     "bank": {
-        "authorizations": "authorization_id reference status amount_cents captured_cents"
-        " refunded_cents",
+        "authorizations": "authorization_id reference idempotency_key status amount_cents"
+        " captured_cents refunded_cents currency card_last4 reason created_at",
         "ledger": "entry_id authorization_id reference kind amount_cents idempotency_key at",
     },
     "inventory": {
@@ -26,7 +26,8 @@ COLUMNS = {
         "reservations": "order_id sku quantity status expires_at updated_at",
     },
     "notifications": {
-        "mails": "notification_id event_id order_id kind status created_at sent_at message_id",
+        "mails": "notification_id event_id user_id order_id kind status recipient subject body_text"
+        " created_at sent_at message_id",
         "inbox": "event_id handler processed_at",
     },
 }

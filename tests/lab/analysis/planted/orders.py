@@ -101,6 +101,6 @@ PLANTED: dict[str, Planted] = {
     "compensated_twice": planted(7, compensated_twice),
     "compensated_never": planted(7, compensated_never),
     "unfinished_saga": planted(8, unfinished_saga),
-    "cancel_does_nothing": planted(19, cancel_does_nothing),
+    "cancel_does_nothing": planted(19, cancel_does_nothing, 21),
     "paid_with_another_card": planted(20, paid_with_another_card),
 }

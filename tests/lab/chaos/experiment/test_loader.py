@@ -159,6 +159,12 @@ def line_of(text: str, part: str) -> int:
             "- {name: orders answered before",
             "no percentile 0",
         ),
+        (
+            "measure: p90_ms",
+            "measure: p100_ms",
+            "- {name: orders answered before",
+            "expected p95_ms (p01 to p99",
+        ),
         ("window: before", "window: then", "- {name: orders answered before", "one of before"),
         (
             "load: ordering",
