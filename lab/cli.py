@@ -5,6 +5,7 @@ if it has subcommands. An error with an `exit_code` ends the command with the er
 0 held or done, 1 deviated or failed, 2 wrong usage, 3 run invalid, 4 run undecided.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lab import __version__
 from lab.nearest import nearest
+from lab.run.children import environment
 
 if TYPE_CHECKING:
     import typer
@@ -52,6 +54,7 @@ COMMANDS = (
 
 def main() -> None:
     """The console script `lab`."""
+    environment.clean(os.environ)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ def load(
         str, typer.Argument(help="A load profile: a table of loadtests/profiles.toml.")
     ] = "light",
     duration: Annotated[
-        float, typer.Option(min=1.0, help="The seconds during which requests arrive.")
+        float, typer.Option(min=1.0, max=86_400.0, help="The seconds during which requests arrive.")
     ] = 60.0,
     seed: Seed = 1,
     ui: Annotated[
@@ -55,7 +56,12 @@ def open_page(port_base: int | None, seed: int) -> int:
     ]
     with stoppable():
         # its own process group: it stops when this process stops it, or with this process
-        process = start(command, output=sys.stderr.fileno(), cwd=PROJECT, env=child_environment())
+        process = start(
+            command,
+            output=sys.stderr.fileno(),
+            cwd=PROJECT,
+            env=child_environment(Path(lab.state.home) / "home"),
+        )
         try:
             return process.wait()
         except KeyboardInterrupt:

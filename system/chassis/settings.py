@@ -1,5 +1,6 @@
 """The settings of one instance, read once from the environment. An error names the setting."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -85,9 +86,12 @@ class Settings:
         """A numeric setting of one service, e.g. `RESERVATION_TTL_S`. Raises SettingError."""
         text = self.env.get(name, "")
         try:
-            return float(text) if text else default
+            number = float(text) if text else default
         except ValueError:
-            raise SettingError(f"{name}: expected a number, got {text!r}") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingError(f"{name}: expected a number, got {text!r}")
+        return number
 
 
 def _required(env: Mapping[str, str], name: str) -> str:

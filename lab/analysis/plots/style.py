@@ -54,7 +54,9 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(plot)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(RC):
+        with mpl.rc_context():
+            mpl.rcdefaults()  # a matplotlibrc of the user may need LaTeX or other fonts
+            mpl.rcParams.update(RC)
             return plot(*args, **kwargs)
 
     return draw

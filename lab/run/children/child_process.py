@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.run.children import environment
 from lab.runtimes.posix.spawn import start
 from lab.topology import PROJECT
 
@@ -16,10 +17,13 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SOURCE_ROOTS = (PROJECT / "system", PROJECT)
 
 
-def child_environment() -> dict[str, str]:
-    """This process's environment plus the source roots: a checkout works without installation."""
+def child_environment(home: Path) -> dict[str, str]:
+    """This process's environment without the user's own settings, plus the source roots.
+
+    With the source roots a checkout works without installation. `home` need not exist.
+    """
     paths = [*map(str, SOURCE_ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**environment.of_child(home), "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class ChildProcess:
@@ -31,7 +35,7 @@ class ChildProcess:
         self.log = log
         # colours and progress bars are for people; the log is for grep
         plain = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
-        full = {**child_environment(), **plain, **(env or {})}
+        full = {**child_environment(log.parent / "home"), **plain, **(env or {})}
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._process = start(command, output=descriptor, cwd=PROJECT, env=full)

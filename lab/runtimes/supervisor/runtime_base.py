@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
-from lab.nearest import nearest
+from lab.nearest import did_you_mean, nearest
 from lab.runtimes import logs as log_files
+from lab.runtimes import setting_names
 from lab.runtimes.base import UpOptions, UpResult
 from lab.runtimes.logs import LogLine
 from lab.runtimes.posix import pids, ports
@@ -175,8 +176,8 @@ def check_ports(opened: Mapping[str, int]) -> None:
 
 
 def check_settings(settings: Mapping[str, str], topology: Topology) -> None:
-    """Raises UsageError for a setting of an unknown service, or without a valid name."""
-    for name in settings:
+    """Raises UsageError for a setting of an unknown service, an unknown name or a value that it cannot have."""
+    for name, value in settings.items():
         target, _, own = name.rpartition(".")
         service = target.rpartition("-")[0] if target[-1:].isdigit() else target
         if target and service not in topology.services:
@@ -187,6 +188,11 @@ def check_settings(settings: Mapping[str, str], topology: Topology) -> None:
             raise UsageError(
                 f"setting {name!r}: expected NAME=value, orders.NAME=value or orders-1.NAME=value"
             )
+        if not setting_names.is_known(own):
+            hint = did_you_mean(own, setting_names.names())
+            raise UsageError(f"setting {name}: no service reads {own}.{hint}")
+        if wrong := setting_names.problem(own, value):
+            raise UsageError(f"setting {name}={value}: {wrong}")
 
 
 def _check_same(lab: Lab, options: UpOptions) -> None:
