@@ -29,17 +29,18 @@ def the_forbidden_is_refused(run: Run) -> Finding:
     """A request that must be refused (`expected`) gets this refusal.
 
     An answer that a fault or overload explains (5xx, 429, none; 401 in place of another refusal) is not judged,
-    unless this kind of request always fails while the others do not.
+    unless this kind of request always fails while the others do not. 202 (pending) is no acceptance: the
+    refusal can come later. So the order must not be confirmed in the end.
     """
     create_disturbed(run)
     violations = rows(
         run.sql(
-            """
+            f"""
             SELECT request_id AS trace_id, session, route, expected, status, error, order_id, idempotency_key,
                    CASE WHEN status < 400 THEN 'accepted' ELSE 'refused for another reason' END AS problem
             FROM requests
             WHERE expected IS NOT NULL AND status <> expected AND status BETWEEN 200 AND 499
-              AND status NOT IN (401, 429) AND outcome <> 'unknown'
+              AND status NOT IN (401, 429) AND outcome <> 'unknown' AND NOT ({_pending(run)})
             ORDER BY seq
             """
         )
@@ -70,6 +71,14 @@ def refusals_are_true(run: Run) -> Finding:
         violations,
         detail=f"{refused} answers were refusals",
     )
+
+
+def _pending(run: Run) -> str:
+    """SQL: the order was accepted as pending, and not confirmed."""
+    if "orders.orders" not in run.states:
+        return "status = 202"
+    confirmed = "SELECT order_id FROM orders_orders WHERE status = 'confirmed'"
+    return f"status = 202 AND order_id IS NOT NULL AND order_id NOT IN ({confirmed})"
 
 
 def _always_failed(run: Run) -> Rows:

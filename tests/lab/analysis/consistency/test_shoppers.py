@@ -246,3 +246,15 @@ def test_a_forged_token_that_is_accepted_is_convicted(
     path = archive()
     write_parquet(row, str(path / "state/lab.refusals.parquet"))
     assert result_of(Run(path), FORBIDDEN).status == status
+
+
+@pytest.mark.parametrize(("status", "violations"), [("confirmed", 1), ("cancelled", 0)])
+def test_a_forbidden_order_may_be_pending_and_not_be_confirmed(
+    archive: Archive, status: str, violations: int
+) -> None:
+    path = archive()
+    found = Run(path).state("orders.orders").filter(f"status = '{status}'").project("order_id")
+    order_id = found.fetchall()[0][0]
+    run = changed(path, UNKNOWN, answers(202, order_id=order_id))
+    result = result_of(run, FORBIDDEN)
+    assert (result.violations, result.status) == (violations, "violated" if violations else "ok")
