@@ -37,7 +37,8 @@ def sli_chart(slis: Sequence[SliResult]) -> Figure:
             open_end if end is None else min(end / sli.limit, RIGHT)
             for end, open_end in ((sli.low, 0.0), (sli.high, RIGHT))
         )
-        panel.plot([low, high], [row, row], color=look["color"], linestyle=look["linestyle"],
+        if sli.answer == Answer.UNDECIDED or None not in (sli.low, sli.high):
+            panel.plot([low, high], [row, row], color=look["color"], linestyle=look["linestyle"],
                    linewidth=3.5, alpha=0.45, solid_capstyle="butt")  # fmt: skip
         panel.scatter(min(sli.value / sli.limit, RIGHT), row, s=60, color=look["color"],
                       marker=look["marker"], zorder=3, clip_on=False)  # fmt: skip

@@ -66,7 +66,10 @@ class Percentile:
         if share == Answer.UNDECIDED or (share == Answer.KEPT and len(slow) < FEWEST):
             return Answer.UNDECIDED, found.note
         count = f"{np.count_nonzero(slow):,} of {len(slow):,} requests took longer"
-        return share, f"{count} ({found.note})"
+        worth = int(len(slow) / self.tau(confidence))
+        if worth < len(slow):
+            count += f", which are worth {worth:,} independent ones"
+        return share, count
 
     def needed(self, found: Interval, limit: float, confidence: float) -> int | None:
         slow, most = self.bad(limit)

@@ -11,6 +11,7 @@ from lab.json_text import parse
 
 # The columns of each table (docs/archive.md); all other fields of a line go into its JSON column.
 LOG_FIELDS = ("time", "level", "service", "instance", "message", "trace_id", "span_id")
+RAW = "raw"  # the level of a line that has none: a traceback, or a server's own format
 BREAKER_FIELDS = (
     *("service", "instance", "edge", "policy", "kind", "state", "previous", "reason"),
     *("n", "failures", "slow"),
@@ -74,6 +75,7 @@ def read_records(body: bytes) -> list[dict[str, Any]]:
 def _log(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     row: dict[str, Any] = {"time_s": time_s}
     row |= {name: _string(record.get(name)) for name in LOG_FIELDS[1:]}
+    row["level"] = row["level"] or RAW
     row["attributes"] = {k: v for k, v in record.items() if k not in LOG_FIELDS}
     return row
 

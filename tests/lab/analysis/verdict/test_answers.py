@@ -76,7 +76,7 @@ def test_without_an_interval_the_share_of_slower_requests_decides(tiny: Tiny) ->
     changed = [request(i, float(i), i + (1.0 if i < 25 else 0.02)) for i in range(400)]
     kept = answer(tiny, changed, "p95_ms", 1500)
     assert (kept.answer, kept.low, kept.high) == ("kept", None, None)
-    assert kept.note.startswith("0 of 400 requests took longer (dependent values: ")
+    assert kept.note.startswith("0 of 400 requests took longer, which are worth ")
     # 125 requests of which 25 in a row are slow are worth too few independent ones
     assert answer(tiny, changed[:125], "p95_ms", 1500).answer == "undecided"
     assert answer(tiny, changed, "p95_ms", 500).answer == "undecided"  # one group of slow ones
@@ -87,7 +87,7 @@ def test_without_an_interval_the_share_of_slower_requests_decides(tiny: Tiny) ->
 def test_too_few_requests_to_see_dependence_can_break_a_limit_and_never_keep_it(tiny: Tiny) -> None:
     slow = answer(tiny, rows(20, slow=1.0), "p95_ms", 500)
     assert (slow.answer, slow.low, slow.high) == ("broken", None, None)
-    assert slow.note.startswith("20 of 20 requests took longer (no upper bound: 20 values, 59")
+    assert slow.note.startswith("20 of 20 requests took longer")
     assert answer(tiny, rows(29), "p50_ms", 500).answer == "undecided"
 
 

@@ -31,6 +31,7 @@ from chassis.resilience import (
 from chassis.settings import Settings
 from chassis.telemetry import signals
 from lab import archive
+from lab.recorder.intake.log_lines import rows_of_line
 from tests.fixtures.waiting import wait_until
 from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
@@ -234,3 +235,8 @@ def test_a_transition_has_reason_and_counts_and_an_attempt_its_number_and_pause(
     assert attempt["attempt"] == 2
     assert 0 < attempt["wait_s"] < 0.5
     assert by_kind["retry", "give_up"]["reason"] == "attempts"
+
+
+def test_a_line_that_is_not_json_has_a_level_too() -> None:
+    table, row, count = rows_of_line(b"WARNING:  Exceeded concurrency limit.\n", "recorder", 1.0)
+    assert (table, count, json.loads(row)["level"]) == ("logs", 1, "raw")
