@@ -20,7 +20,7 @@ test: setup lint  ## Lint, then the tests on real servers, with one whole run (a
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone and not slow and not notebook"
 	$(PYTEST) -m "alone and not slow and not notebook"
 
-test-all: setup lint  ## Lint, then every test: also whole runs, Prometheus and notebooks (about 9 minutes)
+test-all: setup lint  ## Lint, then every test: also whole runs, Prometheus and notebooks (about 10 minutes)
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not alone"
 	$(PYTEST) -m alone
 
