@@ -41,9 +41,8 @@ def rolled_back(query: Query) -> int:
 
 
 def test_a_delayed_commit_keeps_its_transaction_open(subject: Subject, query: Query) -> None:
-    subject.add(
-        "latency", attributes={"latency_ms": 600}, point="database",
-        scope={"method": "COMMIT", "first_n": 1},
+    fault = subject.add(
+        "latency", attributes={"latency_ms": 600}, point="database", scope={"method": "COMMIT"}
     )  # fmt: skip
     answered: list[Any] = []
     asking = threading.Thread(target=lambda: answered.append(subject.ask("POST", "/rows/1")))
@@ -57,6 +56,7 @@ def test_a_delayed_commit_keeps_its_transaction_open(subject: Subject, query: Qu
         "an open transaction",
     )
     asking.join()
+    subject.lab("DELETE", f"faults/{fault['fault_id']}")
     assert float(open_for_s[0][0]) >= 0.2
     assert answered[0].status == 201
     assert answered[0].seconds >= 0.6
