@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from chassis.clock import Clock
-from chassis.unavailable import UNAVAILABLE
+from chassis.unavailable import dependency_is_down
 
 log = logging.getLogger("chassis.background")
 PAUSE_S_MIN = 0.1  # before the first restart, doubled each time
@@ -24,10 +24,12 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]], clock: Clock
         try:
             await work()
             return
-        except UNAVAILABLE as error:
-            log.warning("%s waits for a dependency: %s", name, str(error) or type(error).__name__)
-        except Exception:
-            log.exception("%s failed and is restarted", name)
+        except Exception as error:
+            if dependency_is_down(error):
+                text = str(error) or type(error).__name__
+                log.warning("%s waits for a dependency: %s", name, text)
+            else:
+                log.exception("%s failed and is restarted", name)
         if clock.monotonic() - started > STABLE_S:
             pause_s = PAUSE_S_MIN
         await asyncio.sleep(pause_s)

@@ -23,11 +23,20 @@ STORE_UNAVAILABLE: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
 )
-UNAVAILABLE: tuple[type[Exception], ...] = (*STORE_UNAVAILABLE, CallError, NatsError)
 # The store cannot hold this value: NUL in a text, a lone surrogate, a number out of range. It is the fault of the
-# request or the event. The client's own error is an InterfaceError too, so catch these first.
+# request or the event. The client's own error is an InterfaceError too.
 VALUE_REFUSED: tuple[type[Exception], ...] = (
     asyncpg.DataError,  # 22
     _base.DataError,
     UnicodeEncodeError,
 )
+
+
+def store_is_down(error: Exception) -> bool:
+    """Whether the store cannot be used now; no for a value that it refuses."""
+    return isinstance(error, STORE_UNAVAILABLE) and not isinstance(error, VALUE_REFUSED)
+
+
+def dependency_is_down(error: Exception) -> bool:
+    """Whether a store, the broker or another service cannot be used now."""
+    return store_is_down(error) or isinstance(error, CallError | NatsError)

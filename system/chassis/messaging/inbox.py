@@ -26,7 +26,7 @@ from chassis.postgres.connection import Conn
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
-from chassis.unavailable import STORE_UNAVAILABLE, VALUE_REFUSED
+from chassis.unavailable import store_is_down
 
 log = logging.getLogger("chassis.inbox")
 Handler = Callable[[Conn, Any], Awaitable[None]]
@@ -164,19 +164,16 @@ class Inbox:
             except TooEarlyError:
                 await message.nak(delay=EARLIER_RETRY_S)
                 return
-            except VALUE_REFUSED as error:
-                await self._failed(message, kind, event, error)
-                return
-            except STORE_UNAVAILABLE as error:  # not the event's failure: it costs no attempt
-                log.warning("event %s waits for the store: %s", event.event_id, error)
-                await message.nak(delay=STORE_PAUSE_S)
-                return
             except AckLostError:
                 return
             except PostponedError as postponed:
                 await message.nak(delay=postponed.delay_s)
                 return
             except Exception as error:
+                if store_is_down(error):  # not the event's failure: it costs no attempt
+                    log.warning("event %s waits for the store: %s", event.event_id, error)
+                    await message.nak(delay=STORE_PAUSE_S)
+                    return
                 if not self._dead_letters:
                     raise StuckError(f"event {event.event_id} failed: {error}") from error
                 await self._failed(message, kind, event, error)

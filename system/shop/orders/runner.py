@@ -15,7 +15,7 @@ from chassis.http import context
 from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
-from chassis.unavailable import UNAVAILABLE
+from chassis.unavailable import dependency_is_down
 from shop.orders.saga import Ports, Progress, Step, StepRefusedError
 
 log = logging.getLogger("orders.saga")
@@ -114,12 +114,13 @@ class SagaRunner:
         ACTIVE.inc()
         try:
             await self.run(progress)
-        except UNAVAILABLE as error:
+        except Exception as error:
             # the lease expires and the saga is resumed
-            text = str(error) or type(error).__name__
-            log.warning("saga of order %s interrupted: %s", progress.order.id, text)
-        except Exception:
-            log.exception("saga of order %s interrupted", progress.order.id)
+            if dependency_is_down(error):
+                text = str(error) or type(error).__name__
+                log.warning("saga of order %s interrupted: %s", progress.order.id, text)
+            else:
+                log.exception("saga of order %s interrupted", progress.order.id)
         finally:
             ACTIVE.dec()
 
