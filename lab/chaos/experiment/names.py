@@ -8,12 +8,13 @@ from typing import Any
 
 from chassis.faults.catalogue import entries as service_faults
 from lab.chaos.experiment.yaml_lines import Document
-from lab.fault_kinds import edges, processes
+from lab.fault_kinds.edges import KINDS as EDGE_KINDS
 from lab.fault_kinds.failpoints import failpoints
+from lab.fault_kinds.processes import KINDS as PROCESS_KINDS
 from lab.load.profiles import ACTIONS
 from lab.nearest import nearest
 from lab.strict_table import Where
-from lab.topology import load
+from lab.topology import Topology, load
 
 OURS = "lab.chaos."
 INSTANCE = re.compile(r"-[1-9][0-9]*$")
@@ -22,10 +23,12 @@ LOG_IN_ROUTES = ("POST /api/login", "POST /api/refresh")
 
 def check_names(document: Document, activities: Iterable[tuple[Where, Any]]) -> None:
     """Raises MalformedFileError with the line and the most similar name."""
+    topology = load()
     for where, activity in activities:
         provider = activity.get("provider")
         if isinstance(provider, dict) and str(provider.get("module", "")).startswith(OURS):
-            _check_arguments(document, (*where, "provider", "arguments"), provider)
+            place = (*where, "provider", "arguments")
+            _check_arguments(document, place, provider.get("arguments") or {}, topology)
     known = {*ACTIONS.values(), *LOG_IN_ROUTES}
     for where, table in _tables_with_routes(document.data):
         route = table.get("route")
@@ -33,38 +36,36 @@ def check_names(document: Document, activities: Iterable[tuple[Where, Any]]) -> 
             raise document.error(f"no shopper uses route {route!r}{nearest(route, known)}", *where)
 
 
-def _check_arguments(document: Document, where: Where, provider: dict[str, Any]) -> None:
-    arguments = provider.get("arguments") or {}
+def _check_arguments(
+    document: Document, where: Where, arguments: dict[str, Any], topology: Topology
+) -> None:
+    def check(what: str, values: list[str], known: Iterable[str], *place: str) -> None:
+        for value in values:
+            if value not in known:
+                complaint = f"unknown {what} {value!r}{nearest(value, known)}"
+                raise document.error(complaint, *where, *place)
+
+    targets = _texts(arguments.get("target"))
+    edges = [each for each in [*targets, *_texts(arguments.get("edge"))] if "->" in each]
+    kinds = {*(each["kind"] for each in service_faults()), *EDGE_KINDS, *PROCESS_KINDS}
+    check("kind", _texts(arguments.get("kind")), kinds, "kind")
+    instances = [_service(each) for each in targets if each not in edges]
+    everything = {"ingress", "nginx", *topology.services, *topology.servers, *topology.lab}
+    check("target", instances, everything, "target")
     scope = arguments.get("scope")
-    given = {**arguments, "failpoint": scope.get("failpoint") if isinstance(scope, dict) else None}
-    for name, known in _known_by_argument().items():
-        for value in _texts(given.get(name)):
-            plain = INSTANCE.sub("", value) if name == "target" else value
-            if plain in known or (name == "target" and "->" in value):
-                continue
-            line = (*where, "scope", name) if name == "failpoint" else (*where, name)
-            raise document.error(f"unknown {name} {value!r}{nearest(plain, known)}", *line)
-    for value in [*_texts(given.get("edge")), *_texts(given.get("target"))]:
-        if "->" in value:
-            _check_edge(document, where, value)
-
-
-def _check_edge(document: Document, where: Where, edge: str) -> None:
-    topology = load()
-    caller, _, callee = edge.partition("->")
-    callers = {"ingress", *topology.services}
+    if isinstance(scope, dict) and (points := _texts(scope.get("failpoint"))):
+        names = {name for each in failpoints() for name in each.names}
+        check("failpoint", points, names, "scope", "failpoint")
     callees = {*topology.services, *topology.servers, "smtp"}
-    for name, known in ((caller, callers), (INSTANCE.sub("", callee), callees)):
-        if name not in known:
-            raise document.error(f"edge {edge!r}: unknown {name!r}{nearest(name, known)}", *where)
+    for edge in edges:
+        caller, _, callee = edge.partition("->")
+        check(f"caller of {edge}:", [caller], {"ingress", *topology.services})
+        check(f"callee of {edge}:", [_service(callee)], callees)
 
 
-def _known_by_argument() -> dict[str, set[str]]:
-    topology = load()
-    kinds = {*(each["kind"] for each in service_faults()), *edges.KINDS, *processes.KINDS}
-    targets = {"ingress", "nginx", *topology.services, *topology.servers, *topology.lab}
-    points = {name for each in failpoints() for name in each.names}
-    return {"kind": kinds, "target": targets, "failpoint": points}
+def _service(target: str) -> str:
+    """The service of an instance; another target as it is."""
+    return INSTANCE.sub("", target)
 
 
 def _texts(value: Any) -> list[str]:
