@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -34,6 +33,7 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
+from bench.lab_command import run_lab  # noqa: E402
 from bench.mutants_table import MUTANTS  # noqa: E402
 from bench.mutants_table.mutant import ABOUT, CLEAN, Mutant  # noqa: E402
 from lab.analysis.consistency import INVARIANTS  # noqa: E402
@@ -106,19 +106,7 @@ class Copy:
 
     def lab(self, *words: str, timeout_s: float) -> tuple[int, str]:
         """Run one `lab` command of the copy: its exit code and its stdout. SIGTERM if it is interrupted."""
-        command = [sys.executable, "-m", "lab.cli", *words, "--port-base", str(self.port_base)]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
-        paths = os.pathsep.join([str(self.root / "system"), str(self.root)])
-        with subprocess.Popen(
-            command, cwd=self.root, env={**kept, "PYTHONPATH": paths},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as running:  # fmt: skip
-            try:
-                out, _ = running.communicate(timeout=timeout_s)
-            except BaseException:
-                running.terminate()  # it removes its faults before it ends
-                raise
-        return running.returncode, out
+        return run_lab(self.root, self.port_base, *words, timeout_s=timeout_s)
 
     def check_loaded(self) -> None:
         """Check that the processes of the lab import the mutated file. Raises NotLoadedError."""

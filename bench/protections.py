@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -30,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
+from bench.lab_command import run_lab  # noqa: E402
 from bench.mutants import free_port_base  # noqa: E402
 from bench.protection_figures import (  # noqa: E402
     BROKEN,
@@ -188,20 +188,11 @@ class LabCommand:
 
     def run(self, *words: str, timeout_s: float, codes: Iterable[int] = (0,)) -> str:
         """The output of `lab WORDS`. Raises NoRunError for another exit code, TimeoutExpired."""
-        command = [sys.executable, "-m", "lab.cli", *words, "--port-base", str(self.port_base)]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "system")])
-        with subprocess.Popen(
-            command, cwd=ROOT, env={**kept, "PYTHONPATH": paths, "LAB_DIR": str(self.folder)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as running:  # fmt: skip
-            try:
-                out, _ = running.communicate(timeout=timeout_s)
-            except BaseException:
-                running.terminate()  # it removes its faults before it ends
-                raise
-        if running.returncode not in codes:
-            raise NoRunError(f"lab {words[0]} ended with {running.returncode}: {out[-300:]}")
+        code, out = run_lab(
+            ROOT, self.port_base, *words, timeout_s=timeout_s, env={"LAB_DIR": str(self.folder)}
+        )
+        if code not in codes:
+            raise NoRunError(f"lab {words[0]} ended with {code}: {out[-300:]}")
         return out
 
 
