@@ -39,7 +39,7 @@ def sli_chart(slis: Sequence[SliResult]) -> Figure:
         )
         if sli.answer == Answer.UNDECIDED or None not in (sli.low, sli.high):
             panel.plot([low, high], [row, row], color=look["color"], linestyle=look["linestyle"],
-                   linewidth=3.5, alpha=0.45, solid_capstyle="butt")  # fmt: skip
+                       linewidth=3.5, alpha=0.45, solid_capstyle="butt")  # fmt: skip
         panel.scatter(min(sli.value / sli.limit, RIGHT), row, s=60, color=look["color"],
                       marker=look["marker"], zorder=3, clip_on=False)  # fmt: skip
     panel.axvline(1.0, color=INK, linewidth=1.2)

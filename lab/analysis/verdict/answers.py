@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 HELD, DEVIATED, UNDECIDED, INVALID = "held", "deviated", "undecided", "invalid"
 EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3, UNDECIDED: 4}
@@ -14,3 +16,16 @@ class Answer(StrEnum):
     KEPT = "kept"
     BROKEN = "broken"
     UNDECIDED = "undecided"
+
+
+def verdict_of(
+    invalid: Sequence[str], broken: Sequence[str], undecided: Sequence[str]
+) -> dict[str, Any]:
+    """The verdict by the reasons for each, with its exit code: the first that has a reason, else held."""
+    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
+    return {
+        "verdict": verdict,
+        "exit_code": EXIT_CODES[verdict],
+        "reasons": invalid or broken or undecided,
+        "undecided": undecided,
+    }

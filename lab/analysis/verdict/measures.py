@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -18,25 +18,24 @@ from lab.analysis.intervals import (
     requests_needed,
     share_interval,
 )
-from lab.analysis.intervals.dependence import FEWEST, dependence_of_ranks, ranks_in_time_order
+from lab.analysis.intervals.dependence import (
+    FEWEST,
+    Dependence,
+    dependence_of_ranks,
+    ranks_in_time_order,
+)
 from lab.analysis.latency import failures, response_times
+from lab.analysis.percentiles import quantile
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.windows import window
 from lab.archive import Run
 
-PERCENTILE = re.compile(r"p(\d{2}|9\d{2,3})_ms")  # the digits after 0.: p100 would be 10%
 MEASURES = "p50_ms, p95_ms, p99_ms, p999_ms, error_ratio or goodput_per_s"
 NO_DATA = Interval(math.nan, None, None, "no data: no requests in this window")
 
 
 class SliError(ValueError):
     """A limit is malformed; the message names the expected form."""
-
-
-def quantile(measure: str) -> float | None:
-    """The quantile of a measure such as `p95_ms`; None for another measure."""
-    found = PERCENTILE.fullmatch(measure)
-    return int(found[1]) / 10 ** len(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,14 @@ class Percentile:
 
         Requests beyond a limit do not show it if there is none.
         """
-        if len(self.values) < FEWEST:
+        if len(self.values) < FEWEST or not self._times.visible:
             return 1.0
-        times = dependence_of_ranks(ranks_in_time_order(self.values))
-        return times.tau(confidence) if times.visible else 1.0
+        return self._times.tau(confidence)
+
+    @cached_property
+    def _times(self) -> Dependence:
+        """Of the response times. Kept: it is the same at each confidence of Holm's method."""
+        return dependence_of_ranks(ranks_in_time_order(self.values))
 
     def _share(self, slow: NDArray[np.bool_], confidence: float) -> Interval:
         return share_interval(slow, confidence=confidence, tau=self.tau(confidence))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from lab.analysis.intervals import (
     share_interval,
 )
 from lab.analysis.latency import failures
-from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, INVALID, UNDECIDED, Answer
+from lab.analysis.verdict.answers import DEVIATED, INVALID, Answer, verdict_of
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.limits import answer_together
 from lab.analysis.verdict.measures import compare, measured
@@ -73,12 +73,7 @@ def pool(runs: Sequence[Run], verdicts: Sequence[Mapping[str, Any]], looks: int)
         if verdict["verdict"] == INVALID
     ]
     invalid = [] if valid else ["every run was invalid"]
-    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
-    return {
-        "verdict": verdict,
-        "exit_code": EXIT_CODES[verdict],
-        "reasons": invalid or broken or undecided,
-        "undecided": undecided,
+    return verdict_of(invalid, broken, undecided) | {
         "confidence": confidence,
         "looks": looks,
         "claim": verdicts[0].get("claim"),
@@ -145,11 +140,7 @@ class _PooledSli:
             if needed is not None:
                 more = max(1, math.ceil((needed - requests) * len(self._bad) / requests))
         count = sum(int(np.count_nonzero(bad)) for bad in self._bad)
-        ends = (
-            f" ({100 * found.low:.3g}% to {100 * found.high:.3g}%)"
-            if found.low is not None and found.high is not None
-            else f" ({found.note})"
-        )
+        ends = _ends(found, lambda share: f"{100 * share:.3g}%")
         return PooledAnswer(
             self._name,
             None if math.isnan(found.value) else found.value,
@@ -160,7 +151,7 @@ class _PooledSli:
             confidence,
             requests,
             more,
-            f"{count:,} of {requests:,} requests in {len(self._bad)} runs are beyond the limit{ends},"
+            f"{count:,} of {requests:,} requests in {len(self._bad)} runs are beyond the limit {ends},"
             f" at most {100 * self._most:.3g}% may be ({self._what})",
         )
 
@@ -192,11 +183,7 @@ class _PooledUnchanged:
                 answer = Answer.KEPT
             elif found.high < -border or found.low > border:
                 answer = Answer.BROKEN
-        ends = (
-            f"({ratio.low:.3g} to {ratio.high:.3g})"
-            if ratio.low is not None and ratio.high is not None
-            else f"({found.note})"
-        )
+        ends = _ends(ratio, lambda value: f"{value:.3g}")
         return PooledAnswer(
             self._name,
             None if math.isnan(ratio.value) else ratio.value,
@@ -216,6 +203,12 @@ def _value(run: Run, measure: str, route: str | None, over: str) -> float:
     if measure in OF_GOOD_REQUESTS:
         return share_interval(failures(run, route, over) == 0).value
     return measured(run, measure, route, over).interval(CONFIDENCE).value
+
+
+def _ends(found: Interval, show: Callable[[float], str]) -> str:
+    if found.low is None or found.high is None:
+        return f"({found.note})"
+    return f"({show(found.low)} to {show(found.high)})"
 
 
 def _exponential(found: Interval) -> Interval:

@@ -12,7 +12,7 @@ from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.intervals import CONFIDENCE
 from lab.analysis.verdict import validity
-from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, INVALID, UNDECIDED, Answer
+from lab.analysis.verdict.answers import Answer, verdict_of
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.expectations import Expectation, breaker_timing
 from lab.analysis.verdict.limits import Limit, answer_together
@@ -50,12 +50,7 @@ def judge(run: Run, confidence: float = CONFIDENCE) -> dict[str, Any]:
     broken = _stopped_by_guard(run) + _deviations(steady, slis, asked, expectations)
     broken += [f"the probe {name!r} failed" for name in missed]
     undecided = _undecided(slis, expectations)
-    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
-    return {
-        "verdict": verdict,
-        "exit_code": EXIT_CODES[verdict],
-        "reasons": invalid or broken or undecided,
-        "undecided": undecided,
+    return verdict_of(invalid, broken, undecided) | {
         "confidence": confidence,
         "claim": claim.sentence,
         "validity": [each.as_dict() for each in conditions],

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from lab.analysis import percentiles
 from lab.chaos.experiment.protection import AnyProtection, check_figure
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
@@ -37,7 +38,6 @@ def known_invariant(number: int) -> int:
 Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]
 Margin = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 Sentence = Annotated[StrictStr, Field(min_length=1), Expected("a sentence")]
-PERCENTILE = r"p(\d{2}|9\d{2,3})_ms"  # the digits after 0.: p100 would be 10%
 Name = Annotated[StrictStr, Field(min_length=1), Expected("a name")]
 Route = Annotated[StrictStr, Expected("a method and a path, e.g. POST /api/orders")]
 Edge = Annotated[StrictStr, Field(pattern=r"^[^>]+->[^>]+$"), Expected('"caller->callee"')]
@@ -47,12 +47,12 @@ Invariant = Annotated[
 Reason = Annotated[StrictStr, Field(min_length=1), Expected("a reason")]
 Measure = Annotated[
     StrictStr,
-    Field(pattern=rf"^({PERCENTILE}|error_ratio|goodput_per_s)$"),
+    Field(pattern=rf"^({percentiles.PATTERN}|error_ratio|goodput_per_s)$"),
     Expected("p95_ms (p01 to p99, or p999 for 99.9%), error_ratio or goodput_per_s"),
 ]
 GuardMeasure = Annotated[
     StrictStr,
-    Field(pattern=rf"^({PERCENTILE}|error_ratio)$"),
+    Field(pattern=rf"^({percentiles.PATTERN}|error_ratio)$"),
     Expected("error_ratio or p95_ms (p01 to p99, or p999 for 99.9%)"),
 ]
 Window = Annotated[

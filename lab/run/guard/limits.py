@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.analysis.percentiles import quantile
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.recorder.intake.tail import TailedFile
 
@@ -88,8 +89,8 @@ class RequestWatch:
     def _value(self) -> float:
         if self._limit.measure == "error_ratio":
             return sum(failed for _, failed, _ in self._seen) / len(self._seen)
-        digits = self._limit.measure[1:-3]
-        q = int(digits) / 10 ** len(digits)
+        q = quantile(self._limit.measure)
+        assert q is not None, "the plan accepts no other measure"
         times = sorted(took_s for _, _, took_s in self._seen)
         return 1000 * times[min(len(times) - 1, int(q * len(times)))]
 

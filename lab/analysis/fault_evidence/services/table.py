@@ -163,12 +163,12 @@ WITNESSES: dict[tuple[str, str], Witness] = {
         f"its uses of the database: {FEW_OF} take `latency_ms`",
         on.slow_share(database, "latency_ms", expected=FEW), certain=False,
     ),
-    ("down", "publish"): Witness(
-        f"its published events: publishing fails, {PART_OF}", on.failing(published)
-    ),
-    ("lost_ack", "publish"): Witness(
-        f"its published events: publishing fails, {PART_OF}", on.failing(published)
-    ),
+    **{
+        (kind, "publish"): Witness(
+            f"its published events: publishing fails, {PART_OF}", on.failing(published)
+        )
+        for kind in ("down", "lost_ack")
+    },
     ("drop", "publish"): Witness(
         f"the consumers' spans: a consumed kind of event never arrives, {PART_OF}",
         on.lost(published),
@@ -194,12 +194,12 @@ WITNESSES: dict[tuple[str, str], Witness] = {
         f"the audit of its inbox: a consumed event is not in it, {PART_OF}",
         messages.without_effect,
     ),
-    ("reorder", "consume"): Witness(
-        f"its deliveries: an event is delivered again, {PART_OF}", on.repeated(deliveries)
-    ),
-    ("lost_ack", "consume"): Witness(
-        f"its deliveries: an event is delivered again, {PART_OF}", on.repeated(deliveries)
-    ),
+    **{
+        (kind, "consume"): Witness(
+            f"its deliveries: an event is delivered again, {PART_OF}", on.repeated(deliveries)
+        )
+        for kind in ("reorder", "lost_ack")
+    },
     ("drop", "cache"): Witness(
         f"its uses of the database: more requests read it, by {on.LEAST_SHARE:.0%} of the rise to all",
         lambda seen: resources.database_reads(seen, instance=True, every=True),

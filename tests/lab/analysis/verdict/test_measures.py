@@ -6,7 +6,7 @@ import pytest
 from bench.coverage import SERIES, Series
 from lab.analysis.intervals import Values
 from lab.analysis.verdict.answers import Answer
-from lab.analysis.verdict.measures import Percentile, quantile
+from lab.analysis.verdict.measures import Percentile
 
 SERIES_COUNT = 150
 INDEPENDENT, AR_5, AR_9, *_ = SERIES
@@ -38,13 +38,3 @@ def test_no_slow_request_of_dependent_values_keeps_nothing() -> None:
 def _answer(values: Values, limit: float) -> Answer:
     percentile = Percentile(values, 0.95)
     return percentile.answer(percentile.interval(0.95), limit, 0.95)[0]
-
-
-@pytest.mark.parametrize("name", ["p100_ms", "p1000_ms", "p500_ms", "p5_ms", "p12345_ms"])
-def test_a_name_that_reads_as_another_percentile_is_none(name: str) -> None:
-    assert quantile(name) is None
-
-
-def test_percentiles_by_name() -> None:
-    names = ("p50_ms", "p95_ms", "p999_ms", "p9999_ms")
-    assert [quantile(each) for each in names] == [0.5, 0.95, 0.999, 0.9999]
