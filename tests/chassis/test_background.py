@@ -2,7 +2,9 @@
 
 import logging
 
+import asyncpg
 import pytest
+from asyncpg.exceptions._base import DataError as ClientDataError
 
 from chassis.background import supervise
 from chassis.clock import SystemClock
@@ -15,7 +17,10 @@ from chassis.resilience.errors import CallFailedError
         (ConnectionRefusedError("refused"), logging.WARNING, False),
         (TimeoutError(), logging.WARNING, False),
         (CallFailedError("no answer"), logging.WARNING, False),
+        (asyncpg.InterfaceError("the pool is closed"), logging.WARNING, False),
         (KeyError("sku"), logging.ERROR, True),
+        (asyncpg.DataError("a value"), logging.ERROR, True),
+        (ClientDataError("a value"), logging.ERROR, True),  # an InterfaceError, and no outage
     ],
 )
 async def test_an_unreachable_dependency_is_a_warning_and_a_bug_is_an_error_with_traceback(

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from asyncpg.exceptions._base import DataError as ClientDataError
 
 from chassis.messaging import bus
 from chassis.messaging.bus import Bus
@@ -241,9 +242,14 @@ async def test_without_a_durable_consumer_an_event_of_the_outage_is_lost(
     second.cancel()
 
 
+@pytest.mark.parametrize("error", [ValueError("poison"), ClientDataError("a value")], ids=repr)
 @pytest.mark.parametrize("dead_letters", [True, False])
 async def test_without_dead_letters_every_event_waits_for_the_one_that_fails(
-    pool: asyncpg.Pool, broker: Bus, monkeypatch: pytest.MonkeyPatch, dead_letters: bool
+    pool: asyncpg.Pool,
+    broker: Bus,
+    monkeypatch: pytest.MonkeyPatch,
+    dead_letters: bool,
+    error: Exception,
 ) -> None:
     monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 2)
     monkeypatch.setattr("chassis.messaging.inbox.STUCK_RETRY_S", 0.01)
@@ -253,7 +259,7 @@ async def test_without_dead_letters_every_event_waits_for_the_one_that_fails(
         nonlocal tries, seen
         if event.number == 1:
             tries += 1
-            raise ValueError("poison")
+            raise error
         seen += 1
 
     inbox, _ = _inbox(pool, broker, handler, dead_letters=dead_letters)
