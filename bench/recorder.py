@@ -109,7 +109,7 @@ class Recorder:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         (folder / "logs").mkdir()
-        (folder / "lab.json").write_text(json.dumps({"token": TOKEN, "instances": []}))
+        (folder / "lab.json").write_text(json.dumps({"token": TOKEN, "signals_token": TOKEN}))
         self.process = psutil.Popen(
             [
                 sys.executable,
@@ -185,7 +185,7 @@ def send(port: int, spans: int, cores: set[int], seed: int) -> None:
     requests = -(-spans // SPANS_A_REQUEST)
     step_ns = HOUR_NS // (requests * SPANS_A_REQUEST)
     first_ns = time.time_ns()
-    head = {"Content-Type": "application/x-protobuf"}
+    head = {"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {TOKEN}"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     for number in range(requests):
         template = templates[number % len(templates)]

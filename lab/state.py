@@ -91,6 +91,7 @@ class Lab:
     project: str = ""  # the compose project
     images: dict[str, str] = field(default_factory=dict)  # by compose service
     proxy_token: str = ""  # the fault proxy's API requires it; empty: no token
+    signals_token: str = ""  # the recorder takes spans and log records only with it
     format: int = FORMAT
 
     @property

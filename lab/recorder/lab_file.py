@@ -1,4 +1,4 @@
-"""The running lab's `lab.json`: token, Jaeger's addresses, what to scrape or probe. Re-read when it changes."""
+"""The running lab's `lab.json`: tokens, Jaeger's addresses, what to scrape or probe. Re-read when it changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
-        self._token = ""
+        self._token = self._signals_token = ""
         self._jaeger = self._jaeger_page = ""
         self._targets: list[Target] = []
         self._servers: dict[str, Target] = {}
@@ -34,6 +34,12 @@ class LabFile:
     def token(self) -> str:
         self._refresh()
         return self._token
+
+    @property
+    def signals_token(self) -> str:
+        """The token that every span and log record must come with."""
+        self._refresh()
+        return self._signals_token
 
     @property
     def jaeger(self) -> str:
@@ -66,6 +72,7 @@ class LabFile:
                 return
             lab = json.loads(self._path.read_bytes())
             self._token = str(lab.get("token", ""))
+            self._signals_token = str(lab.get("signals_token", ""))
             self._jaeger = str(lab.get("addresses", {}).get("jaeger_otlp", ""))
             self._jaeger_page = str(lab.get("addresses", {}).get("jaeger", ""))
             self._targets = [_target(each) for each in lab.get("instances", [])]

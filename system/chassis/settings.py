@@ -26,6 +26,7 @@ class Settings:
     nats_url: str = ""
     smtp_url: str = ""
     otlp_endpoint: str = ""
+    otlp_token: str = field(default="", repr=False)
     edges: Mapping[str, str] = field(default_factory=dict)
     lab_token: str = field(default="", repr=False)
     resilience: str = "full"
@@ -60,6 +61,7 @@ class Settings:
             nats_url=env.get("NATS_URL", ""),
             smtp_url=env.get("SMTP_URL", ""),
             otlp_endpoint=env.get("OTLP_ENDPOINT", ""),
+            otlp_token=env.get("OTLP_TOKEN", ""),
             edges=_edges(env.get("EDGES", "")),
             lab_token=lab_token,
             resilience=_one_of(env, "RESILIENCE", PROFILES, "full"),

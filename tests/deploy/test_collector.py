@@ -25,7 +25,7 @@ from tests.deploy.observability import (
     until,
 )
 
-TOKEN = "a token for this test"
+TOKEN, SIGNALS_TOKEN = "a token for this test", "a token for signals"
 PROJECT = DEPLOY.parents[1]
 
 
@@ -47,7 +47,8 @@ def recorder(tmp_path: Path) -> Iterator[str]:
     """A recording recorder; its address. It writes into `run`."""
     (port,) = free_ports(1)
     (tmp_path / "lab" / "logs").mkdir(parents=True)
-    (tmp_path / "lab" / "lab.json").write_text(json.dumps({"token": TOKEN, "instances": []}))
+    tokens = {"token": TOKEN, "signals_token": SIGNALS_TOKEN}
+    (tmp_path / "lab" / "lab.json").write_text(json.dumps(tokens))
     argv = [sys.executable, "-m", "lab.recorder", "--port", str(port)]
     argv += ["--lab-dir", str(tmp_path / "lab")]
     path = os.pathsep.join([str(PROJECT), str(PROJECT / "system")])
@@ -81,6 +82,7 @@ def collector(recorder: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
         **{"COLLECTOR_METRICS_PORT": str(metrics), "COLLECTOR_SELF_PORT": str(own)},
         **{"COLLECTOR_HEALTH_PORT": str(health)},
         **{"RECORDER_OTLP": recorder, "JAEGER_OTLP_URL": jaeger},
+        "SIGNALS_TOKEN": SIGNALS_TOKEN,
     }
     argv: list[str | Path] = [binary, "--config", DEPLOY / "otel-collector.yaml"]
     with running(argv, env, tmp_path / "collector.log"):

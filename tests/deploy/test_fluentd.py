@@ -62,6 +62,7 @@ class Recorder(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Take)
         self.status = 200
         self.records: list[dict[str, Any]] = []
+        self.tokens: set[str] = set()
         self.url = f"http://127.0.0.1:{self.server_port}/logs"
 
 
@@ -70,6 +71,7 @@ class _Take(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.tokens.add(self.headers["Authorization"])
         if self.server.status == 200:
             self.server.records += [json.loads(line) for line in body.splitlines()]
         self.send_response(self.server.status)
@@ -132,7 +134,8 @@ def fluentd(
     env = {
         **{"FLUENTD_HOST": "127.0.0.1", "FLUENTD_PORT": str(port), "FLUENTD_DIR": str(folder)},
         **{"FLUENTD_MONITOR_PORT": str(monitor), "FLUENTD_TAIL": f"{tmp_path}/logs/*.jsonl"},
-        **{"RECORDER_LOGS": recorder.url, "FLUENTD_BUFFER": getattr(request, "param", "64m")},
+        **{"RECORDER_LOGS": recorder.url, "SIGNALS_TOKEN": "a token"},
+        "FLUENTD_BUFFER": getattr(request, "param", "64m"),
     }
     with running([binary, "-c", CONF, "--no-supervisor"], env, tmp_path / "fluentd.log"):
         url = f"http://127.0.0.1:{monitor}"
@@ -171,6 +174,7 @@ def test_a_line_of_a_container_arrives_complete_with_the_topologys_labels(
 ) -> None:
     fluentd.docker("breakwater-bank-1-1", line(1, service="bank", trace_id="ab", cents=5))
     (record,) = until(lambda: recorder.records, "a record")
+    assert recorder.tokens == {"Bearer a token"}
     assert record["time"] == 1.5
     assert (record["service"], record["message"], record["trace_id"]) == ("bank", "line 1", "ab")
     assert (record["tier"], record["outside"], record["cents"]) == ("service", True, 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from lab import prometheus_text
 from lab.recorder import loki
+from lab.recorder.api.access import authorize
 from lab.recorder.api.answers import json_answer
 from lab.recorder.api.bodies import BodyReader
 from lab.recorder.api.signals import Signals
@@ -40,8 +40,8 @@ def create_app(recorder: Recorder) -> Starlette:
     GET /metrics         the run's phase, faults and load, and the recorder's own counts (docs/metrics.md)
     GET /health          200, and the counts of what was forwarded to Jaeger
 
-    While no run is recorded, signals are dropped unread. A request with invalid content is refused
-    as a whole (400). /recording requires `Authorization: Bearer <token of lab.json>`.
+    Signals require `Authorization: Bearer <signals_token of lab.json>`, /recording its `token`. While no run
+    is recorded, signals are dropped unread. A request with invalid content is refused as a whole (400).
     """
     bodies = BodyReader()
     control = Control(recorder, bodies)
@@ -102,12 +102,7 @@ class Control:
         return json_answer({"status": "ok", "jaeger": self._recorder.jaeger.counts()})
 
     def _authorize(self, request: Request) -> None:
-        token = self._recorder.lab.token
-        if not token:
-            raise RequestError(503, "there is no token yet: the lab has not written lab.json")
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
-            raise RequestError(401, "send `Authorization: Bearer <token of lab.json>`")
+        authorize(request, self._recorder.lab.token, "token")
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

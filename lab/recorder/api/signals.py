@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from lab.otlp.logs import records_from_json, records_from_protobuf
 from lab.otlp.spans import lines_from_json, lines_from_protobuf
+from lab.recorder.api.access import authorize
 from lab.recorder.api.bodies import BodyReader, unpack
 from lab.recorder.errors import RequestError
 from lab.recorder.intake.log_lines import read_records
@@ -27,7 +28,7 @@ class Signals:
         self._bodies = bodies
 
     async def take_traces(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._read(request)
         media_type = _otlp_type(request)
         headers = {name: request.headers[name] for name in HEADERS if request.headers.get(name)}
         self._recorder.jaeger.offer(body, headers)
@@ -36,16 +37,20 @@ class Signals:
         return _done(media_type)
 
     async def take_otlp_logs(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._read(request)
         media_type = _otlp_type(request)
         read = records_from_protobuf if media_type == PROTOBUF else records_from_json
         self._record(request, "logs", body, lambda to, content: to.add_logs(read(content)))
         return _done(media_type)
 
     async def take_logs(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
+        body = await self._read(request)
         self._record(request, "logs", body, lambda to, content: to.add_logs(read_records(content)))
         return _done(_media_type(request))
+
+    async def _read(self, request: Request) -> bytes:
+        authorize(request, self._recorder.lab.signals_token, "signals_token")
+        return await self._bodies.read(request)
 
     def _record(
         self, request: Request, signal: str, body: bytes, add: Callable[[Recording, bytes], bool]

@@ -107,7 +107,7 @@ class Environment:
             ),
         ]
         kept = {name: stored_secret(self.passwords / name) for name in names}
-        new = ("SERVICE_SECRET", "LAB_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
+        new = ("SERVICE_SECRET", "LAB_TOKEN", "SIGNALS_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
         return kept | {name: new_secret() for name in new}
 
 

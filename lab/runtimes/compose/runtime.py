@@ -186,6 +186,7 @@ class ComposeRuntime(SupervisedRuntime):
         http = {name: at for name, at in HTTP.items() if at in listeners and name not in lacks}
         secrets = Secrets(
             token=variables["LAB_TOKEN"],
+            signals=variables["SIGNALS_TOKEN"],
             service=variables["SERVICE_SECRET"],
             postgres=variables["POSTGRES_PASSWORD"],
             databases={

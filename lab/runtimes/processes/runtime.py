@@ -92,6 +92,7 @@ class ProcessesRuntime(SupervisedRuntime):
         stored = [each.name for each in topology.services.values() if "postgres" in each.stores]
         secrets = Secrets(
             token=new_secret(),
+            signals=new_secret(),
             service=new_secret(),
             # set when the cluster was made, so it is kept as long as the cluster
             postgres=stored_secret(self.home / "data" / "postgres.secret"),

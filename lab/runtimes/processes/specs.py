@@ -208,6 +208,7 @@ class ProcessSpecs:
             "SERVICE_SECRET": self._lab.service_secret,
             "LAB_TOKEN": self._lab.token,
             "OTLP_ENDPOINT": addresses.get("recorder", ""),
+            "OTLP_TOKEN": self._lab.signals_token,
             "LAB_FAULTS": str(self._home / "run" / "faults"),
             "LAB_RESILIENCE": str(overrides_file(self._home)),
         }

@@ -31,6 +31,7 @@ class Secrets:
     """The secrets of one lab; `databases` are the passwords of the services' roles."""
 
     token: str
+    signals: str
     service: str
     postgres: str
     databases: Mapping[str, str]
@@ -107,6 +108,7 @@ class SupervisedRuntime:
             topology=str(topology.path.absolute()),
             started_s=time.time(),
             token=secrets.token,
+            signals_token=secrets.signals,
             service_secret=secrets.service,
             settings=dict(options.settings),
             addresses=addresses,

@@ -238,7 +238,7 @@ def start(settings: Settings) -> TracerProvider:
     expose(POLICY_EVENTS, BREAKER_STATE)
     provider = TracerProvider(resource=Resource(resource), shutdown_on_exit=False)
     if settings.otlp_endpoint and not disabled:
-        export = SpanExporter(f"{settings.otlp_endpoint}/v1/traces")
+        export = SpanExporter(f"{settings.otlp_endpoint}/v1/traces", settings.otlp_token)
         provider.add_span_processor(export)
         _export_counts.export = export
         expose(_export_counts)

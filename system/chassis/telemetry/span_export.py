@@ -21,15 +21,16 @@ HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
 class SpanExporter(SpanProcessor):
-    """Exports by OTLP/HTTP protobuf to `endpoint`, e.g. `http://127.0.0.1:8176/v1/traces`.
+    """Exports by OTLP/HTTP protobuf to `endpoint`, e.g. `http://127.0.0.1:8176/v1/traces`, with a bearer `token`.
 
     While the collector is unreachable, batches wait. When `queue_max` spans wait, new ones are dropped.
     `exported`, `dropped` (queue full) and `failed` (rejected by the collector) count spans.
     """
 
-    def __init__(self, endpoint: str, *, queue_max: int = QUEUE_MAX) -> None:
+    def __init__(self, endpoint: str, token: str = "", *, queue_max: int = QUEUE_MAX) -> None:
         self.exported = self.dropped = self.failed = 0
         self._url = urlsplit(endpoint)
+        self._headers = HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
         self._queue_max = queue_max
         self._queue: deque[ReadableSpan] = deque()
         # encoded batches: encoded once for all attempts, and without work for the garbage collector
@@ -121,7 +122,7 @@ class SpanExporter(SpanProcessor):
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._url.netloc, timeout=ANSWER_S)
         try:
-            self._connection.request("POST", self._url.path, body, HEADERS)
+            self._connection.request("POST", self._url.path, body, self._headers)
             answer = self._connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):

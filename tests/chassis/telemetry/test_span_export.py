@@ -27,6 +27,7 @@ class Collector:
     def __init__(self, port: int) -> None:
         self.status = 200
         self.names: list[str] = []
+        self.tokens: set[str | None] = set()
         self.bodies: list[bytes] = []
         self.requests = 0
         self.go_on = threading.Event()
@@ -39,6 +40,7 @@ class Collector:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 collector.requests += 1
+                collector.tokens.add(self.headers["Authorization"])
                 collector.go_on.wait(20)
                 if collector.status == 200:
                     collector.bodies.append(body)
@@ -67,8 +69,10 @@ def names_in(body: bytes) -> list[str]:
 
 
 @contextmanager
-def exporting(port: int, queue_max: int = 8192) -> Iterator[tuple[SpanExporter, Tracer]]:
-    export = SpanExporter(f"http://127.0.0.1:{port}/v1/traces", queue_max=queue_max)
+def exporting(
+    port: int, queue_max: int = 8192, token: str = ""
+) -> Iterator[tuple[SpanExporter, Tracer]]:
+    export = SpanExporter(f"http://127.0.0.1:{port}/v1/traces", token, queue_max=queue_max)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(export)
     try:
@@ -99,6 +103,15 @@ def test_every_span_arrives_once_and_in_order() -> None:
         assert collector.names == [f"span {number}" for number in range(1500)]
         assert collector.requests < 10, "in batches"
         assert (export.dropped, export.failed, export.queued) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("token", "sent"), [("secret", "Bearer secret"), ("", None)])
+def test_spans_are_sent_with_the_token(token: str, sent: str | None) -> None:
+    port = free_port()
+    with collecting(port) as collector, exporting(port, token=token) as (export, tracer):
+        end_spans(tracer, 1)
+        wait_until(lambda: export.exported == 1, "one exported")
+        assert collector.tokens == {sent}
 
 
 def test_a_dead_collector_costs_no_time_and_only_spans_beyond_the_queue() -> None:

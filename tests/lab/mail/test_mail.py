@@ -1,5 +1,6 @@
 """The mail sink receives mails by SMTP, stores them as files and shows them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
@@ -123,3 +124,16 @@ def test_a_start_with_many_mails_lists_the_newest_and_deletes_none(
     again.add(b"Subject: new\r\n\r\nx", "a@example.com", ["b@example.com"])
     assert [mail.subject for mail in again.all()] == ["3", "4", "new"]
     assert len(list(tmp_path.glob("*.eml"))) == 6
+
+
+async def test_a_web_page_cannot_deliver_a_mail(ports: tuple[int, int], tmp_path: Path) -> None:
+    """A browser can send an HTTP request to any port, with lines of SMTP in its body."""
+    smtp = b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nhi\r\n.\r\n"
+    headers = ["Host: 127.0.0.1", "Connection: keep-alive", f"Content-Length: {len(smtp)}"]
+    headers += ["User-Agent: Mozilla/5.0", "Content-Type: text/plain", "Accept: */*"]
+    headers += ["Origin: https://example.org", "Sec-Fetch-Mode: no-cors"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+    writer.write("\r\n".join(["POST / HTTP/1.1", *headers, "", ""]).encode() + smtp)
+    assert b"250 OK" not in await reader.read()
+    writer.close()
+    assert list((tmp_path / "mail").iterdir()) == []

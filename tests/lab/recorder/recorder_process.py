@@ -14,6 +14,8 @@ from lab.archive import Run
 from lab.topology import PROJECT
 
 TOKEN = "a token for this test"
+SIGNALS_TOKEN = "a token for signals"
+TOKENS: dict[str, Any] = {"token": TOKEN, "signals_token": SIGNALS_TOKEN}
 ROOT = PROJECT
 
 
@@ -29,10 +31,12 @@ class RecorderProcess:
         path: str,
         body: bytes | dict[str, Any] = b"",
         *,
-        token: str = TOKEN,
+        token: str | None = None,
         **headers: str,
     ) -> tuple[int, dict[str, Any]]:
-        """Status and JSON body ({} for an empty or protobuf one)."""
+        """Status and JSON body ({} for an empty or protobuf one); by default with the token of the path."""
+        if token is None:
+            token = TOKEN if path == "/recording" else SIGNALS_TOKEN
         raw = json.dumps(body).encode() if isinstance(body, dict) else body
         head = {"Authorization": f"Bearer {token}"}
         head |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -67,7 +71,7 @@ class RecorderProcess:
             file.write(data)
 
     def scraping(self, *instances: dict[str, str], servers: Sequence[dict[str, str]] = ()) -> None:
-        lab = {"token": TOKEN, "instances": list(instances), "servers": list(servers)}
+        lab = TOKENS | {"instances": list(instances), "servers": list(servers)}
         (self.lab_dir / "lab.json").write_text(json.dumps(lab))
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from lab.recorder.span_forwarder import SpanForwarder
 from tests.fixtures.waiting import wait_until_async
 from tests.lab.recorder.intake.test_otlp_spans import OTLP_JSON
-from tests.lab.recorder.recorder_process import TOKEN, RecorderProcess, rows
+from tests.lab.recorder.recorder_process import TOKENS, RecorderProcess, rows
 
 BODY = json.dumps(OTLP_JSON).encode()
 JSON = {"content-type": "application/json"}
@@ -114,7 +114,7 @@ async def test_the_recorder_answers_and_records_while_jaeger_hangs(
     recorder: RecorderProcess, jaeger: Jaeger, tmp_path: Path
 ) -> None:
     jaeger.takes_s = 60.0
-    lab = {"token": TOKEN, "instances": [], "addresses": {"jaeger_otlp": jaeger.url}}
+    lab = TOKENS | {"addresses": {"jaeger_otlp": jaeger.url}}
     (recorder.lab_dir / "lab.json").write_text(json.dumps(lab))
 
     def post() -> None:

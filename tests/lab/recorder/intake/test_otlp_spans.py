@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from tests.lab.recorder.recorder_process import RecorderProcess, rows
+from tests.lab.recorder.recorder_process import SIGNALS_TOKEN, RecorderProcess, rows
 
 PROTOBUF = "application/x-protobuf"
 
@@ -62,7 +62,9 @@ def test_a_span_of_the_real_exporter_arrives_with_every_column(
     )
     provider = TracerProvider(resource=resource)
     exporter = OTLPSpanExporter(
-        endpoint=f"http://127.0.0.1:{recorder.port}/v1/traces", compression=compression
+        endpoint=f"http://127.0.0.1:{recorder.port}/v1/traces",
+        headers={"Authorization": f"Bearer {SIGNALS_TOKEN}"},
+        compression=compression,
     )
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")

@@ -64,6 +64,11 @@ def test_only_postgres_and_its_own_service_get_a_database_password(
             assert found <= {name.partition("-")[0].upper()}, name
 
 
+def test_only_the_collector_gets_the_token_for_signals(services: dict[str, Any]) -> None:
+    given = {name for name, each in services.items() if "SIGNALS_TOKEN" in str(each)}
+    assert given == {"otel-collector"}
+
+
 def test_no_secret_has_a_default(text: str) -> None:
     secrets = [v for v in re.findall(r"\$\{([A-Z0-9_]+:-[^}]*)\}", text) if SECRETS.search(v)]
     assert len(secrets) > 5

@@ -138,6 +138,7 @@ def test_after_the_zygotes_death_all_its_children_start_again(stub_lab: Processe
 def test_an_instance_gets_only_the_settings_of_its_service(stub_lab: ProcessesRuntime) -> None:
     answers = json.loads(get(stub_lab.address("back") + "/api/settings")[2])
     assert (answers["INSTANCE"], answers["LAB_TOKEN"]) == ("back-1", stub_lab.lab.token)
+    assert answers["OTLP_TOKEN"] == stub_lab.lab.signals_token != stub_lab.lab.token
     assert answers["DATABASE_URL"] == stub_lab.lab.databases["back"]
     front = json.loads(get(stub_lab.address("front-1") + "/api/settings")[2])
     assert not {"DATABASE_URL", "VALKEY_URL", "NATS_URL", "SMTP_URL"} & set(front)
