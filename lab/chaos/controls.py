@@ -74,8 +74,9 @@ def before_activity_control(context: Context, **_: Any) -> None:
 
 
 def after_activity_control(context: Context, state: Any = None, **_: Any) -> None:
-    status = state.get("status") if isinstance(state, dict) else None
-    _record("activity", "end", context, status=status, **_kind(context))
+    done = state if isinstance(state, dict) else {}
+    ended = {"status": done.get("status"), "exception": (done.get("exception") or [])[-1:]}
+    _record("activity", "end", context, **ended, **_kind(context))
 
 
 def _kind(context: Context) -> dict[str, Any]:

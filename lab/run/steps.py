@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import archive
 from lab.archive.manifest import audit_record, write_manifest
 from lab.chaos.experiment.plan import Limit, ProbeLimit
+from lab.chaos.experiment.variables import variables_of
 from lab.chaos.faults.clear_all import clear_all
 from lab.chaos.faults.client import FaultClient
 from lab.chaos.running_lab import RunningLab, find_lab
@@ -59,7 +60,8 @@ class LabSteps:
 
     def _watch(self, limit: Limit) -> Watch:
         if isinstance(limit, ProbeLimit):
-            return ProbeWatch(limit, self._port_base)
+            experiment = self._run.path / "experiment.yaml"
+            return ProbeWatch(limit, variables_of(experiment, self._port_base))
         rates = self._profile.rate_per_s_by_route
         expected_per_s = rates.get(limit.route, 0.0) if limit.route else sum(rates.values())
         rows = RequestRows(self._run.path / "requests.ndjson")

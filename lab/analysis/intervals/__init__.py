@@ -5,6 +5,7 @@ from lab.analysis.intervals.decisions import (
     Equivalence,
     equivalent,
     holm,
+    placed,
     ratio_interval,
     requests_needed,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "equivalent",
     "holm",
     "mean_interval",
+    "placed",
     "pooled_share",
     "quantile_interval",
     "ratio_interval",

@@ -68,13 +68,17 @@ class Equivalence(StrEnum):
 def ratio_interval(before: Interval, during: Interval) -> Interval:
     """`during` by `before` of two independent samples, from the intervals of both.
 
-    Method of variance estimates recovery on logarithms (Zou and Donner 2008). Both ends are None if
-    an end of an interval is unknown or a value is 0.
+    Method of variance estimates recovery on logarithms (Zou and Donner 2008). If `during` is 0 it has no
+    logarithm: from 0 to its upper by the other's lower end. Both ends are None if an end of an interval is
+    unknown or `before` is 0.
     """
-    ends = (before.low, before.high, during.low, during.high)
-    if None in ends or min(before.value, during.value) <= 0:
+    ends = [before.low, before.high, during.low, during.high]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends) or before.value <= 0:
         return Interval(math.nan, None, None, before.note or during.note or "a value is 0")
-    low, high, during_low, during_high = (math.log(end) if end else -math.inf for end in ends)
+    if during.value <= 0:
+        return Interval(0.0, 0.0, known[3] / known[0] if known[0] > 0 else math.inf)
+    low, high, during_low, during_high = (math.log(end) if end else -math.inf for end in known)
     middle, during_middle = math.log(before.value), math.log(during.value)
     change = during_middle - middle
     down = math.hypot(during_middle - during_low, high - middle)
@@ -88,9 +92,13 @@ def equivalent(before: Interval, during: Interval, margin: float) -> Equivalence
     Two one-sided tests (Schuirmann 1987): equivalent if the whole interval of the ratio is within the
     margin, different if it is outside, else inconclusive. Raises ValueError for a margin of 0 or less.
     """
+    return placed(ratio_interval(before, during), margin)
+
+
+def placed(ratio: Interval, margin: float) -> Equivalence:
+    """Where the interval of a ratio is; inconclusive without one. Raises ValueError for a margin of 0 or less."""
     if margin <= 0:
         raise ValueError(f"margin {margin!r}: expected more than 0")
-    ratio = ratio_interval(before, during)
     if ratio.low is None or ratio.high is None:
         return Equivalence.INCONCLUSIVE
     least, most = 1.0 / (1.0 + margin), 1.0 + margin

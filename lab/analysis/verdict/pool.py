@@ -13,16 +13,17 @@ from lab.analysis.intervals import (
     CONFIDENCE,
     Interval,
     mean_interval,
+    placed,
     pooled_share,
+    ratio_interval,
     requests_needed,
-    share_interval,
 )
 from lab.analysis.latency import failures
 from lab.analysis.verdict.answers import DEVIATED, INVALID, Answer, verdict_of
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.limits import answer_together
 from lab.analysis.verdict.measures import compare, measured
-from lab.analysis.verdict.unchanged import MARGIN, MEASURES, OF_GOOD_REQUESTS
+from lab.analysis.verdict.unchanged import ANSWERS, MARGIN, MEASURES, OF_GOOD_REQUESTS
 from lab.archive import Run
 
 
@@ -160,29 +161,31 @@ class _PooledSli:
 
 
 class _PooledUnchanged:
-    """The mean over the runs of the logarithm of the ratio during / before."""
+    """Good requests: the ratio during / before of their shares over all runs. Times: its mean over the runs."""
 
     def __init__(self, measure: str, route: str | None, margin: float, runs: Sequence[Run]) -> None:
         self._name = f"{measure} of {route or 'all requests'} is unchanged"
         self._margin = margin
-        self._requests = sum(len(failures(run, route, "during")) for run in runs)
-        values = [
-            [_value(run, measure, route, over) for over in ("before", "during")] for run in runs
-        ]
-        self._changes = [
-            math.log(during / before) for before, during in values if before > 0 and during > 0
-        ]
+        self._failures = {
+            over: [failures(run, route, over) for run in runs] for over in ("before", "during")
+        }
+        self._changes: list[float] | None = None
+        if measure not in OF_GOOD_REQUESTS:
+            values = [
+                [
+                    measured(run, measure, route, over).interval(CONFIDENCE).value
+                    for over in self._failures
+                ]
+                for run in runs
+            ]
+            self._changes = [
+                math.log(during / before) for before, during in values if before > 0 and during > 0
+            ]
 
     def at(self, confidence: float) -> PooledAnswer:
-        found = mean_interval(self._changes, confidence=confidence)
-        ratio = _exponential(found)
-        border = math.log1p(self._margin)
-        answer = Answer.UNDECIDED
-        if found.low is not None and found.high is not None:
-            if -border <= found.low and found.high <= border:
-                answer = Answer.KEPT
-            elif found.high < -border or found.low > border:
-                answer = Answer.BROKEN
+        ratio = self._ratio(confidence)
+        during = self._failures["during"]
+        runs = len(during if self._changes is None else self._changes)
         ends = _ends(ratio, lambda value: f"{value:.3g}")
         return PooledAnswer(
             self._name,
@@ -190,19 +193,22 @@ class _PooledUnchanged:
             ratio.low,
             ratio.high,
             1.0 + self._margin,
-            answer,
+            ANSWERS[placed(ratio, self._margin)],
             confidence,
-            self._requests,
+            sum(map(len, during)),
             None,
-            f"the mean ratio during / before in {len(self._changes)} runs is {ratio.value:.3g} {ends},"
+            f"the ratio during / before in {runs} runs is {ratio.value:.3g} {ends},"
             f" margin {self._margin:g}",
         )
 
-
-def _value(run: Run, measure: str, route: str | None, over: str) -> float:
-    if measure in OF_GOOD_REQUESTS:
-        return share_interval(failures(run, route, over) == 0).value
-    return measured(run, measure, route, over).interval(CONFIDENCE).value
+    def _ratio(self, confidence: float) -> Interval:
+        if self._changes is not None:
+            return _exponential(mean_interval(self._changes, confidence=confidence))
+        before, during = (
+            pooled_share([each == 0 for each in runs], confidence=confidence)
+            for runs in self._failures.values()
+        )
+        return ratio_interval(before, during)
 
 
 def _ends(found: Interval, show: Callable[[float], str]) -> str:

@@ -79,6 +79,8 @@ def _what_would_decide(result: Equivalence, ratio: Interval, margin: float) -> s
     """How much longer the windows must be: the width of an interval falls with the root of its data."""
     if result != Equivalence.INCONCLUSIVE or ratio.low is None or ratio.high is None:
         return ""
+    if ratio.value <= 0:  # the upper end falls with the number of requests
+        return f"; windows {ratio.high * (1.0 + margin):.1f} times as long would decide it"
     border, change = math.log1p(margin), math.log(ratio.value)
     # The end of the interval that reaches across the border nearest to the ratio.
     distance = abs(border - abs(change))

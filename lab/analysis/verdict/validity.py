@@ -14,6 +14,7 @@ from lab.analysis.verdict import machine
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.verdict.claim import Claim
 from lab.analysis.verdict.evidence import gaps
+from lab.analysis.verdict.journal import failed_actions, steady_states, unmet
 from lab.analysis.verdict.slis import SliResult
 from lab.archive import Run
 
@@ -73,13 +74,8 @@ def _finished(run: Run) -> Check:
     if run.info.get("guard"):
         return Check(name, True, "its guard stopped it")
     status = str(journal.get("status", "unknown"))
-    failed = [
-        str(each.get("activity", {}).get("name", "?"))
-        for each in journal.get("run", [])
-        if each.get("status") == "failed" and each.get("activity", {}).get("type") != "probe"
-    ]
-    if failed:
-        return Check(name, False, f"the action {failed[0]!r} failed")
+    if failed := failed_actions(run):
+        return Check(name, False, failed[0])
     # Chaos Toolkit also reports `failed` if the hypothesis was not met: that is a valid result.
     return Check(name, status in ("completed", "failed"), f"Chaos Toolkit's status is {status}")
 
@@ -88,7 +84,10 @@ def _steady_before(run: Run, slis: Sequence[SliResult]) -> Check:
     """A shop that certainly missed its limits before the fault shows nothing about the fault."""
     name = "the shop was steady before the fault"
     if steady_states(run).get("before") is False:
-        return Check(name, False, "the steady state was not met before the method began")
+        missed_by = unmet(run, "before")
+        return Check(
+            name, False, f"the steady state was not met before the method began{missed_by}"
+        )
     missed = [sli.text() for sli in slis if sli.window == "before" and sli.answer == Answer.BROKEN]
     if missed:
         return Check(name, False, "; ".join(missed) + " (other programs may use the machine)")
@@ -191,25 +190,3 @@ def _recorded(run: Run) -> Check:
         return Check(name, False, f"shed {lost or 'nothing'}; {counts.get('error') or 'overload'}")
     total = sum(counts.get("rows", {}).values())
     return Check(name, True, f"{total:,} rows, none shed")
-
-
-def missed_probes(run: Run) -> list[str]:
-    """Names of the method's probes that failed or did not meet their tolerance."""
-    return [
-        str(each["activity"].get("name", "?"))
-        for each in (run.journal or {}).get("run", [])
-        if each.get("activity", {}).get("type") == "probe"
-        and (each.get("status") == "failed" or each.get("tolerance_met") is False)
-    ]
-
-
-def steady_states(run: Run) -> dict[str, bool]:
-    """Whether the steady state was met `before`, `during` (at each check) and `after`, if checked."""
-    states = (run.journal or {}).get("steady_states") or {}
-    met: dict[str, bool] = {}
-    for when in ("before", "after"):
-        if states.get(when):
-            met[when] = bool(states[when].get("steady_state_met"))
-    if checks_during := states.get("during"):
-        met["during"] = all(bool(each.get("steady_state_met")) for each in checks_during)
-    return met

@@ -11,7 +11,7 @@ from lab.analysis.breakers import transitions
 from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.intervals import CONFIDENCE
-from lab.analysis.verdict import validity
+from lab.analysis.verdict import journal, validity
 from lab.analysis.verdict.answers import Answer, verdict_of
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.expectations import Expectation, breaker_timing
@@ -43,12 +43,11 @@ def judge(run: Run, confidence: float = CONFIDENCE) -> dict[str, Any]:
     asked = [each for each in invariants if each.id not in claim.not_asked]
     slis, expectations = _answers(run, claim, confidence)
     conditions = validity.checks(run, claim, slis, faults, asked)
-    steady, missed = validity.steady_states(run), validity.missed_probes(run)
+    steady, missed = journal.steady_states(run), journal.missed_probes(run)
     invalid = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
     if not (claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)):
         invalid = invalid or ["the experiment has no claim that can be checked"]
-    broken = _stopped_by_guard(run) + _deviations(steady, slis, asked, expectations)
-    broken += [f"the probe {name!r} failed" for name in missed]
+    broken = _stopped_by_guard(run) + _deviations(run, steady, slis, asked, expectations) + missed
     undecided = _undecided(slis, expectations)
     return verdict_of(invalid, broken, undecided) | {
         "confidence": confidence,
@@ -103,13 +102,14 @@ def _answers(
 
 
 def _deviations(
+    run: Run,
     steady: dict[str, bool],
     slis: Sequence[SliResult],
     asked: Sequence[Result],
     expectations: Sequence[Expectation],
 ) -> list[str]:
     found = [
-        f"the steady state was not met {when} the fault"
+        f"the steady state was not met {when} the fault{journal.unmet(run, when)}"
         for when in ("during", "after")
         if steady.get(when) is False
     ]

@@ -18,22 +18,38 @@ from lab.topology import Topology, load
 
 OURS = "lab.chaos."
 INSTANCE = re.compile(r"-[1-9][0-9]*$")
+VARIABLE = re.compile(r"\$\{(\w+)\}")
 LOG_IN_ROUTES = ("POST /api/login", "POST /api/refresh")
 
 
 def check_names(document: Document, activities: Iterable[tuple[Where, Any]]) -> None:
     """Raises MalformedFileError with the line and the most similar name."""
     topology = load()
-    for where, activity in activities:
+    tables = list(_tables_with_routes(document.data))
+    for where, activity in [*activities, *tables]:
         provider = activity.get("provider")
         if isinstance(provider, dict) and str(provider.get("module", "")).startswith(OURS):
-            place = (*where, "provider", "arguments")
-            _check_arguments(document, place, provider.get("arguments") or {}, topology)
+            place, arguments = (*where, "provider", "arguments"), provider.get("arguments")
+            if isinstance(arguments, dict):
+                _check_variables(document, place, arguments)
+                _check_arguments(document, place, arguments, topology)
     known = {*ACTIONS.values(), *LOG_IN_ROUTES}
-    for where, table in _tables_with_routes(document.data):
+    for where, table in tables:
         route = table.get("route")
         if isinstance(route, str) and route and route not in known:
             raise document.error(f"no shopper uses route {route!r}{nearest(route, known)}", *where)
+
+
+def _check_variables(document: Document, where: Where, arguments: dict[str, Any]) -> None:
+    """The functions of the lab take no `${...}` themselves: each is a variable of the experiment."""
+    groups = (document.data.get("secrets") or {}).values()
+    tables = [document.data.get("configuration") or {}, *groups]
+    known = {str(name) for table in tables if isinstance(table, dict) for name in table}
+    for argument, value in arguments.items():
+        for name in VARIABLE.findall(str(value)):
+            if name not in known:
+                complaint = f"no configuration or secret {name!r}{nearest(name, known)}"
+                raise document.error(complaint, *where, argument)
 
 
 def _check_arguments(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from lab.analysis.percentiles import quantile
+from lab.analysis.verdict.journal import reason_of
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
+from lab.chaos.experiment.variables import Variables
 from lab.recorder.intake.tail import TailedFile
 
 REQUESTS_MIN = 5  # a ratio or percentile of fewer requests is not judged
@@ -98,13 +99,12 @@ class RequestWatch:
 class ProbeWatch:
     """A Chaos Toolkit probe that has been outside its tolerance for `for_s` seconds."""
 
-    def __init__(self, limit: ProbeLimit, port_base: int) -> None:
+    def __init__(self, limit: ProbeLimit, variables: Variables) -> None:
         self._limit = limit
-        self._port_base = port_base
+        self._variables = variables
+        self._activity = {"name": limit.name, "provider": {"type": "python", **limit.provider}}
         self._started_s = 0.0
         self._bad_since_s: float | None = None
-        module = importlib.import_module(limit.provider["module"])
-        self._probe: Callable[..., Any] = getattr(module, limit.provider["func"])
 
     def look(self, now_s: float) -> str | None:
         if now_s - self._started_s < PROBE_INTERVAL_S:
@@ -120,12 +120,15 @@ class ProbeWatch:
         return f"{problem}, for {bad_s:.1f} s" if bad_s >= self._limit.for_s else None
 
     def _problem(self) -> str | None:
+        from chaoslib import substitute
+        from chaoslib.activity import run_activity
         from chaoslib.hypothesis import within_tolerance
 
-        arguments = self._limit.provider.get("arguments") or {}
+        variables = (self._variables.configuration, self._variables.secrets)
         try:
-            value = self._probe(**arguments, configuration={"port_base": self._port_base})
+            value = run_activity(self._activity, *variables)
         except Exception as error:  # a probe that cannot measure counts as bad
-            return f"{type(error).__name__}: {error}"
-        good = within_tolerance(self._limit.tolerance, value, {}, {})
-        return None if good else f"{value!r} is not within {self._limit.tolerance!r}"
+            return reason_of([str(error)]) or type(error).__name__
+        tolerance = substitute(self._limit.tolerance, *variables)
+        good = within_tolerance(tolerance, value, *variables)
+        return None if good else f"{value!r} is not within {tolerance!r}"

@@ -302,9 +302,16 @@ def test_equivalence_needs_the_whole_interval_of_the_ratio_within_the_margin(
 def test_without_an_end_equivalence_is_inconclusive() -> None:
     known = Interval(100.0, 99.0, 101.0)
     assert equivalent(known, Interval(100.0, 99.0, None), 0.1) == Equivalence.INCONCLUSIVE
-    assert equivalent(known, Interval(0.0, 0.0, 0.0), 0.1) == Equivalence.INCONCLUSIVE
+    assert equivalent(Interval(0.0, 0.0, 1.0), known, 0.1) == Equivalence.INCONCLUSIVE
     with pytest.raises(ValueError, match="more than 0"):
         equivalent(known, known, 0.0)
+
+
+def test_a_value_of_0_is_compared_by_its_upper_end() -> None:
+    before = Interval(0.9, 0.8, 0.95)
+    assert ratio_interval(before, Interval(0.0, 0.0, 0.4)) == Interval(0.0, 0.0, 0.5)
+    assert equivalent(before, Interval(0.0, 0.0, 0.4), 0.1) == Equivalence.DIFFERENT
+    assert equivalent(before, Interval(0.0, 0.0, 0.8), 0.1) == Equivalence.INCONCLUSIVE
 
 
 def test_the_interval_of_a_ratio_covers_the_true_ratio() -> None:

@@ -408,3 +408,32 @@ def test_the_guard_is_stopped_when_the_rollbacks_start(
     sequence(run, steps, clock).execute()
     assert steps.guard.stopped
     assert "guard" not in written(run)
+
+
+class Messages(SilentReporter):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_refused_action_is_shown_with_its_reason_at_once(
+    run: RunDir, steps: StubSteps, clock: Clock
+) -> None:
+    start = steps.start_method
+
+    def start_refused() -> StubMethod:
+        method = start()
+        error = "chaoslib.exceptions.ActivityFailed: lab.chaos.faults.errors.FaultRefusedError: no bank\n"
+        (end,) = (
+            each for each in method.coming if (each["name"], each["edge"]) == ("break", "end")
+        )
+        end |= {"status": "failed", "exception": [error]}
+        return method
+
+    steps.start_method = start_refused  # type: ignore[method-assign]
+    planned, reporter = sequence(run, steps, clock), Messages()
+    planned.reporter = reporter
+    planned.execute()
+    assert "  action: break: failed (FaultRefusedError: no bank)" in reporter.texts

@@ -1,4 +1,4 @@
-"""A percentile that has no interval is decided by its slower requests, at their effective number."""
+"""Percentiles without an interval, decided by their slower requests; goodput without a good request."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from bench.coverage import SERIES, Series
 from lab.analysis.intervals import Values
 from lab.analysis.verdict.answers import Answer
-from lab.analysis.verdict.measures import Percentile
+from lab.analysis.verdict.measures import Goodput, Percentile
 
 SERIES_COUNT = 150
 INDEPENDENT, AR_5, AR_9, *_ = SERIES
@@ -38,3 +38,14 @@ def test_no_slow_request_of_dependent_values_keeps_nothing() -> None:
 def _answer(values: Values, limit: float) -> Answer:
     percentile = Percentile(values, 0.95)
     return percentile.answer(percentile.interval(0.95), limit, 0.95)[0]
+
+
+def test_goodput_without_a_good_request_has_an_upper_end() -> None:
+    """No event in 30 s: the score interval of a Poisson count of 0 is 0 to z^2 = 3.84 in that time."""
+    nothing = Goodput(np.ones(300, dtype=bool), span_s=30.0)
+    found = nothing.interval(0.95)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(3.84 / 30, abs=1e-3)
+    assert nothing.answer(found, 5.0, 0.95)[0] == Answer.BROKEN
+    assert nothing.answer(found, 0.1, 0.95)[0] == Answer.UNDECIDED
+    assert nothing.needed(found, 0.1, 0.95) == pytest.approx(300 * 38.4 / 30, abs=2)

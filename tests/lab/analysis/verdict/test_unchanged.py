@@ -70,6 +70,18 @@ def test_10_percent_less_goodput_is_never_called_unchanged(tiny: Tiny, seed: int
     assert results(run, measures=["goodput_per_s"])["goodput_per_s"] != "equivalent"
 
 
+def test_losing_every_answer_changes_goodput(tiny: Tiny) -> None:
+    assert results(run_of(tiny, failing=1.0))["goodput_per_s"] == "different"
+
+
+def test_no_good_answer_in_a_few_requests_is_undecided_with_what_would_decide(tiny: Tiny) -> None:
+    (goodput,) = unchanged({"measures": ["goodput_per_s"]}, run_of(tiny, failing=1.0, during=1))
+    found = goodput.at(0.95)
+    assert found.result == "inconclusive"
+    assert "during / before is 0 (0 to 0.956)" in found.detail
+    assert found.detail.endswith("would decide it")
+
+
 def test_a_difference_near_the_margin_is_inconclusive(tiny: Tiny) -> None:
     run = run_of(tiny, slower=1.1)
     assert results(run, measures=["p50_ms"]) == {"p50_ms": "inconclusive"}

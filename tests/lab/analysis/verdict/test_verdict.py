@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.verdict.journal import reason_of
 from lab.analysis.verdict.measures import SliError
 from lab.analysis.verdict.slis import evaluate
 from lab.analysis.verdict.verdict import judge, write_verdict
@@ -18,6 +19,7 @@ from tests.lab.analysis.archives import EXPERIMENT, edit, edit_experiment, refit
 from tests.lab.analysis.request_rows import request
 
 Archive = Callable[..., Path]
+RAN = {"start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:01", "output": None}
 
 
 def test_a_run_that_meets_its_claim_is_held(clean: Run) -> None:
@@ -168,14 +170,60 @@ def test_a_hypothesis_not_met_after_the_fault_is_a_deviation(archive: Archive) -
 
 def test_a_failed_probe_is_a_deviation(archive: Archive) -> None:
     path = archive()
-    ran = {"start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:01", "output": None}
     edit(path, "journal.json", run=[
-        {"activity": EXPERIMENT["method"][0], "status": "succeeded"} | ran,
-        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"} | ran,
+        {"activity": EXPERIMENT["method"][0], "status": "succeeded"} | RAN,
+        {"activity": {"name": "the breaker opens", "type": "probe"}, "status": "failed"} | RAN,
         {"activity": {"name": "it closes", "type": "probe"}, "status": "succeeded",
-         "tolerance_met": True} | ran,
+         "tolerance_met": True} | RAN,
     ])  # fmt: skip
     assert judge(Run(path))["reasons"] == ["the probe 'the breaker opens' failed"]
+
+
+WRAPPED = "chaoslib.exceptions.ActivityFailed: lab.chaos.faults.errors.FaultRefusedError: bank-1 is\nnot running\n"
+
+
+@pytest.mark.parametrize(
+    ("exception", "reason"),
+    [
+        (["Traceback ...\n", WRAPPED], "FaultRefusedError: bank-1 is not running"),
+        (["chaoslib.exceptions.ActivityFailed: KeyError: 'x'\n"], "KeyError: 'x'"),
+        (["chaoslib.exceptions.ActivityFailed: timed out\n"], "ActivityFailed: timed out"),
+        (["TimeoutError\n"], "TimeoutError"),
+        (["no such thing: a.b.C: d\n"], "no such thing: a.b.C: d"),
+        ([], ""),
+    ],
+)
+def test_the_reason_of_a_failed_step_is_the_error_of_its_function(
+    exception: list[str], reason: str
+) -> None:
+    assert reason_of(exception) == reason
+
+
+def test_a_refused_action_makes_a_run_invalid_with_the_reason(archive: Archive) -> None:
+    path = archive()
+    step = {"activity": EXPERIMENT["method"][0], "status": "failed", "exception": [WRAPPED]}
+    edit(path, "journal.json", run=[step | RAN])
+    assert (
+        "the experiment finished: the action 'make the bank slow' failed:"
+        " FaultRefusedError: bank-1 is not running"
+    ) in judge(Run(path))["reasons"]
+
+
+def test_a_steady_state_that_was_not_met_names_its_probe_and_the_value(archive: Archive) -> None:
+    path = archive()
+    probe = {"activity": {"name": "orders are fast", "tolerance": [0, 3]}, "status": "succeeded"}
+    met = {"steady_state_met": True, "probes": []}
+    slow = {"steady_state_met": False, "probes": [probe | {"output": 3.4, "tolerance_met": False}]}
+    lost = {"activity": {"name": "a page opens"}, "status": "failed", "exception": [WRAPPED]}
+    states = {"before": met, "after": met, "during": [met, slow]}
+    edit(path, "journal.json", steady_states=states)
+    assert judge(Run(path))["reasons"] == [
+        "the steady state was not met during the fault: 'orders are fast': 3.4 is not within [0, 3]"
+    ]
+    before = {"steady_state_met": False, "probes": [lost | {"tolerance_met": False}]}
+    edit(path, "journal.json", steady_states=states | {"before": before})
+    reasons = " | ".join(judge(Run(path))["reasons"])
+    assert "before the method began: 'a page opens': FaultRefusedError: bank-1 is not" in reasons
 
 
 def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:

@@ -37,6 +37,13 @@ def refused(tmp_path: Path, text: str, suffix: str = ".yaml") -> str:
             "orders.before_",
         ),
         ("route: POST /api/orders", "route: POST /api/order", "did you mean 'POST /api/orders'?"),
+        ("ttl_s: 32 ", "ttl_s: ${seconds} ", "no configuration or secret 'seconds'"),
+        (
+            "load: ordering",
+            "load: ordering\n    guard: [{name: x, tolerance: open, for_s: 1, provider: {module: lab.chaos.probes,"
+            ' func: breaker_state, arguments: {edge: "payments->bnk"}}}]',
+            "did you mean 'bank'?",
+        ),
         ("extensions:\n", "extensions:\n  - word\n", "expected an extension: a mapping"),
         ("tags: [payments", "tags: &x [*x, payments", "contains itself"),
     ],

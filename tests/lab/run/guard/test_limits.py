@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
+from lab.chaos.experiment.variables import Variables, variables_of
 from lab.chaos.faults.clear_all import Cleared
 from lab.run.guard.guard import Guard
 from lab.run.guard.limits import ProbeWatch, RequestRows, RequestWatch
@@ -103,9 +104,12 @@ def test_a_torn_line_is_skipped(requests: Requests) -> None:
     assert looking.look(103.5)
 
 
+VARIABLES = Variables({"port_base": 21080, "least": 5}, {"cards": {"good": "4242"}})
+
+
 def probe(value: Any, configuration: dict[str, Any]) -> Any:
     """A substitute for a probe of lab.chaos.probes."""
-    assert configuration == {"port_base": 21080}
+    assert configuration == VARIABLES.configuration
     if value == "raise":
         raise RuntimeError("no lab")
     return value
@@ -123,7 +127,7 @@ def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
         "tolerance": [0, 3],
         "for_s": 1.0,
     }
-    looking = ProbeWatch(ProbeLimit.model_validate(row), 21080)
+    looking = ProbeWatch(ProbeLimit.model_validate(row), VARIABLES)
     now_s = time.time()
     assert looking.look(now_s - 1.2) is None or value != 0.4, "the first call"
     found = looking.look(now_s)
@@ -133,8 +137,44 @@ def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
 def test_a_probe_outside_its_tolerance_for_a_shorter_time_is_no_violation() -> None:
     provider = {"module": __name__, "func": "probe", "arguments": {"value": 5}}
     row = {"name": "x", "provider": provider, "tolerance": [0, 3], "for_s": 30.0}
-    looking = ProbeWatch(ProbeLimit.model_validate(row), 21080)
+    looking = ProbeWatch(ProbeLimit.model_validate(row), VARIABLES)
     assert looking.look(time.time()) is None
+
+
+@pytest.mark.parametrize(("text", "filled"), [("${least}", 5), ("card ${good}", "card 4242")])
+def test_variables_are_filled_in_as_in_the_method(text: str, filled: object) -> None:
+    provider = {"module": __name__, "func": "probe", "arguments": {"value": text}}
+    row = {"name": "x", "provider": provider, "tolerance": "never", "for_s": 0}
+    reason = ProbeWatch(ProbeLimit.model_validate(row), VARIABLES).look(time.time())
+    assert reason is not None
+    assert reason.startswith(f"{filled!r} is not within")
+
+
+def test_a_probe_need_not_take_the_configuration() -> None:
+    provider = {"module": "math", "func": "sqrt", "arguments": {}}
+    row = {"name": "x", "provider": provider, "tolerance": True, "for_s": 0}
+    reason = ProbeWatch(ProbeLimit.model_validate(row), VARIABLES).look(time.time())
+    assert reason is not None
+    assert "configuration" not in reason
+
+
+def test_variables_have_the_values_that_the_toolkit_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAST", "7")
+    monkeypatch.setenv("CARD", "4242")
+    experiment = {
+        "configuration": {
+            "port_base": {"type": "env", "key": "LAB_PORT_BASE", "default": ""},
+            "least": {"type": "env", "key": "LEAST", "env_var_type": "int"},
+            "sku": "SKU-0001",
+        },
+        "secrets": {"cards": {"good": {"type": "env", "key": "CARD"}}},
+    }
+    (tmp_path / "experiment.yaml").write_text(json.dumps(experiment))
+    variables = variables_of(tmp_path / "experiment.yaml", 21080)
+    assert variables.configuration == {"port_base": 21080, "least": 7, "sku": "SKU-0001"}
+    assert variables.secrets == {"cards": {"good": "4242"}}
 
 
 class Always:

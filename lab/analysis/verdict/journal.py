@@ -1,0 +1,82 @@
+"""What Chaos Toolkit's journal says about activities that failed and about the steady state, with reasons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `lab run` shows reasons too, and needs no archive for that
+    from lab.archive import Run
+
+Step = Mapping[str, Any]
+# Chaos Toolkit wraps each error in its own, and both have the name of their module.
+_WRAPPED = re.compile(r"^(?:chaoslib\.exceptions\.ActivityFailed: )?(?:\w+\.)*(?=\w+(?:: |$))")
+
+
+def reason_of(exception: Sequence[str]) -> str:
+    """`FaultRefusedError: orders-1 is not running` of a step's `exception`, its formatted traceback."""
+    last = " ".join(exception[-1].split()) if exception else ""
+    return _WRAPPED.sub("", last)
+
+
+def failed_actions(run: Run) -> list[str]:
+    """A sentence for each action of the method that failed, e.g. because the lab refused it."""
+    return [
+        f"the action {_name(step)} failed{_why(step)}"
+        for step in _method(run)
+        if step.get("status") == "failed" and step.get("activity", {}).get("type") != "probe"
+    ]
+
+
+def missed_probes(run: Run) -> list[str]:
+    """A sentence for each probe of the method that failed or did not meet its tolerance."""
+    return [
+        f"the probe {_name(step)} failed{_why(step)}"
+        for step in _method(run)
+        if step.get("activity", {}).get("type") == "probe" and _missed(step)
+    ]
+
+
+def steady_states(run: Run) -> dict[str, bool]:
+    """Whether the steady state was met `before`, `during` (at each check) and `after`, if checked."""
+    return {
+        when: all(bool(each.get("steady_state_met")) for each in found)
+        for when in ("before", "during", "after")
+        if (found := _states(run, when))
+    }
+
+
+def unmet(run: Run, when: str) -> str:
+    """The first probe that missed the steady state, with its value: `: 'orders are fast': 3.4 is not within 3`."""
+    for state in _states(run, when):
+        for step in state.get("probes") or ():
+            if _missed(step):
+                return f": {_name(step)}{_why(step)}"
+    return ""
+
+
+def _states(run: Run, when: str) -> list[Step]:
+    found = ((run.journal or {}).get("steady_states") or {}).get(when)
+    return found if isinstance(found, list) else [found] if found else []
+
+
+def _method(run: Run) -> Iterator[Step]:
+    yield from (run.journal or {}).get("run", [])
+
+
+def _missed(step: Step) -> bool:
+    return step.get("status") == "failed" or step.get("tolerance_met") is False
+
+
+def _name(step: Step) -> str:
+    return repr(str(step.get("activity", {}).get("name", "?")))
+
+
+def _why(step: Step) -> str:
+    if reason := reason_of(step.get("exception") or ()):
+        return f": {reason}"
+    if step.get("tolerance_met") is False:
+        tolerance = step.get("activity", {}).get("tolerance")
+        return f": {step.get('output')!r} is not within {tolerance!r}"
+    return ""
