@@ -15,9 +15,12 @@ from typing import NamedTuple
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# name{labels} value [timestamp]; a label's value may contain any character, also a brace.
-_SAMPLE = re.compile(r'([A-Za-z_:][\w:]*(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?)\s+(\S+)')
-_LABEL = re.compile(r'([A-Za-z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+# name{labels} value [timestamp], or {"any name", labels} value. A blank is needed only between name and value.
+# A label's value may contain any character, also a brace.
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_NAME, _BRACES = r"[A-Za-z_:][A-Za-z0-9_:]*", r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'
+_SAMPLE = re.compile(rf"[ \t]*((?:{_NAME}[ \t]*)?{_BRACES}|{_NAME}(?=[ \t]))[ \t]*(\S+)")
+_PART = re.compile(rf"(?:{_QUOTED}|([A-Za-z_]\w*))[ \t]*(?:=[ \t]*{_QUOTED})?")
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -63,10 +66,13 @@ class Sample(NamedTuple):
 
 def samples(page: str) -> Iterator[Sample]:
     """Reads all samples of a page; skips comments and malformed lines."""
-    for line in page.splitlines():
+    for line in page.split("\n"):  # a label may contain other line separators
         if (parts := split_sample(line)) is not None:
+            name, labels = split_series(parts[0])
             with contextlib.suppress(ValueError):
-                yield Sample(*split_series(parts[0]), float(parts[1]))
+                value = float(parts[1])
+                if name:
+                    yield Sample(name, labels, value)
 
 
 def total(page: str, name: str, **labels: str) -> float | None:
@@ -86,9 +92,16 @@ def split_sample(line: str) -> tuple[str, str] | None:
 
 
 def split_series(series: str) -> tuple[str, dict[str, str]]:
-    """Splits a series into name and labels."""
-    name, _, labels = series.partition("{")
-    return name, {label: _unescape(text) for label, text in _LABEL.findall(labels)}
+    """Splits a series into name and labels; the name is "" if it has none."""
+    name, _, inner = series.partition("{")
+    name, labels = name.strip(), {}
+    for part in _PART.finditer(inner):
+        quoted, bare, value = part.groups()
+        if value is not None:
+            labels[bare or _unescape(quoted)] = _unescape(value)
+        elif quoted and not name:
+            name = _unescape(quoted)
+    return name, labels
 
 
 def _escape(text: str) -> str:

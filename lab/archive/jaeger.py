@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -29,20 +30,22 @@ def span_lines(
     A trace is complete if one of the services took part in it within the window.
     """
     seen: set[bytes] = set()
-    for service in services if services is not None else _services(url):
-        for page in _pages(url, service, start_s, end_s):
-            for line in _lines(url, page):
-                if line[:ID_BYTES] not in seen:
-                    seen.add(line[:ID_BYTES])
-                    yield line
-
-
-def _lines(url: str, page: dict[str, Any]) -> list[bytes]:
     try:
-        body = json.dumps(_without_jaeger_attributes(page)).encode()
-        return lines_from_json(body)[0].splitlines(keepends=True)
-    except OtlpError as error:
-        raise ArchiveError(f"Jaeger at {url} sent an answer that is not OTLP: {error}") from None
+        for service in services if services is not None else _services(url):
+            for page in _pages(url, service, start_s, end_s):
+                for line in _lines(page):
+                    if line[:ID_BYTES] not in seen:
+                        seen.add(line[:ID_BYTES])
+                        yield line
+    except (OtlpError, AttributeError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"Jaeger at {url} sent an answer that is not OTLP: {error!s:.300}"
+        ) from None
+
+
+def _lines(page: dict[str, Any]) -> list[bytes]:
+    body = json.dumps(_without_jaeger_attributes(page)).encode()
+    return lines_from_json(body)[0].splitlines(keepends=True)
 
 
 def _pages(url: str, service: str, start_s: float, end_s: float) -> Iterator[dict[str, Any]]:
@@ -87,18 +90,25 @@ def _without_jaeger_attributes(page: dict[str, Any]) -> dict[str, Any]:
 def _get(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
-            content = json.loads(answer.read())
+            content = _without_nulls(json.loads(answer.read()))
     except urllib.error.HTTPError as error:
         if b"No traces found" in error.read():
             return {}
         raise ArchiveError(
             f"Jaeger refused {url} ({error.code}): API v3 requires Jaeger 2 or newer"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ArchiveError(f"no Jaeger answers at {url} ({error}): see `lab status`") from None
     if not isinstance(content, dict):
         raise ArchiveError(f"{url} is not a Jaeger: its answer is not a JSON object")
     return content
+
+
+def _without_nulls(value: Any) -> Any:
+    """A member that is null equals an absent one (ProtoJSON)."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _rfc3339(time_s: float) -> str:

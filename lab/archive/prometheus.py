@@ -31,17 +31,20 @@ def metrics_lines(url: str, start_s: float, end_s: float, matching: str) -> Iter
         while begin.timestamp() < end:
             until = min(begin + timedelta(seconds=CHUNK_S), datetime.fromtimestamp(end, UTC))
             try:
-                series_list = prometheus.get_metric_range_data(
+                for series in prometheus.get_metric_range_data(
                     matching, start_time=begin, end_time=until
-                )
+                ):
+                    yield from _lines(series, start_s, end_s, last_s)
             except requests.RequestException as error:
                 raise ArchiveError(
                     f"no Prometheus answers at {url} ({type(error).__name__}): see `lab status`"
                 ) from None
             except PrometheusApiClientException as error:
                 raise ArchiveError(f"Prometheus at {url} refused {matching}: {error}") from None
-            for series in series_list:
-                yield from _lines(series, start_s, end_s, last_s)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise ArchiveError(
+                    f"Prometheus at {url} sent an answer that cannot be read: {error!r:.200}"
+                ) from None
             begin = until
 
 
@@ -49,6 +52,11 @@ def _lines(
     series: dict[str, Any], start_s: float, end_s: float, last_s: dict[str, float]
 ) -> Iterator[bytes]:
     metric = series["metric"]
+    if "histograms" in series:
+        raise ArchiveError(
+            f"{metric.get('__name__')} is a native histogram, which has no single value: leave it out by"
+            " `matching`, or have it scraped as a classic one"
+        )
     service = metric.get("service") or metric.get("job", "")
     labels = {name: text for name, text in metric.items() if name not in TARGET_LABELS}
     row = {"service": service, "instance": metric.get("instance", ""), "name": metric["__name__"]}

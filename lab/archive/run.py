@@ -60,7 +60,7 @@ class Run:
         PromQL selector; the default matches everything scraped from the shop. `into`: the
         directory to write to, which may be an archive without metrics; without it the files are
         deleted together with the run object.
-        Raises ArchiveError: no Prometheus at the address, a bad selector, an empty window.
+        Raises ArchiveError: no Prometheus at the address, a bad selector, an empty window, a native histogram.
         """
         from lab.archive import fetched, prometheus
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from lab.json_text import parse
-from lab.otlp.values import (
-    OtlpError,
-    checked_id,
-    checked_ns,
-    object_text,
-    pairs_from_json,
-    pairs_from_protobuf,
-)
+from lab.otlp.from_json import message_from_json
+from lab.otlp.values import OtlpError, checked_id, checked_ns, object_text, pairs_from_protobuf
 
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
@@ -47,6 +39,16 @@ def lines_from_protobuf(body: bytes) -> tuple[bytes, int]:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
         raise OtlpError(f"the body is no protobuf ExportTraceServiceRequest: {error}") from None
+    return _lines(request)
+
+
+def lines_from_json(body: bytes) -> tuple[bytes, int]:
+    """The same for OTLP's JSON form."""
+    path = ("resourceSpans", "scopeSpans", "spans")
+    return _lines(message_from_json(body, ExportTraceServiceRequest(), path))
+
+
+def _lines(request: ExportTraceServiceRequest) -> tuple[bytes, int]:
     lines: list[str] = []
     for group in request.resource_spans:
         resource = _resource(pairs_from_protobuf(group.resource.attributes))
@@ -71,52 +73,6 @@ def lines_from_protobuf(body: bytes) -> tuple[bytes, int]:
                     )
                 )
     return "".join(lines).encode("ascii"), len(lines)
-
-
-def lines_from_json(body: bytes) -> tuple[bytes, int]:
-    """The same for OTLP's JSON form (ids are hex text, 64-bit integers may be text)."""
-    lines: list[str] = []
-    try:
-        for group in parse(body).get("resourceSpans", []):
-            resource = _resource(pairs_from_json(group.get("resource", {}).get("attributes", [])))
-            for scope in group.get("scopeSpans", []):
-                for span in scope.get("spans", []):
-                    lines.append(_json_line(resource, span))
-    except OtlpError:
-        raise
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise OtlpError(f"the body is no OTLP/JSON trace request: {error!r:.300}") from None
-    return "".join(lines).encode("ascii"), len(lines)
-
-
-def _json_line(resource: Resource, span: dict[str, Any]) -> str:
-    return _line(
-        resource,
-        bytes.fromhex(span["traceId"]).hex(),
-        bytes.fromhex(span["spanId"]).hex(),
-        bytes.fromhex(span.get("parentSpanId", "")).hex(),
-        str(span.get("name", "")),
-        _enumerated(span.get("kind", 0), "SPAN_KIND_", KINDS),
-        int(span["startTimeUnixNano"]),
-        int(span["endTimeUnixNano"]),
-        _enumerated(span.get("status", {}).get("code", 0), "STATUS_CODE_", STATUSES),
-        pairs_from_json(span.get("attributes", [])),
-        [
-            (
-                int(e["timeUnixNano"]),
-                str(e.get("name", "")),
-                pairs_from_json(e.get("attributes", [])),
-            )
-            for e in span.get("events", [])
-        ],
-    )
-
-
-def _enumerated(value: Any, prefix: str, names: Sequence[str]) -> int:
-    if isinstance(value, str):
-        name = value.removeprefix(prefix).lower()
-        return 0 if name == "unspecified" else names.index(name)
-    return int(value)
 
 
 def _resource(attributes: dict[str, Any]) -> Resource:

@@ -1,4 +1,4 @@
-"""Converts OTLP attribute values (protobuf or JSON) to Python values and to JSON text."""
+"""Converts OTLP attribute values to Python values and to JSON text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def from_protobuf(value: Any) -> Any:
         return {pair.key: from_protobuf(pair.value) for pair in value.kvlist_value.values}
     if which == "bytes_value":
         return value.bytes_value.hex()
-    return getattr(value, which)
+    found = getattr(value, which)
+    if which == "double_value" and not math.isfinite(found):
+        return str(found)  # JSON has no NaN and no infinity
+    return found
 
 
 def pairs_from_protobuf(pairs: Iterable[Any]) -> dict[str, Any]:
@@ -32,36 +35,13 @@ def pairs_from_protobuf(pairs: Iterable[Any]) -> dict[str, Any]:
     return {pair.key: pair.value.string_value or from_protobuf(pair.value) for pair in pairs}
 
 
-def from_json(value: dict[str, Any]) -> Any:
-    """The value of an OTLP/JSON AnyValue, an object with one member that is named after its type."""
-    for which, held in value.items():
-        if which == "intValue":
-            return int(held)
-        if which == "arrayValue":
-            return [from_json(item) for item in held.get("values", [])]
-        if which == "kvlistValue":
-            return pairs_from_json(held.get("values", []))
-        return held
-    return ""
-
-
-def pairs_from_json(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {str(pair["key"]): from_json(pair.get("value", {})) for pair in pairs}
-
-
 def object_text(attributes: dict[str, Any]) -> str:
     """The attributes as a JSON object in ASCII. Formatted by hand, because it runs for each span."""
     parts = [
-        f"{quote(key)}:{quote(value) if value.__class__ is str else value_text(value)}"
+        f"{quote(key)}:{quote(value) if value.__class__ is str else json.dumps(value)}"
         for key, value in attributes.items()
     ]
     return "{" + ",".join(parts) + "}"
-
-
-def value_text(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return quote(str(value))  # JSON has no NaN and no infinity
-    return json.dumps(value)
 
 
 def checked_id(text: str, digits: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab.prometheus_text import Exposition, Sample, samples, split_series, total
@@ -67,3 +68,31 @@ def test_a_label_may_contain_braces_and_commas() -> None:
         "n",
         {"route": "/orders/{id}", "note": 'a,b="c"'},
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'x{a="b"}1',
+        'x {a="b"} 1',
+        'x{ a = "b" , c="d", } 1 1700000000',
+        "x\t1",
+        'x{a="one\u2028two\x85three\x0bfour"} 2.5',
+        '{"x.y", a="b"} 1',
+        '{"x y"} 1',
+        'x{"http.status"="200",a="}"} 1',
+        'x{a="\\\\ \\" \\n"} 1',
+    ],
+)
+def test_unusual_lines_are_read_as_by_prometheus_own_parser(line: str) -> None:
+    (family,) = text_string_to_metric_families(line + "\n")
+    (expected,) = family.samples
+    (read,) = samples(line + "\n")
+    assert tuple(read) == (expected.name, expected.labels, expected.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["x1", "{} 3", '{"a"="b"} 3', "x", 'x{a="b"}', 'x{a="b 1', "# x 1"]
+)
+def test_a_line_without_a_name_or_a_value_is_no_sample(line: str) -> None:
+    assert list(samples(line)) == []

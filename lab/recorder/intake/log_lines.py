@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from math import isfinite
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, TypeGuard
 
 from chassis.fault_record import COLUMNS
@@ -12,6 +13,7 @@ from lab.json_text import parse
 # The columns of each table (docs/archive.md); all other fields of a line go into its JSON column.
 LOG_FIELDS = ("time", "level", "service", "instance", "message", "trace_id", "span_id")
 RAW = "raw"  # the level of a line that has none: a traceback, or a server's own format
+LATEST_S = 1e11  # the year 5138: a number beyond is not finite, or has another unit
 BREAKER_FIELDS = (
     *("service", "instance", "edge", "policy", "kind", "state", "previous", "reason"),
     *("n", "failures", "slow"),
@@ -44,9 +46,8 @@ def rows_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes, in
     """The same for a record that a log forwarder has already parsed."""
     instance = str(record.setdefault("instance", ""))
     record.setdefault("service", instance.rpartition("-")[0] or instance)
-    time_s = record.get("time")
-    if not _is_time(time_s):
-        time_s = now_s
+    known_s = _seconds(record.get("time"))
+    time_s = now_s if known_s is None else known_s
     event = record.get("event")
     if event == "breaker":
         return "breakers", _dump(_breaker(record, time_s)), 1
@@ -55,7 +56,10 @@ def rows_of_record(record: dict[str, Any], now_s: float) -> tuple[str, bytes, in
         return "breakers", b"".join(rows), len(rows)
     if event == "fault" and record.get("fault_id"):
         return "faults", _dump(_fault(record, time_s)), 1
-    return "logs", _dump(_log(record, time_s)), 1
+    row = _log(record, time_s)
+    if known_s is None and record.get("time") is not None:
+        row["attributes"]["time"] = record["time"]  # not understood: keep it
+    return "logs", _dump(row), 1
 
 
 def read_records(body: bytes) -> list[dict[str, Any]]:
@@ -76,6 +80,8 @@ def _log(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     row: dict[str, Any] = {"time_s": time_s}
     row |= {name: _string(record.get(name)) for name in LOG_FIELDS[1:]}
     row["level"] = row["level"] or RAW
+    for name in ("trace_id", "span_id"):
+        row[name] = row[name] and row[name].lower()  # as in the spans
     row["attributes"] = {k: v for k, v in record.items() if k not in LOG_FIELDS}
     return row
 
@@ -113,8 +119,24 @@ def _fault(record: dict[str, Any], time_s: float) -> dict[str, Any]:
     return row
 
 
+def _seconds(value: object) -> float | None:
+    """The time of a record in epoch seconds: a number, also as text, or an ISO 8601 time with its zone."""
+    if isinstance(value, str):
+        value = _read_time(value)
+    return value if _is_time(value) else None
+
+
+def _read_time(text: str) -> float | None:
+    with suppress(ValueError):
+        return float(text)
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        return moment.timestamp() if moment.tzinfo else None
+    return None
+
+
 def _is_time(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LATEST_S
 
 
 def _string(value: Any) -> str | None:

@@ -35,7 +35,7 @@ class Scraper:
             f'"instance":{quote(target.instance)},'
         )
         lines = [f'{head}"name":"up","labels":{{}},"value":{1 if text else 0}}}\n']
-        for line in text.splitlines():
+        for line in text.split("\n"):  # a label may contain other line separators
             series, _, value = line.rpartition(" ")
             members = self._members.get(series)
             if members is None and (sample := split_sample(line)):
@@ -50,8 +50,8 @@ class Scraper:
         name, labels = split_series(series)
         pairs = ",".join(f"{quote(label)}:{quote(text)}" for label, text in labels.items())
         members = f'"name":{quote(name)},"labels":{{{pairs}}},"value":'
-        if name.endswith("_created"):
-            members = ""  # the start time of the counter: the same in every scrape
+        if not name or name.endswith("_created"):
+            members = ""  # the start time of a counter is the same in every scrape
         if len(self._members) < SERIES_CACHED_MAX:
             self._members[series] = members
         return members

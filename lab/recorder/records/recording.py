@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.files import write_json
 from lab.prometheus_text import Exposition
+from lab.recorder.errors import RequestError
 from lab.recorder.intake.log_lines import rows_of_line, rows_of_record
 from lab.recorder.intake.scraper import Scraper, scrape_each_second
 from lab.recorder.intake.server_probes import ServerProbes
@@ -20,7 +21,12 @@ from lab.recorder.lab_file import LabFile
 from lab.recorder.names import NUMBERED, RECORDER, ROWS_TOTAL
 from lab.recorder.records.compaction import Compaction
 from lab.recorder.records.run_progress import RunProgress
-from lab.recorder.records.table_writer import FLUSH_INTERVAL_S, SEGMENT_BYTES, TableWriter
+from lab.recorder.records.table_writer import (
+    FLUSH_INTERVAL_S,
+    PENDING_BYTES_MAX,
+    SEGMENT_BYTES,
+    TableWriter,
+)
 
 POLL_INTERVAL_S = 0.2
 LINES_PER_TURN = 500  # then the event loop gets a turn, so that the API stays responsive
@@ -64,14 +70,20 @@ class Recording:
         )
 
     def add_spans(self, lines: bytes, rows: int) -> bool:
-        """Returns False if the lines were shed because the disk does not keep up."""
-        return not rows or self._writer.add("spans", lines, rows)
+        """Returns False if the lines were shed because the disk does not keep up.
+
+        Raises RequestError 413 if even an empty queue cannot hold them. They count as shed too.
+        """
+        return not rows or _fit(self._writer.add("spans", lines, rows), len(lines))
 
     def add_logs(self, records: list[dict[str, Any]]) -> bool:
-        """Returns False if some records were shed."""
-        now_s = self._clock()
-        added = [self._writer.add(*rows_of_record(record, now_s)) for record in records]
-        return all(added)
+        """The same for records, of which some may be recorded."""
+        now_s, added, largest = self._clock(), True, 0
+        for record in records:
+            table, lines, rows = rows_of_record(record, now_s)
+            added = self._writer.add(table, lines, rows) and added
+            largest = max(largest, len(lines))
+        return _fit(added, largest)
 
     def refuse(self, signal: str) -> None:
         """Counts an invalid request of `traces` or `logs`."""
@@ -155,3 +167,10 @@ class Recording:
         while not self._stopping:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             await self._writer.flush()
+
+
+def _fit(added: bool, largest: int) -> bool:
+    if not added and largest > PENDING_BYTES_MAX:
+        text = f"a row or a request's spans take {largest} bytes, at most {PENDING_BYTES_MAX}: send less"
+        raise RequestError(413, text)
+    return added

@@ -197,3 +197,74 @@ def test_the_error_of_a_failed_fetch_names_the_reason(server: Server, tmp_path: 
         with pytest.raises(ArchiveError, match="no time zone"):
             reader(server.url, datetime(2026, 1, 1), 2.0)
     assert not list((tmp_path / "run").iterdir())
+
+
+def prometheus_answer(*series: dict[str, Any]) -> tuple[int, bytes]:
+    return 200, json.dumps({"status": "success", "data": {"result": list(series)}}).encode()
+
+
+def test_a_native_histogram_is_refused_by_its_name(server: Server) -> None:
+    histogram = {"count": "2", "sum": "3.5", "buckets": [[0, "1", "2", "2"]]}
+    series = {"metric": {"__name__": "took_seconds"}, "histograms": [[1.5, histogram]]}
+    server.replies["/api/v1/query"] = prometheus_answer(series)
+    with pytest.raises(ArchiveError, match=r"took_seconds is a native histogram.*`matching`"):
+        Run.from_prometheus(server.url, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data": null}',
+        b'{"data": {"result": [null]}}',
+        b'{"data": {"result": [{"metric": {}, "values": [[1.5, "1"]]}]}}',
+        b'{"data": {"result": [{"metric": {"__name__": "up"}, "values": [[1.5, "x"]]}]}}',
+        b'{"data": {"result": [{"metric": {"__name__": "up"}, "values": null}]}}',
+    ],
+)
+def test_an_answer_of_prometheus_that_cannot_be_read_is_an_error_by_name(
+    server: Server, body: bytes
+) -> None:
+    server.replies["/api/v1/query"] = (200, body)
+    with pytest.raises(
+        ArchiveError, match=f"Prometheus at {server.url} sent an answer that cannot"
+    ):
+        Run.from_prometheus(server.url, 1.0, 2.0)
+
+
+def with_nulls(value: Any) -> Any:
+    """The same message in ProtoJSON with a further member that is null in each object."""
+    if isinstance(value, dict):
+        return {name: with_nulls(each) for name, each in value.items()} | {"links": None}
+    return [with_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+def test_jaegers_answers_may_contain_nulls(jaeger_server: Server) -> None:
+    plain = rows_of(Run.from_jaeger(jaeger_server.url, 1.0, 2.0), "spans")
+    status, body = jaeger_server.replies["/api/v3/traces"]
+    jaeger_server.replies["/api/v3/traces"] = (
+        *(status, json.dumps(with_nulls(json.loads(body))).encode()),
+    )
+    assert rows_of(Run.from_jaeger(jaeger_server.url, 1.0, 2.0), "spans") == plain
+    for nothing in ({"result": None}, {"result": {"resourceSpans": None}}, {"services": None}):
+        path = "/api/v3/services" if "services" in nothing else "/api/v3/traces"
+        jaeger_server.replies[path] = (200, json.dumps(nothing).encode())
+        assert rows_of(Run.from_jaeger(jaeger_server.url, 1.0, 2.0), "spans") == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"result": 7},
+        {"result": {"resourceSpans": [None]}},
+        {"result": {"resourceSpans": [{"scopeSpans": [{"spans": [{}]}]}]}},
+        {"result": {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "5b"}]}]}]}},
+    ],
+)
+def test_an_answer_of_jaeger_that_is_not_otlp_is_an_error_by_name(
+    jaeger_server: Server, answer: Any
+) -> None:
+    jaeger_server.replies["/api/v3/traces"] = (200, json.dumps(answer).encode())
+    with pytest.raises(
+        ArchiveError, match=f"Jaeger at {jaeger_server.url} sent an answer that is not"
+    ):
+        Run.from_jaeger(jaeger_server.url, 1.0, 2.0)

@@ -240,3 +240,31 @@ def test_a_transition_has_reason_and_counts_and_an_attempt_its_number_and_pause(
 def test_a_line_that_is_not_json_has_a_level_too() -> None:
     table, row, count = rows_of_line(b"WARNING:  Exceeded concurrency limit.\n", "recorder", 1.0)
     assert (table, count, json.loads(row)["level"]) == ("logs", 1, "raw")
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        (1.5, 1.5),
+        ("1.5", 1.5),
+        ("0", 0.0),
+        ("1970-01-01T00:00:01.500Z", 1.5),
+        ("1970-01-01T01:00:01.500000000+01:00", 1.5),
+        ("1970-01-01T00:00:01", None),
+        ("noon", None),
+        ("nan", None),
+        (True, None),
+        (10**400, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_time_may_be_text_and_one_that_cannot_be_read_is_kept(
+    time: object, seconds: float | None
+) -> None:
+    line = json.dumps({"time": time, "message": "x", "trace_id": "AB"}).encode()
+    table, row, _ = rows_of_line(line, "orders-1", 7.0)
+    read = json.loads(row)
+    assert (table, read["time_s"]) == ("logs", 7.0 if seconds is None else seconds)
+    kept = {"time": time} if seconds is None and time is not None else {}
+    assert (read["attributes"], read["trace_id"]) == (kept, "ab")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from lab.otlp.logs import records_from_json
+from lab.otlp.values import OtlpError
 from tests.lab.recorder.recorder_process import RecorderProcess, rows
 
 LINE = {"time": 1.5, "level": "info", "service": "orders", "instance": "orders-1", "message": "hi"}
@@ -86,3 +88,28 @@ def test_otlp_logs_become_rows(recorder: RecorderProcess, tmp_path: Path, reques
         **{"message": "careful", "trace_id": "01" * 16, "span_id": None},
         "attributes": '{"order_id":"o1"}',
     }
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "span_id", "kept"),
+    [
+        ("5B8EFFF798038103D269B633813FC60C", "EEE19B7EC3C1B174", True),
+        ("0" * 32, "0" * 16, False),
+        ("5b8e", "ee", False),
+        (None, None, False),
+    ],
+)
+def test_the_ids_of_a_record_are_lower_case_and_invalid_ones_belong_to_no_trace(
+    trace_id: str | None, span_id: str | None, kept: bool
+) -> None:
+    record = {"body": {"stringValue": "x"}, "traceId": trace_id, "spanId": span_id}
+    body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+    [found] = records_from_json(json.dumps(body).encode())
+    ids = (found.get("trace_id"), found.get("span_id"))
+    assert ids == ((str(trace_id).lower(), str(span_id).lower()) if kept else (None, None))
+
+
+def test_an_id_of_a_record_that_is_not_hexadecimal_is_refused() -> None:
+    body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"traceId": "x" * 32}]}]}]}
+    with pytest.raises(OtlpError, match="no OTLP/JSON ExportLogsServiceRequest"):
+        records_from_json(json.dumps(body).encode())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -159,6 +160,26 @@ def test_a_bad_body_is_refused_with_what_to_do(
     assert answered == status
     assert text in answer["error"]
     assert recorder.call("GET", "/recording")[1]["rows"]["spans"] == 0
+
+
+def test_a_span_that_can_never_fit_is_refused_for_ever_and_counted_as_lost(
+    recorder: RecorderProcess, tmp_path: Path
+) -> None:
+    recorder.start(tmp_path / "run")
+    request = ExportTraceServiceRequest()
+    span = (
+        request.resource_spans.add()
+        .scope_spans.add()
+        .spans.add(trace_id=b"\x01" * 16, span_id=b"\x01" * 8)
+    )
+    long = span.attributes.add(key="note").value
+    long.string_value = "\u00e9" * (6 * 2**20)  # as JSON three times as long: more than the queue
+    body = gzip.compress(request.SerializeToString(), 1)
+    head = {"Content_Type": PROTOBUF, "Content_Encoding": "gzip"}
+    status, answer = recorder.call("POST", "/v1/traces", body, **head)
+    assert status == 413
+    assert "send less" in answer["error"]
+    assert recorder.stop()["shed"]["spans"] == 1
 
 
 def test_spans_sent_while_nothing_records_are_dropped(
