@@ -53,9 +53,9 @@ def measures(run: Run) -> pd.DataFrame:
     """One row for each breaker (edge and instance):
 
     opened, flaps (openings after the first), false_opens (from closed, outside every fault),
-    open_s, half_open_s, rejections, calls, detection_s (fault effective to first open; NaN if it
-    never opened), recovery_s (fault removed to closed until the run's end; NaN if it was not open
-    then or never closed).
+    open_s, half_open_s, rejections, calls (whose outcome it counted), detection_s (fault effective to
+    first open; NaN if it never opened), recovery_s (fault removed to closed until the run's end; NaN
+    if it was not open then or never closed).
     """
     bands = state_bands(run)
     counts = run.sql(
@@ -93,6 +93,27 @@ MEASURES = [
     *("edge", "instance", "opened", "flaps", "false_opens", "open_s", "half_open_s"),
     *("calls", "rejections", "detection_s", "recovery_s"),
 ]
+
+
+def sent_and_rejected(run: Run, edge: str) -> tuple[int, int]:
+    """(calls of an edge that were sent during the fault, calls that its breaker rejected then).
+
+    Sent calls are counted by the caller's spans: the breaker does not evaluate a call that ends after it opened,
+    although the dependency got it. If only some traces were kept, only their calls count.
+    """
+    caller, _, callee = edge.partition("->")
+    start_s, end_s = during(run)
+    sent: int = run.sql(
+        "SELECT count(*) FROM spans WHERE kind = 'client' AND service = ? AND peer = ?"
+        " AND start_ns BETWEEN ? AND ?",
+        [caller, callee, int(start_s * 1e9), int(end_s * 1e9)],
+    ).fetchall()[0][0]
+    rejected: int = run.sql(
+        "SELECT count(*) FROM breakers WHERE policy = 'breaker' AND kind = 'rejection' AND edge = ?"
+        " AND time_s BETWEEN ? AND ?",
+        [edge, start_s, end_s],
+    ).fetchall()[0][0]
+    return sent, rejected
 
 
 def settings_of(run: Run, edge: str) -> tuple[Settings, str]:

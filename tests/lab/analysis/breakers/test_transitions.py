@@ -11,6 +11,8 @@ import pytest
 from lab.analysis.breakers import transitions
 from lab.analysis.breakers.closed_forms import Settings
 from lab.archive import Run
+from tests.lab.analysis.simulation import FAULT as FAULT_S
+from tests.lab.analysis.simulation import START_S
 
 INFO = {"started_s": 0.0, "ended_s": 100.0}
 FAULT = {"fault_id": "f", "kind": "latency", "target": "bank-1", "effective_s": 20.0}
@@ -86,6 +88,21 @@ def test_measured_and_predicted_agree_on_the_simulated_run(clean: Run) -> None:
     assert table.loc["share of the fault spent open", "measured"] == pytest.approx(
         table.loc["share of the fault spent open", "predicted"], abs=0.15
     )
+
+
+def test_calls_that_end_after_the_breaker_opened_were_sent(clean: Run) -> None:
+    sent, rejected = transitions.sent_and_rejected(clean, "payments->bank")
+    inside = [int((START_S + each) * 1e9) for each in FAULT_S]
+    [[came]] = clean.sql(
+        "SELECT count(*) FROM spans WHERE kind = 'server' AND service = 'bank' AND start_ns BETWEEN ? AND ?",
+        inside,
+    ).fetchall()
+    [[evaluated]] = clean.sql(
+        "SELECT count(*) FROM breakers WHERE kind = 'evaluation' AND time_s BETWEEN ? AND ?",
+        [START_S + each for each in FAULT_S],
+    ).fetchall()
+    assert sent == came > evaluated > 0
+    assert rejected > 0
 
 
 def test_without_breaker_events_the_tables_are_empty(tiny: Callable[..., Run]) -> None:
