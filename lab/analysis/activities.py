@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lab.analysis.windows import Band, load_span
 from lab.archive import Run
+
+# Chaos Toolkit wraps each error in its own, and both have the name of their module.
+_WRAPPED = re.compile(r"^(?:chaoslib\.exceptions\.ActivityFailed: )?(?:\w+\.)*(?=\w+(?:: |$))")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,15 @@ def activities(run: Run) -> list[Activity]:
             )
         )
     return found
+
+
+def reason_of(exception: object) -> str:
+    """The error behind a failed activity, e.g. `FaultRefusedError: orders-1 is not running`.
+
+    `exception`: as in the journal, the lines of a traceback. "" without one.
+    """
+    last = str(exception[-1]) if isinstance(exception, list) and exception else ""
+    return _WRAPPED.sub("", " ".join(last.split()))
 
 
 def _epoch_s(text: object) -> float | None:

@@ -19,7 +19,7 @@ Message = TypeVar("Message")
 
 def message_from_json(body: bytes, message: Message, path: Sequence[str]) -> Message:
     """Fills `message`. path: the nested lists down to the spans or log records. Raises OtlpError."""
-    from google.protobuf.json_format import ParseDict, ParseError  # type: ignore[import-untyped] # hardly a lab sends JSON
+    from google.protobuf.json_format import ParseDict, ParseError  # type: ignore[import-untyped] # only JSON needs it
 
     try:
         request = parse(body)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from lab.analysis.verdict.journal import reason_of
+from lab.analysis.activities import reason_of
 from lab.run.children.load_process import LoadFailedError
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.guard.guard import Violation
@@ -207,7 +207,7 @@ class RunSequence:
     def _report_activity(self, event: dict[str, Any]) -> None:
         if event.get("tolerance") is None:  # the hypothesis' probes run each second
             failed = "" if event.get("status") == "succeeded" else f": {event.get('status')}"
-            if reason := reason_of(event.get("exception") or ()):
+            if reason := reason_of(event.get("exception")):
                 failed += f" ({reason})"
             self.reporter.message(f"  {event.get('type')}: {event['name']}{failed}")
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:  # `lab run` shows reasons too, and needs no archive for that
-    from lab.archive import Run
+from lab.analysis.activities import reason_of
+from lab.analysis.verdict.evidence.shapes import mapping, mappings
+from lab.archive import Run
 
 Step = Mapping[str, Any]
-# Chaos Toolkit wraps each error in its own, and both have the name of their module.
-_WRAPPED = re.compile(r"^(?:chaoslib\.exceptions\.ActivityFailed: )?(?:\w+\.)*(?=\w+(?:: |$))")
-
-
-def reason_of(exception: Sequence[str]) -> str:
-    """`FaultRefusedError: orders-1 is not running` of a step's `exception`, its formatted traceback."""
-    last = " ".join(exception[-1].split()) if exception else ""
-    return _WRAPPED.sub("", last)
 
 
 def failed_actions(run: Run) -> list[str]:
@@ -25,7 +17,7 @@ def failed_actions(run: Run) -> list[str]:
     return [
         f"the action {_name(step)} failed{_why(step)}"
         for step in _method(run)
-        if step.get("status") == "failed" and step.get("activity", {}).get("type") != "probe"
+        if step.get("status") == "failed" and mapping(step.get("activity")).get("type") != "probe"
     ]
 
 
@@ -34,7 +26,7 @@ def missed_probes(run: Run) -> list[str]:
     return [
         f"the probe {_name(step)} failed{_why(step)}"
         for step in _method(run)
-        if step.get("activity", {}).get("type") == "probe" and _missed(step)
+        if mapping(step.get("activity")).get("type") == "probe" and _missed(step)
     ]
 
 
@@ -50,19 +42,19 @@ def steady_states(run: Run) -> dict[str, bool]:
 def unmet(run: Run, when: str) -> str:
     """The first probe that missed the steady state, with its value: `: 'orders are fast': 3.4 is not within 3`."""
     for state in _states(run, when):
-        for step in state.get("probes") or ():
+        for step in mappings(state.get("probes")):
             if _missed(step):
                 return f": {_name(step)}{_why(step)}"
     return ""
 
 
 def _states(run: Run, when: str) -> list[Step]:
-    found = ((run.journal or {}).get("steady_states") or {}).get(when)
-    return found if isinstance(found, list) else [found] if found else []
+    found = mapping((run.journal or {}).get("steady_states")).get(when)
+    return mappings(found if isinstance(found, list) else [found] if found else [])
 
 
-def _method(run: Run) -> Iterator[Step]:
-    yield from (run.journal or {}).get("run", [])
+def _method(run: Run) -> list[Step]:
+    return mappings((run.journal or {}).get("run"))
 
 
 def _missed(step: Step) -> bool:
@@ -70,13 +62,13 @@ def _missed(step: Step) -> bool:
 
 
 def _name(step: Step) -> str:
-    return repr(str(step.get("activity", {}).get("name", "?")))
+    return repr(str(mapping(step.get("activity")).get("name", "?")))
 
 
 def _why(step: Step) -> str:
-    if reason := reason_of(step.get("exception") or ()):
+    if reason := reason_of(step.get("exception")):
         return f": {reason}"
     if step.get("tolerance_met") is False:
-        tolerance = step.get("activity", {}).get("tolerance")
+        tolerance = mapping(step.get("activity")).get("tolerance")
         return f": {step.get('output')!r} is not within {tolerance!r}"
     return ""

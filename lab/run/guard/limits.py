@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.analysis.activities import reason_of
 from lab.analysis.percentiles import quantile
-from lab.analysis.verdict.journal import reason_of
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.chaos.experiment.variables import Variables
 from lab.recorder.intake.tail import TailedFile

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaoslib.activity import execute_activity
 
-from lab.analysis.verdict.journal import reason_of
+from lab.analysis.activities import reason_of
 from lab.analysis.verdict.measures import SliError
 from lab.analysis.verdict.slis import evaluate
 from lab.analysis.verdict.verdict import judge, write_verdict
@@ -118,6 +119,8 @@ def test_a_breaker_without_events_does_not_meet_its_expectation(archive: Archive
                                                  "status": "failed"}]), "the action 'make the bank slow' failed"),
         (lambda p: edit(p, "journal.json",
                         steady_states={"before": {"steady_state_met": False}}), "not met before"),
+        (lambda p: edit(p, "journal.json", steady_states={"before": {"steady_state_met": False, "probes": [
+            7, {"activity": 7, "exception": "x", "tolerance_met": False}]}}), "not met before"),
     ],
 )  # fmt: skip
 def test_a_run_that_proves_nothing_is_invalid(
@@ -191,12 +194,22 @@ WRAPPED = "chaoslib.exceptions.ActivityFailed: lab.chaos.faults.errors.FaultRefu
         (["TimeoutError\n"], "TimeoutError"),
         (["no such thing: a.b.C: d\n"], "no such thing: a.b.C: d"),
         ([], ""),
+        (None, ""),
+        ("text", ""),
     ],
 )
 def test_the_reason_of_a_failed_step_is_the_error_of_its_function(
-    exception: list[str], reason: str
+    exception: object, reason: str
 ) -> None:
     assert reason_of(exception) == reason
+
+
+def test_the_reason_is_in_what_the_toolkit_writes() -> None:
+    provider = {"type": "python", "module": "json", "func": "loads", "arguments": {"s": "{"}}
+    action = {"type": "action", "name": "x", "provider": provider}
+    step = execute_activity({}, action, {}, {}, None)
+    assert step["status"] == "failed"
+    assert reason_of(step["exception"]).startswith("JSONDecodeError: Expecting property name")
 
 
 def test_a_refused_action_makes_a_run_invalid_with_the_reason(archive: Archive) -> None:
