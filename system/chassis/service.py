@@ -21,6 +21,7 @@ from chassis.clock import SystemClock
 from chassis.edge_policies import event_sink, saturation
 from chassis.edge_policies.protection import EdgeProtection
 from chassis.edge_policies.switches import PolicySwitches
+from chassis.ended_sessions import EndedSessions
 from chassis.faults.residue import Baseline
 from chassis.http import health, idempotency
 from chassis.http.auth import SERVICE_TOKEN_S, Authenticator, ServiceTokens, UserTokens
@@ -124,11 +125,13 @@ class Service:
         self._session: aiohttp.ClientSession
         self._nats: NatsClient | None = None
         self._registry: Registry | None = None
+        self._ended: EndedSessions | None = None
         now = self.clock.time_s
         life_s = settings.number("SERVICE_TOKEN_S", SERVICE_TOKEN_S)
         self._tokens = ServiceTokens(settings.service, settings.service_secret, now, life_s)
         self._saturation = saturation.Saturation(self.policy_switches, self.instances)
-        self.auth = Authenticator(self._tokens, UserTokens(self._fetch_jwks, now), now)
+        users = UserTokens(self._fetch_jwks, now)
+        self.auth = Authenticator(self._tokens, users, now, self._session_ended)
 
     # -- for the composition root of a service ------------------------------------------------
 
@@ -203,6 +206,12 @@ class Service:
             )
         return self.clients[callee]
 
+    @property
+    def ended_sessions(self) -> EndedSessions:
+        """The sessions whose tokens every service refuses."""
+        assert self._ended is not None, "it is open when `start` runs"
+        return self._ended
+
     def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` until the service stops. If it raises, log the error and restart it."""
         task = asyncio.create_task(supervise(name, work, self.clock), name=name)
@@ -233,6 +242,9 @@ class Service:
         registry = self._registry = Registry(await self._broker(), settings.edges)
         await registry.open()
         self._on_close(registry.close)  # if `start` fails
+        self._ended = EndedSessions(await self._broker())
+        await self._ended.open()
+        self._on_close(self._ended.close)
         await self._stack.enter_async_context(start(self))
         # announced last, unregistered first: no instance is called that is not ready
         self._on_close(registry.close)
@@ -291,6 +303,9 @@ class Service:
     async def _broker_connected(self) -> None:
         if self._nats is None or not self._nats.is_connected:
             raise ConnectionError("not connected")
+
+    def _session_ended(self, session_id: str) -> bool:
+        return self._ended is not None and session_id in self._ended
 
     async def _fetch_jwks(self) -> dict[str, Any]:
         response = await self.client("users").get("/.well-known/jwks.json")

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from chassis.http import context
-from chassis.http.auth import CallingService, CurrentUser
+from chassis.http.auth import CurrentUser, called_by
 from chassis.http.idempotency import IdempotencyKey, once
 from chassis.service import Service, create_app
 
@@ -64,7 +64,7 @@ async def mine(user: CurrentUser) -> dict[str, str]:
 
 
 @app.get("/inside")
-async def inside(caller: CallingService) -> dict[str, str]:
+async def inside(caller: Annotated[str, called_by("orders")]) -> dict[str, str]:
     return {"caller": caller}
 
 

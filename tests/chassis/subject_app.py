@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Request
 
-from chassis.http.auth import CallingService
+from chassis.http.auth import called_by
 from chassis.messaging import inbox
 from chassis.messaging.event import Event
 from chassis.postgres import connection, database
@@ -126,7 +126,7 @@ async def seen(request: Request) -> list[dict[str, str]]:
 
 
 @app.get("/who")
-async def who(caller: CallingService) -> str:
+async def who(caller: Annotated[str, called_by("tester")]) -> str:
     return caller
 
 

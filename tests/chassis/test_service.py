@@ -134,6 +134,7 @@ async def test_a_user_needs_a_valid_token(echo: Echo) -> None:
 
 async def test_tokens_of_users_and_services_are_not_interchangeable(echo: Echo) -> None:
     user, service = echo.user_token(_trusted_key(echo)), echo.service_token("orders")
+    assert (await echo.call("GET", "/inside", headers=echo.service_token("users")))[0] == 403
     assert (await echo.call("GET", "/inside", headers=service))[1] == {"caller": "orders"}
     assert (await echo.call("GET", "/inside", headers=user))[0] == 403
     assert (await echo.call("GET", "/mine", headers=service))[0] == 403

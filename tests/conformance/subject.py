@@ -37,6 +37,7 @@ class Operation:
     method: str
     path: str
     token_kind: str
+    callers: frozenset[str]
     key: bool
     body: bool
 
@@ -57,11 +58,12 @@ def operations(name: str) -> list[Operation]:
         if not (isinstance(route, APIRoute) and route.include_in_schema):
             continue
         dependencies = set(_dependencies(route.dependant))
+        guard = next((each for each in dependencies if isinstance(each, auth.CalledBy)), None)
         token_kind = (
             "user" if auth._user in dependencies
-            else "service" if auth._service in dependencies
-            else "either" if auth._caller in dependencies
-            else ""
+            else "" if guard is None
+            else "either" if guard.users
+            else "service"
         )  # fmt: skip
         for method in route.methods or ():
             parameters = paths[route.path][method.lower()].get("parameters", [])
@@ -70,7 +72,14 @@ def operations(name: str) -> list[Operation]:
                 for parameter in parameters
             )
             found.append(
-                Operation(method, route.path, token_kind, key, route.body_field is not None)
+                Operation(
+                    method,
+                    route.path,
+                    token_kind,
+                    guard.services if guard else frozenset(),
+                    key,
+                    route.body_field is not None,
+                )
             )
     return found
 
@@ -106,7 +115,8 @@ class Subject:
             return {}
         if operation.token_kind == "user":
             return {"Authorization": f"Bearer {await self.user_token()}"}
-        return {"Authorization": f"Bearer {self.service.service_token('conformance')}"}
+        (caller, *_) = operation.callers
+        return {"Authorization": f"Bearer {self.service.service_token(caller)}"}
 
     async def user_token(self) -> str:
         if self.name != "users":

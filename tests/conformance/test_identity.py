@@ -7,6 +7,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis.http.auth import ISSUER, USER_AUDIENCE
+from lab import topology
 from tests.conformance.subject import SOME_ID, Conforms, Operation, Subject, assert_problem
 
 # services without a guarded route -> why; the suite fails when an entry is no longer true
@@ -15,6 +16,7 @@ UNGUARDED: dict[str, str] = {}
 WITHOUT_KEY = {
     "/login": "a repeated login has no visible effect",
     "/refresh": "the refresh token works only once",
+    "/logout": "a session ends only once",
 }
 BAD_KEYS = ("", "two words", "x" * 256, "tab\there", "é")
 
@@ -26,6 +28,7 @@ async def test_identity(conforms: Conforms) -> None:
         with_an_expired_token_it_is_401,
         with_a_token_for_another_service_it_is_401,
         with_a_token_of_the_wrong_kind_it_is_403,
+        with_a_token_of_a_service_that_does_not_call_it_it_is_403,
         every_post_with_an_effect_needs_its_key,
         the_labs_controls_are_closed_without_its_token,
     )
@@ -104,7 +107,7 @@ async def with_a_token_of_the_wrong_kind_it_is_403(subject: Subject) -> None:
         token = (
             await subject.user_token()
             if operation.token_kind == "service"
-            else subject.service.service_token("conformance")
+            else subject.service.service_token("orders")
         )
         answer = await subject.call(
             operation.method,
@@ -113,6 +116,20 @@ async def with_a_token_of_the_wrong_kind_it_is_403(subject: Subject) -> None:
             Authorization=f"Bearer {token}",
         )
         assert_problem(answer, 403, operation)
+
+
+async def with_a_token_of_a_service_that_does_not_call_it_it_is_403(subject: Subject) -> None:
+    """A token that another service sent, or lost, is of no use."""
+    services = topology.load().services
+    for operation in (each for each in guarded(subject) if each.callers):
+        declared = {each.name for each in services.values() if subject.name in each.calls}
+        assert operation.callers <= {*declared, subject.name}, (operation, declared)
+        for other in services.keys() - operation.callers:
+            answer = await subject.call(
+                operation.method, operation.some_path, Idempotency_Key="k",
+                Authorization=f"Bearer {subject.service.service_token(other)}",
+            )  # fmt: skip
+            assert_problem(answer, 403, (operation, other))
 
 
 async def every_post_with_an_effect_needs_its_key(subject: Subject) -> None:

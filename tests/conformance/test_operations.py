@@ -141,7 +141,8 @@ async def its_log_is_one_json_object_a_line(subject: Subject) -> None:
         assert (entry["service"], entry["instance"]) == (settings.service, settings.instance)
         assert entry["arm"] == "control"
         assert entry["level"] in {"debug", "info", "warning", "error", "critical"}
-        for secret in (settings.service_secret, settings.lab_token, settings.database_url):
+        secrets = ("service_secret", "lab_token", "database_url", "nats_url", "valkey_url")
+        for secret in (getattr(settings, each) for each in secrets):
             assert secret not in line
 
 

@@ -37,9 +37,9 @@ async def test_requests_in_flight_at_sigterm_are_answered(
     service = await running(name)
     broker = await nats_py.connect(nats)
     registry = await broker.jetstream().key_value(BUCKET)
-    instance = service.settings.instance
+    key = f"{name}.{service.settings.instance}"
     async with aiohttp.ClientSession() as http:
-        entry = json.loads((await registry.get(instance)).value or b"")
+        entry = json.loads((await registry.get(key)).value or b"")
         assert service.url.endswith(entry["address"])
         await faults(
             service, http, kind="latency", attributes={"latency_ms": LATE_MS}, point="inbound",
@@ -56,7 +56,7 @@ async def test_requests_in_flight_at_sigterm_are_answered(
     # after the last answer uvicorn raises the signal again; a crash has another exit status
     assert exit_status in (0, -signal.SIGTERM)
     with pytest.raises(KeyNotFoundError):
-        await registry.get(instance)
+        await registry.get(key)
     await broker.close()
 
 

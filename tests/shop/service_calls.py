@@ -26,8 +26,9 @@ async def call(
     key: str | None = None,
     token: str | None = None,
 ) -> Answer:
-    """One request, by default from orders. A POST gets a new key if none is given; `key=""` sends none."""
-    headers = {"authorization": f"Bearer {token or service.service_token('orders')}"}
+    """One request, by default from the service that calls it. A POST gets a new key; `key=""` sends none."""
+    caller = "payments" if service.settings.service == "bank" else "orders"
+    headers = {"authorization": f"Bearer {token or service.service_token(caller)}"}
     if method == "POST" and key != "":
         headers["idempotency-key"] = key or new_id()
     async with (

@@ -34,19 +34,20 @@ class UnauthenticatedError(ProblemError):
 
 
 class ForbiddenError(ProblemError):
-    """The token is valid, but of the wrong kind."""
+    """The token is valid, but its holder may not call this route."""
 
     status = 403
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A verified user. `token` is the raw bearer token, to be passed on."""
+    """A verified user. `token` is the raw bearer token, to be passed on; `session` is the id of its log-in."""
 
     id: str
     email: str
     name: str
     token: str
+    session: str = ""
 
 
 class ServiceTokens:
@@ -119,9 +120,9 @@ class UserTokens:
                 issuer=ISSUER, options=_UNTIMED,
             )  # fmt: skip
             expires = _expiry(claims, self._now())
-            user = User(
-                str(claims["sub"]), str(claims.get("email", "")), str(claims.get("name", "")), token
-            )
+            names = ("sub", "email", "name", "sid")
+            user_id, email, name, session = (str(claims.get(each, "")) for each in names)
+            user = User(user_id, email, name, token, session)
         except (jwt.PyJWTError, KeyError) as error:
             reason = "unknown key" if isinstance(error, KeyError) else str(error)
             raise UnauthenticatedError(f"token: {reason}") from None
@@ -141,12 +142,22 @@ class UserTokens:
 
 
 class Authenticator:
-    """Checks both kinds of token. Verified tokens are cached, up to a maximum number."""
+    """Checks both kinds of token. Verified tokens are cached, up to a maximum number.
 
-    def __init__(self, services: ServiceTokens, users: UserTokens, now: Now = time.time) -> None:
+    `ended` is whether a session has ended: its tokens are refused.
+    """
+
+    def __init__(
+        self,
+        services: ServiceTokens,
+        users: UserTokens,
+        now: Now = time.time,
+        ended: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.services = services
         self.users = users
         self._now = now
+        self._ended = ended
         self._known: dict[str, tuple[User | str, float]] = {}
 
     async def authenticate(self, authorization: str) -> User | str:
@@ -154,6 +165,12 @@ class Authenticator:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise UnauthenticatedError("an Authorization header with a Bearer token is required")
+        principal = await self._verified(token)
+        if isinstance(principal, User) and self._ended(principal.session):
+            raise UnauthenticatedError("token: the session has ended; log in again")
+        return principal
+
+    async def _verified(self, token: str) -> User | str:
         known = self._known.get(token)
         if known is not None:
             principal, expires = known
@@ -207,12 +224,26 @@ async def _user(caller: Annotated[User | str, Depends(_caller)]) -> User:
     return caller
 
 
-async def _service(caller: Annotated[User | str, Depends(_caller)]) -> str:
-    if isinstance(caller, User):
-        raise ForbiddenError("this route requires a service's token, got a user's token")
-    return caller
+@dataclass(frozen=True, slots=True)
+class CalledBy:
+    """A route's dependency: these services may call it, with `users` any user too. All others get 403."""
+
+    services: frozenset[str]
+    users: bool = False
+
+    async def __call__(self, caller: Annotated[User | str, Depends(_caller)]) -> User | str:
+        if caller in self.services or (self.users and isinstance(caller, User)):
+            return caller
+        name = "a user" if isinstance(caller, User) else caller
+        raise ForbiddenError(f"{name} may not call this route")
 
 
-Caller = Annotated[User | str, Depends(_caller)]
 CurrentUser = Annotated[User, Depends(_user)]
-CallingService = Annotated[str, Depends(_service)]
+
+
+def called_by(*services: str, users: bool = False) -> Any:
+    """`Orders = Annotated[str, called_by("orders")]`: only orders may call the route, and no user.
+
+    A token that another service sent, or lost, is of no use here. With `users` the caller can also be a User.
+    """
+    return Depends(CalledBy(frozenset(services), users))

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from chassis.clock import Clock
-from chassis.http.auth import CallingService
+from chassis.http.auth import called_by
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, once
 from chassis.http.state import from_state
@@ -94,11 +94,12 @@ app = create_app(
 
 
 BankDep = Annotated[Bank, from_state("bank")]
+FromPayments = Annotated[str, called_by("payments")]
 
 
 @app.post("/authorizations", status_code=201)
 async def authorize(
-    body: Authorize, key: IdempotencyKey, _: CallingService, bank: BankDep
+    body: Authorize, key: IdempotencyKey, _: FromPayments, bank: BankDep
 ) -> JSONResponse:
     async with (
         bank.pool.acquire() as conn,
@@ -118,29 +119,27 @@ async def authorize(
 
 @app.post("/authorizations/{authorization_id}/capture")
 async def capture(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
+    authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
 ) -> JSONResponse:
     return await bank.move(Kind.CAPTURE, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/void")
 async def void(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
+    authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
 ) -> JSONResponse:
     return await bank.move(Kind.VOID, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/refund")
 async def refund(
-    authorization_id: UUID, key: IdempotencyKey, _: CallingService, bank: BankDep
+    authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
 ) -> JSONResponse:
     return await bank.move(Kind.REFUND, authorization_id, key)
 
 
 @app.post("/cancellations")
-async def cancel(
-    body: Cancel, key: IdempotencyKey, _: CallingService, bank: BankDep
-) -> JSONResponse:
+async def cancel(body: Cancel, key: IdempotencyKey, _: FromPayments, bank: BankDep) -> JSONResponse:
     async with (
         bank.pool.acquire() as conn,
         conn.transaction(),
@@ -154,6 +153,6 @@ async def cancel(
 
 @app.get("/authorizations")
 async def list_authorizations(
-    reference: Reference, _: CallingService, bank: BankDep
+    reference: Reference, _: FromPayments, bank: BankDep
 ) -> dict[str, Any]:
     return {"items": [asdict(item) for item in await bank.ledger.of_reference(reference)]}

@@ -33,6 +33,10 @@ class User(BaseModel):
     name: str
 
 
+class LoggedOut(BaseModel):
+    session_ended: bool
+
+
 class Product(BaseModel):
     id: str = Field(examples=["SKU-0001"])
     name: str

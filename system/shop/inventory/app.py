@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from chassis.clock import Clock
 from chassis.faults import failpoint
-from chassis.http.auth import CallingService
+from chassis.http.auth import called_by
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, once
 from chassis.http.state import from_state
@@ -135,32 +135,33 @@ app = create_app(
 
 
 InventoryDep = Annotated[Inventory, from_state("inventory")]
+FromOrders = Annotated[str, called_by("orders")]
 
 
 @app.post("/reservations", status_code=201)
 async def reserve(
-    body: Reserve, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
+    body: Reserve, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
 ) -> JSONResponse:
     return await inventory.reserve(body, key)
 
 
 @app.post("/reservations/{order_id}/release")
 async def release(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
 ) -> JSONResponse:
     return await inventory.change(Command.RELEASE, order_id, key)
 
 
 @app.post("/reservations/{order_id}/commit")
 async def commit(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
 ) -> JSONResponse:
     return await inventory.change(Command.COMMIT, order_id, key)
 
 
 @app.post("/reservations/{order_id}/return")
 async def return_goods(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, inventory: InventoryDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
 ) -> JSONResponse:
     return await inventory.change(Command.RETURN, order_id, key)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from chassis.http.auth import Caller, User
+from chassis.http.auth import CurrentUser
 from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from shop.notifications.domain import Kind, Status
@@ -56,9 +56,8 @@ app = create_app("notifications", start=start)
 
 @app.get("/notifications")
 async def list_notifications(
-    order_id: UUID, caller: Caller, mails: Annotated[MailStore, from_state("mails")]
+    order_id: UUID, user: CurrentUser, mails: Annotated[MailStore, from_state("mails")]
 ) -> Notifications:
-    """The order's mails; for a user, only their own."""
-    user_id = caller.id if isinstance(caller, User) else None
-    found = await mails.of_order(str(order_id), user_id)
+    """The user's mails about an order."""
+    found = await mails.of_order(str(order_id), user.id)
     return Notifications(items=[NotificationView(**mail) for mail in found])

@@ -25,7 +25,7 @@ RETURNING notification_id::text AS id, order_id::text, message_id, recipient, su
 """
 _OF_ORDER = """
 SELECT notification_id::text AS id, kind, order_id::text, status, created_at, sent_at FROM mails
-WHERE order_id = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY notification_id
+WHERE order_id = $1 AND user_id = $2 ORDER BY notification_id
 """
 
 
@@ -88,8 +88,8 @@ class MailStore:
             mail_ids, due_at,
         )  # fmt: skip
 
-    async def of_order(self, order_id: str, user_id: str | None) -> list[dict[str, Any]]:
-        """The order's mails, oldest first; only those of `user_id` if it is given."""
+    async def of_order(self, order_id: str, user_id: str) -> list[dict[str, Any]]:
+        """The user's mails about the order, oldest first."""
         return [dict(row) for row in await self._pool.fetch(_OF_ORDER, order_id, user_id)]
 
     async def pending(self) -> int:

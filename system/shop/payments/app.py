@@ -9,7 +9,7 @@ from asyncpg import Pool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.http.auth import Caller, CallingService, User
+from chassis.http.auth import User, called_by
 from chassis.http.body import Body
 from chassis.http.idempotency import IdempotencyKey, keep, recall
 from chassis.http.state import from_state
@@ -106,11 +106,13 @@ app = create_app(
 
 PaymentsDep = Annotated[Payments, from_state("payments")]
 PoolDep = Annotated[Pool, from_state("pool")]
+FromOrders = Annotated[str, called_by("orders")]
+Reader = Annotated[User | str, called_by("orders", users=True)]
 
 
 @app.post("/payments", status_code=201)
 async def authorize(
-    body: Authorize, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
+    body: Authorize, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     purchase = body.purchase()
     return await answer(
@@ -120,7 +122,7 @@ async def authorize(
 
 @app.post("/payments/{order_id}/capture")
 async def capture(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(
@@ -130,7 +132,7 @@ async def capture(
 
 @app.post("/payments/{order_id}/void")
 async def void(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(pool, Operation.VOID, key, of, 200, lambda: payments.void(str(order_id)))
@@ -138,7 +140,7 @@ async def void(
 
 @app.post("/payments/{order_id}/refund")
 async def refund(
-    order_id: UUID, key: IdempotencyKey, _: CallingService, payments: PaymentsDep, pool: PoolDep
+    order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
 ) -> JSONResponse:
     of = {"order_id": str(order_id)}
     return await answer(
@@ -147,7 +149,7 @@ async def refund(
 
 
 @app.get("/payments/{order_id}")
-async def read_payment(order_id: UUID, caller: Caller, payments: PaymentsDep) -> PaymentView:
+async def read_payment(order_id: UUID, caller: Reader, payments: PaymentsDep) -> PaymentView:
     payment = await payments.get(str(order_id))
     if isinstance(caller, User) and caller.id != payment.user_id:
         # not 403: it would reveal that the order exists

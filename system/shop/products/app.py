@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from chassis.http.auth import CallingService
+from chassis.http.auth import called_by
 from chassis.http.body import Body
 from chassis.http.paging import LIMIT_DEFAULT, BadCursorError, Limit, decode_cursor
 from chassis.http.state import from_state
@@ -76,6 +76,9 @@ app = create_app(
 
 
 ProductsDep = Annotated[domain.Products, from_state("products")]
+FromOrders = Annotated[str, called_by("orders")]
+# no service changes prices: an operator signs a token as products itself
+FromOperator = Annotated[str, called_by("products")]
 Text = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 
@@ -117,13 +120,13 @@ async def list_categories(products: ProductsDep) -> Response:
 
 @app.get("/prices", response_model=PriceList, summary="Read current prices (for services)")
 async def list_prices(
-    caller: CallingService, products: ProductsDep, sku: Annotated[list[str] | None, Query()] = None
+    _: FromOrders, products: ProductsDep, sku: Annotated[list[str] | None, Query()] = None
 ) -> dict[str, Any]:
     return domain.price_view(await products.prices(sku or []))
 
 
 @app.put("/products/{product_id}/price", response_model=ProductView, summary="Change a price")
 async def set_price(
-    product_id: str, body: NewPrice, caller: CallingService, products: ProductsDep
+    product_id: str, body: NewPrice, _: FromOperator, products: ProductsDep
 ) -> Response:
     return _json(await products.set_price(product_id, body.price_cents))

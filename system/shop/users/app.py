@@ -17,6 +17,7 @@ from chassis.http.state import from_state
 from chassis.ids import new_id
 from chassis.service import Service, create_app
 from shop.users import domain
+from shop.users.announcer import Announcer
 from shop.users.keys import ROTATION, KeyRing
 from shop.users.passwords import ArgonPasswords
 from shop.users.seed import seed
@@ -59,6 +60,10 @@ class TokensView(BaseModel):
     refresh_token: str
 
 
+class LoggedOut(BaseModel):
+    session_ended: bool = True
+
+
 @asynccontextmanager
 async def start(service: Service) -> AsyncIterator[None]:
     settings = service.settings
@@ -87,9 +92,10 @@ async def start(service: Service) -> AsyncIterator[None]:
     )
     service.state.ring = ring
     service.state.clock = service.clock
-    service.state.users = domain.Users(
-        UserStore(pool, outbox), passwords, ring, service.clock, new_id
-    )
+    store = UserStore(pool, outbox)
+    announcer = service.state.announcer = Announcer(store, service.ended_sessions)
+    service.background("announce ended sessions", announcer.run)
+    service.state.users = domain.Users(store, passwords, ring, service.clock, new_id)
     yield
     passwords.close()
 
@@ -107,6 +113,7 @@ app = create_app(
 
 
 UsersDep = Annotated[domain.Users, from_state("users")]
+AnnouncerDep = Annotated[Announcer, from_state("announcer")]
 
 
 @app.post("/users", status_code=201, response_model=UserView, summary="Register a user")
@@ -128,6 +135,20 @@ async def refresh(body: Refresh, users: UsersDep) -> domain.Tokens:
 @app.get("/me", response_model=UserView, summary="Read the token's user")
 async def me(user: CurrentUser, users: UsersDep) -> domain.User:
     return await users.profile(user.id)
+
+
+@app.delete("/me", response_model=UserView, summary="Delete the token's user")
+async def delete_me(user: CurrentUser, users: UsersDep, announcer: AnnouncerDep) -> domain.User:
+    deleted = await users.delete_account(user.id)
+    await announcer.announce()
+    return deleted
+
+
+@app.post("/logout", summary="End the token's session")
+async def log_out(user: CurrentUser, users: UsersDep, announcer: AnnouncerDep) -> LoggedOut:
+    await users.log_out(user.session)
+    await announcer.announce()
+    return LoggedOut()
 
 
 @app.get("/.well-known/jwks.json", summary="Read the public keys of user tokens (RFC 7517)")

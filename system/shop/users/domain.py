@@ -95,6 +95,11 @@ class UserStore(Protocol):
     ) -> User | None:
         """Replace the token's digest. If `old` is not the newest, delete the session and return None."""
 
+    async def end_session(self, session_id: str) -> None: ...
+
+    async def delete_user(self, user_id: str) -> User | None:
+        """Delete the account with its sessions."""
+
 
 class Passwords(Protocol):
     async def hash(self, password: str) -> str: ...
@@ -106,7 +111,7 @@ class Passwords(Protocol):
 class TokenSigner(Protocol):
     life_s: int
 
-    def sign(self, user: User, now: datetime) -> str: ...
+    def sign(self, user: User, session_id: str, now: datetime) -> str: ...
 
 
 def normalise_email(text: str) -> str:
@@ -193,10 +198,23 @@ class Users:
 
     async def profile(self, user_id: str) -> User:
         """The current user. Raises BadCredentialsError if the account was deleted."""
-        user = await self._store.user(user_id)
-        if user is None:
-            raise BadCredentialsError("the account of this token no longer exists")
-        return user
+        return _existing(await self._store.user(user_id))
+
+    async def log_out(self, session_id: str) -> None:
+        """End the session; every service refuses its tokens. An ended session stays ended."""
+        await self._store.end_session(session_id)
+
+    async def delete_account(self, user_id: str) -> User:
+        """Delete the account and end its sessions; the user who was deleted. Raises BadCredentialsError."""
+        return _existing(await self._store.delete_user(user_id))
 
     def _issue(self, user: User, refresh_token: str, now: datetime) -> Tokens:
-        return Tokens(self._tokens.sign(user, now), refresh_token, self._tokens.life_s)
+        session_id, _, _ = refresh_token.partition(".")
+        access_token = self._tokens.sign(user, session_id, now)
+        return Tokens(access_token, refresh_token, self._tokens.life_s)
+
+
+def _existing(user: User | None) -> User:
+    if user is None:
+        raise BadCredentialsError("the account of this token no longer exists")
+    return user

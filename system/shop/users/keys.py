@@ -87,13 +87,14 @@ class KeyRing:
         self._keys = list(keys)
         self._private = {key.kid: key.private for key in keys}
 
-    def sign(self, user: User, now: datetime) -> str:
+    def sign(self, user: User, session_id: str, now: datetime) -> str:
         """A JWT with the claims of docs/architecture.md. Raises LookupError before the first load."""
         key = current(self._keys, now)
         if key is None:
             raise LookupError("no signing key is valid yet")
         claims = {
             "sub": user.id,
+            "sid": session_id,
             "email": user.email,
             "name": user.name,
             "iss": ISSUER,

@@ -21,3 +21,14 @@ CREATE TABLE IF NOT EXISTS signing_keys (
     secret     bytea NOT NULL,
     signs_from timestamptz NOT NULL
 );
+
+-- Sessions whose tokens every service must refuse, until they are announced. A trigger: a session can also end with its user,
+-- or because its refresh token was used twice.
+CREATE TABLE IF NOT EXISTS ended_sessions (session_id text PRIMARY KEY);
+CREATE OR REPLACE FUNCTION keep_ended_session() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ended_sessions (session_id) VALUES (OLD.session_id) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER session_ended AFTER DELETE ON sessions
+    FOR EACH ROW WHEN (OLD.expires_at > now()) EXECUTE FUNCTION keep_ended_session();

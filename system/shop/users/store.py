@@ -81,8 +81,29 @@ class UserStore:
         if row:
             return _user(row)
         # expired, or an old token was used again, perhaps by a thief: everyone must log in again
-        await self._pool.execute("DELETE FROM sessions WHERE session_id = $1", session_id)
+        await self.end_session(session_id)
         return None
+
+    async def end_session(self, session_id: str) -> None:
+        await self._pool.execute("DELETE FROM sessions WHERE session_id = $1", session_id)
+
+    async def delete_user(self, user_id: str) -> User | None:
+        """Delete the account; its sessions end with it."""
+        row = await self._pool.fetchrow(
+            "DELETE FROM users WHERE user_id = $1 RETURNING user_id, email, name", user_id
+        )
+        return _user(row) if row else None
+
+    async def ended_sessions(self) -> list[str]:
+        """The sessions that ended and are not announced yet."""
+        rows = await self._pool.fetch("SELECT session_id FROM ended_sessions")
+        return [row["session_id"] for row in rows]
+
+    async def announced(self, session_ids: list[str]) -> None:
+        """Forget these ended sessions."""
+        await self._pool.execute(
+            "DELETE FROM ended_sessions WHERE session_id = ANY($1)", session_ids
+        )
 
 
 async def signing_keys(

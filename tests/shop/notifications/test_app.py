@@ -95,9 +95,15 @@ def confirmed(user_id: str = "") -> OrderConfirmed:
     )
 
 
-async def sent(service: RunningService, order_id: str) -> bool:
-    answer = await call(service, "GET", f"/notifications?order_id={order_id}")
-    return [item["status"] for item in answer.body["items"]] == ["sent"]
+async def statuses(service: RunningService, event: OrderConfirmed) -> list[str]:
+    """Of the mails about the order, as its user sees them."""
+    path = f"/notifications?order_id={event.aggregate_id}"
+    answer = await call(service, "GET", path, token=service.user_token(event.user_id))
+    return [item["status"] for item in answer.body["items"]]
+
+
+async def sent(service: RunningService, event: OrderConfirmed) -> bool:
+    return await statuses(service, event) == ["sent"]
 
 
 async def test_each_event_becomes_a_mail_in_the_trace_of_its_order(
@@ -128,9 +134,9 @@ async def test_an_event_delivered_twice_makes_one_mail(
         bus, first, message_id=new_id()
     )  # another id, to pass the broker's own deduplication
     await publish(bus, last)
-    await wait_until_async(lambda: sent(notifications, last.aggregate_id), "the last mail")
+    await wait_until_async(lambda: sent(notifications, last), "the last mail")
     # mails that are due together are sent in any order
-    await wait_until_async(lambda: sent(notifications, first.aggregate_id), "the first mail")
+    await wait_until_async(lambda: sent(notifications, first), "the first mail")
     assert len(mail_server.of(first.aggregate_id)) == 1
 
 
@@ -142,13 +148,12 @@ async def test_mails_wait_for_a_mail_server_that_is_down(
     await publish(bus, event)
 
     async def written() -> bool:
-        path = f"/notifications?order_id={event.aggregate_id}"
-        return len((await call(notifications, "GET", path)).body["items"]) == 1
+        return len(await statuses(notifications, event)) == 1
 
     await wait_until_async(written, "the mail is written down")
-    assert not await sent(notifications, event.aggregate_id)
+    assert not await sent(notifications, event)
     mail_server.start()
-    await wait_until_async(lambda: sent(notifications, event.aggregate_id), "the mail goes out")
+    await wait_until_async(lambda: sent(notifications, event), "the mail goes out")
     (mail,) = mail_server.of(event.aggregate_id)
     assert mail["Message-ID"] == f"<{event.event_id}@breakwater.example>"
 
@@ -170,9 +175,7 @@ async def test_after_a_kill_the_mail_is_sent_again_with_the_same_message_id(
     await wait_until_async(arrived, "the first mail")
     assert await asyncio.to_thread(notifications.stop) == -signal.SIGKILL
     again = await running("notifications", SMTP_URL=f"smtp://127.0.0.1:{mail_server.port}")
-    await wait_until_async(
-        lambda: sent(again, event.aggregate_id), "the mail is noted as sent", timeout_s=25
-    )
+    await wait_until_async(lambda: sent(again, event), "the mail is noted as sent", timeout_s=25)
     assert len({mail["Message-ID"] for mail in mail_server.of(event.aggregate_id)}) == 1
 
 
@@ -187,16 +190,14 @@ async def test_an_event_without_an_address_becomes_a_dead_letter(
     assert json.loads(letter.data)["event_id"] == poison.event_id
     good = confirmed()
     await publish(bus, good)
-    await wait_until_async(lambda: sent(notifications, good.aggregate_id), "the next mail")
+    await wait_until_async(lambda: sent(notifications, good), "the next mail")
 
 
-async def test_only_services_and_its_user_see_a_notification(
-    notifications: RunningService, bus: Bus
-) -> None:
+async def test_only_its_user_sees_a_notification(notifications: RunningService, bus: Bus) -> None:
     user_id = new_id()
     event = confirmed(user_id)
     await publish(bus, event)
-    await wait_until_async(lambda: sent(notifications, event.aggregate_id), "the mail")
+    await wait_until_async(lambda: sent(notifications, event), "the mail")
     path = f"/notifications?order_id={event.aggregate_id}"
 
     async def items(token: str) -> list[dict[str, Any]]:
@@ -207,4 +208,22 @@ async def test_only_services_and_its_user_see_a_notification(
     assert set(own) == {"id", "kind", "order_id", "status", "created_at", "sent_at"}
     assert await items(notifications.user_token(new_id())) == []
     assert (await call(notifications, "GET", path, token="nonsense")).status == 401
-    assert (await call(notifications, "GET", "/notifications?order_id=7")).status == 422
+    user = notifications.user_token(user_id)
+    wrong = await call(notifications, "GET", "/notifications?order_id=7", token=user)
+    assert wrong.status == 422
+    assert (await call(notifications, "GET", path)).status == 403
+
+
+async def test_without_a_durable_consumer_it_has_the_rights_that_it_needs(
+    running: Running, nats: str, mail_server: MailServer
+) -> None:
+    smtp = f"smtp://127.0.0.1:{mail_server.port}"
+    await running("notifications", SMTP_URL=smtp, DURABLE_CONSUMER="off")
+    client = await nats_py.connect(nats)
+
+    async def arrives() -> bool:
+        await publish(Bus(client), confirmed())  # an event from before the consumer is lost
+        return bool(mail_server.mails)
+
+    await wait_until_async(arrives, "a mail")
+    await client.close()

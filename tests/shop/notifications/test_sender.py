@@ -65,7 +65,7 @@ class Fixture:
         return event.aggregate_id
 
     async def status(self, order_id: str) -> str:
-        (mail,) = await self.store.of_order(order_id, None)
+        (mail,) = await self.store.of_order(order_id, "u-1")
         return str(mail["status"])
 
     def wait(self, pause: timedelta) -> None:

@@ -198,3 +198,22 @@ async def test_wrong_callers_and_invalid_payments_are_refused(payments: RunningS
     early = await call(payments, "POST", f"/payments/{await authorized(payments)}/refund")
     statuses = [answer.status for answer in (user, keyless, negative, unknown, early)]
     assert statuses == [403, 400, 422, 404, 409]
+
+
+async def test_a_stolen_token_of_another_service_moves_no_money(
+    payments: RunningService, bank: RunningService
+) -> None:
+    order_id = await authorized(payments)
+    captured = await call(payments, "POST", f"/payments/{order_id}/capture")
+    assert captured.status == 200
+    held = await at_bank(bank, order_id)
+    for thief in ("gateway", "notifications", "users", "bank", "payments"):
+        token = payments.service_token(thief)
+        for operation in ("refund", "void", "capture"):
+            path = f"/payments/{order_id}/{operation}"
+            assert (await call(payments, "POST", path, token=token)).status == 403, thief
+    path = f"/authorizations/{held['id']}/refund"
+    for thief in ("orders", "gateway"):
+        refused = await call(bank, "POST", path, token=bank.service_token(thief))
+        assert refused.status == 403, thief
+    assert await at_bank(bank, order_id) == held

@@ -68,23 +68,23 @@ async def test_invalid_queries_get_a_clear_problem(running: Running) -> None:
 
 async def test_a_price_changed_on_one_instance_is_seen_on_the_other(running: Running) -> None:
     one, other = await running("products"), await running("products")
-    token = one.service_token("orders")
+    operator = one.service_token("products")
     path = "/products/SKU-0001"
     _, before = await get(other, path)
     await get(other, "/products")
-    status, changed = await call(one, "PUT", f"{path}/price", {"price_cents": 4711}, token)
+    status, changed = await call(one, "PUT", f"{path}/price", {"price_cents": 4711}, operator)
     assert status == 200
     assert changed == {**before, "price_cents": 4711, "version": before["version"] + 1}
     assert await get(other, path) == (200, changed)
     _, page = await get(other, "/products")
     assert page["items"][0] == changed
-    _, prices = await get(other, "/prices?sku=SKU-0001&sku=SKU-9999", token)
+    _, prices = await get(other, "/prices?sku=SKU-0001&sku=SKU-9999", one.service_token("orders"))
     assert prices == {"prices": {"SKU-0001": {"price_cents": 4711, "version": 2}}}
 
 
 async def test_bad_prices_are_refused(running: Running) -> None:
     products = await running("products")
-    token = products.service_token("orders")
+    token = products.service_token("products")
     for price in (0, -1, 1.5, "100", None, True, 10**9):
         body = {"price_cents": price}
         status, _ = await call(products, "PUT", "/products/SKU-0001/price", body, token)

@@ -68,6 +68,15 @@ class FakeStore:
         self.sessions[session_id] = replace(session, token_digest=new)
         return await self.user(session.user_id)
 
+    async def end_session(self, session_id: str) -> None:
+        self.sessions.pop(session_id, None)
+
+    async def delete_user(self, user_id: str) -> User | None:
+        user = await self.user(user_id)
+        if user is not None:
+            del self.accounts[user.email]
+        return user
+
 
 class FakePasswords:
     def __init__(self) -> None:
@@ -84,8 +93,8 @@ class FakePasswords:
 class FakeSigner:
     life_s = 900
 
-    def sign(self, user: User, now: datetime) -> str:
-        return f"token of {user.id}"
+    def sign(self, user: User, session_id: str, now: datetime) -> str:
+        return f"token of {user.id} in {session_id}"
 
 
 class Shop:
@@ -108,9 +117,9 @@ async def shop() -> Shop:
 
 async def test_a_login_returns_both_tokens_and_stores_only_a_digest(shop: Shop) -> None:
     grant = await shop.users.login("ann@example.com", "a long passphrase")
-    assert grant.access_token == "token of user0"
-    assert grant.expires_in_s == 900
     session_id, _, secret = grant.refresh_token.partition(".")
+    assert grant.access_token == f"token of user0 in {session_id}"
+    assert grant.expires_in_s == 900
     kept = shop.store.sessions[session_id]
     assert kept.expires_at == NOON + SESSION_LIFE
     assert secret.encode() not in kept.token_digest
@@ -194,3 +203,11 @@ def test_names_keep_their_letters_and_lose_surrounding_blanks() -> None:
     for bad in ("", "   ", "a\x00b", "a\nb", "x" * 101):
         with pytest.raises(ValueError, match="printable"):
             clean_name(bad)
+
+
+async def test_a_deleted_account_is_gone(shop: Shop) -> None:
+    deleted = await shop.users.delete_account("user0")
+    assert deleted.email == "ann@example.com"
+    for use in (shop.users.profile, shop.users.delete_account):
+        with pytest.raises(BadCredentialsError):
+            await use("user0")

@@ -52,7 +52,7 @@ def test_a_token_signed_before_the_rotation_verifies_after_it() -> None:
     ring = KeyRing(life_s=900)
     ring.load([old, new])
     for signed_at, key in ((NOW - timedelta(seconds=5), old), (NOW, new)):
-        token = ring.sign(ANN, signed_at)
+        token = ring.sign(ANN, "s1", signed_at)
         assert jwt.get_unverified_header(token)["kid"] == key.kid
         keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(ring.jwks(NOW)).keys}
         claims = jwt.decode(token, keys[key.kid].key, ["EdDSA"], audience="shop")
@@ -70,10 +70,10 @@ def test_without_a_key_signing_fails() -> None:
     ring = KeyRing(life_s=900)
     ring.load([])
     with pytest.raises(LookupError):
-        ring.sign(ANN, NOW)
+        ring.sign(ANN, "s1", NOW)
 
 
 def test_a_clock_set_back_before_the_first_key_still_signs() -> None:
     ring = KeyRing(life_s=900)
     ring.load([SigningKey.new(NOW)])
-    assert ring.sign(ANN, NOW - timedelta(minutes=5))
+    assert ring.sign(ANN, "s1", NOW - timedelta(minutes=5))
