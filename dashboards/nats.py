@@ -11,7 +11,7 @@ def board() -> Dashboard:
     return make(
         "nats",
         "Breakwater: NATS",
-        "Events (stream EVENTS), dead letters (DEAD) and the registry (KV_registry).",
+        "Events (stream EVENTS), dead letters (DEAD), the registry and ended sessions (KV_...).",
         Row("Server", _server()),
         Row("Streams", _streams()),
         Row("Consumers", _consumers()),

@@ -1,4 +1,4 @@
-"""Every caller->callee edge of a topology, and the port on which the fault proxy listens for it."""
+"""Every caller->callee edge of a topology, the port on which the fault proxy listens for it, and servers' URLs."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -11,9 +11,15 @@ HOST = "127.0.0.1"
 # by server: the setting with its URL, and the URL's form
 URL_SETTINGS = {
     "postgres": ("DATABASE_URL", "postgresql://{user}:{password}@{at}/{user}"),
-    "valkey": ("VALKEY_URL", "redis://{at}/0"),
-    "nats": ("NATS_URL", "nats://{at}"),
+    "valkey": ("VALKEY_URL", "redis://{user}:{password}@{at}/0"),
+    "nats": ("NATS_URL", "nats://{user}:{password}@{at}"),
     SMTP: ("SMTP_URL", "smtp://{at}"),
+}
+# by store: the lab's own user, and the variable of its password
+ADMINS = {
+    "postgres": ("postgres", "POSTGRES_PASSWORD"),
+    "valkey": ("lab", "VALKEY_PASSWORD_LAB"),
+    "nats": ("lab", "NATS_PASSWORD_LAB"),
 }
 
 
@@ -68,6 +74,18 @@ def servers_of(service: Service) -> list[str]:
     needs = {*service.stores, service.sends}
     needs |= {"nats"} if service.publishes or service.consumes else set()
     return [name for name in (*STORES, SMTP) if name in needs]
+
+
+def users_of(store: str, topology: Topology) -> dict[str, str]:
+    """The users of a store: the lab's own and each service that uses it, with the variable of the password."""
+    prefix = "DB" if store == "postgres" else store.upper()
+    services = (each.name for each in topology.services.values() if store in servers_of(each))
+    return dict([ADMINS[store]]) | {name: f"{prefix}_PASSWORD_{name.upper()}" for name in services}
+
+
+def url_of(server: str, at: str, user: str = "", password: str = "") -> str:
+    """The URL of a server at `at` (host:port)."""
+    return URL_SETTINGS[server][1].format(user=user, password=password, at=at)
 
 
 def _ends(topology: Topology) -> Iterator[tuple[str, str, int]]:

@@ -84,7 +84,7 @@ class Lab:
     service_secret: str
     settings: dict[str, str]
     addresses: dict[str, str]
-    databases: dict[str, str]
+    stores: dict[str, dict[str, str]]  # by store and service, the URL with its password
     instances: list[Entry] = field(default_factory=list)
     servers: list[Entry] = field(default_factory=list)
     runtime: str = "processes"  # or compose
@@ -97,6 +97,11 @@ class Lab:
     @property
     def path(self) -> Path:
         return Path(self.home) / "lab.json"
+
+    @property
+    def databases(self) -> dict[str, str]:
+        """The URL of each service's database."""
+        return self.stores.get("postgres", {})
 
     @property
     def proxied(self) -> bool:

@@ -35,7 +35,7 @@ class Slo:
 class Service:
     """One kind of service. Instance n listens on port_base + offset + n - 1.
 
-    `memory_mib` limits its container.
+    `writes` are the buckets of the broker that it writes. `memory_mib` limits its container.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Service:
     stores: tuple[str, ...] = ()
     publishes: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     sends: str = ""
     outside: bool = False
     memory_mib: int = MEMORY_MIB

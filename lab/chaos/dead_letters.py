@@ -93,7 +93,8 @@ def _with_broker(
         try:
             client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise NotObservedError(f"no connection to the broker at {url}: {error}") from None
+            at = url.rpartition("@")[2]  # the rest is a secret
+            raise NotObservedError(f"no connection to the broker at {at}: {error}") from None
         try:
             return await work(client.jetstream(timeout=2))
         finally:

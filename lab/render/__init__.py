@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lab.nearest import nearest
 from lab.topology import PROJECT, Topology
 
-RENDERERS = ("nginx", "compose", "prometheus", "dashboards", "fluentd")
+RENDERERS = ("nginx", "compose", "nats", "valkey", "prometheus", "dashboards", "fluentd")
 
 
 class RenderError(ValueError):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from lab.edges import SMTP, URL_SETTINGS, servers_of
+from lab.edges import SMTP, URL_SETTINGS, servers_of, url_of, users_of
 from lab.state import PORT_BASE
-from lab.topology import MEMORY_MIB, PROJECT, REPLICAS_MAX, Listener, Service, Topology
+from lab.topology import MEMORY_MIB, PROJECT, REPLICAS_MAX, STORES, Listener, Service, Topology
 
 FILE = "docker-compose.yml"
 
@@ -21,14 +21,16 @@ def files(topology: Topology) -> dict[str, str]:
 
 
 def block(topology: Topology) -> str:
-    """The lines from BEGIN to END: the databases' passwords, then each instance as a compose service."""
-    lines = [BEGIN, "x-databases: &databases"]
-    lines += [
-        f"  {password_variable(service.name)}: ${{{password_variable(service.name)}:-}}"
-        for service in topology.services.values()
-        if "postgres" in service.stores
-    ]
-    lines += ["", "services:"]
+    """The lines from BEGIN to END: each store's passwords, then each instance as a compose service."""
+    lines = [BEGIN]
+    for store in STORES:
+        lines.append(f"x-{store}-passwords: &{store}-passwords")
+        for variable in users_of(store, topology).values():
+            # quotes for NATS, which would read 1e3 as a number
+            value = f"""'"{secret(variable)}"'""" if store == "nats" else secret(variable)
+            lines.append(f"  {variable}: {value}")
+        lines.append("")
+    lines.append("services:")
     for service in topology.services.values():
         for number in range(1, service.replicas + 1):
             lines += [*_instance(topology, service, number), ""]
@@ -49,9 +51,9 @@ def port_variable(name: str) -> str:
     return "PORT_" + name.replace("-", "_").replace(" ", "_").upper()
 
 
-def password_variable(service: str) -> str:
-    """`DB_PASSWORD_ORDERS`: the variable of the password of the role `orders`."""
-    return f"DB_PASSWORD_{service.upper()}"
+def secret(variable: str) -> str:
+    """The value of a variable without a default: without a value, compose starts nothing."""
+    return f"${{{variable}:?lab up creates it}}"
 
 
 def inner_port(listener: Service | Listener) -> int:
@@ -68,11 +70,10 @@ def server_addresses(topology: Topology) -> dict[str, str]:
     return addresses | {SMTP: f"mail:{inner_port(topology.lab['mail_smtp'])}"}
 
 
-def url_setting(service: Service, server: str, at: str) -> tuple[str, str]:
+def url_setting(service: Service, server: str, at: str, topology: Topology) -> tuple[str, str]:
     """The setting of a service with the URL of a server at `at` (host:port)."""
-    setting, url = URL_SETTINGS[server]
-    password = f"${{{password_variable(service.name)}:-}}"
-    return setting, url.format(user=service.name, password=password, at=at)
+    variable = users_of(server, topology).get(service.name, "") if server in STORES else ""
+    return URL_SETTINGS[server][0], url_of(server, at, service.name, secret(variable))
 
 
 def variables(topology: Topology, port_base: int) -> Mapping[str, str]:
@@ -110,8 +111,8 @@ def _instance(topology: Topology, service: Service, number: int) -> list[str]:
     ]
     addresses = server_addresses(topology)
     for server in servers_of(service):
-        if server != "nats":  # in x-settings, for every service
-            lines.append("      {}: {}".format(*url_setting(service, server, addresses[server])))
+        setting, url = url_setting(service, server, addresses[server], topology)
+        lines.append(f"      {setting}: {url}")
     if service.stores:
         needed = [f"{store}: {{condition: service_healthy}}" for store in service.stores]
         lines.append(f"    depends_on: {{{', '.join(needed)}}}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from urllib.parse import SplitResult
 
 from lab.prometheus_text import Exposition
 
@@ -17,9 +18,9 @@ CONSUMERS = (
 )
 
 
-async def fetch(host: str, port: int) -> dict[str, Any]:
+async def fetch(monitoring: SplitResult) -> dict[str, Any]:
     """Returns the content of `/varz`, with that of `/jsz` under `jsz`. Raises OSError, EOFError, ValueError."""
-    varz, jsz = [json.loads(await _get(host, port, path)) for path in PATHS]
+    varz, jsz = [json.loads(await _get(monitoring, path)) for path in PATHS]
     return {**varz, "jsz": jsz}
 
 
@@ -52,11 +53,11 @@ def write_metrics(page: Exposition, server: dict[str, Any]) -> None:
                     page.sample(consumer[field], **labels)
 
 
-async def _get(host: str, port: int, path: str) -> bytes:
-    """Returns the body at `path`, by HTTP/1.0: it ends at the end of the connection."""
-    reader, writer = await asyncio.open_connection(host, port, limit=ANSWER_BYTES_MAX)
+async def _get(url: SplitResult, path: str) -> bytes:
+    """Returns the body at `path` below `url`, by HTTP/1.0: it ends at the end of the connection."""
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=ANSWER_BYTES_MAX)
     try:
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
+        writer.write(f"GET {url.path}{path} HTTP/1.0\r\nHost: {url.netloc}\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if head.split(b" ", 2)[1] != b"200":
             raise ValueError(f"{path}: the answer is not 200")

@@ -36,8 +36,8 @@ class Stores:
         async with self._reading:
             database, cache, broker = await asyncio.gather(
                 _within_limit(self._fetch_postgres()),
-                _within_limit(valkey.fetch(self._valkey.hostname or "", self._valkey.port or 6379)),
-                _within_limit(nats.fetch(self._nats.hostname or "", self._nats.port or 8222)),
+                _within_limit(valkey.fetch(self._valkey)),
+                _within_limit(nats.fetch(self._nats)),
             )
         for name, answer in (("postgres", database), ("valkey", cache), ("nats", broker)):
             page.family(f"{name}_up", "gauge", "1 while the server answers")

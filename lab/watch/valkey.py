@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import SplitResult
 
 from lab.prometheus_text import Exposition
 
@@ -17,11 +18,13 @@ PLAIN = (
 )
 
 
-async def fetch(host: str, port: int) -> dict[str, str]:
-    """Returns the fields of INFO. Raises OSError, EOFError, ValueError."""
-    reader, writer = await asyncio.open_connection(host, port)
+async def fetch(url: SplitResult) -> dict[str, str]:
+    """Returns the fields of INFO; `url` has the user and the password. Raises OSError, EOFError, ValueError."""
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
-        writer.write(b"INFO\r\n")
+        writer.write(f"AUTH {url.username} {url.password}\r\nINFO\r\n".encode())
+        if (answer := await reader.readline()) != b"+OK\r\n":
+            raise ValueError(f"AUTH was answered with {answer!r}")
         head = await reader.readline()  # $<bytes>
         if not head.startswith(b"$"):
             raise ValueError(f"this is not an answer to INFO: {head!r}")

@@ -4,18 +4,15 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 from nats.aio.client import Client
-from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import KeyNotFoundError
-from nats.js.kv import KeyValue
 from opentelemetry.trace import SpanKind
 
 from chassis.faults import Exchange, armed
+from chassis.messaging.bucket import Bucket
 from chassis.messaging.bus import UNREACHABLE
 from chassis.telemetry import signals
 
@@ -36,6 +33,23 @@ class Instance:
     arm: str = "control"
     version: str = "1"
 
+    @property
+    def key(self) -> str:
+        """Its key in the registry. The broker lets a service write below its own name only."""
+        return f"{self.service}.{self.name}"
+
+    def to_entry(self) -> bytes:
+        """The value under its key, as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_entry(cls, key: str, value: bytes) -> "Instance":
+        """Raises ValueError or TypeError for an entry that is not under the instance's own key."""
+        instance = cls(**json.loads(value))
+        if instance.key != key:
+            raise ValueError(f"{key} announces {instance.key}")
+        return instance
+
 
 class Membership:
     """The live instances, computed from heartbeats. It does no I/O, so tests can use any clock.
@@ -50,12 +64,12 @@ class Membership:
 
     def heartbeat(self, instance: Instance, at_s: float) -> None:
         """Add the instance, or renew its lease."""
-        self._seen[instance.name] = (instance, at_s)
+        self._seen[instance.key] = (instance, at_s)
         self._last_heartbeat_s = at_s
 
-    def leave(self, name: str, at_s: float) -> None:
-        """Remove the instance."""
-        self._seen.pop(name, None)
+    def leave(self, key: str, at_s: float) -> None:
+        """Remove the instance with this key."""
+        self._seen.pop(key, None)
         self._last_heartbeat_s = at_s
 
     def instances(self, service: str, at_s: float) -> list[Instance]:
@@ -78,28 +92,21 @@ class Registry:
     def __init__(self, nats: Client, edges: Mapping[str, str] | None = None) -> None:
         self._nats = nats
         self._edges = edges or {}
-        self._kv: KeyValue | None = None
+        self._bucket = Bucket(nats, BUCKET, LEASE_S)
         self._membership = Membership()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._beating: asyncio.Task[None] | None = None
         self._own: Instance | None = None
         self._beats = 0
-        self._synced = asyncio.Event()
 
     async def open(self) -> None:
-        """Create the bucket if it is missing, and start following it."""
-        js = self._nats.jetstream()
-        config = KeyValueConfig(bucket=BUCKET, history=1, ttl=LEASE_S, storage=StorageType.MEMORY)
-        self._kv = await js.create_key_value(config)
-        self._tasks.append(asyncio.create_task(self._forever(self._follow, "following")))
-        # a ready service must know the others: its first call may come at once
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._synced.wait(), LEASE_S)
+        """Create the bucket if it is missing, and follow it: a ready service must know the others."""
+        await self._bucket.open(self._see)
 
     async def announce(self, instance: Instance) -> None:
         """Announce this instance, and renew its lease until `close`."""
         self._own = instance
-        await self._beat()
-        self._tasks.append(asyncio.create_task(self._forever(self._heartbeat, "heartbeat")))
+        await self._beat(instance)
+        self._beating = asyncio.create_task(self._heartbeat(instance))
 
     def instances(self, service: str) -> list[Instance]:
         """The live instances of a service by the local view."""
@@ -107,24 +114,20 @@ class Registry:
 
     async def close(self) -> None:
         """Remove this instance, so that others stop calling it at once and not after the lease."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._own is not None and self._kv is not None and self._nats.is_connected:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._bucket.close()
+        if self._own is not None and self._nats.is_connected:
             try:
-                await asyncio.wait_for(self._kv.delete(self._own.name), 0.5)
+                await asyncio.wait_for(self._bucket.delete(self._own.key), 0.5)
             except UNREACHABLE as error:
                 log.warning("could not leave the registry: %s", error)
             self._own = None
 
-    async def _beat(self) -> None:
-        assert self._kv is not None
-        assert self._own is not None
-        kv, own = self._kv, self._own
-
+    async def _beat(self, own: Instance) -> None:
         async def put(discard: bool) -> None:
-            await kv.put(own.name, json.dumps(asdict(own)).encode())
+            await self._bucket.put(own.key, own.to_entry())
 
         self._beats += 1
         traced = signals.tracer().start_as_current_span(
@@ -137,41 +140,34 @@ class Registry:
             else:
                 await put(False)
 
-    async def _heartbeat(self) -> None:
+    async def _heartbeat(self, own: Instance) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if self._nats.is_connected:  # while disconnected, a put would only be queued
-                await self._beat()
+            if not self._nats.is_connected:  # a put would only be queued
+                continue
+            try:
+                await self._beat(own)
+            except UNREACHABLE as error:
+                log.warning("registry heartbeat: %s", error or type(error).__name__)
 
-    async def _follow(self) -> None:
-        assert self._kv is not None
-        watcher = await self._kv.watchall()
-        try:
-            async for entry in watcher:
-                if entry is None:  # None marks the end of the existing entries
-                    self._synced.set()
-                    continue
-                if injector := armed():
-                    exchange = Exchange("registry", "WATCH", entry.key, fail=_unreachable)
-                    await injector.run(exchange, partial(self._see_with_faults, entry))
-                else:
-                    self._see(entry)
-        finally:
-            with suppress(*UNREACHABLE):  # a closed connection needs no stop
-                await watcher.stop()  # type: ignore[no-untyped-call]
+    async def _see(self, key: str, value: bytes) -> None:
+        """Take one entry into the view, with the lab's faults."""
 
-    async def _see_with_faults(self, entry: KeyValue.Entry, discard: bool) -> None:
-        self._see(entry)
+        async def see(discard: bool) -> None:
+            if value:
+                self._see_heartbeat(key, value)
+            else:
+                self._membership.leave(key, time.monotonic())
 
-    def _see(self, entry: KeyValue.Entry) -> None:
-        if entry.operation in ("DEL", "PURGE") or not entry.value:
-            self._membership.leave(entry.key, time.monotonic())
+        if injector := armed():
+            name = key.rpartition(".")[2]
+            await injector.run(Exchange("registry", "WATCH", name, fail=_unreachable), see)
         else:
-            self._see_heartbeat(entry.value)
+            await see(False)
 
-    def _see_heartbeat(self, value: bytes) -> None:
+    def _see_heartbeat(self, key: str, value: bytes) -> None:
         try:
-            instance = Instance(**json.loads(value))
+            instance = Instance.from_entry(key, value)
         except (ValueError, TypeError) as error:
             log.warning("invalid registry entry: %s", error)
             return
@@ -179,14 +175,6 @@ class Registry:
         if edge:
             instance = replace(instance, address=edge)
         self._membership.heartbeat(instance, time.monotonic())
-
-    async def _forever(self, work: Callable[[], Awaitable[None]], what: str) -> None:
-        while True:
-            try:
-                await work()
-            except (*UNREACHABLE, KeyNotFoundError) as error:
-                log.warning("registry %s: %s", what, error or type(error).__name__)
-            await asyncio.sleep(HEARTBEAT_S)
 
 
 async def _unreachable(_: str) -> None:

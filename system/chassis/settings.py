@@ -22,8 +22,8 @@ class Settings:
     host: str = "127.0.0.1"
     advertise: str = ""
     database_url: str = field(default="", repr=False)
-    valkey_url: str = ""
-    nats_url: str = ""
+    valkey_url: str = field(default="", repr=False)
+    nats_url: str = field(default="", repr=False)
     smtp_url: str = ""
     otlp_endpoint: str = ""
     otlp_token: str = field(default="", repr=False)

@@ -1,9 +1,13 @@
 """Membership by heartbeats, and the registry on the real NATS."""
 
+from functools import partial
 from uuid import uuid4
 
+import pytest
+
 from chassis.messaging import bus
-from chassis.registry import LEASE_S, Instance, Membership, Registry
+from chassis.registry import BUCKET, LEASE_S, Instance, Membership, Registry
+from tests.fixtures.servers import Users
 from tests.fixtures.waiting import wait_until_async
 
 ONE = Instance("orders", "orders-1", "127.0.0.1:1")
@@ -29,7 +33,7 @@ def test_an_instance_that_leaves_is_removed_at_once_and_other_services_stay() ->
     membership = Membership()
     membership.heartbeat(ONE, 0)
     membership.heartbeat(Instance("users", "users-1", "127.0.0.1:3"), 0)
-    membership.leave("orders-1", 0.1)
+    membership.leave(ONE.key, 0.1)
     assert membership.instances("orders", 0.2) == []
     assert [i.name for i in membership.instances("users", 0.2)] == ["users-1"]
 
@@ -72,4 +76,51 @@ async def test_instances_find_each_other_and_one_that_leaves_is_removed(nats: st
     )
     await one.close()
     for client in clients:
+        await client.close()
+
+
+async def _sees(registry: Registry, instance: Instance) -> bool:
+    return instance in registry.instances(instance.service)
+
+
+async def test_no_user_of_the_broker_can_announce_another_service(nats_users: Users) -> None:
+    """Neither under the other's key, nor under its own key in the other's name, nor by a header."""
+    thief = await bus.connect(nats_users.of("orders"), "thief")
+    follower = await bus.connect(nats_users.of("gateway"), "follower")
+    early = Registry(follower)
+    await early.open()
+    false = Instance("payments", f"payments-{uuid4().hex}", "127.0.0.1:1")
+    with pytest.raises(TimeoutError):
+        await Registry(thief).announce(false)
+    own = f"$KV.{BUCKET}.orders."
+    js = thief.jetstream()
+    await js.publish(f"{own}{false.name}", false.to_entry())
+    spoofed = {"Nats-Subject": f"$KV.{BUCKET}.{false.key}", "Nats-Sequence": "1"}
+    await js.publish(f"{own}x", false.to_entry(), headers=spoofed)
+    honest = Instance("orders", f"orders-{uuid4().hex}", "127.0.0.1:2")
+    await js.publish(f"{own}{honest.name}", honest.to_entry())
+    late = Registry(follower)
+    await late.open()
+    for registry in (early, late):
+        await wait_until_async(partial(_sees, registry, honest), "the honest entry")
+        assert registry.instances("payments") == []
+        await registry.close()
+    for client in (thief, follower):
+        await client.close()
+
+
+async def test_after_a_new_connection_the_entries_are_read_again(nats_users: Users) -> None:
+    follower = await bus.connect(nats_users.of("gateway"), "follower")
+    other = await bus.connect(nats_users.of("orders"), "other")
+    registry = Registry(follower)
+    await registry.open()
+    made = Instance("orders", f"orders-{uuid4().hex}", "127.0.0.1:1")
+    reconnected = follower.stats["reconnects"]
+    assert follower._transport is not None
+    follower._transport.close()  # the broker is gone for a moment
+    await other.jetstream().publish(f"$KV.{BUCKET}.{made.key}", made.to_entry())
+    await wait_until_async(lambda: made in registry.instances("orders"), "the missed entry")
+    assert follower.stats["reconnects"] > reconnected
+    await registry.close()
+    for client in (follower, other):
         await client.close()

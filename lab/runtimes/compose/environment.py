@@ -6,13 +6,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
+from lab.edges import url_of, users_of
 from lab.files import write_private
 from lab.render import compose as rendered
 from lab.render import nginx
-from lab.render.compose import password_variable, port_variable
+from lab.render.compose import port_variable
+from lab.render.nats import MONITORING_PATH, MONITORING_PORT
 from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.compose.compose_cli import Compose
 from lab.runtimes.compose.proxy_config import PROXY, ContainerProxyConfig
@@ -98,17 +101,18 @@ class Environment:
         }
 
     def _secrets(self) -> dict[str, str]:
-        names = [
-            "POSTGRES_PASSWORD",
-            *(
-                password_variable(each.name)
-                for each in self.topology.services.values()
-                if "postgres" in each.stores
-            ),
+        users = {store: users_of(store, self.topology).values() for store in STORES}
+        kept = {name: stored_secret(self.passwords / name) for name in users.pop("postgres")}
+        names = [name for names in users.values() for name in names]
+        names += [
+            "SERVICE_SECRET",
+            "LAB_TOKEN",
+            "SIGNALS_TOKEN",
+            "GRAFANA_PASSWORD",
+            "JUPYTER_TOKEN",
         ]
-        kept = {name: stored_secret(self.passwords / name) for name in names}
-        new = ("SERVICE_SECRET", "LAB_TOKEN", "SIGNALS_TOKEN", "GRAFANA_PASSWORD", "JUPYTER_TOKEN")
-        return kept | {name: new_secret() for name in new}
+        new = {name: new_secret() for name in names}
+        return kept | new | {MONITORING_PATH: f"/{new_secret()}"}
 
 
 def instances_of(topology: Topology) -> list[str]:
@@ -197,17 +201,20 @@ def write_inside(lab: Lab, topology: Topology) -> None:
         )
         for each in lab.instances
     ]
-    admin = lab.addresses["postgres"].rpartition("@")[0]
     servers = rendered.server_addresses(topology)
+    admin = {store: urlsplit(lab.addresses[store]) for store in ("postgres", "valkey")}
     addresses = {
-        "postgres": f"{admin}@{servers['postgres']}/postgres",
-        "valkey": f"redis://{servers['valkey']}/0",
-        "nats_monitoring": "http://nats:8222",
+        store: url_of(store, servers[store], url.username or "", url.password or "")
+        for store, url in admin.items()
+    }
+    monitoring = urlsplit(lab.addresses["nats_monitoring"]).path
+    addresses |= {
+        "nats_monitoring": f"http://nats:{MONITORING_PORT}{monitoring}",
         "jaeger": lab.addresses.get("jaeger", ""),  # for a browser, which is on the host
     }
     ports = {"mail": rendered.inner_port(topology.lab["mail_page"]), **INSIDE_PORTS}
     at = {name: servers[name] for name in STORES} | {n: f"{n}:{port}" for n, port in ports.items()}
     probed = [Entry(name, 0, "", "", address) for name, address in at.items()]
-    inside = replace(lab, instances=instances, servers=probed, addresses=addresses, databases={})
+    inside = replace(lab, instances=instances, servers=probed, addresses=addresses, stores={})
     path = Path(lab.home) / "inside" / "lab.json"
     write_private(path, json.dumps(asdict(inside), indent=1) + "\n")

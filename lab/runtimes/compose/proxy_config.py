@@ -20,7 +20,7 @@ class ContainerProxyConfig(ProxyConfig):
         settings = {"EDGES": self._instances_of(service.name)}
         for server in servers_of(service):
             at = self._inside(self._by_name[f"{service.name}->{server}"])
-            setting, url = url_setting(service, server, at)
+            setting, url = url_setting(service, server, at, self._topology)
             settings[setting] = url
         return settings
 

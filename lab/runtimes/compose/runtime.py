@@ -8,7 +8,7 @@ from typing import Any
 
 from lab import topology as topologies
 from lab.nearest import nearest
-from lab.render.compose import password_variable
+from lab.render.nats import MONITORING_PATH
 from lab.runtimes.base import DEFAULTS, Progress, UpOptions, UpResult, no_progress
 from lab.runtimes.compose import compose_cli
 from lab.runtimes.compose.compose_cli import EngineError
@@ -188,12 +188,8 @@ class ComposeRuntime(SupervisedRuntime):
             token=variables["LAB_TOKEN"],
             signals=variables["SIGNALS_TOKEN"],
             service=variables["SERVICE_SECRET"],
-            postgres=variables["POSTGRES_PASSWORD"],
-            databases={
-                name: variables[password_variable(name)]
-                for name, service in topology.services.items()
-                if "postgres" in service.stores
-            },
+            passwords=variables,
+            monitoring_path=variables[MONITORING_PATH],
         )
         lab = self._new_lab(topology, options, secrets, http)
         return replace(lab, runtime=NAME, project=project_of(self.port_base))

@@ -15,7 +15,6 @@ TOOLS = ("mail", "recorder", "proxy", "watch")
 # name: listener and path of its readiness check; for other containers the engine's health check counts
 HTTP_CHECKS = {
     "nginx": ("nginx", "/health"),
-    "nats": ("nats monitoring", "/healthz"),
     "mail": ("mail_page", "/health"),
     "recorder": ("recorder", "/health"),
     "watch": ("watch", "/health"),
@@ -28,6 +27,7 @@ HTTP_CHECKS = {
 PROTOCOL_CHECKS = {
     "postgres": readiness.postgres,
     "valkey": readiness.valkey,
+    "nats": readiness.nats,
     "fluentd": readiness.fluentd,
 }
 

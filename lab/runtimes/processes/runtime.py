@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lab import topology as topologies
-from lab.edges import edges_of
+from lab.edges import ADMINS, edges_of, users_of
 from lab.runtimes.base import DEFAULTS, Progress, UpOptions, UpResult, no_progress
 from lab.runtimes.posix import memory
 from lab.runtimes.processes import cleanup
@@ -20,7 +20,7 @@ from lab.runtimes.supervisor.runtime_base import (
     check_settings,
 )
 from lab.state import Lab, StateError, new_secret, stored_secret
-from lab.topology import IN_CONTAINERS, Topology
+from lab.topology import IN_CONTAINERS, STORES, Topology
 
 SUPERVISOR = "lab.runtimes.processes.supervisor"
 NOT_OURS = "locust_ui"  # opened by `lab load --ui`, not by `lab up`
@@ -89,14 +89,19 @@ class ProcessesRuntime(SupervisedRuntime):
         http = {"ingress": "nginx"}
         http |= {name: name for name in ("mail_page", "recorder", "control", "locust_ui")}
         http |= {name: name for name in observers.chosen(topology.lab, unpacked)}
-        stored = [each.name for each in topology.services.values() if "postgres" in each.stores]
+        passwords = {
+            variable: new_secret()
+            for store in STORES
+            for variable in users_of(store, topology).values()
+        }
+        # set when the cluster was made, so it is kept as long as the cluster
+        kept = stored_secret(self.home / "data" / "postgres.secret")
         secrets = Secrets(
             token=new_secret(),
             signals=new_secret(),
             service=new_secret(),
-            # set when the cluster was made, so it is kept as long as the cluster
-            postgres=stored_secret(self.home / "data" / "postgres.secret"),
-            databases={name: new_secret() for name in stored},
+            passwords=passwords | {ADMINS["postgres"][1]: kept},
+            monitoring_path=f"/{new_secret()}",
         )
         return self._new_lab(topology, options, secrets, http)
 

@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
 
 from lab import __version__
-from lab.edges import SMTP, URL_SETTINGS, servers_of
+from lab.edges import ADMINS, HOST, SMTP, URL_SETTINGS, servers_of, users_of
 from lab.files import write_private
+from lab.render import nats as nats_conf
 from lab.render import nginx as nginx_conf
+from lab.render import valkey as valkey_conf
 from lab.resilience_overrides import overrides_file
 from lab.runtimes.base import OnExit
 from lab.runtimes.processes.children import Children
@@ -98,17 +102,29 @@ class ProcessSpecs:
 
     def valkey(self) -> ProcessSpec:
         port = self._ports["valkey"]
+        users = Template(valkey_conf.users(self._topology)).substitute(self._passwords("valkey"))
         return self._server(
-            "valkey", lambda: commands.valkey(self._data("valkey"), port), readiness.valkey(port)
+            "valkey",
+            lambda: commands.valkey(self._data("valkey"), port, users),
+            readiness.valkey(port),
         )
 
     def nats(self) -> ProcessSpec:
-        port, monitor = self._ports["nats"], self._ports["nats monitoring"]
-        return self._server(
-            "nats",
-            lambda: commands.nats(self._data("nats"), port, monitor),
-            readiness.http(monitor, "/healthz"),
+        port, data = self._ports["nats"], self._data("nats")
+        monitoring = urlsplit(self._lab.addresses["nats_monitoring"])
+        config = nats_conf.config(
+            self._topology, listen=f"{HOST}:{port}", monitoring=monitoring.netloc, store=str(data)
         )
+        env = nats_conf.environment(self._passwords("nats"), monitoring.path)
+        return self._server("nats", lambda: commands.nats(data, config, env), readiness.nats(port))
+
+    def _passwords(self, store: str) -> dict[str, str]:
+        """The passwords of a store's users, by variable."""
+        urls = {ADMINS[store][0]: self._lab.addresses[store], **self._lab.stores[store]}
+        return {
+            variable: urlsplit(urls[user]).password or ""
+            for user, variable in users_of(store, self._topology).items()
+        }
 
     def nginx(self) -> ProcessSpec:
         port = self._ports["nginx"]
@@ -198,7 +214,7 @@ class ProcessSpecs:
 
     def settings(self, service: Service, instance: str, port: int) -> dict[str, str]:
         """The environment of an instance; docs/architecture.md lists the settings."""
-        addresses = self._lab.addresses
+        addresses, stores = self._lab.addresses, self._lab.stores
         env = {
             "SERVICE": service.name,
             "INSTANCE": instance,
@@ -212,15 +228,9 @@ class ProcessSpecs:
             "LAB_FAULTS": str(self._home / "run" / "faults"),
             "LAB_RESILIENCE": str(overrides_file(self._home)),
         }
-        urls = {"valkey": addresses["valkey"], "nats": addresses["nats"]}
-        urls |= {
-            "postgres": self._lab.databases.get(service.name, ""),
-            SMTP: addresses["mail_smtp"],
-        }
         for server in servers_of(service):
-            env[URL_SETTINGS[server][0]] = self.proxy_config.through(
-                service.name, server, urls[server]
-            )
+            url = addresses["mail_smtp"] if server == SMTP else stores[server][service.name]
+            env[URL_SETTINGS[server][0]] = self.proxy_config.through(service.name, server, url)
         env["EDGES"] = self.proxy_config.setting(service.name)
         for name, value in self._lab.settings.items():
             target, dot, own = name.rpartition(".")

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.files import write_atomic
+from lab.edges import ADMINS
+from lab.files import write_atomic, write_private
 from lab.runtimes.posix.spawn import NOBODY, must_drop_root
 from lab.runtimes.servers.binaries import resolve
 
-POSTGRES_USER = "postgres"
+POSTGRES_USER, _ = ADMINS["postgres"]
 
 
 class ServerFailedError(Exception):
@@ -109,34 +110,28 @@ def postgres(data: Path, port: int) -> Command:
     return Command(argv, drop_root=True)
 
 
-def valkey(data: Path, port: int) -> Command:
-    """Valkey as a cache: nothing is written to disk, the least recently used key is evicted first."""
+def valkey(data: Path, port: int, users: str) -> Command:
+    """Valkey as a cache: nothing is written to disk, the least recently used key is evicted first.
+
+    `users` are the lines of its configuration with users and passwords.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    argv: list[str | Path] = [resolve("valkey").path, "--port", str(port), "--bind", "127.0.0.1"]
+    conf = data / "valkey.conf"  # not the command line, which every user of the machine can read
+    write_private(conf, users)
+    argv: list[str | Path] = [resolve("valkey").path, conf]
+    argv += ["--port", str(port), "--bind", "127.0.0.1"]
     argv += ["--save", "", "--appendonly", "no", "--dir", data, "--daemonize", "no"]
     argv += ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--loglevel", "notice"]
     return Command(argv)
 
 
-def nats(data: Path, port: int, monitor_port: int) -> Command:
-    """NATS with JetStream, with monitoring on `monitor_port`; writes its configuration into `data`."""
+def nats(data: Path, config: str, env: Mapping[str, str]) -> Command:
+    """NATS with JetStream; `env` are the variables of `config`, with the passwords (lab.render.nats)."""
     data.mkdir(parents=True, exist_ok=True)
     conf = data / "nats.conf"
-    write_atomic(
-        conf,
-        f"""# written at each start
-server_name: breakwater
-listen: "127.0.0.1:{port}"
-http: "127.0.0.1:{monitor_port}"
-jetstream {{ store_dir: "{data}", max_memory_store: 64MB, max_file_store: 2GB }}
-""",
-    )
+    write_atomic(conf, config)
     # A soft limit: Go's garbage collector works harder before memory grows.
-    return Command([resolve("nats").path, "-c", conf], env={"GOMEMLIMIT": "40MiB"})
-
-
-def postgres_url(port: int, user: str, password: str, database: str) -> str:
-    return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
+    return Command([resolve("nats").path, "-c", conf], env={"GOMEMLIMIT": "40MiB", **env})
 
 
 def nginx(conf: Path, run: Path) -> Command:

@@ -32,10 +32,19 @@ def postgres(port: int) -> ReadinessCheck:
 
 
 def valkey(port: int) -> ReadinessCheck:
-    """`PING` is answered with `PONG`."""
+    """`PING` without a password is refused for that reason: it is ready."""
 
     async def check() -> bool:
-        return (await _answer(port, b"PING\r\n", 5)) == b"+PONG"
+        return (await _answer(port, b"PING\r\n", 7)) == b"-NOAUTH"
+
+    return check
+
+
+def nats(port: int) -> ReadinessCheck:
+    """It speaks first, as soon as its streams are there."""
+
+    async def check() -> bool:
+        return (await _answer(port, b"", 5)) == b"INFO "
 
     return check
 

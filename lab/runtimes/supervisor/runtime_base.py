@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from lab import topology as topologies
+from lab.edges import ADMINS, HOST, url_of, users_of
 from lab.nearest import did_you_mean, nearest
 from lab.runtimes import logs as log_files
 from lab.runtimes import setting_names
 from lab.runtimes.base import UpOptions, UpResult
 from lab.runtimes.logs import LogLine
 from lab.runtimes.posix import pids, ports
-from lab.runtimes.servers.commands import POSTGRES_USER, postgres_url
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.runtimes.supervisor.launch import DOWN_S, DetachedSupervisor, UpFailedError
 from lab.state import Lab, NoLabError, StateError, home_of
-from lab.topology import Code, Topology
+from lab.topology import STORES, Code, Topology
 
 UP_S = 90.0
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """The secrets of one lab; `databases` are the passwords of the services' roles."""
+    """The secrets of one lab. `passwords` are those of the stores' users, by variable (lab.edges.users_of)."""
 
     token: str
     signals: str
     service: str
-    postgres: str
-    databases: Mapping[str, str]
+    passwords: Mapping[str, str]
+    monitoring_path: str  # of NATS
 
 
 class SupervisedRuntime:
@@ -92,13 +92,18 @@ class SupervisedRuntime:
         """The lab to start; `http` maps the name of an HTTP address to its listener."""
         numbers = topology.ports(self.port_base)
         addresses = {name: f"http://127.0.0.1:{numbers[each]}" for name, each in http.items()}
-        postgres = numbers["postgres"]
+        urls = {
+            store: {
+                user: url_of(store, f"{HOST}:{numbers[store]}", user, secrets.passwords[variable])
+                for user, variable in users_of(store, topology).items()
+            }
+            for store in STORES
+        }
+        addresses |= {store: users.pop(ADMINS[store][0]) for store, users in urls.items()}
+        monitoring = f"http://{HOST}:{numbers['nats monitoring']}"
         addresses |= {
-            "postgres": postgres_url(postgres, POSTGRES_USER, secrets.postgres, "postgres"),
-            "valkey": f"redis://127.0.0.1:{numbers['valkey']}/0",
-            "nats": f"nats://127.0.0.1:{numbers['nats']}",
-            "nats_monitoring": f"http://127.0.0.1:{numbers['nats monitoring']}",
-            "mail_smtp": f"smtp://127.0.0.1:{numbers['mail_smtp']}",
+            "nats_monitoring": monitoring + secrets.monitoring_path,
+            "mail_smtp": f"smtp://{HOST}:{numbers['mail_smtp']}",
         }
         if options.with_proxy:
             addresses["proxy"] = f"http://127.0.0.1:{numbers['proxy']}"
@@ -112,10 +117,7 @@ class SupervisedRuntime:
             service_secret=secrets.service,
             settings=dict(options.settings),
             addresses=addresses,
-            databases={
-                name: postgres_url(postgres, name, password, name)
-                for name, password in secrets.databases.items()
-            },
+            stores=urls,
             proxy_token=secrets.token if options.with_proxy and not options.open_proxy else "",
         )
 

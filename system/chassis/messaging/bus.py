@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
@@ -23,7 +24,10 @@ UNREACHABLE = (NatsError, OSError, TimeoutError)
 
 
 async def connect(url: str, name: str) -> Client:
-    """Connect, with retries for up to 30 s. Afterwards the client reconnects without limit."""
+    """Connect, with retries for up to 30 s. Afterwards the client reconnects without limit.
+
+    The broker sends answers to subjects below `_INBOX.<user>`: no other user may read these.
+    """
 
     async def on_error(error: Exception) -> None:
         log.debug("nats: %s", error)
@@ -40,6 +44,7 @@ async def connect(url: str, name: str) -> Client:
             return await nats.connect(
                 url,
                 name=name,
+                inbox_prefix=".".join(filter(None, ("_INBOX", urlsplit(url).username))),
                 connect_timeout=3,  # a resolver may need 2 s to report an unknown name
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,

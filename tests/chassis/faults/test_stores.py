@@ -1,9 +1,7 @@
 """Faults at the cache and the registry: misses, stale values, dead entries, as seen from outside."""
 
 import asyncio
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import nats as nats_py
 import pytest
@@ -139,16 +137,16 @@ def seen(subject: Subject) -> list[str]:
 
 
 def entry(nats: str, name: str) -> bytes | None:
-    return run_apart(_bucket(nats, "get", name))
+    return run_apart(_bucket(nats, "get", f"subject.{name}"))
 
 
 def announce(nats: str, name: str) -> None:
     instance = Instance("ghost", name, "127.0.0.1:1")
-    run_apart(_bucket(nats, "put", name, json.dumps(asdict(instance)).encode()))
+    run_apart(_bucket(nats, "put", instance.key, instance.to_entry()))
 
 
 def leave(nats: str, name: str) -> None:
-    run_apart(_bucket(nats, "delete", name))
+    run_apart(_bucket(nats, "delete", f"ghost.{name}"))
 
 
 async def _bucket(nats: str, verb: str, *args: object) -> bytes | None:

@@ -37,7 +37,7 @@ def subject(
     home.mkdir()
     entry = Entry("subject-1", instance.pid, pids.identity(instance.pid), "subject", instance.url)
     Lab(
-        PORT_BASE, str(home), "", 0.0, TOKEN, SECRET, settings={}, addresses={}, databases={},
+        PORT_BASE, str(home), "", 0.0, TOKEN, SECRET, settings={}, addresses={}, stores={},
         instances=[entry],
     ).save()  # fmt: skip
     yield instance

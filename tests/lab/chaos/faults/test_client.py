@@ -80,7 +80,7 @@ def state(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     home.mkdir()
     lab = Lab(
         port_base=20000, home=str(home), topology="", started_s=0.0, token=TOKEN, service_secret="",
-        settings={}, addresses={"ingress": bank.address}, databases={},
+        settings={}, addresses={"ingress": bank.address}, stores={},
         instances=[Entry("bank-1", 0, "", "bank", bank.address)],
     )  # fmt: skip
     lab.save()

@@ -8,7 +8,7 @@ import yaml
 
 from lab import topology as topologies
 from lab.render import compose
-from lab.runtimes.compose.environment import FULL_MEMORY
+from lab.runtimes.compose.environment import FULL_MEMORY, instances_of
 from lab.topology import PROJECT
 
 SECRETS = re.compile(r"SECRET|TOKEN|PASSWORD")
@@ -70,9 +70,12 @@ def test_only_the_collector_gets_the_token_for_signals(services: dict[str, Any])
 
 
 def test_no_secret_has_a_default(text: str) -> None:
-    secrets = [v for v in re.findall(r"\$\{([A-Z0-9_]+:-[^}]*)\}", text) if SECRETS.search(v)]
-    assert len(secrets) > 5
-    assert all(each.endswith(":-") for each in secrets), secrets
+    secrets = [v for v in re.findall(r"\$\{([A-Z0-9_]+:[^}]*)\}", text) if SECRETS.search(v)]
+    assert len(secrets) > 20
+    # without a token there are no lab controls, and JupyterLab makes one for itself
+    optional = {"LAB_TOKEN:-", "JUPYTER_TOKEN:-"}
+    missing = {each for each in secrets if ":?" not in each}
+    assert missing == optional, "a container must not start without its secret"
 
 
 def test_everything_is_published_on_loopback(services: dict[str, Any]) -> None:
@@ -114,13 +117,34 @@ def test_observers_get_fewer_cpu_shares_than_the_shop(services: dict[str, Any]) 
     assert small == {*watching, "fluentd"}
 
 
-def test_the_shops_containers_have_no_unnecessary_privileges(services: dict[str, Any]) -> None:
+def test_no_container_has_privileges_and_the_shops_own_cannot_write(
+    services: dict[str, Any],
+) -> None:
     ours = [each for each in services.values() if each["image"].startswith("breakwater/shop")]
     assert len(ours) > 10
-    for service in ours:
-        assert service["read_only"]
-        assert service["cap_drop"] == ["ALL"]
-        assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(service["read_only"] for service in ours)
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+@pytest.mark.parametrize("store", ["nats", "valkey"])
+def test_a_store_gets_the_password_of_each_of_its_users(
+    services: dict[str, Any], store: str
+) -> None:
+    (mounted,) = [v for v in services[store]["volumes"] if v.startswith("./")]
+    file = (PROJECT / mounted.partition(":")[0]).read_text()
+    used = set(re.findall(r"\$([A-Z_]+)", file.replace("$KV", "").replace("$JS", "")))
+    assert used >= {f"{store.upper()}_PASSWORD_LAB", f"{store.upper()}_PASSWORD_PRODUCTS"}
+    assert used <= set(services[store]["environment"])
+
+
+def test_a_service_gets_its_own_passwords_only(services: dict[str, Any]) -> None:
+    for name in instances_of(topologies.load()):
+        own = name.partition("-")[0].upper()
+        found = set(re.findall(r"\$\{(\w+_PASSWORD_\w+)", str(services[name]["environment"])))
+        assert f"NATS_PASSWORD_{own}" in found
+        assert {each.rpartition("_")[2] for each in found} == {own}, name
 
 
 @pytest.mark.parametrize("name", ["shop", "notebooks"])

@@ -5,15 +5,20 @@ import json
 import os
 import signal
 import time
+from urllib.parse import urlsplit
 
 import asyncpg
+import nats as nats_py
 import psutil
 import pytest
+from nats.errors import Error as NatsError
 
+from lab.edges import HOST
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
 from lab.state import Lab, StateError
+from lab.watch.valkey import fetch
 from tests.fixtures.labs import get, process, stub_runtime, who
 from tests.fixtures.waiting import wait_until
 
@@ -142,6 +147,24 @@ def test_an_instance_gets_only_the_settings_of_its_service(stub_lab: ProcessesRu
     assert answers["DATABASE_URL"] == stub_lab.lab.databases["back"]
     front = json.loads(get(stub_lab.address("front-1") + "/api/settings")[2])
     assert not {"DATABASE_URL", "VALKEY_URL", "NATS_URL", "SMTP_URL"} & set(front)
+
+
+def test_the_stores_of_a_lab_refuse_a_client_without_a_password(stub_lab: ProcessesRuntime) -> None:
+    lab = stub_lab.lab
+    valkey, nats = (urlsplit(lab.addresses[each]) for each in ("valkey", "nats"))
+
+    async def ask() -> None:
+        with pytest.raises(ValueError, match="WRONGPASS"):
+            await fetch(urlsplit(f"redis://lab:guessed@{HOST}:{valkey.port}"))
+        assert (await fetch(valkey))["connected_clients"]
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            await nats_py.connect(f"nats://{HOST}:{nats.port}", allow_reconnect=False)
+        client = await nats_py.connect(nats.geturl(), allow_reconnect=False)
+        await client.close()
+
+    asyncio.run(ask())
+    assert get(lab.addresses["nats_monitoring"] + "/varz")[0] == 200
+    assert get(f"http://{HOST}:{urlsplit(lab.addresses['nats_monitoring']).port}/varz")[0] == 404
 
 
 @pytest.mark.parametrize(
