@@ -31,16 +31,21 @@ def list_pooled() -> list[Path]:
 
 
 def find_run(name: str | None = None) -> Path:
-    """The directory of a run, by path, name or part of the name; None or "latest" means the newest run.
+    """The directory of a run, by path, name, unique prefix or unique part; None or "latest" means the newest run.
 
-    Raises ArchiveError if no run matches or several do.
+    The first of these that matches counts. Raises ArchiveError if no run matches, or several do.
     """
     if name is None or name == LATEST:
         return latest_run()
     path = Path(name)
     if path.exists():
         return path
-    matching = [each for each in list_runs() if each.name.startswith(name) or name in each.name]
+    runs = list_runs()
+    matching = (
+        [each for each in runs if each.name == name]
+        or [each for each in runs if each.name.startswith(name)]
+        or [each for each in runs if name in each.name]
+    )
     if len(matching) == 1:
         return matching[0]
     if matching:

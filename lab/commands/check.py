@@ -48,16 +48,17 @@ def _refuse(path: Path, error: ArchiveError, as_json: bool) -> NoReturn:
 
 
 def _lines(path: str, verdict: dict[str, Any]) -> list[str]:
+    from lab.analysis.verdict.expectations import Expectation  # slow to import: numpy, pandas
+    from lab.analysis.verdict.slis import SliResult
+
     lines = [f"{verdict['verdict'].upper():10}{verdict['claim'] or path}"]
     lines += [f"          {reason}" for reason in verdict["reasons"]]
     for each in verdict["validity"]:
         lines.append(
             f"{'yes' if each['ok'] else 'NO':10}{each['name']}: {each['detail']}".rstrip(": ")
         )
-    for each in [*verdict["sli"], *verdict["expectations"]]:
-        lines.append(
-            f"{each['answer'].upper() if each['answer'] != 'kept' else 'kept':10}{each['name']}"
-        )
+    lines += [_answer(each, SliResult(**each).text(), _what(each)) for each in verdict["sli"]]
+    lines += [_answer(each, Expectation(**each).text()) for each in verdict["expectations"]]
     for each in verdict["invariants"]:
         found = f"{each['checked']:,} checked, {each['violations']} violations"
         if each["not_asked"]:
@@ -65,3 +66,14 @@ def _lines(path: str, verdict: dict[str, Any]) -> list[str]:
         lines.append(f"{MARKS[each['status']]:10}{each['id']} {each['name']}: {found}")
         lines += [f"            {example}" for example in each["examples"]]
     return lines
+
+
+def _answer(judged: dict[str, Any], text: str, what: str = "") -> str:
+    """Only what is not as claimed is in capitals."""
+    answer = judged["answer"] if judged["answer"] == "kept" else judged["answer"].upper()
+    return f"{answer:10}{text}{f' [{what}]' if what else ''}"
+
+
+def _what(sli: dict[str, Any]) -> str:
+    """E.g. `p95_ms of POST /api/orders, during, 412 requests`."""
+    return f"{sli['measure']} of {sli['route'] or 'all routes'}, {sli['window']}, {sli['requests']:,} requests"

@@ -31,7 +31,7 @@ def notebook(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="A run's directory, its name, a part of the name, or `latest` (default).",
+            help="A run's directory, its name, a unique part of the name, or `latest` (default).",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -13,7 +13,7 @@ RunName = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="A run's directory, its name, a part of the name, or `latest` (default).",
+        help="A run's directory, its name, a unique part of the name, or `latest` (default).",
     ),
 ]
 

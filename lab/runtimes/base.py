@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.runtimes.logs import LogLine
+from lab.runtimes.logs import ALL, LogFilter, LogLine
 from lab.state import Lab
 
 RESTART_DELAY_S = 1.0
@@ -80,9 +80,14 @@ class Runtime(Protocol):
         ...
 
     def logs(
-        self, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
+        self,
+        target: str = "",
+        *,
+        only: LogFilter = ALL,
+        last: int | None = 50,
+        follow: bool = False,
     ) -> Iterator[LogLine]:
-        """The last lines of each instance, merged by time."""
+        """The last accepted lines of each instance (None: all), merged by time."""
         ...
 
     def kill(self, target: str, signal: str = "KILL", *, restart: bool = True) -> dict[str, Any]:

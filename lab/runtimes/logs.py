@@ -14,6 +14,8 @@ POLL_S = 0.1
 EXPLANATION_CHARS = 2500
 ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|Traceback)\b|\[(ERR|FTL|error|crit|alert|emerg)\]")
 WARNING = re.compile(r"\bWARNING\b|\[(WRN|warn)\]")
+# Shown before the content of a line, or the same on each line.
+HEAD = ("time", "level", "service", "instance", "arm", "message", "exception")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,38 @@ class LogLine:
     level: str
     message: str
     fields: dict[str, Any]
+
+    @property
+    def content(self) -> str:
+        """The message, and the fields beside it as `name=value`; a traceback follows on lines of its own."""
+        exception = self.fields.get("exception")
+        own = {name: value for name, value in self.fields.items() if name not in HEAD}
+        words = [self.message, *(f"{name}={_word(value)}" for name, value in own.items())]
+        return " ".join(filter(None, words)) + (f"\n{exception}" if exception else "")
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """The lines of `level` or above, since `since_s` (epoch), of one trace, with a match of `pattern`.
+
+    `trace`: a trace id or its beginning. A server's own level, which is not in LEVELS, is shown at each level.
+    """
+
+    level: str = LEVELS[0]
+    since_s: float = 0.0
+    trace: str = ""
+    pattern: re.Pattern[str] | None = None
+
+    def accepts(self, line: LogLine) -> bool:
+        return (
+            (line.level not in LEVELS or LEVELS.index(line.level) >= LEVELS.index(self.level))
+            and line.time_s >= self.since_s
+            and str(line.fields.get("trace_id", "")).startswith(self.trace)
+            and (self.pattern is None or self.pattern.search(line.content) is not None)
+        )
+
+
+ALL = LogFilter()
 
 
 class LogFile:
@@ -83,24 +117,31 @@ def files(folder: Path, target: str = "") -> list[Path]:
 
 
 def read(
-    folder: Path, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
+    folder: Path,
+    target: str = "",
+    *,
+    only: LogFilter = ALL,
+    last: int | None = 50,
+    follow: bool = False,
 ) -> Iterator[LogLine]:
-    """The `last` lines of each file at or above `level`, by time; with `follow`, new lines for ever."""
-    least = LEVELS.index(level)
-
-    def wanted(line: LogLine) -> bool:
-        return line.level not in LEVELS or LEVELS.index(line.level) >= least
-
+    """The `last` accepted lines of each file (None: all), by time; with `follow`, new lines for ever."""
     known = {path: LogFile(path) for path in files(folder, target)}
     lines = [
         line
         for file in known.values()
-        for line in deque((line for line in file.new_lines() if wanted(line)), maxlen=last)
+        for line in deque(filter(only.accepts, file.new_lines()), maxlen=last)
     ]
     yield from sorted(lines, key=lambda line: line.time_s)
     while follow:
         time.sleep(POLL_S)
         for path in files(folder, target):
             known.setdefault(path, LogFile(path))
-        new = [line for file in known.values() for line in file.new_lines() if wanted(line)]
+        new = [line for file in known.values() for line in filter(only.accepts, file.new_lines())]
         yield from sorted(new, key=lambda line: line.time_s)
+
+
+def _word(value: Any) -> str:
+    """A field's value as one word: text without spaces as it is, all else as JSON."""
+    if isinstance(value, str) and value and not re.search(r"[\s\"=]", value):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from lab import cli
 from lab.topology import PROJECT
@@ -63,6 +65,20 @@ def test_each_module_registers_only_what_the_overview_lists(module: str) -> None
     }
     names |= {str(each.name) for each in app.registered_groups}
     assert names <= {each.name for each in cli.COMMANDS}
+
+
+@pytest.mark.parametrize("name", [each.name for each in cli.COMMANDS])
+def test_each_command_and_subcommand_has_json(name: str) -> None:
+    app = cli.application(name)
+    assert app is not None
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    command = group.commands[name]
+    below = command.commands.values() if isinstance(command, TyperGroup) else ()
+    for each in (command, *below):
+        if not isinstance(each, TyperGroup) or each.invoke_without_command:
+            options = {option for parameter in each.params for option in parameter.opts}
+            assert "--json" in options, each.name
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lab.nearest import did_you_mean, nearest
 from lab.runtimes import logs as log_files
 from lab.runtimes import setting_names
 from lab.runtimes.base import UpOptions, UpResult
-from lab.runtimes.logs import LogLine
+from lab.runtimes.logs import ALL, LogFilter, LogLine
 from lab.runtimes.posix import pids, ports
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
@@ -52,18 +52,21 @@ class SupervisedRuntime:
         return Lab.load(self.home)
 
     def logs(
-        self, target: str = "", *, level: str = "debug", last: int = 50, follow: bool = False
+        self,
+        target: str = "",
+        *,
+        only: LogFilter = ALL,
+        last: int | None = 50,
+        follow: bool = False,
     ) -> Iterator[LogLine]:
         """The logs of a lab that is up or down. Raises UsageError if there is no log of `target`."""
         folder = self.home / "logs"
-        if level not in log_files.LEVELS:
-            raise UsageError(f"level {level!r}{nearest(level, log_files.LEVELS)}")
         if not log_files.files(folder, target):
             known = {path.stem for path in log_files.files(folder)}
             if not known:
                 raise NoLabError(f"no logs in {folder}: start a lab with `lab up`")
             raise UsageError(f"no log of {target!r}{nearest(target, known)}")
-        return log_files.read(folder, target, level=level, last=last, follow=follow)
+        return log_files.read(folder, target, only=only, last=last, follow=follow)
 
     def kill(self, target: str, signal: str = "KILL", *, restart: bool = True) -> dict[str, Any]:
         """Raises UsageError for an unknown target or signal, ControlError if it is not running."""

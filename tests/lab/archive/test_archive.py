@@ -206,15 +206,19 @@ def test_the_latest_run_is_the_newest_that_is_an_archive(tmp_path: Path) -> None
     assert list_runs(tmp_path / "missing") == []
 
 
-def test_a_run_is_found_by_latest_by_its_name_and_by_a_part_of_it(
+def test_a_run_is_found_by_latest_name_unique_prefix_or_unique_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_DIR", str(tmp_path))
-    names = ["20260101T000000Z-b-1", "20260102T000000Z-a-1"]
+    names = ["20260101T000000Z-b-1", "20260102T000000Z-a-1", "20260102T000000Z-a-12"]
     for name in names:
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "run.json").write_text("{}")
-    assert find_run("latest").name == find_run().name == names[1]
-    assert find_run(names[0]).name == find_run("20260101").name == names[0]
-    with pytest.raises(ArchiveError, match="2 runs match"):
-        find_run("2026")
+    assert find_run("latest").name == find_run().name == names[2]
+    for found in (names[0], "20260101", "b-1"):
+        assert find_run(found).name == names[0]
+    assert find_run(names[1]).name == names[1], "a whole name that is also the start of another"
+    assert find_run("-a-12").name == names[2]
+    for ambiguous in ("2026", "20260102", "-a-1"):
+        with pytest.raises(ArchiveError, match="runs match"):
+            find_run(ambiguous)

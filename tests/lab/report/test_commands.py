@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,13 @@ def test_check_judges_a_run_and_its_exit_code_is_the_verdicts(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab(["check", "20260101T000000Z-payments_slow-1"]) == 0
-    assert capsys.readouterr().out.startswith("HELD")
+    shown = capsys.readouterr().out
+    assert shown.startswith("HELD")
+    fast = r"kept      browsing stays fast: [\d.]+ ms \([\d.]+ ms to [\d.]+ ms\), limit 100 ms"
+    assert re.search(fast + r" \[p95_ms of GET /api/products/\{id\}, during, \d+ requests\]", shown)
+    assert re.search(
+        r"kept      the breaker payments->bank opens within 5 s: after [\d.]+ s", shown
+    )
     assert lab(["check"]) == 1
     shown = capsys.readouterr().out
     assert shown.startswith("DEVIATED")

@@ -16,6 +16,7 @@ import pytest
 
 from lab import topology as topologies
 from lab.runtimes.base import UpOptions
+from lab.runtimes.logs import LogFilter
 from lab.runtimes.posix import pids
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor.client import UsageError
@@ -212,7 +213,7 @@ def test_a_crash_loop_waits_longer_each_time() -> None:
             )
             assert looping["last_exit"] == 1
         wait_until(lambda: process(runtime, "mail")["state"] == "ready", "ready again")
-        said = [line.message for line in runtime.logs("supervisor", level="warning")]
+        said = [line.message for line in runtime.logs("supervisor", only=LogFilter("warning"))]
         waits = [text.rpartition(" in ")[2] for text in said if text.startswith("mail ended")]
         assert waits[-1] > waits[1], waits
     finally:

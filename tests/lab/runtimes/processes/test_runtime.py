@@ -14,6 +14,7 @@ import pytest
 from nats.errors import Error as NatsError
 
 from lab.edges import HOST
+from lab.runtimes.logs import LogFilter
 from lab.runtimes.processes.runtime import ProcessesRuntime
 from lab.runtimes.supervisor import client
 from lab.runtimes.supervisor.client import ControlError, UsageError
@@ -192,7 +193,7 @@ def test_the_control_api_requires_the_token(stub_lab: ProcessesRuntime) -> None:
 
 
 def test_log_lines_are_merged_and_filtered(stub_lab: ProcessesRuntime) -> None:
-    lines = list(stub_lab.logs("supervisor", level="warning"))
+    lines = list(stub_lab.logs("supervisor", only=LogFilter("warning")))
     assert lines
     assert {line.level for line in lines} <= {"warning", "error"}
     with pytest.raises(UsageError, match="did you mean 'front-1'"):
