@@ -11,13 +11,13 @@ import json
 import subprocess
 import sys
 
-from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, UNDECIDED
+from lab.analysis.verdict.answers import DEVIATED, EXIT_CODES, HELD, MEASURED, UNDECIDED
 from lab.chaos.experiment.loader import EXPERIMENTS, experiment_files
 from lab.runtimes.choose import NAMES
 from lab.topology import PROJECT
 
 LAB = PROJECT / ".venv/bin/lab"
-VERDICTS = {code: verdict for verdict, code in EXIT_CODES.items()} | {2: "refused"}
+VERDICTS = {code: each for each, code in EXIT_CODES.items() if each != MEASURED} | {2: "refused"}
 
 
 def main() -> int:

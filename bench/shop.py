@@ -28,11 +28,11 @@ PRODUCT = "/products/SKU-0007"
 
 
 def lab(*words: str) -> dict[str, Any]:
-    """The JSON of one `lab` command; exits if the command fails."""
+    """The JSON of one `lab` command; exits if the command fails. An invalid load has its figures all the same."""
     env = os.environ | {"PYTHONPATH": f"{ROOT / 'system'}:{ROOT}"}
     command = [sys.executable, "-m", "lab.cli", *words, "--json"]
     done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
+    if done.returncode not in (0, 3 if words[0] == "load" else 0) or not done.stdout:
         sys.exit(f"`lab {' '.join(words)}` ended with {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -1,6 +1,6 @@
 """Shoppers for Locust's own page: each one browses, orders, tracks and cancels at its own pace.
 
-    lab load --ui                                             (finds the running lab)
+    lab load --ui                                             (finds the running lab, keeps every request as a run)
     locust -f loadtests/shop.py --host http://127.0.0.1:8080
 
 This is a closed loop: a shopper waits for each answer, so a slow shop gets fewer requests and looks better than it
@@ -19,7 +19,9 @@ import gevent
 from journeys import cancel, list_products, order, product, register, search, track
 from locust import FastHttpUser, between, events, task
 
+from lab.files import write_json
 from lab.load.accounts import ACCOUNTS
+from lab.load.profiles import PAGE
 from lab.load.request_log import RequestLog, now_s
 from lab.load.shopper import NotLoggedInError, Shopper
 from lab.load.shopper_task import ShopperTask
@@ -41,17 +43,31 @@ def add_options(parser: Any) -> None:
 
 @events.init.add_listener
 def open_log(environment: Any, **_: Any) -> None:
-    run_dir = environment.parsed_options.run_dir
-    environment.requests = RequestLog(Path(run_dir) if run_dir else None)
+    options = environment.parsed_options
+    run_dir = Path(options.run_dir) if options.run_dir else None
+    environment.requests = RequestLog(run_dir)
     environment.account_numbers = itertools.cycle(range(1, ACCOUNTS))
-    environment.events.quit.add_listener(lambda **_: environment.requests.flush())
+    environment.shoppers = 0
+    status = {"profile": PAGE, "seed": options.seed, "started_s": now_s()}
 
     def flush_each_second() -> None:
         while True:
             gevent.sleep(1)
             environment.requests.flush()
 
-    gevent.spawn(flush_each_second)
+    def close(**_: Any) -> None:
+        flusher.kill()
+        environment.requests.close()
+        if run_dir:
+            sent = environment.requests.attempts
+            counts = {"planned": sent, "sent": sent, "attempts": sent, "dropped": 0}
+            counts |= {"shoppers": environment.shoppers, "rows": environment.requests.rows}
+            write_json(run_dir / "load.json", status | counts | {"ended_s": now_s()})
+
+    if run_dir:
+        write_json(run_dir / "load.json", status)
+    flusher = gevent.spawn(flush_each_second)
+    environment.events.quit.add_listener(close)
 
 
 class ShopUser(FastHttpUser):
@@ -63,6 +79,7 @@ class ShopUser(FastHttpUser):
 
     def on_start(self) -> None:
         number = next(self.environment.account_numbers)
+        self.environment.shoppers += 1
         self.shopper = Shopper(number)
         self.rng = Random(f"{self.environment.parsed_options.seed}:{number}")
         self.store = Storefront(self.client, self.environment.requests)

@@ -37,6 +37,29 @@ def totals(run: Run) -> dict[str, int]:
     return {name: int(table[name].sum()) for name in COLUMNS[1:]}
 
 
+def cancelled_by_reason(run: Run) -> dict[str, int]:
+    """How many orders of this run were cancelled, by reason, the most frequent first; empty without an audit."""
+    if "orders.orders" not in run.states:
+        return {}
+    found = _of_run(run).filter("status = 'cancelled'").aggregate("reason, count(*) AS n", "reason")
+    return {str(reason or "unknown"): n for reason, n in found.order("n DESC, reason").fetchall()}
+
+
+def placed_by_others(run: Run) -> int:
+    """How many orders of this run no shopper of the load placed, but a probe or a person; 0 without an audit."""
+    if "orders.orders" not in run.states:
+        return 0
+    shoppers = [name for (name,) in run.sql("SELECT DISTINCT session FROM requests").fetchall()]
+    emails = (email for (email,) in _of_run(run).project("email").fetchall())
+    return sum(str(email).partition("@")[0] not in shoppers for email in emails)
+
+
+def _of_run(run: Run) -> duckdb.DuckDBPyRelation:
+    rows = run.state("orders.orders")
+    start_s, end_s = run_span(run)
+    return rows.filter(f"{epoch_s(rows, 'created_at')} BETWEEN {start_s} AND {end_s}")
+
+
 def epoch_s(relation: duckdb.DuckDBPyRelation, column: str) -> str:
     """An SQL expression for a timestamp, text or number column in epoch seconds."""
     kind = str(relation.types[relation.columns.index(column)])

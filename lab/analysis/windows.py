@@ -45,6 +45,13 @@ def load_span(run: Run) -> tuple[float, float]:
     return (float(first), float(last)) if first is not None else run_span(run)
 
 
+def followed_span(run: Run) -> tuple[float, float]:
+    """(start, end) of the load and of the phase `drain`, in which pending orders are followed to their end."""
+    start, end = load_span(run)
+    drain = run.phase("drain")
+    return start, max(end, drain[1]) if drain else end
+
+
 def fault_bands(run: Run) -> list[Band]:
     """One band for each fault, from its effective start (or else its command) to its removal."""
     rows: list[tuple[str, float, float | None]] = run.sql(
@@ -59,6 +66,11 @@ def fault_bands(run: Run) -> list[Band]:
     ]
 
 
+def is_disturbed(run: Run) -> bool:
+    """Whether there was an experiment or a fault: else there is no time before it to compare with."""
+    return not run.is_load or bool(fault_bands(run))
+
+
 def window(run: Run, name: str) -> tuple[float, float]:
     """(start, end) in epoch seconds of `before`, `during`, `after` or `all`.
 
@@ -69,7 +81,7 @@ def window(run: Run, name: str) -> tuple[float, float]:
     if name not in WINDOWS:
         raise ValueError(f"window {name!r} is unknown: use one of {', '.join(WINDOWS)}")
     if name == "all":
-        first, last = run.phase("before"), run.phase("after")
+        first, last = (run.phase(each) or run.phase("load") for each in ("before", "after"))
         load = load_span(run)
         return (first[0] if first else load[0], last[1] if last else load[1])
     if name == "during":

@@ -114,6 +114,17 @@ class Run:
         return self.path.resolve().name
 
     @property
+    def is_load(self) -> bool:
+        """Whether the run was load alone, without an experiment."""
+        return "experiment" in self.info and not self.info["experiment"] and self.journal is None
+
+    @property
+    def is_closed_loop(self) -> bool:
+        """Whether its shoppers came from Locust's page: they wait for each answer and follow no schedule."""
+        load = self.info.get("load")
+        return self.is_load and isinstance(load, dict) and load.get("closed_loop") is True
+
+    @property
     def verdict(self) -> dict[str, Any] | None:
         """verdict.json; None until the run is judged."""
         return _read_json(self.path / "verdict.json")

@@ -7,13 +7,23 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
-from lab.nearest import did_you_mean
+from lab.load.limits import LoadLimit
+from lab.nearest import did_you_mean, nearest
 from lab.strict_table import Expected, StrictTable, Where, first_error, invalid
 from lab.topology import PROJECT
 
 PROFILES = PROJECT / "loadtests/profiles.toml"
+PAGE = "locust-page"  # stands for a profile in the archive of a load by Locust's own page
 # What a shopper can do, and the route of its (first) request. loadtests/journeys.py does it.
 ACTIONS = {
     "list": "GET /api/products",
@@ -73,7 +83,10 @@ class Surge(StrictTable):
 
 
 class ProfileTable(StrictTable):
-    """Arrivals per second by action; `sessions` shoppers share them; a shopper waits `timeout_s`."""
+    """Arrivals per second by action; `sessions` shoppers share them; a shopper waits `timeout_s`.
+
+    `limit`: what a load of this profile alone is judged by (`lab load`); an experiment has its own.
+    """
 
     about: StrictStr = ""
     arrivals: Annotated[Literal["poisson", "constant"], Expected("poisson or constant")] = "poisson"
@@ -83,6 +96,16 @@ class ProfileTable(StrictTable):
     ] = 8.0
     rate_per_s: Annotated[dict[Action, Number], AfterValidator(_not_all_zero)]
     surge: Annotated[tuple[Surge, ...], AfterValidator(_in_order)] = ()
+    limit: tuple[LoadLimit, ...] = ()
+
+    @model_validator(mode="after")
+    def _limits_have_requests(self) -> ProfileTable:
+        sent = {ACTIONS[action] for action, rate in self.rate_per_s.items() if rate}
+        for limit in self.limit:
+            if limit.route and limit.route not in sent:
+                hint = nearest(limit.route, sent)
+                raise invalid(f"this load sends no request {limit.route!r}{hint}", "limit")
+        return self
 
 
 class Profile(ProfileTable):
@@ -97,6 +120,13 @@ class Profile(ProfileTable):
         for action, rate in self.rate_per_s.items():
             rates[ACTIONS[action]] = rates.get(ACTIONS[action], 0.0) + rate
         return rates
+
+    def planned(self) -> dict[str, Any]:
+        """What the schedule follows from, as `run.json` has it."""
+        return self.model_dump(mode="json", include=PLANNED)
+
+
+PLANNED = set(Profile.model_fields) - {"limit"}
 
 
 def load_profiles(path: Path) -> dict[str, Profile]:
@@ -122,7 +152,9 @@ def find_profile(name: str, path: Path = PROFILES) -> Profile:
 
 def _profile(path: Path, text: str, name: str, table: Any) -> Profile:
     try:
-        return Profile(name=name, **ProfileTable.model_validate(table).model_dump())
+        return Profile(
+            name=name, **ProfileTable.model_validate(table).model_dump(exclude_unset=True)
+        )
     except ValidationError as error:
         where, complaint = first_error(error)
         key = ".".join([name, *(step for step in where if isinstance(step, str))])

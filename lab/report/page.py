@@ -15,15 +15,18 @@ from matplotlib.figure import Figure
 from lab.analysis import latency, orders, plots
 from lab.analysis.activities import activities
 from lab.analysis.latency import shopper_requests
+from lab.analysis.load_figures import load_figures
 from lab.analysis.tracing.traces import Traces
 from lab.analysis.verdict.claim import claim_of
 from lab.analysis.verdict.slis import SliResult
 from lab.analysis.verdict.verdict import write_verdict
-from lab.analysis.windows import load_span
+from lab.analysis.windows import fault_bands, is_disturbed, load_span
 from lab.archive import Run
 from lab.files import write_atomic
 from lab.report import words
 from lab.report.links import links
+from lab.report.redo import redo
+from lab.report.sentences import about_orders, cancellations, within_limits
 
 ORDER = "POST /api/orders"
 SLOWEST = 5
@@ -57,7 +60,7 @@ def render(run: Run) -> str:
     )
     environment.filters |= {
         name: getattr(words, name)
-        for name in ("figure", "ratio", "interval", "more", "mark", "example", "duration")
+        for name in ("figure", "ratio", "interval", "ends", "more", "mark", "example", "duration")
     }
     return environment.get_template("template.html").render(
         run=run,
@@ -71,7 +74,12 @@ def render(run: Run) -> str:
         links=links(run),
         tiles=_tiles(run, verdict),
         activities=activities(run),
-        routes=_routes(run),
+        within=within_limits(run, verdict),
+        load_figures=load_figures(run) if run.is_load else [],
+        routes=_routes(run) if is_disturbed(run) else [],
+        about_orders=about_orders(run),
+        redo=redo(run),
+        bands=fault_bands(run),
         breakers=[each for each in verdict["breakers"] if each["opened"] or each["rejections"]],
         quiet_breakers=sum(
             not (each["opened"] or each["rejections"]) for each in verdict["breakers"]
@@ -84,6 +92,7 @@ def render(run: Run) -> str:
 def _figures(run: Run, verdict: dict[str, Any], traces: Traces) -> dict[str, Markup]:
     """The plots as inline SVG, by name. matplotlib escapes their texts."""
     slis = [SliResult(**each) for each in verdict["sli"]]
+    by_hop = plots.time_by_hop if is_disturbed(run) else plots.mean_time_by_hop
     drawn: dict[str, Callable[[], Figure]] = {
         "overview": lambda: plots.overview(run),
         "timeline": lambda: plots.timeline(run),
@@ -93,7 +102,7 @@ def _figures(run: Run, verdict: dict[str, Any], traces: Traces) -> dict[str, Mar
         "orders": lambda: plots.orders_over_time(run),
         "limits": lambda: plots.sli_chart(slis),
         "load": lambda: plots.load_delivered(run),
-        "hops": lambda: plots.time_by_hop(traces, _route(traces)),
+        "hops": lambda: by_hop(traces, _route(traces)),
     }
     return {name: Markup(plots.svg(draw(), name)) for name, draw in drawn.items()}
 
@@ -114,10 +123,13 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
     kept = sum(each["status"] == "ok" for each in asked)
     confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
+    pending = counted["placed"] - counted["confirmed"] - counted["cancelled"]
+    became = [f"{counted['confirmed']:,} confirmed", f"{counted['cancelled']:,} cancelled"]
+    became[1] += f" ({why})" if (why := cancellations(run)) else ""
+    became += [f"{pending:,} pending"] if pending > 0 else []
     tiles = [
         (f"{total:,}", "requests", f"{errors:,} failed or unknown"),
-        (f"{counted['placed']:,}", "orders placed",
-         f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"),
+        (f"{counted['placed']:,}", "orders placed", ", ".join(became)),
         (f"{answers['kept']}/{len(verdict['sli'])}", "limits kept",
          f"{answers['broken']} broken, {answers['undecided']} undecided"),
         (f"{kept}/{len(asked)}", "invariants hold", ""),

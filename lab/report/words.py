@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.analysis.intervals import Interval
+
 HEADLINES = {
     "held": "Held. The shop behaved as claimed.",
+    "measured": "Measured. This load has no limits to keep or break.",
     "deviated": "Deviated. The shop did not behave as claimed.",
     "undecided": "Undecided. Nothing was broken, but the run is too short to be certain.",
     "invalid": "Invalid. This run proves nothing about the shop.",
@@ -13,6 +16,7 @@ HEADLINES = {
 NOTHING = "\N{EN DASH}"
 ADVICE = {
     "held": "",
+    "measured": "",
     "deviated": "Deviations from the claim:",
     "undecided": "Not decided:",
     "invalid": "Why the run is invalid:",
@@ -56,6 +60,16 @@ def interval(sli: dict[str, Any]) -> str:
         return sli["note"] or "no data"
     low = quantity(sli["low"], sli["unit"], sli["measure"])
     high = quantity(sli["high"], sli["unit"], sli["measure"])
+    return f"{low} to {high}"
+
+
+def ends(found: Interval, unit: str) -> str:
+    """The interval in ms, per second, or as a share with the unit `%`; else the reason why there is none."""
+    if found.low is None or found.high is None:
+        return found.note or "no data"
+    low, high = (
+        ratio(end) if unit == "%" else figure(end, unit) for end in (found.low, found.high)
+    )
     return f"{low} to {high}"
 
 

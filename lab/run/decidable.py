@@ -11,11 +11,11 @@ from lab.analysis.intervals import Equivalence, Interval, equivalent, holm
 from lab.analysis.intervals.binomial import clopper_pearson, smallest_n
 from lab.analysis.intervals.decisions import requests_needed
 from lab.analysis.intervals.dependence import FEWEST
-from lab.analysis.percentiles import quantile
 from lab.analysis.verdict.unchanged import MEASURES
 from lab.chaos.experiment.loader import Experiment
 from lab.chaos.experiment.plan import Sli
 from lab.load.profiles import Profile
+from lab.percentiles import quantile
 
 Needed = Callable[[float], float]
 

@@ -12,7 +12,7 @@ from lab.chaos.experiment.yaml_lines import MalformedFileError
 from lab.chaos.faults.errors import FaultRefusedError, UnknownTargetError
 from lab.chaos.running_lab import StateError
 from lab.load.profiles import ProfileError
-from lab.run.children.load_process import LoadFailedError
+from lab.run.children.locust import LoadFailedError
 from lab.run.evidence.recorder_client import RecorderRefusedError
 
 FAILED = 1

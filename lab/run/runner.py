@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from types import FrameType
 
 from lab.chaos.experiment.loader import Experiment, load_experiment
 from lab.chaos.running_lab import NoLabError, find_lab
-from lab.load.profiles import Profile, find_profile
+from lab.load.profiles import PAGE, Profile, find_profile
 from lab.run.evidence.metadata import run_metadata
 from lab.run.evidence.recorder_client import RecorderRefusedError
 from lab.run.progress import ProgressReporter
@@ -72,18 +73,27 @@ def run_load(duration_s: float, request: RunRequest, reporter: ProgressReporter)
     """`lab load`: a run without an experiment, on the running lab. Raises as `run_experiment`."""
     profile = find_profile(request.profile)
     find_lab(request.port_base)
-    script = RunScript({"warmup_s": 0.0, "before_s": duration_s}, duration_s, has_method=False)
+    script = RunScript({"load_s": duration_s}, duration_s, has_method=False)
     return _run(f"load-{profile.name}", script, profile, request, reporter)
+
+
+def run_page(request: RunRequest, reporter: ProgressReporter) -> RunResult:
+    """`lab load --ui`: Locust's page until Ctrl-C, recorded as a load. Raises as `run_experiment`."""
+    page = find_lab(request.port_base).state.addresses["locust_ui"]
+    reporter.message(f"Locust's page: {page} (Ctrl-C ends the load and writes its report)")
+    script = RunScript({}, math.inf, has_method=False, until_stopped=True)
+    return _run("load-ui", script, None, request, reporter)
 
 
 def _run(
     stem: str,
     script: RunScript,
-    profile: Profile,
+    profile: Profile | None,
     request: RunRequest,
     reporter: ProgressReporter,
     experiment: Experiment | None = None,
 ) -> RunResult:
+    """`profile` None: Locust's page."""
     plan = experiment.plan if experiment else None
     with (
         stoppable(),
@@ -95,7 +105,9 @@ def _run(
             )
         run = RunDir.make(stem, request.seed, experiment=experiment.path if experiment else None)
         reporter.message(f"run {run.path}")
-        run.update(profile=profile.name, **run_metadata(find_lab(port_base)))
+        run.update(profile=profile.name if profile else PAGE, **run_metadata(find_lab(port_base)))
+        if profile and not experiment:
+            run.update(limits=[each.model_dump(exclude_unset=True) for each in profile.limit])
         steps = LabSteps(run, port_base, profile, request.seed, plan.guard if plan else ())
         sequence = RunSequence(script, run, steps, reporter)
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from lab.analysis.activities import reason_of
-from lab.run.children.load_process import LoadFailedError
+from lab.run.children.locust import LoadFailedError
 from lab.run.evidence.quiescence import Quiescence
 from lab.run.guard.guard import Violation
 from lab.run.progress import ProgressReporter
@@ -70,12 +71,16 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class RunScript:
-    """The plan of a sequence: `phases` in seconds; without a method it is the load alone."""
+    """The plan of a sequence: `phases` in seconds; without a method it is the load alone.
+
+    `until_stopped`: Ctrl-C is the planned end of the load, and so is the end of its process.
+    """
 
     phases: dict[str, float]
     load_s: float
     has_method: bool = True
     recovery_from: str | None = None
+    until_stopped: bool = False
 
 
 @dataclass
@@ -125,26 +130,39 @@ class RunSequence:
     # -- phases -------------------------------------------------------------------------------
 
     def _run_phases(self) -> None:
-        phases = self.script.phases
         self.steps.start_recording()
         self._recording = True
         self.reporter.phase("logging in")
         self._load = self.steps.start_load(self.script.load_s)
+        if self.script.has_method:
+            self._run_method(self.script.phases)
+        else:
+            self._begin("load", self._load_started())
+            self._wait_for_load()
+        self.run.end()
+
+    def _run_method(self, phases: dict[str, float]) -> None:
         self._begin("warmup", self._load_started())
         self._wait_in_phase(phases["warmup_s"])
         self._begin("before")
         self._wait_in_phase(phases["before_s"])
-        if self.script.has_method:
-            self._method = self.steps.start_method()
-            try:
-                self._follow_method(self._method)
-            finally:
-                if self._guard is not None:
-                    self._guard.stop()
-                    self._check_guard(self._method)
-            if self.run.phase == "after":
-                self._wait_in_phase(phases["after_s"])
-        self.run.end()
+        self._method = self.steps.start_method()
+        try:
+            self._follow_method(self._method)
+        finally:
+            if self._guard is not None:
+                self._guard.stop()
+                self._check_guard(self._method)
+        if self.run.phase == "after":
+            self._wait_in_phase(phases["after_s"])
+
+    def _wait_for_load(self) -> None:
+        if not self.script.until_stopped:
+            self._wait_in_phase(self.script.load_s)
+            return
+        with suppress(KeyboardInterrupt):
+            while self._load is not None and self._load.exit_code is None:
+                self._tick()
 
     def _load_started(self) -> float:
         assert self._load is not None
@@ -247,8 +265,6 @@ class RunSequence:
         self._try("seal the archive", self.steps.seal)
         if interrupted:
             return INVALID
-        if not self.script.has_method:
-            return INVALID if self.problems else 0  # a load alone has no claim
         self.reporter.phase("verdict")
         exit_code = self._try("judge", self.steps.judge)
         self._try("report", self.steps.report)

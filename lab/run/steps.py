@@ -16,6 +16,7 @@ from lab.chaos.running_lab import RunningLab, find_lab
 from lab.load.profiles import Profile
 from lab.run.children.chaos_process import ChaosProcess
 from lab.run.children.load_process import LoadProcess
+from lab.run.children.locust_page import LocustPage
 from lab.run.evidence import fault_rows, quiescence
 from lab.run.evidence.database_audit import audit
 from lab.run.evidence.machine import MachineSampler, roots_of
@@ -31,7 +32,12 @@ class LabSteps:
     """On the lab of `port_base`. Each step reads lab.json again: instances may have changed."""
 
     def __init__(
-        self, run: RunDir, port_base: int, profile: Profile, seed: int, limits: Sequence[Limit] = ()
+        self,
+        run: RunDir,
+        port_base: int,
+        profile: Profile | None,
+        seed: int,
+        limits: Sequence[Limit] = (),
     ) -> None:
         self._run = run
         self._limits = limits
@@ -47,8 +53,11 @@ class LabSteps:
         self._run.update(machine=self._machine.stop())
         self._recorder.stop()
 
-    def start_load(self, duration_s: float) -> LoadProcess:
+    def start_load(self, duration_s: float) -> LoadProcess | LocustPage:
         url = self._lab.ingress_url
+        if self._profile is None:
+            page = self._lab.state.addresses["locust_ui"]
+            return LocustPage(self._run.path, url, page, self._seed)
         return LoadProcess(self._run.path, url, self._profile, self._seed, duration_s)
 
     def start_method(self) -> ChaosProcess:
@@ -62,7 +71,7 @@ class LabSteps:
         if isinstance(limit, ProbeLimit):
             experiment = self._run.path / "experiment.yaml"
             return ProbeWatch(limit, variables_of(experiment, self._port_base))
-        rates = self._profile.rate_per_s_by_route
+        rates = self._profile.rate_per_s_by_route if self._profile else {}
         expected_per_s = rates.get(limit.route, 0.0) if limit.route else sum(rates.values())
         rows = RequestRows(self._run.path / "requests.ndjson")
         return RequestWatch(limit, rows, expected_per_s, time.time())

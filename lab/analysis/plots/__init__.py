@@ -15,7 +15,7 @@ from lab.analysis.plots.shoppers import (
 )
 from lab.analysis.plots.style import svg, use_style
 from lab.analysis.plots.timeline import timeline
-from lab.analysis.plots.traces import time_by_hop, time_over_time, waterfall
+from lab.analysis.plots.traces import mean_time_by_hop, time_by_hop, time_over_time, waterfall
 
 __all__ = [
     "answers_over_time",
@@ -26,6 +26,7 @@ __all__ = [
     "latency_over_time",
     "load_delivered",
     "main_routes",
+    "mean_time_by_hop",
     "naive_and_intended",
     "orders_over_time",
     "overview",

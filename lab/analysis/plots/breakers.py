@@ -150,5 +150,6 @@ def _breaker_title(run: Run) -> str:
     opened = table[table["opened"] > 0]
     if opened.empty:
         return "Circuit breakers:  none opened"
-    rejected = int(table["rejections"].sum())
-    return f"Circuit breakers:  {len(opened)} opened, {rejected:,} calls rejected"
+    rejected, times = int(table["rejections"].sum()), int(opened["opened"].sum())
+    often = "once" if times == 1 else f"{times} times" + (" in all" if len(opened) > 1 else "")
+    return f"Circuit breakers:  {len(opened)} opened, {often}; {rejected:,} calls rejected"

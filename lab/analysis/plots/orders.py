@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,11 +14,12 @@ from lab.analysis.plots.style import (
     canvas,
     legend,
     log_axis,
+    mark_load_end,
     shade,
     show_text,
     styled,
 )
-from lab.analysis.windows import fault_bands, load_span
+from lab.analysis.windows import fault_bands, followed_span, load_span
 from lab.archive import Run
 
 CUSTOMER = "customer"  # `reason` of an order that its customer cancelled
@@ -56,21 +58,39 @@ def orders_over_time(run: Run) -> Figure:
 
 
 def draw_pending(panel: Axes, run: Run) -> None:
-    """Draw the number of pending orders, on an axis of seconds since the load began."""
+    """Draw the number of pending orders until the end of the drain, on an axis of seconds since the load began."""
     table = orders.over_time(run)
-    start, end = load_span(run)
+    (start, load_end), (_, end) = load_span(run), followed_span(run)
     shade(panel, fault_bands(run), start, label="")
-    at = table["time_s"] - start + 0.5
     pending = (table["placed"] - table["ended"]).cumsum()
+    seconds = table["time_s"] - start + 0.5
+    at = [*seconds, max(end - start, seconds.iloc[-1])]
+    counts = [*pending, pending.iloc[-1]]
     panel.fill_between(
-        at, pending, step="mid", color=ORDER_COLOURS["pending"], alpha=0.35, linewidth=0
+        at, counts, step="mid", color=ORDER_COLOURS["pending"], alpha=0.35, linewidth=0
     )
-    panel.plot(at, pending, color=ORDER_COLOURS["pending"], drawstyle="steps-mid", linewidth=1.2)
-    panel.set_title(f"Pending orders:  at most {int(pending.max()):,}")
+    panel.plot(at, counts, color=ORDER_COLOURS["pending"], drawstyle="steps-mid", linewidth=1.2)
+    mark_load_end(panel, load_end - start)
+    panel.set_title(f"Pending orders:  at most {int(pending.max()):,}{_afterwards(run, table)}")
     panel.set_ylabel("pending orders")
     panel.set_ylim(bottom=0)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     panel.set_xlim(0, end - start)
+
+
+def _afterwards(run: Run, table: pd.DataFrame) -> str:
+    """What became of the orders that were pending at the end of the load."""
+    (_, load_end), (_, end) = load_span(run), followed_span(run)
+    pending = (table["placed"] - table["ended"]).cumsum()
+    at_end = pending[table["time_s"] < load_end]
+    if at_end.empty or not at_end.iloc[-1]:
+        return ""
+    if left := int(pending.iloc[-1]):
+        became = f"{left:,} were still pending {end - load_end:.0f} s later"
+    else:
+        last_s = table["time_s"][table["ended"] > 0].iloc[-1] + 1.0 - load_end
+        became = f"the last one was settled {max(last_s, 0.0):.0f} s later"
+    return f"; of {int(at_end.iloc[-1]):,} at the end of the load, {became}"
 
 
 @styled

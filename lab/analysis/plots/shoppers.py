@@ -29,7 +29,7 @@ from lab.analysis.plots.style import (
     show_text,
     styled,
 )
-from lab.analysis.windows import fault_bands, load_span
+from lab.analysis.windows import fault_bands, is_disturbed, load_span
 from lab.archive import Run
 
 ROUTES_MAX = 4
@@ -209,11 +209,14 @@ def load_delivered(run: Run) -> Figure:
 
 
 def _before_during_after(run: Run, route: str) -> str:
+    """The p95 in each window; of a load without a fault, in all of it."""
+    disturbed = is_disturbed(run)
     parts = []
-    for over in ("before", "during", "after"):
+    for over in ("before", "during", "after") if disturbed else ("all",):
         took = latency.response_times(run, route, over)
         if len(took) >= 20:
-            parts.append(f"{1000 * np.quantile(took, 0.95):,.0f} ms {over}")
+            when = f" {over}" if disturbed else ""
+            parts.append(f"{1000 * np.quantile(took, 0.95):,.0f} ms{when}")
     return f"p95 {', '.join(parts)}" if parts else "too few requests for a p95"
 
 

@@ -116,6 +116,15 @@ def shade(axes: Axes, bands: Sequence[Band], start_s: float, *, label: str = "to
         )  # fmt: skip
 
 
+def mark_load_end(axes: Axes, at_s: float) -> None:
+    """A dotted line where the load ends."""
+    axes.axvline(at_s, color=MUTED, linewidth=1.0, linestyle=":", zorder=1)
+    axes.annotate(
+        "load ends", (at_s, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -3),
+        textcoords="offset points", va="top", ha="right", fontsize=8.5, color=MUTED,
+    )  # fmt: skip
+
+
 def show_text(axes: Axes, text: str) -> None:
     """Show the reason why a plot is empty."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)

@@ -67,6 +67,29 @@ def time_by_hop(traces: Traces, route: str | None = None) -> Figure:
 
 
 @styled
+def mean_time_by_hop(traces: Traces, route: str | None = None) -> Figure:
+    """Mean time on the critical path by hop, of all requests: for a load without a fault."""
+    route = route or next(iter(traces.routes()), None)
+    hops = traces.hops("all", route).head(HOPS_MAX)
+    figure, (panel,) = canvas(1, 1.0 + 0.32 * len(hops))
+    if hops.empty:
+        show_text(panel, "there are no traces of this route")
+        return figure
+    at = np.arange(len(hops))
+    panel.barh(at, hops["ms"], height=0.6, color=BLUE)
+    for y, ms in zip(at, hops["ms"], strict=True):
+        panel.annotate(f"{ms:,.1f} ms", (ms, y), xytext=(5, 0), textcoords="offset points",
+                       va="center", fontsize=8.5, color=INK)  # fmt: skip
+    panel.set_yticks(at, [str(hop).replace("->", " → ") for hop in hops.index])
+    panel.invert_yaxis()
+    panel.margins(x=0.12)
+    panel.grid(axis="y", visible=False)
+    panel.set_xlabel("mean time on the critical path, ms per request")
+    panel.set_title(f"{route}:  mean time {traces.hops('all', route)['ms'].sum():,.0f} ms")
+    return figure
+
+
+@styled
 def time_over_time(
     run: Run, traces: Traces, route: str | None = None, width_s: float = 1.0
 ) -> Figure:

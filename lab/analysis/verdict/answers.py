@@ -1,4 +1,4 @@
-"""The answers: of one limit (kept, broken, undecided), and of a run with the exit code of each verdict."""
+"""The answers: of one limit (kept, broken, undecided), and of a run, with its exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 HELD, DEVIATED, UNDECIDED, INVALID = "held", "deviated", "undecided", "invalid"
-EXIT_CODES = {HELD: 0, DEVIATED: 1, INVALID: 3, UNDECIDED: 4}
+MEASURED = "measured"  # a load without limits: nothing was claimed
+EXIT_CODES = {HELD: 0, MEASURED: 0, DEVIATED: 1, INVALID: 3, UNDECIDED: 4}
 
 
 class Answer(StrEnum):
@@ -19,10 +20,10 @@ class Answer(StrEnum):
 
 
 def verdict_of(
-    invalid: Sequence[str], broken: Sequence[str], undecided: Sequence[str]
+    invalid: Sequence[str], broken: Sequence[str], undecided: Sequence[str], otherwise: str = HELD
 ) -> dict[str, Any]:
-    """The verdict by the reasons for each, with its exit code: the first that has a reason, else held."""
-    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else HELD
+    """The verdict by the reasons for each, with its exit code: the first that has a reason, else `otherwise`."""
+    verdict = INVALID if invalid else DEVIATED if broken else UNDECIDED if undecided else otherwise
     return {
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],

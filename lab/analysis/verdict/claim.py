@@ -33,10 +33,12 @@ class Claim:
 
 
 def claim_of(run: Run) -> Claim:
-    """The run's claim, from experiment.yaml or the copy in the journal; empty without an experiment.
+    """The run's claim, from experiment.yaml or the copy in the journal; of a load, the limits of its profile.
 
     Raises ArchiveError if the file is damaged.
     """
+    if run.is_load:
+        return _of_load(run)
     experiment = _experiment(run)
     block: dict[str, Any] = next(
         (
@@ -60,6 +62,16 @@ def claim_of(run: Run) -> Claim:
         activities=_names(method),
         rollbacks=_names(experiment.get("rollbacks") or []),
         experiment=experiment,
+    )
+
+
+def _of_load(run: Run) -> Claim:
+    profile, limits = str(run.info.get("profile", "")), run.info.get("limits") or ()
+    return Claim(
+        title="Load by shoppers of Locust's page" if run.is_closed_loop else f"The load {profile}",
+        sentence=f"the shop keeps the limits of the load {profile}" if limits else "",
+        profile=profile,
+        slis=tuple({**limit, "window": "all"} for limit in limits),
     )
 
 

@@ -43,20 +43,16 @@ def checks(
     faults: Sequence[Judged],
     invariants: Sequence[Result],
 ) -> list[Check]:
-    """All conditions, in the order of the report."""
+    """All conditions, in the order of the report. Of a load, those that are not about an experiment."""
+    of_load = [] if run.is_closed_loop else [_load_delivered(run), _load_on_time(run)]
+    measuring = [*of_load, Check(*machine.check(run))]
+    audit = [_quiet(run, invariants), _audited(run, invariants), _recorded(run)]
+    if run.is_load:
+        return [_complete(run, claim), *measuring, *audit]
     return [
-        _complete(run, claim),
-        _finished(run),
-        _steady_before(run, slis),
-        _load_delivered(run),
-        _load_on_time(run),
-        Check(*machine.check(run)),
-        _fault_effective(run, claim, faults),
-        Check(*action_effects(run)),
-        _nothing_left_behind(run, faults),
-        _quiet(run, invariants),
-        _audited(run, invariants),
-        _recorded(run),
+        *(_complete(run, claim), _finished(run), _steady_before(run, slis), *measuring),
+        *(_fault_effective(run, claim, faults), Check(*action_effects(run))),
+        *(_nothing_left_behind(run, faults), *audit),
     ]
 
 

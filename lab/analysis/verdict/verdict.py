@@ -12,7 +12,7 @@ from lab.analysis.consistency import INVARIANTS, Result, check_all
 from lab.analysis.fault_evidence.judge import judge_faults
 from lab.analysis.intervals import CONFIDENCE
 from lab.analysis.verdict import journal, validity
-from lab.analysis.verdict.answers import Answer, verdict_of
+from lab.analysis.verdict.answers import HELD, MEASURED, Answer, verdict_of
 from lab.analysis.verdict.claim import Claim, claim_of
 from lab.analysis.verdict.expectations import Expectation, breaker_timing
 from lab.analysis.verdict.limits import Limit, answer_together
@@ -27,8 +27,9 @@ def judge(run: Run, confidence: float = CONFIDENCE) -> dict[str, Any]:
 
     invalid: the run is not a valid test. deviated: the hypothesis, a limit, an invariant or a breaker
     was certainly not as claimed. undecided: none was, but too few data show that all was as claimed.
-    held: all was certainly as claimed, with this `confidence` for all limits together. Raises
-    ArchiveError if the claim names an unknown invariant.
+    held: all was certainly as claimed, with this `confidence` for all limits together. measured: a valid
+    load whose profile has no limits, without a violated invariant. Raises ArchiveError if the
+    claim names an unknown invariant.
     """
     claim = claim_of(run)
     unknown = [number for number in claim.not_asked if number not in INVARIANTS]
@@ -45,11 +46,12 @@ def judge(run: Run, confidence: float = CONFIDENCE) -> dict[str, Any]:
     conditions = validity.checks(run, claim, slis, faults, asked)
     steady, missed = journal.steady_states(run), journal.missed_probes(run)
     invalid = [f"{each.name}: {each.detail}" for each in conditions if not each.ok]
-    if not (claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)):
+    claimed = claim.sentence or steady or slis or expectations or missed or _stopped_by_guard(run)
+    if not claimed and not run.is_load:
         invalid = invalid or ["the experiment has no claim that can be checked"]
     broken = _stopped_by_guard(run) + _deviations(run, steady, slis, asked, expectations) + missed
     undecided = _undecided(slis, expectations)
-    return verdict_of(invalid, broken, undecided) | {
+    return verdict_of(invalid, broken, undecided, HELD if claimed else MEASURED) | {
         "confidence": confidence,
         "claim": claim.sentence,
         "validity": [each.as_dict() for each in conditions],

@@ -14,14 +14,14 @@ from pydantic import (
     StrictStr,
     Tag,
     ValidationError,
-    model_validator,
 )
 
-from lab.analysis import percentiles
 from lab.chaos.experiment.protection import AnyProtection, check_figure
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
-from lab.strict_table import Expected, StrictTable, first_error, invalid
+from lab.load.limits import LoadLimit, Measure, Name, Number, Route
+from lab.percentiles import PATTERN
+from lab.strict_table import Expected, StrictTable, first_error
 
 EXTENSION = "breakwater"
 
@@ -35,24 +35,16 @@ def known_invariant(number: int) -> int:
     return number
 
 
-Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]
 Margin = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 Sentence = Annotated[StrictStr, Field(min_length=1), Expected("a sentence")]
-Name = Annotated[StrictStr, Field(min_length=1), Expected("a name")]
-Route = Annotated[StrictStr, Expected("a method and a path, e.g. POST /api/orders")]
 Edge = Annotated[StrictStr, Field(pattern=r"^[^>]+->[^>]+$"), Expected('"caller->callee"')]
 Invariant = Annotated[
     StrictInt, AfterValidator(known_invariant), Expected("the number of an invariant")
 ]
 Reason = Annotated[StrictStr, Field(min_length=1), Expected("a reason")]
-Measure = Annotated[
-    StrictStr,
-    Field(pattern=rf"^({percentiles.PATTERN}|error_ratio|goodput_per_s)$"),
-    Expected("p95_ms (p01 to p99, or p999 for 99.9%), error_ratio or goodput_per_s"),
-]
 GuardMeasure = Annotated[
     StrictStr,
-    Field(pattern=rf"^({percentiles.PATTERN}|error_ratio)$"),
+    Field(pattern=rf"^({PATTERN}|error_ratio)$"),
     Expected("error_ratio or p95_ms (p01 to p99, or p999 for 99.9%)"),
 ]
 Window = Annotated[
@@ -74,31 +66,10 @@ class Phases(StrictTable):
         return self.warmup_s + self.before_s + self.method_s + self.recovery_s + self.after_s
 
 
-class Sli(StrictTable):
-    """One limit of the verdict; `lab.analysis.verdict.slis` measures it. Without a route: all routes."""
+class Sli(LoadLimit):
+    """One limit of the verdict, in a window; `lab.analysis.verdict.slis` measures it."""
 
-    name: Name = ""
-    route: Route = ""
     window: Window = "during"
-    measure: Measure
-    limit: Number
-
-    @model_validator(mode="after")
-    def _can_be_decided(self) -> Sli:
-        """No number of requests shows that there is no error at all, or that a time is 0."""
-        if self.measure == "error_ratio" and self.limit == 0:
-            raise invalid(
-                "a limit of 0 can be broken, but never kept: 0 errors in n requests only show a ratio"
-                " below about 3/n (299 requests: 1%, 2,995: 0.1%); write for example 0.01",
-                "limit",
-            )
-        if self.measure == "error_ratio" and self.limit >= 1:
-            raise invalid("a limit of 1 (all requests) can never be broken; write a share", "limit")
-        if self.limit == 0:
-            raise invalid("a limit of 0 can never be decided; expected a number above 0", "limit")
-        if self.measure.strip("p0") == "_ms":
-            raise invalid("there is no percentile 0; expected for example p50_ms", "measure")
-        return self
 
 
 class RequestLimit(StrictTable):

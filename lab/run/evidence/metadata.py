@@ -24,7 +24,7 @@ MIXED = "mixed"
 
 
 def run_metadata(running: RunningLab) -> dict[str, Any]:
-    """topology_hash, observers, config, versions, host; resilience and breakers as the instances have them."""
+    """What run.json has about the lab and its host; resilience and breakers as the instances have them."""
     lab = running.state
     states, _ = PolicyClient(running).read()
     policies = policies_in_force(states)
@@ -36,6 +36,7 @@ def run_metadata(running: RunningLab) -> dict[str, Any]:
         **policies,
         "topology_hash": hashlib.sha256(Path(lab.topology).read_bytes()).hexdigest()[:16],
         "port_base": lab.port_base,
+        "settings": dict(lab.settings),
         "runtime": lab.runtime,
         "observers": {name: lab.addresses[name] for name in OBSERVERS if name in lab.addresses},
         "config": config,

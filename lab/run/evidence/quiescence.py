@@ -21,11 +21,15 @@ STILL_S = 2.0  # the gauges are up to a second old
 
 @dataclass
 class Quiescence:
-    """`left`: pending work at the end, as "instance gauge" -> value (None: no data)."""
+    """`left`: pending work at the end, as "instance gauge" -> value (None: no data).
+
+    `at_most_s`: the bound of the wait.
+    """
 
     reached: bool
     waited_s: float
     left: dict[str, float | None] = field(default_factory=dict)
+    at_most_s: float = DEADLINE_S
 
 
 def pending_work(control: FaultClient) -> dict[str, float | None]:
@@ -55,8 +59,8 @@ def drain(
         now = clock()
         still_since = None if left else (now if still_since is None else still_since)
         if still_since is not None and now - still_since >= STILL_S:
-            return Quiescence(True, round(now - started, 3))
+            return Quiescence(True, round(now - started, 3), at_most_s=deadline_s)
         if now - started >= deadline_s:
-            return Quiescence(False, round(now - started, 3), left)
+            return Quiescence(False, round(now - started, 3), left, deadline_s)
         tick()
         sleep(LOOK_INTERVAL_S)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.analysis.activities import reason_of
-from lab.analysis.percentiles import quantile
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.chaos.experiment.variables import Variables
+from lab.percentiles import quantile
 from lab.recorder.intake.tail import TailedFile
 
 REQUESTS_MIN = 5  # a ratio or percentile of fewer requests is not judged

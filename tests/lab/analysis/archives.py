@@ -9,6 +9,7 @@ import json
 import pickle
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from tests.lab.analysis.bookkeeping import (
 from tests.lab.analysis.machine_rows import machine_rows, stated
 from tests.lab.analysis.planted import PLANTED
 from tests.lab.analysis.simulated_databases import Row
-from tests.lab.analysis.simulation import FAULT, PHASES, PROFILE, START_S, Shop
+from tests.lab.analysis.simulation import FAULT, LOAD_END_S, PHASES, PROFILE, START_S, Shop
 
 LATENCY_FAULT = {
     **{"fault_id": "f-1", "kind": "latency", "target": "bank-1", "point": "inbound"},
@@ -95,6 +96,21 @@ def write_archive(path: Path, mutant: str = "", seed: int = 1) -> Path:
                 (path / "state" / f"{name}.parquet").write_bytes(_parquet(rows))
     edit(path, "run.json", audit=audit_record(path))
     return path
+
+
+def write_load(path: Path, limits: Sequence[Row] = (), **load: Any) -> Path:
+    """The same shop under load alone: a whole archive without an experiment; the bank was slow all the same."""
+    write_archive(path)
+    for name in ("experiment.yaml", "journal.json", "chaos.ndjson"):
+        (path / name).unlink()
+    (path / "faults.ndjson").write_text("")
+    phases = [
+        {"name": name, "start_s": START_S + begin, "end_s": START_S + end}
+        for name, begin, end in (("load", 0.0, LOAD_END_S), ("drain", *PHASES["drain"]))
+    ]
+    load = json.loads((path / "run.json").read_text())["load"] | load
+    changes = {"experiment": None, "phases": phases, "exit_codes": {"load": 0}, "load": load}
+    return edit(path, "run.json", limits=list(limits), **changes)
 
 
 @cache

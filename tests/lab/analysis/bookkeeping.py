@@ -46,7 +46,7 @@ def load_of(plan: Schedule, requests: Sequence[Row], history: Sequence[Row], sta
         **{"planned": planned, "sent": planned, "dropped": 0, "shoppers": plan.profile.sessions},
         **{"schedule_hash": plan.hash, "schedule_s": plan.duration_s},
         **{"started_s": start_s, "ended_s": start_s + plan.duration_s},
-        **{"profile": plan.profile.model_dump(mode="json")},
+        "profile": plan.profile.planned(),
         "rate_per_s": plan.profile.rate_per_s_by_route,
         "rows": {"requests": len(requests), "history": len(history)},
     }

@@ -21,7 +21,7 @@ PLOTS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     "timeline": (plots.timeline, "Phases, faults and steps"),
     "latency": (plots.latency_over_time, "GET /api/products:  p95 1\\d ms before"),
     "answers": (plots.answers_over_time, "all 1,824 succeeded"),
-    "breakers": (plots.breaker_timeline, "1 opened, 1,116 calls rejected"),
+    "breakers": (plots.breaker_timeline, "1 opened, (once|\\d times); 1,116 calls rejected"),
     "window": (lambda run: plots.breaker_window(run, EDGE), "payments → bank"),
     "predicted": (lambda run: plots.predicted_and_measured(run, EDGE), "Predicted and measured"),
     "orders": (plots.orders_over_time, "480 placed, 442 confirmed, 38 cancelled"),

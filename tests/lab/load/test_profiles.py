@@ -61,6 +61,15 @@ def test_the_error_for_an_unknown_profile_has_the_nearest_name_and_the_list() ->
             ":10: a.surge.factor: expected a number of 0 or more, got -1",
         ),
         ("[a]\nname = 'b'\nrate_per_s = { order = 1 }\n", ":2: a.name: unknown; expected one of"),
+        (
+            "[a]\nrate_per_s = { order = 1 }\n[[a.limit]]\nmeasure = 'p95'\nlimit = 3\n",
+            ":4: a.limit.measure: expected p95_ms (p01 to p99",
+        ),
+        (
+            "[a]\nrate_per_s = { order = 1 }\n"
+            "[[a.limit]]\nroute = 'POST /api/order'\nmeasure = 'p95_ms'\nlimit = 3\n",
+            ":6: a.limit: this load sends no request 'POST /api/order'; did you mean 'POST",
+        ),
     ],
 )
 def test_a_malformed_file_is_refused_with_line_and_expectation(
@@ -71,6 +80,21 @@ def test_a_malformed_file_is_refused_with_line_and_expectation(
     with pytest.raises(ProfileError) as refused:
         load_profiles(path)
     assert f"{path}{complaint}" in str(refused.value)
+
+
+def test_limits_are_read_and_the_schedule_does_not_follow_from_them(tmp_path: Path) -> None:
+    path = tmp_path / "profiles.toml"
+    path.write_text(
+        "[a]\nrate_per_s = { order = 1 }\n"
+        "[[a.limit]]\nroute = 'POST /api/orders'\nmeasure = 'p95_ms'\nlimit = 300\n"
+        "[[a.limit]]\nmeasure = 'error_ratio'\nlimit = 0.01\n"
+    )
+    profile = load_profiles(path)["a"]
+    assert [(each.route, each.limit) for each in profile.limit] == [
+        ("POST /api/orders", 300),
+        ("", 0.01),
+    ]
+    assert "limit" not in profile.planned()
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.archive import ArchiveError, Run, seal
+from lab.archive import ArchiveError, Run
 from lab.report import picture, words, write_report
-from tests.lab.analysis.archives import EXPERIMENT, edit, edit_experiment, write_archive
+from lab.report.redo import redo
+from tests.lab.analysis.archives import EXPERIMENT, edit, edit_experiment, write_archive, write_load
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +72,43 @@ def test_a_deviation_is_at_the_top_and_texts_of_the_archive_are_escaped(tmp_path
     assert page.count("&lt;script&gt;") >= 3
 
 
-def test_a_run_of_load_alone_has_a_report(tmp_path: Path) -> None:
-    path = write_archive(tmp_path / "run")
-    for name in ("experiment.yaml", "journal.json", "faults.ndjson", "breakers.ndjson"):
-        (path / name).unlink()
-    seal(path)
-    edit(path, "run.json", experiment=None)
-    page = write_report(path).read_text()
-    assert "load alone has no claim" in page
-    assert "No fault was recorded." in page
+def test_a_load_has_a_report_of_its_own(tmp_path: Path) -> None:
+    page = write_report(write_load(tmp_path / "run")).read_text()
+    for text in (
+        "Measured. This load has no limits to keep or break.",
+        "The load steady",
+        "good answers per second",
+        "<code>all routes</code>",
+        "Below each value is its 95% interval",
+        "No fault was recorded.",
+        "lab load steady --duration 60 --seed 1",
+    ):
+        assert text in page, text
+    for text in ("Invalid", "before the fault", "during the fault", "The shaded band"):
+        assert text not in page, text
+
+
+def test_the_page_explains_its_figures(page: str) -> None:
+    for text in (
+        "During the fault, 75% of POST /api/orders were answered within 2,5",
+        "The claim allows 3,000 ms.",
+        "38 were cancelled: ",
+        "lab run payments_slow --seed 1",
+        'data-th="interval"',
+    ):
+        assert text in page, text
+
+
+def test_the_command_to_repeat_a_run_has_its_settings(tmp_path: Path) -> None:
+    settings = {"RESILIENCE": "none", "orders.OUTBOX": "off"}
+    path = edit(
+        write_archive(tmp_path / "run"), "run.json",
+        settings=settings, runtime="compose", profile="light", seed=7,
+    )  # fmt: skip
+    assert redo(Run(path)) == [
+        "lab up --runtime compose --set RESILIENCE=none --set orders.OUTBOX=off",
+        "lab run payments_slow --seed 7 --profile light",
+    ]
 
 
 def test_an_empty_run_has_a_report_without_requests(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.run.children.load_process import LoadFailedError
+from lab.run.children.locust import LoadFailedError
 from lab.run.evidence.quiescence import STILL_S, Quiescence, drain
 from lab.run.evidence.recorder_client import RecorderRefusedError
 from lab.run.guard.guard import Violation
@@ -38,10 +38,9 @@ class Clock:
 
 
 class StubLoad:
-    exit_code = 0
-
     def __init__(self, clock: Clock) -> None:
         self.clock, self.error, self.killed = clock, "", False
+        self.exit_code: int | None = None
         self.start_s = clock() + 1
 
     def started_s(self) -> float | None:
@@ -54,6 +53,7 @@ class StubLoad:
 
     def finish(self) -> dict[str, Any]:
         self.check()
+        self.exit_code = 0
         return {"planned": 10, "sent": 10, "dropped": 0}
 
     def kill(self) -> None:
@@ -345,13 +345,31 @@ def test_a_steady_state_that_is_not_met_ends_the_run_before_the_method(
     assert "method" not in lengths(run)
 
 
-def test_a_load_without_an_experiment_has_no_method(
+def test_a_load_without_an_experiment_has_no_method_and_is_judged(
     run: RunDir, steps: StubSteps, clock: Clock
 ) -> None:
-    sequence(run, steps, clock, has_method=False).execute()
-    assert list(lengths(run)) == ["warmup", "before", "drain"]
+    steps.verdict = 4
+    assert sequence(run, steps, clock, phases={"load_s": 100}, has_method=False).execute() == 4
+    assert lengths(run) == pytest.approx({"load": 100.0, "drain": 0.0}, abs=0.2)
     assert "start_method" not in steps.calls
-    assert "judge" not in steps.calls
+    assert steps.calls[-2:] == ["judge", "report"]
+
+
+@pytest.mark.parametrize("ends_by", ["Ctrl-C", "its process"])
+def test_a_load_until_stopped_ends_with_its_verdict_and_is_not_interrupted(
+    run: RunDir, steps: StubSteps, clock: Clock, ends_by: str
+) -> None:
+    def stop() -> None:
+        if ends_by == "Ctrl-C":
+            raise KeyboardInterrupt
+        steps.load.exit_code = 0
+
+    clock.at(1000 + 21, stop)
+    script = {"phases": {}, "has_method": False, "until_stopped": True}
+    assert sequence(run, steps, clock, **script).execute() == 0
+    assert lengths(run)["load"] == pytest.approx(20.0, abs=0.2)
+    assert written(run)["interrupted"] is False
+    assert {"drain", "audit", "judge", "report"} <= set(steps.calls)
 
 
 def test_two_runs_within_one_second_have_different_directories(

@@ -8,7 +8,7 @@ from typing import Any
 from lab.analysis.verdict.claim import Claim
 from lab.analysis.verdict.evidence.shapes import mapping, mappings
 from lab.archive import Run
-from lab.load.profiles import ACTIONS, Profile
+from lab.load.profiles import ACTIONS, PLANNED, Profile
 from lab.load.schedule import Schedule, make_schedule
 from lab.recorder.names import RECORDER
 
@@ -19,7 +19,7 @@ SCRAPE_GAP_S = 5.0
 
 def schedule(run: Run, claim: Claim) -> Iterator[str]:
     """Each arrival of the schedule, which follows from profile and seed, has its request."""
-    load, after = mapping(run.info.get("load")), run.phase("after")
+    load, last = mapping(run.info.get("load")), run.phase("load" if run.is_load else "after")
     planned, started_s = load.get("planned"), load.get("started_s")
     try:
         expected = _schedule(run)
@@ -28,9 +28,9 @@ def schedule(run: Run, claim: Claim) -> Iterator[str]:
         return
     if expected.hash != load.get("schedule_hash"):
         yield f"run.json: schedule_hash is {load.get('schedule_hash')}, profile and seed give {expected.hash}"
-    if not isinstance(planned, int) or not isinstance(started_s, float) or after is None:
+    if not isinstance(planned, int) or not isinstance(started_s, float) or last is None:
         return
-    due = expected.due_before(after[1] - started_s)
+    due = expected.due_before(last[1] - started_s)
     if planned < due:
         yield f"run.json: {planned:,} arrivals were planned, the schedule has {due:,} before the load's end"
     rows = run.sql("SELECT DISTINCT intended_start_s FROM requests").fetchall()
@@ -42,7 +42,7 @@ def schedule(run: Run, claim: Claim) -> Iterator[str]:
 
 def _schedule(run: Run) -> Schedule:
     load = run.info["load"]
-    profile = Profile(**{name: load["profile"][name] for name in Profile.model_fields})
+    profile = Profile(**{name: load["profile"][name] for name in PLANNED})
     return make_schedule(profile, run.info["seed"], float(load["schedule_s"]))
 
 
@@ -98,8 +98,9 @@ def faults(run: Run, claim: Claim) -> Iterator[str]:
 
 def scrapes(run: Run, claim: Claim) -> Iterator[str]:
     """Each instance has a sample `up`, 0 or 1, each second, unless a fault stopped the recorder."""
-    before, after = run.phase("before"), run.phase("after")
-    if before is None or after is None:
+    first, last = ("load", "load") if run.is_load else ("before", "after")
+    begin, end = run.phase(first), run.phase(last)
+    if begin is None or end is None:
         return
     late = run.sql(
         """
@@ -119,6 +120,6 @@ def scrapes(run: Run, claim: Claim) -> Iterator[str]:
         )
         GROUP BY 1 ORDER BY 1
         """,
-        {"from": before[0], "to": after[1], "recorder": RECORDER, "longest": SCRAPE_GAP_S},
+        {"from": begin[0], "to": end[1], "recorder": RECORDER, "longest": SCRAPE_GAP_S},
     ).fetchall()
     yield from (f"metrics.parquet: no sample of {name} in {gap:.0f} s" for name, gap in late)

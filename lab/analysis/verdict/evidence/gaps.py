@@ -11,12 +11,14 @@ from lab.archive.manifest import contradictions
 
 Check = Callable[[Run, Claim], Iterator[str]]
 CHECKS: tuple[Check, ...] = (
-    *(run_files.run_json, run_files.load_json, run_files.recorder_json),
+    *(run_files.run_json, run_files.planned_load, run_files.load_json, run_files.recorder_json),
     *(experiment.journal, experiment.steps),
     *(tables.present, tables.columns, tables.counts, tables.numbers, tables.audit),
     *(agreement.schedule, agreement.history, agreement.traces, agreement.faults),
     agreement.scrapes,
 )
+OF_EXPERIMENTS: tuple[Check, ...] = (experiment.journal, experiment.steps)
+OF_SCHEDULES: tuple[Check, ...] = (run_files.planned_load, agreement.schedule)
 
 
 def gaps(run: Run, claim: Claim) -> list[str]:
@@ -33,6 +35,6 @@ def gaps(run: Run, claim: Claim) -> list[str]:
             f" {ARCHIVE_VERSION}: judge it with the Breakwater that recorded it, or run the experiment again"
         ]
     changed = contradictions(run.path)
-    if "experiment" in run.info and not run.info["experiment"] and run.journal is None:
-        return [*changed, "run.json: it has no experiment, and load alone has no claim to judge"]
-    return [*changed, *(gap for check in CHECKS for gap in check(run, claim))]
+    without = (OF_EXPERIMENTS if run.is_load else ()) + (OF_SCHEDULES if run.is_closed_loop else ())
+    checks = (check for check in CHECKS if check not in without)
+    return [*changed, *(gap for check in checks for gap in check(run, claim))]

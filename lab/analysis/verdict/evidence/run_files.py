@@ -12,20 +12,20 @@ from lab.archive import Run
 from lab.recorder.names import RECORDED
 
 INFO = shape(
-    str="run_id experiment profile runtime topology_hash",
+    str="run_id profile runtime topology_hash",
     int="archive_version seed port_base",
     float="started_s ended_s",
     bool="interrupted",
     dict="versions host machine breakers resilience observers load quiescence config exit_codes audit",
     list="arms blocks phases residue problems",
 )
+LOAD = shape(
+    str="schedule_hash",
+    int="shoppers planned sent dropped",
+    float="schedule_s started_s ended_s",
+    dict="rows rate_per_s profile",
+)
 PARTS = {
-    "load": shape(
-        str="schedule_hash",
-        int="shoppers planned sent dropped",
-        float="schedule_s started_s ended_s",
-        dict="rows rate_per_s profile",
-    ),
     "quiescence": shape(bool="reached", float="waited_s", dict="left"),
     "config": shape(str="resilience outbox idempotency stock_guard"),
     "versions": shape(str="breakwater python"),
@@ -42,18 +42,21 @@ LOAD_COPIED = (
     *("planned", "sent", "dropped", "rows"),
 )
 PHASES = ("warmup", "before", "method", "after", "drain")
+PHASES_OF_LOAD = ("load", "drain")
 # Chaos Toolkit exits with 1 if the hypothesis was not met, or if the experiment was stopped by its guard.
 EXIT_CODES = {"chaos": (0, 1), "load": (0,)}
 
 
 def run_json(run: Run, claim: Claim) -> Iterator[str]:
     yield from misfits("run.json", run.info, INFO)
+    if not run.is_load:
+        yield from misfits("run.json", run.info, shape(str="experiment"))
     for part, expected in PARTS.items():
         yield from misfits(f"run.json: {part}", run.info.get(part), expected)
     phases = mappings(run.info.get("phases"))
     names = [each.get("name") for each in phases]
-    expected_phases = PHASES[:2] if unsteady(run) else PHASES
-    for name in expected_phases:
+    planned = PHASES_OF_LOAD if run.is_load else PHASES[:2] if unsteady(run) else PHASES
+    for name in planned:
         if name not in names:
             yield f"run.json: the phase {name} is missing"
     for each in phases:
@@ -61,10 +64,15 @@ def run_json(run: Run, claim: Claim) -> Iterator[str]:
             f"run.json: phase {each.get('name')}", each, shape(float="start_s end_s")
         )
     codes = mapping(run.info.get("exit_codes"))
-    for tool, allowed in EXIT_CODES.items():
+    for tool in ("load",) if run.is_load else EXIT_CODES:
+        allowed = EXIT_CODES[tool]
         if (code := codes.get(tool)) not in allowed or isinstance(code, bool):
             expected_codes = " or ".join(map(str, allowed))
             yield f"run.json: the exit code of {tool} is {code}, expected {expected_codes}"
+
+
+def planned_load(run: Run, claim: Claim) -> Iterator[str]:
+    yield from misfits("run.json: load", run.info.get("load"), LOAD)
 
 
 def load_json(run: Run, claim: Claim) -> Iterator[str]:
@@ -92,7 +100,7 @@ def recorder_json(run: Run, claim: Claim) -> Iterator[str]:
         yield from misfits(
             f"recorder.json: {key}", mapping(counts).get(key), dict.fromkeys(RECORDED, int)
         )
-    first, last = run.phase("warmup"), run.phase("drain")
+    first, last = run.phase("load" if run.is_load else "warmup"), run.phase("drain")
     started_s, stopped_s = (mapping(counts).get(key) for key in ("started_s", "stopped_s"))
     if (
         not first

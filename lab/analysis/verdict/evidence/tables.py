@@ -46,6 +46,10 @@ def present(run: Run, claim: Claim) -> Iterator[str]:
 def _needed(run: Run, claim: Claim, table: str) -> bool:
     if table == "faults":
         return bool(claim.actions) and not unsteady(run)
+    if table == "history":
+        return (
+            False  # a load may have no operation on an order; `agreement.history` compares the two
+        )
     return table != "breakers" or bool(run.info.get("breakers"))
 
 
