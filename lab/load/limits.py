@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictFloat, StrictStr, model_validator
 
-from lab.percentiles import PATTERN
+from lab.load.percentiles import PATTERN
 from lab.strict_table import Expected, StrictTable, invalid
 
 Number = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")]

@@ -9,7 +9,7 @@ import numpy as np
 from lab.analysis import orders
 from lab.analysis.latency import response_times
 from lab.archive import Run
-from lab.percentiles import quantile
+from lab.load.percentiles import quantile
 from lab.report.words import figure
 
 ROSE = 1.5  # a smaller rise needs no explanation

@@ -14,8 +14,8 @@ from lab.analysis.intervals.dependence import FEWEST
 from lab.analysis.verdict.unchanged import MEASURES
 from lab.chaos.experiment.loader import Experiment
 from lab.chaos.experiment.plan import Sli
+from lab.load.percentiles import quantile
 from lab.load.profiles import Profile
-from lab.percentiles import quantile
 
 Needed = Callable[[float], float]
 

@@ -28,7 +28,7 @@ from lab.analysis.latency import failures, response_times
 from lab.analysis.verdict.answers import Answer
 from lab.analysis.windows import window
 from lab.archive import Run
-from lab.percentiles import quantile
+from lab.load.percentiles import quantile
 
 MEASURES = "p50_ms, p95_ms, p99_ms, p999_ms, error_ratio or goodput_per_s"
 NO_DATA = Interval(math.nan, None, None, "no data: no requests in this window")

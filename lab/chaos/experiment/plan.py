@@ -20,7 +20,7 @@ from lab.chaos.experiment.protection import AnyProtection, check_figure
 from lab.chaos.experiment.provider_calls import check_call
 from lab.chaos.experiment.yaml_lines import Document
 from lab.load.limits import LoadLimit, Measure, Name, Number, Route
-from lab.percentiles import PATTERN
+from lab.load.percentiles import PATTERN
 from lab.strict_table import Expected, StrictTable, first_error
 
 EXTENSION = "breakwater"

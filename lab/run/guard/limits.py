@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from lab.analysis.activities import reason_of
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.chaos.experiment.variables import Variables
-from lab.percentiles import quantile
+from lab.load.percentiles import quantile
 from lab.recorder.intake.tail import TailedFile
 
 REQUESTS_MIN = 5  # a ratio or percentile of fewer requests is not judged

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.percentiles import quantile
+from lab.load.percentiles import quantile
 
 
 @pytest.mark.parametrize("name", ["p100_ms", "p1000_ms", "p500_ms", "p5_ms", "p12345_ms"])
