@@ -5,6 +5,7 @@ A web framework would use more memory than the whole supervisor.
 
 import asyncio
 import hmac
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -66,6 +67,19 @@ class Response:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+def is_own_host(host: str) -> bool:
+    """Whether a Host header can name this machine or a container: an IP address, or a name without a dot.
+
+    A web page can let its own name lead to 127.0.0.1 (DNS rebinding) and then read what listens there. The
+    browser sends that name, which has a dot.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return "." not in name or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
 def json_response(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content).encode() + b"\n", status=status)
 
@@ -111,6 +125,8 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     headers = {
         name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
     }
+    if not is_own_host(headers.get("host", "")):
+        raise HttpError(421, "this page is at 127.0.0.1 or localhost")
     length = headers.get("content-length", "0")
     if not length.isdigit() or "transfer-encoding" in headers:
         raise HttpError(411, "send a Content-Length")

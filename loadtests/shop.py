@@ -21,6 +21,7 @@ from locust import FastHttpUser, between, events, task
 
 from lab.files import write_json
 from lab.load.accounts import ACCOUNTS
+from lab.load.own_page import refuse_other_pages
 from lab.load.profiles import PAGE
 from lab.load.request_log import RequestLog, now_s
 from lab.load.shopper import NotLoggedInError, Shopper
@@ -39,6 +40,12 @@ def add_options(parser: Any) -> None:
     options.add_argument(
         "--run-dir", default="", help="the folder for requests.ndjson and history.ndjson"
     )
+
+
+@events.init.add_listener
+def protect_page(environment: Any, **_: Any) -> None:
+    if environment.web_ui is not None:
+        refuse_other_pages(environment.web_ui.app)
 
 
 @events.init.add_listener

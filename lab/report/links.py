@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from lab.archive import Run
 
@@ -18,9 +18,19 @@ class Link(NamedTuple):
     url: str
 
 
+def pages_of(run: Run) -> dict[str, str]:
+    """The addresses of the observers' pages, http(s) only: an archive may come from others."""
+    found = run.info.get("observers") or {}
+    return {
+        name: url
+        for name, url in found.items()
+        if isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
+    }
+
+
 def links(run: Run) -> list[Link]:
     """The links of a run; empty if it was recorded without these systems."""
-    addresses = run.info.get("observers") or {}
+    addresses = pages_of(run)
     phases = run.info.get("phases") or []
     if not phases:
         return []

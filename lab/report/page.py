@@ -24,7 +24,7 @@ from lab.analysis.windows import fault_bands, is_disturbed, load_span
 from lab.archive import Run
 from lab.files import write_atomic
 from lab.report import words
-from lab.report.links import links
+from lab.report.links import links, pages_of
 from lab.report.redo import redo
 from lab.report.sentences import about_orders, cancellations, within_limits
 
@@ -146,7 +146,7 @@ def _route(traces: Traces) -> str | None:
 
 def _slowest(run: Run, traces: Traces) -> list[dict[str, Any]]:
     """The slowest requests during the fault. `url` is their page in Jaeger, "" without Jaeger."""
-    jaeger = (run.info.get("observers") or {}).get("jaeger", "")
+    jaeger = pages_of(run).get("jaeger", "")
     slowest = traces.slowest(SLOWEST, "during", _route(traces))
     found = [
         {str(name): value for name, value in row.items()} for row in slowest.to_dict("records")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from lab import prometheus_text
 from lab.recorder import loki
-from lab.recorder.api.access import authorize
+from lab.recorder.api.access import OwnHostOnly, authorize
 from lab.recorder.api.answers import json_answer
 from lab.recorder.api.bodies import BodyReader
 from lab.recorder.api.signals import Signals
@@ -66,6 +67,7 @@ def create_app(recorder: Recorder) -> Starlette:
             Route("/metrics", control.metrics),
             Route("/health", control.health),
         ],
+        middleware=[Middleware(OwnHostOnly)],
         exception_handlers={RequestError: _refuse, HTTPException: _refuse},
         lifespan=lifespan,
     )

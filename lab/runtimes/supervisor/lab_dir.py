@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.resilience_overrides import overrides_file
+from lab.runtimes.posix.spawn import uid_for
 from lab.state import StateError
 
 FREE_BYTES_MIN = 300 * 1024 * 1024
@@ -18,6 +19,7 @@ def locked(home: Path) -> Iterator[int | None]:
     """Create the folder and lock it: a descriptor, or None while a supervisor has the lock. Raises StateError."""
     try:
         home.mkdir(parents=True, exist_ok=True)
+        home.chmod(_mode())
         lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StateError(
@@ -34,6 +36,11 @@ def locked(home: Path) -> Iterator[int | None]:
         yield lock
     finally:
         os.close(lock)
+
+
+def _mode() -> int:
+    """For the owner only; but PostgreSQL passes through where it runs as another user, without a capability."""
+    return 0o700 if uid_for(drop_root=True) is None else 0o711
 
 
 def prepare(home: Path, *, fresh: bool) -> None:

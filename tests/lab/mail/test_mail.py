@@ -137,3 +137,11 @@ async def test_a_web_page_cannot_deliver_a_mail(ports: tuple[int, int], tmp_path
     assert b"250 OK" not in await reader.read()
     writer.close()
     assert list((tmp_path / "mail").iterdir()) == []
+
+
+async def test_a_page_that_leads_its_name_to_loopback_reads_no_mail(ports: tuple[int, int]) -> None:
+    url = f"http://127.0.0.1:{ports[1]}/api/mails"
+    async with aiohttp.ClientSession() as http:
+        for host, status in ((f"localhost:{ports[1]}", 200), ("rebound.example.org", 421)):
+            async with http.get(url, headers={"Host": host}) as answer:
+                assert answer.status == status

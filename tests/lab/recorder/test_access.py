@@ -50,3 +50,9 @@ def test_without_lab_json_signals_are_to_be_sent_again_later(recorder: RecorderP
     (recorder.lab_dir / "lab.json").write_text("{}")
     for path, (body, kind) in BODIES.items():
         assert recorder.call("POST", path, body, token="", **kind)[0] == 503
+
+
+def test_a_page_that_leads_its_name_to_loopback_reads_no_logs(recorder: RecorderProcess) -> None:
+    path = f"/logs?format=json&trace_id={'a' * 32}"
+    assert recorder.call("GET", path)[0] == 200
+    assert recorder.call("GET", path, Host="rebound.example.org")[0] == 421

@@ -60,3 +60,13 @@ def test_the_report_shows_the_links(path: Path) -> None:
     page = write_report(path).read_text()
     assert 'href="http://127.0.0.1:8178/graph?' in page
     assert "Grafana" not in page
+
+
+def test_an_archive_cannot_put_other_links_than_web_pages_into_its_report(path: Path) -> None:
+    run = watch(
+        path, grafana="javascript:alert(1)", jaeger="data:text/html,x", prometheus="file:///x"
+    )
+    assert links(run) == []
+    report = write_report(run.path).read_text()
+    for scheme in ("javascript:", "data:text", "file:"):
+        assert scheme not in report
