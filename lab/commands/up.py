@@ -93,7 +93,7 @@ def urls(lab: Lab) -> dict[str, str]:
         "shop": f"{ingress}/api/products",
         "API to try out": f"{ingress}/api/docs",
         "mails": lab.addresses["mail_page"] + "/",
-        "broker": lab.addresses["nats_monitoring"] + "/",
+        "broker": lab.addresses["nats_monitoring"],
         "load (when on)": lab.addresses["locust_ui"] + "/",
     }
     found |= {
