@@ -1,6 +1,7 @@
 """Renders nginx.conf: the one public port, which balances the gateways and starts each request's trace."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lab.render.template import filled
 from lab.state import PORT_BASE
@@ -26,29 +27,53 @@ PASS_TO_NAME = """\
             set $balanced {balances};
             proxy_pass http://$balanced:{port};"""
 
-PROBLEM = """\
-        error_page {status} @problem_{status};
-        location @problem_{status} {{
+ERROR_PAGE = """\
+        error_page {code} ={status} {page};
+        location {match}{page} {{
             internal;
 {headers}            return {status} '{body}';
         }}
 """
 
+
+@dataclass(frozen=True)
+class Problem:
+    """An error that nginx itself answers.
+
+    `code` is nginx's own code for it, if that is not the status. An `early` one may come before the path is known,
+    when a named location cannot be used; other pages are named locations, which keep the request's method.
+    """
+
+    status: int
+    name: str
+    title: str
+    detail: str
+    code: int = 0
+    early: bool = False
+
+
+NOT_FOUND = Problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs.")
 PROBLEMS = (
-    (400, "bad-request", "Bad request", "The request is not valid HTTP."),
-    (413, "body-too-large", "Body too large", "A body may have up to 64 KiB."),
-    (429, "too-many-requests", "Too many requests", "Too many log-ins from this address; wait."),
-    (502, "bad-gateway", "Bad gateway", "No gateway could be reached; one may be restarting."),
-    (503, "unavailable", "Unavailable", "The shop does not accept requests now; try again."),
-    (504, "gateway-timeout", "Gateway timeout", "The gateway did not answer in time."),
+    Problem(400, "bad-request", "Bad request", "The request is not valid HTTP.", early=True),
+    Problem(405, "method-not-allowed", "Method not allowed", "The API has GET and POST."),
+    Problem(411, "length-required", "Length required", "Content-Length is missing or no number."),
+    Problem(413, "body-too-large", "Body too large", "A body may have up to 64 KiB."),
+    Problem(414, "uri-too-long", "URI too long", "A URI may have up to 8 KiB.", early=True),
+    Problem(429, "too-many-requests", "Too many requests", "Too many log-ins; wait."),
+    Problem(431, "headers-too-large", "Headers too large", "A header may have 8 KiB.", code=494),
+    Problem(500, "internal-error", "Internal error", "An error of nginx; see its log."),
+    Problem(501, "not-implemented", "Not implemented", "This transfer coding is not supported."),
+    Problem(502, "bad-gateway", "Bad gateway", "No gateway answered; one may be restarting."),
+    Problem(503, "unavailable", "Unavailable", "The shop accepts no requests now; try again."),
+    Problem(504, "gateway-timeout", "Gateway timeout", "The gateway did not answer in time."),
+    Problem(505, "version-not-supported", "Version not supported", "Use HTTP/1.1.", early=True),
 )
 
 
-def render(
-    *, port: int, balances: str, upstream_ports: Sequence[int], run: str, logs: str, user: str = ""
-) -> str:
-    """The configuration of a lab in processes. `run` is a folder for nginx' own files; `user` is for root only.
+def render(*, port: int, balances: str, upstream_ports: Sequence[int], user: str = "") -> str:
+    """The configuration of a lab in processes; `user` is for root only.
 
+    Its paths are relative to nginx's prefix, the lab's folder run/nginx: that path may have any character.
     Without any upstream, nginx answers every request with 502.
     """
     # max_fails=0: nginx never excludes an instance after failures. A dead instance costs one refused connection;
@@ -57,9 +82,9 @@ def render(
     servers = "\n".join(lines) or "        server 127.0.0.1:9 down;"
     return _filled(
         user=f"user {user};\n" if user else "",
-        run=run,
-        error_log=f"{logs}/nginx-errors.log",
-        access_log=f"{logs}/nginx.jsonl lines buffer=16k flush=200ms",
+        run="",
+        error_log="../../logs/nginx-errors.log",
+        access_log="../../logs/nginx.jsonl lines buffer=16k flush=200ms",
         balancing=UPSTREAM.format(balances=balances, servers=servers),
         pass_on=PASS_TO_UPSTREAM.format(balances=balances),
         listen=f"127.0.0.1:{port}",
@@ -76,7 +101,7 @@ def in_containers(topology: Topology, gateways: Sequence[str] = ()) -> str:
     by_name = PASS_TO_NAME.format(balances=service.name, port=PORT_BASE + service.offset)
     return _filled(
         user="",
-        run="/tmp",
+        run="/tmp/",
         error_log="stderr",
         access_log="/dev/stdout lines buffer=16k flush=200ms",
         balancing=UPSTREAM.format(balances=service.name, servers=servers) if gateways else RESOLVER,
@@ -92,26 +117,35 @@ def _filled(**parts: str) -> str:
         logins_per_s=str(LOGINS_PER_S),
         logins_burst=str(LOGINS_BURST),
         logins_waiting=str(LOGINS_WAITING),
-        not_found=_problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs."),
-        problems="\n".join(_location(*each) for each in PROBLEMS),
+        not_found=_body(NOT_FOUND),
+        problems="\n".join(map(_error_page, PROBLEMS)),
         **parts,
     )
 
 
-def _location(status: int, name: str, title: str, detail: str) -> str:
+def _error_page(problem: Problem) -> str:
+    status = problem.status
     # add_header in a location replaces those of the server: repeat each of them
-    headers = "            add_header X-Request-Id $request_id always;\n"
-    if status >= 500 or status == 429:
-        headers += "            add_header Retry-After 1 always;\n"
-    return PROBLEM.format(
-        status=status, headers=headers, body=_problem(status, name, title, detail)
+    headers = ["X-Request-Id $request_id"]
+    if status in (429, 502, 503, 504):
+        headers.append("Retry-After 1")
+    if status == 405:
+        headers.append('Allow "GET, POST"')
+    return ERROR_PAGE.format(
+        code=problem.code or status,
+        status=status,
+        match="= " if problem.early else "",
+        page=f"/problem/{status}" if problem.early else f"@problem_{status}",
+        headers="".join(f"            add_header {each} always;\n" for each in headers),
+        body=_body(problem),
     )
 
 
-def _problem(status: int, name: str, title: str, detail: str) -> str:
+def _body(problem: Problem) -> str:
     return (
-        f'{{"type":"urn:breakwater:problem:{name}","title":"{title}","status":{status},'
-        f'"detail":"{detail}","instance":"$plain_path","trace_id":"$request_id"}}'
+        f'{{"type":"urn:breakwater:problem:{problem.name}","title":"{problem.title}",'
+        f'"status":{problem.status},"detail":"{problem.detail}",'
+        '"instance":"$plain_path","trace_id":"$request_id"}'
     )
 
 
@@ -123,8 +157,6 @@ def sample(topology: Topology, port_base: int = 8080) -> str:
         port=numbers["nginx"],
         balances=service.name,
         upstream_ports=[numbers[f"{service.name}-{n + 1}"] for n in range(service.replicas)],
-        run=f".lab/{port_base}/run/nginx",
-        logs=f".lab/{port_base}/logs",
     )
 
 

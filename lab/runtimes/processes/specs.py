@@ -141,8 +141,6 @@ class ProcessSpecs:
             port=self._ports["nginx"],
             balances=self._topology.ingress.balances,
             upstream_ports=gateway_ports,
-            run=str(self._conf.parent),
-            logs=str(self._home / "logs"),
             # as root, nginx would run its worker as a user that cannot read the checkout
             user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
         )

@@ -6,32 +6,20 @@ from pathlib import Path
 import pytest
 
 from lab.render import nginx
-from lab.runtimes.servers.binaries import resolve
+from lab.runtimes.servers import commands
 from lab.topology import load
 
 
 @pytest.mark.parametrize("upstream_ports", [[], [18090], [18090, 18091]])
-def test_nginx_accepts_the_configuration(upstream_ports: list[int], tmp_path: Path) -> None:
-    text = nginx.render(
-        port=18080,
-        balances="gateway",
-        upstream_ports=upstream_ports,
-        run=str(tmp_path),
-        logs=str(tmp_path),
-    )
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(text)
-    command = [
-        str(resolve("nginx").path),
-        "-t",
-        "-p",
-        str(tmp_path),
-        "-c",
-        str(conf),
-        "-e",
-        "stderr",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_nginx_accepts_the_configuration_in_any_folder(
+    upstream_ports: list[int], tmp_path: Path
+) -> None:
+    run = tmp_path / 'Ann\'s "läb" $1 {x};' / "run" / "nginx"
+    (run.parents[1] / "logs").mkdir(parents=True)
+    conf = run / "nginx.conf"
+    command = commands.nginx(conf, run)
+    conf.write_text(nginx.render(port=18080, balances="gateway", upstream_ports=upstream_ports))
+    done = subprocess.run([*map(str, command.argv), "-t"], capture_output=True, text=True)
     assert "test is successful" in done.stderr, done.stderr
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -114,3 +115,38 @@ def test_nginx_reads_its_configuration_again_without_a_new_process(
     stub_lab.kill("nginx", signal.SIGHUP.name)
     assert who(stub_lab)["instance"].startswith("front-")
     assert next(e.pid for e in stub_lab.lab.servers if e.name == "nginx") == before
+
+
+HOST = b"Host: shop\r\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET /api/%zz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /api/\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /api/two words HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /api/who HTTP/1.1\r\n\r\n", 400),
+        (b"TRACE /api/who HTTP/1.1\r\n" + HOST + b"\r\n", 405),
+        (b"GET /api/" + b"x" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
+        (b"GET /api/who HTTP/1.1\r\n" + HOST + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"GET /api/who HTTP/1.1\r\n" + HOST + (b"C: " + b"x" * 6000 + b"\r\n") * 8 + b"\r\n", 431),
+        (b"POST /api/who HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET /api/who HTTP/3.0\r\n" + HOST + b"\r\n", 505),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, bytes) else value,
+)
+def test_what_is_not_valid_http_is_refused_as_a_problem(
+    stub_lab: ProcessesRuntime, message: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", stub_lab.port_base)) as connection:
+        connection.sendall(message)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        problem = json.load(answer)
+    assert (answer.status, problem["status"]) == (status, status)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["X-Request-Id"] == problem["trace_id"]
+    assert problem["instance"] in ("/api/who", "")
+    assert (answer.headers["Allow"] is not None) == (status == 405)
