@@ -31,7 +31,7 @@ def config(topology: Topology, *, listen: str, monitoring: str, store: str) -> s
         listen=listen,
         monitoring=monitoring,
         monitoring_path=MONITORING_PATH,
-        store=store,
+        store=json.dumps(store, ensure_ascii=False),
         users="\n".join(users),
     )
 

@@ -52,7 +52,7 @@ class Children:
         return child.pid
 
     async def run(self, command: Command, log: Path) -> int:
-        """Run `command` to its end: its exit code. Cancellation kills it."""
+        """Run `command` to its end: its exit code. Cancellation kills it, and waits for its end."""
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def on_exit(code: int) -> None:
@@ -61,10 +61,12 @@ class Children:
 
         pid = self.start(command, log, on_exit)
         try:
-            return await ended
-        except asyncio.CancelledError:
-            os.kill(pid, signal.SIGKILL)
-            raise
+            await asyncio.wait([ended])
+        finally:
+            if not ended.done():
+                os.killpg(pid, signal.SIGKILL)  # and what it started
+                await asyncio.wait([ended])
+        return ended.result()
 
     def _reap(self) -> None:
         while True:

@@ -93,8 +93,11 @@ class ProcessSupervisor(Supervisor):
         cluster = self._specs.cluster()
         if not cluster.exists():
             self.report({"name": "postgres", "state": "creating the cluster"})
-            code = await self._children.run(cluster.initdb(self._admin_password()), log)
-            cluster.finish(code, log)
+            try:
+                code = await self._children.run(cluster.initdb(self._admin_password()), log)
+                cluster.finish(code, log)
+            finally:
+                cluster.discard_unfinished()
         process.start()
         await self._ready(process)
         if await self._children.run(self._specs.make_databases(), log) != 0:

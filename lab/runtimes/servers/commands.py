@@ -52,8 +52,11 @@ class Cluster:
         return True
 
     def initdb(self, password: str) -> Command:
-        """The command that creates the cluster (about 0.4 s); call `finish` after it."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        """The command that creates the cluster (about 0.4 s). Call `finish` after it if it ends.
+
+        Then, and after a cancellation, call `discard_unfinished`.
+        """
+        self.discard_unfinished()
         self._unfinished.mkdir(parents=True)
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(password)
@@ -68,12 +71,15 @@ class Cluster:
 
     def finish(self, code: int, log: Path) -> None:
         """Accept what initdb created if its exit code is 0. Raises ServerFailedError."""
-        self._password_file.unlink(missing_ok=True)
         if code != 0:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
             output = log.read_text(errors="replace")[-1000:].strip()
             raise ServerFailedError(f"initdb failed with {code}: {output}")
         self._unfinished.rename(self.data)
+
+    def discard_unfinished(self) -> None:
+        """Remove what `initdb` wrote, except a cluster that is finished."""
+        self._password_file.unlink(missing_ok=True)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def postgres(data: Path, port: int) -> Command:

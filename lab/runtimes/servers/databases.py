@@ -21,10 +21,12 @@ async def ensure(admin_url: str, passwords: Mapping[str, str]) -> None:
     try:
         await admin.execute("\n".join(_role(name, passwords[name]) for name in passwords))
         existing = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
+        missing = [name for name in passwords if name not in existing]
+        await asyncio.gather(*(_create(admin_url, name) for name in missing))
+        # by default PUBLIC may connect to any database; a service may use its own only
+        await admin.execute("\n".join(_close(name) for name in passwords))
     finally:
         await admin.close()
-    missing = [name for name in passwords if name not in existing]
-    await asyncio.gather(*(_create(admin_url, name) for name in missing))
 
 
 async def drop(admin_url: str, name: str) -> None:
@@ -40,11 +42,13 @@ async def drop(admin_url: str, name: str) -> None:
 async def _create(admin_url: str, name: str) -> None:
     admin = await asyncpg.connect(admin_url)
     try:
-        # by default PUBLIC may connect to any database; a service may use its own only
         await admin.execute(f"CREATE DATABASE {_quoted(name)} OWNER {_quoted(name)} {STRATEGY}")
-        await admin.execute(f"REVOKE CONNECT ON DATABASE {_quoted(name)} FROM PUBLIC")
     finally:
         await admin.close()
+
+
+def _close(name: str) -> str:
+    return f"REVOKE CONNECT ON DATABASE {_quoted(name)} FROM PUBLIC;"
 
 
 def _role(name: str, password: str) -> str:

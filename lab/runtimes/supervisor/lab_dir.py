@@ -52,9 +52,12 @@ def prepare(home: Path, *, fresh: bool) -> None:
             f"{FREE_BYTES_MIN >> 20}: make room, or choose another place with LAB_DIR"
         )
     try:
-        if fresh:
-            for name in ("data", "mail"):
-                shutil.rmtree(home / name, ignore_errors=True)
+        for name in ("data", "mail"):
+            old = home / f"{name}.deleted"
+            shutil.rmtree(old, ignore_errors=True)  # of an interrupted start
+            if fresh and (home / name).exists():
+                (home / name).rename(old)  # a part of a store must not look like a store
+                shutil.rmtree(old, ignore_errors=True)
         logs, previous = home / "logs", home / "logs.previous"
         shutil.rmtree(previous, ignore_errors=True)
         if logs.exists():

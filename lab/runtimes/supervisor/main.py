@@ -54,6 +54,7 @@ async def _bring_up(supervisor: Supervisor) -> int:
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
+        await asyncio.wait([starting])  # it removes what it has not finished
         return 1
     stopping.cancel()
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from lab.runtimes.base import UpOptions
 from lab.runtimes.logs import LogFilter
 from lab.runtimes.posix import pids
 from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor import lab_dir
 from lab.runtimes.supervisor.client import UsageError
 from lab.runtimes.supervisor.launch import UpFailedError
 from lab.state import Lab, StateError
@@ -31,6 +33,7 @@ from tests.fixtures.labs import (
     get,
     process,
     stub_runtime,
+    who,
 )
 from tests.fixtures.waiting import wait_until
 
@@ -115,6 +118,26 @@ def test_ctrl_c_during_up_leaves_nothing(name: str) -> None:
         assert "interrupted" in stderr
     assert_nothing_left(runtime, processes)
     assert not (runtime.home / "lab.json").exists()
+
+
+def test_ctrl_c_while_the_cluster_is_created_leaves_no_part_of_it() -> None:
+    runtime = stub_runtime()
+    unfinished = runtime.home / "data" / "postgres.unfinished"
+    with cli(runtime, "up", "--fresh", "--topology", str(TOPOLOGY)) as child:
+        wait_until((unfinished / "base").exists, "initdb at work", poll_s=0.001)
+        child.send_signal(signal.SIGINT)
+        child.communicate()
+    assert child.returncode == 130
+    assert_nothing_left(runtime, {})
+    assert not (runtime.home / "data" / "postgres").exists()
+
+
+def test_stores_that_an_interrupted_start_was_deleting_are_gone_after_the_next() -> None:
+    runtime = stub_runtime()
+    for name in ("data.deleted", "mail.deleted"):
+        (runtime.home / name / "postgres").mkdir(parents=True)
+    lab_dir.prepare(runtime.home, fresh=False)
+    assert sorted(each.name for each in runtime.home.iterdir()) == ["data", "logs", "mail", "run"]
 
 
 def test_kill_9_of_the_command_during_up_leaves_nothing() -> None:
@@ -307,3 +330,32 @@ def test_other_settings_for_a_lab_that_is_up_are_refused_not_ignored() -> None:
 def test_every_port_comes_from_the_topology() -> None:
     numbers = topologies.load(TOPOLOGY).ports(20000)
     assert (numbers["front-2"], numbers["back-1"], numbers["control"]) == (20011, 20020, 20097)
+
+
+def test_a_checkout_and_a_lab_may_be_in_folders_with_spaces_and_other_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "Ann's läb, v2" / "breakwater"
+    for name in ("system", "lab", "dashboards", "tests/fixtures"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / ".venv").symlink_to(sys.prefix)  # the servers' programs, by a path with a space
+    monkeypatch.setenv("LAB_DIR", str(checkout / ".lab"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (checkout / "system", checkout))))
+    runtime = stub_runtime()
+    command: list[str | Path] = [
+        checkout / ".venv/bin/python",
+        "-m",
+        "lab.cli",
+        "up",
+        "--json",
+        "--proxied",
+    ]
+    command += ["--topology", checkout / "tests/fixtures" / TOPOLOGY.name]
+    command += ["--port-base", str(runtime.port_base)]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert runtime.status()["ready"]
+        assert who(runtime)["instance"].startswith("front-")
+    finally:
+        runtime.down()
