@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab import __version__
+from lab.commands import _output
 from lab.nearest import nearest
 from lab.run.children import environment
 
@@ -55,6 +56,7 @@ COMMANDS = (
 def main() -> None:
     """The console script `lab`."""
     environment.clean(os.environ)
+    _output.outlive_readers()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -79,9 +81,6 @@ def run(argv: list[str]) -> int:
         if code == INTERRUPTED:
             print(f"lab {name}: interrupted", file=sys.stderr)
         return code
-    except BrokenPipeError:  # `lab logs | head`
-        sys.stderr.close()
-        return 0
     except Exception as error:
         own = getattr(error, "exit_code", None)
         if not isinstance(own, int):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lab.commands._output import has_reader
 from lab.nearest import nearest
 from lab.options import AsJson, PortBase, console, runtime
 from lab.runtimes.logs import LEVELS, LogFilter
@@ -55,6 +56,8 @@ def logs(
         last = LAST
     out = console()
     for line in runtime(port_base).logs(target, only=only, last=last, follow=follow):
+        if not has_reader():
+            return
         if as_json:
             fields = line.fields or {"time": line.time_s, "level": line.level}
             named = {"instance": line.instance, "message": line.message, **fields}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ class DetachedSupervisor:
         assert stdin is not None
         assert stdout is not None
         try:
-            stdin.write(json.dumps(order).encode() + b"\n")
-            stdin.flush()
+            with suppress(BrokenPipeError):  # it ended already: its log is shown below
+                stdin.write(json.dumps(order).encode() + b"\n")
+                stdin.flush()
             for line in stdout:
                 message = json.loads(line)
                 if "up" in message:
@@ -63,7 +65,8 @@ class DetachedSupervisor:
             raise UpFailedError([f"the supervisor ended before the lab was up:\n{tail}"])
         finally:
             stdout.close()
-            stdin.close()
+            with suppress(BrokenPipeError):
+                stdin.close()
 
     def end(self) -> None:
         """SIGTERM, then SIGKILL: after `bring_up` has released it, the end of stdin does not stop it."""
