@@ -54,8 +54,9 @@ def up(
     ] = RESTART_DELAY_S,
     runtime_name: RuntimeName = "",
     profile: Annotated[
-        str, typer.Option(help="With compose: full, or small (shop, Prometheus, Jaeger).")
-    ] = "full",
+        str,
+        typer.Option(help="With compose: full (the default), or small (shop, Prometheus, Jaeger)."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Start the lab, wait until all is ready, print its URLs.

@@ -8,6 +8,7 @@ from lab import topology as topologies
 from lab.runtimes.base import Runtime
 from lab.runtimes.compose import ENV_FILE
 from lab.runtimes.processes.runtime import ProcessesRuntime
+from lab.runtimes.supervisor.client import UsageError
 from lab.state import StateError, home_of
 
 NAMES = ("processes", "compose")
@@ -20,14 +21,11 @@ class OtherRuntimeError(StateError):
 
 
 def runtime_of(
-    port_base: int,
-    wanted: str = "",
-    topology: Path = topologies.DEFAULT_PATH,
-    profile: str = "full",
+    port_base: int, wanted: str = "", topology: Path = topologies.DEFAULT_PATH, profile: str = ""
 ) -> Runtime:
     """The runtime of the lab at `port_base`; `wanted` (of NAMES) where none is up.
 
-    `profile` matters to compose only. Raises OtherRuntimeError.
+    `profile` is for compose only. Raises OtherRuntimeError, UsageError.
     """
     running = _running_on(home_of(port_base))
     if wanted and running and wanted != running:
@@ -37,7 +35,9 @@ def runtime_of(
     if (running or wanted) == "compose":
         from lab.runtimes.compose.runtime import ComposeRuntime  # imported only where it is used
 
-        return ComposeRuntime(port_base, topology, profile)
+        return ComposeRuntime(port_base, topology, profile or "full")
+    if profile:
+        raise UsageError(f"--profile {profile}: profiles are for --runtime compose")
     return ProcessesRuntime(port_base, topology)
 
 

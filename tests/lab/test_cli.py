@@ -96,6 +96,7 @@ def test_each_command_and_subcommand_has_json(name: str) -> None:
         (["up", "--set", "SAGA_DEADLINE_S=inf"], "expected a finite number"),
         (["load", "light", "--duration", "inf"], "86400"),
         (["load", "light", "--duration", "nan"], "86400"),
+        (["up", "--profile", "small"], "--profile small: profiles are for --runtime compose"),
         (["up", "--topology", "none.toml"], "none.toml: cannot be read"),
         (["scale", "orders"], "'orders': expected SERVICE=N"),
         (["scale", "orders=many"], "'orders=many': expected SERVICE=N"),
@@ -145,3 +146,45 @@ def test_doctor_ends_with_1_on_an_unfit_machine(nowhere: dict[str, str]) -> None
     (nats,) = (check for check in facts["checks"] if check["name"] == "nats")
     assert (done.returncode, facts["fit"], nats["ok"]) == (1, False, False)
     assert "LAB_NATS=/no/such/nats-server is not a program" in nats["detail"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["--help"], 0), (["down", "--json"], 0), (["doctor", "--json"], 1)]
+)
+def test_a_command_without_a_reader_ends_as_usual(
+    argv: list[str], code: int, nowhere: dict[str, str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "lab.cli", *argv],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **nowhere, "LAB_NATS": "/no/such/nats-server"},
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--follow"]])
+def test_logs_end_with_their_reader(options: list[str], nowhere: dict[str, str]) -> None:
+    log = Path(nowhere["LAB_DIR"], "29000", "logs", "orders-1.jsonl")
+    log.parent.mkdir(parents=True)
+    line = json.dumps({"time": 1.0, "message": "x" * 100}) + "\n"
+    log.write_text(line * 2000)  # more than a pipe holds
+    child = subprocess.Popen(
+        [sys.executable, "-m", "lab.cli", "logs", "--last", "2000", *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **nowhere},
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    assert child.stdout.readline()
+    child.stdout.close()
+    assert (child.wait(), child.stderr.read()) == (0, "")
+    child.stderr.close()
