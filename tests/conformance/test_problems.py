@@ -41,9 +41,10 @@ async def a_wrong_method_is_405_and_names_the_right_ones(subject: Subject) -> No
     for operation in subject.operations:
         answer = await subject.call("PATCH", operation.some_path)
         assert_problem(answer, 405, operation)
-        assert "PATCH" not in answer.headers["Allow"]
         allowed = {method.strip() for method in answer.headers["Allow"].split(",")}
-        assert allowed & {each.method for each in subject.operations if each.path == operation.path}
+        assert allowed == {
+            each.method for each in subject.operations if each.path == operation.path
+        }
 
 
 async def a_body_that_is_too_large_is_413(subject: Subject) -> None:

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from asyncpg import Record
-from fastapi import Depends, Header
+from fastapi import Header
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -20,13 +19,15 @@ from chassis.telemetry.metrics import counter
 USES = counter("idempotency", "Uses of an Idempotency-Key", ("result",))
 FRESH, REPLAYED, MISMATCH = (USES.labels(each) for each in ("fresh", "replayed", "mismatch"))
 _SELECT = "SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2"
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 enabled = True  # the lab's switch IDEMPOTENCY=off, set by chassis.service
 digest_key = b""  # the secret of the services, set by chassis.service
 
 
-class KeyMissingError(ProblemError):
-    """The request has no valid Idempotency-Key."""
+class KeyInUseError(ProblemError):
+    """Another request with the same key is running."""
+
+    status = 409
+    retry_after_s = 1.0
 
 
 class KeyReusedError(ProblemError):
@@ -35,15 +36,15 @@ class KeyReusedError(ProblemError):
     status = 422
 
 
-async def _key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
-    if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
-        raise KeyMissingError(
-            "an Idempotency-Key header of 1 to 255 visible ASCII characters is required"
-        )
-    return idempotency_key
-
-
-IdempotencyKey = Annotated[str, Depends(_key)]
+# a missing or malformed header is 400 (chassis.http.problems)
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        pattern="^[!-~]{1,255}$",
+        description="A new one for each new request; repeat it to retry.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ async def once(
     if not fresh:
         row = await conn.fetchrow(_SELECT, scope, key)
         if row is None:
-            raise KeyMissingError("another request is using this Idempotency-Key; try again")
+            raise KeyInUseError("another request is using this Idempotency-Key; try again")
         attempt.stored = _stored_answer(row, digest)
     yield attempt
     if attempt.recorded is not None and attempt.stored is None:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from opentelemetry import trace
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from chassis.resilience.errors import CallError, DeadlineExceededError, TimedOutError
 from chassis.unavailable import STORE_UNAVAILABLE, VALUE_REFUSED
@@ -116,6 +117,12 @@ def internal_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _methods(request: Request) -> list[str]:
+    """The methods of the request's path."""
+    matching = (each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE)
+    return sorted({method for each in matching for method in getattr(each, "methods", None) or ()})
+
+
 def install(  # noqa: C901 - six small handlers
     app: FastAPI, problems: Mapping[type[Exception], int]
 ) -> None:
@@ -169,21 +176,25 @@ def install(  # noqa: C901 - six small handlers
             return problem_response(
                 request, 400, "malformed-json", "Malformed JSON", "the body is not valid JSON"
             )
+        headers = [item for item in found if item["loc"][0] == "header"]
         errors = [
             {
                 "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
                 "message": item["msg"],
             }
-            for item in found
+            for item in headers or found
         ]
         detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:3])
+        status, part = (400, "header") if headers else (422, "request")
         return problem_response(
-            request, 422, "invalid-request", "Invalid request", detail, extra={"errors": errors}
+            request, status, f"invalid-{part}", f"Invalid {part}", detail, extra={"errors": errors}
         )
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        title = str(error.detail)
+        title, headers = str(error.detail), error.headers
+        if error.status_code == 405:  # the framework names the methods of one route of the path
+            headers = {"Allow": ", ".join(_methods(request))}
         kind = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         return problem_response(
             request,
@@ -191,7 +202,7 @@ def install(  # noqa: C901 - six small handlers
             kind,
             title,
             f"{request.method} {request.url.path}: {title}",
-            headers=error.headers,
+            headers=headers,
         )
 
     app.add_exception_handler(ProblemError, edge_problem)
