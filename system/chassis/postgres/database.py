@@ -22,6 +22,9 @@ CHASSIS_SCHEMA = Path(__file__).with_name("schema.sql")
 
 Pool = asyncpg.Pool
 Seed = Callable[[Conn], Awaitable[None]]
+# A store that cannot write is not ready.
+# The new file and its page need space on the disk; a row in an old page may not.
+CHECK_WRITES = "TRUNCATE readiness; INSERT INTO readiness VALUES (now())"
 UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 

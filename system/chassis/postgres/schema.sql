@@ -26,3 +26,6 @@ CREATE TABLE IF NOT EXISTS inbox (
     processed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (event_id, handler)
 );
+CREATE TABLE IF NOT EXISTS readiness (
+    checked_at timestamptz NOT NULL
+);

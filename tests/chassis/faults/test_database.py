@@ -98,6 +98,7 @@ def test_a_read_only_database_refuses_writes_and_answers_reads(
 ) -> None:
     fault = subject.add("read_only")
     assert subject.ask("POST", "/rows/5").status >= 500
+    assert "read-only" in subject.ask("GET", "/ready").body["missing"]["database"]
     assert "ReadOnlySQLTransactionError" in subject.log.read_text()
     assert subject.ask("GET", "/rows").status == 200
     assert query("SELECT count(*) FROM rows WHERE number = 5") == [(0,)]
