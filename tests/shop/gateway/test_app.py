@@ -223,9 +223,9 @@ async def test_the_documentation_lists_all_routes_and_loads_nothing_external(
     async with aiohttp.ClientSession() as session:
         page = await (await session.get(gateway.url + "/api/docs")).text()
         document = await (await session.get(gateway.url + "/api/openapi.json")).json()
-    assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
+    assert " src=" not in page
     assert set(document["paths"]) == {route.path for route in ROUTES} | {"/api/orders/{order_id}"}
     assert set(document["paths"]) >= {
         "/api/users", "/api/login", "/api/refresh", "/api/me", "/api/products",
