@@ -1,5 +1,5 @@
 # Thin: each target is one command a person could type.
-.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills verify-compose verify-damage verify-faults verify-peers clean
+.PHONY: help setup demo test test-all test-count test-dashboards lint coverage lock experiments protections bench kills fuzz verify-compose verify-damage verify-faults verify-peers clean
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
@@ -53,6 +53,9 @@ bench: setup  ## Measure the lab itself; prints JSON
 
 kills: setup  ## Kill 1,000 processes that have just started a fault, and count the faults that stay (minutes)
 	@$(BIN)/python bench/edges.py --only kills --kills 1000
+
+fuzz: setup  ## Send 5,000 generated requests to the public API of a lab and check the answers with Schemathesis (minutes)
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 verify-compose: setup  ## Build the whole stack in containers, use it, run three experiments, remove it
 	$(BIN)/python -m tests.lab.runtimes.compose.verify_stack $(VERIFY)

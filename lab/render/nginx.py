@@ -55,7 +55,7 @@ class Problem:
 NOT_FOUND = Problem(404, "not-found", "Not found", "The API is under /api/, see /api/docs.")
 PROBLEMS = (
     Problem(400, "bad-request", "Bad request", "The request is not valid HTTP.", early=True),
-    Problem(405, "method-not-allowed", "Method not allowed", "The API has GET and POST."),
+    Problem(405, "method-not-allowed", "Method not allowed", "Use GET, POST or DELETE."),
     Problem(411, "length-required", "Length required", "Content-Length is missing or no number."),
     Problem(413, "body-too-large", "Body too large", "A body may have up to 64 KiB."),
     Problem(414, "uri-too-long", "URI too long", "A URI may have up to 8 KiB.", early=True),
@@ -130,7 +130,7 @@ def _error_page(problem: Problem) -> str:
     if status in (429, 502, 503, 504):
         headers.append("Retry-After 1")
     if status == 405:
-        headers.append('Allow "GET, POST"')
+        headers.append('Allow "GET, POST, DELETE"')
     return ERROR_PAGE.format(
         code=problem.code or status,
         status=status,

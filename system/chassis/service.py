@@ -33,7 +33,7 @@ from chassis.messaging import bus
 from chassis.messaging.event import Event
 from chassis.messaging.inbox import Handler, Inbox
 from chassis.messaging.outbox import Outbox
-from chassis.postgres.database import Seed, apply_schema, close_pool, open_pool
+from chassis.postgres.database import CHECK_WRITES, Seed, apply_schema, close_pool, open_pool
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
 from chassis.telemetry import signals
@@ -46,17 +46,23 @@ log = logging.getLogger("chassis.service")
 POOL_SIZE_MAX = 10
 READY_S = 1.0
 Start = Callable[["Service"], AbstractAsyncContextManager[None]]
+Responses = Mapping[int | str, dict[str, Any]]
 Close = Callable[[], Awaitable[Any]]
 
 
 def create_app(
-    name: str, *, problems: Mapping[type[Exception], int] | None = None, start: Start
+    name: str,
+    *,
+    problems: Mapping[type[Exception], int] | None = None,
+    responses: Responses = RESPONSES,
+    start: Start,
 ) -> FastAPI:
     """A FastAPI app with telemetry, health checks, faults, deadlines and problem details.
 
     Creating it opens nothing: that happens in its lifespan, with `app.state.settings` if they are
-    set, else with settings from the environment. `problems` maps domain errors to statuses. `start`
-    is the service's composition root; the folder of its module holds `schema.sql`.
+    set, else with settings from the environment. `problems` maps domain errors to statuses.
+    `responses` is what the OpenAPI document says of every route. `start` is the service's composition
+    root; the folder of its module holds `schema.sql`.
     """
     home = Path(sys.modules[start.__module__].__file__ or "").parent
 
@@ -81,7 +87,7 @@ def create_app(
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         redoc_url=None,
-        responses=RESPONSES,
+        responses=dict(responses),
     )
     app.add_middleware(RequestMiddleware)
     install_problems(app, problems or {})
@@ -147,7 +153,7 @@ class Service:
         expose(idempotency.USES)
         self.injector.host.pools.append(pool)
         await apply_schema(pool, self._home / "schema.sql", seed if self.settings.lab else None)
-        self.checks["database"] = lambda: pool.fetchval("SELECT 1", timeout=READY_S)
+        self.checks["database"] = lambda: pool.execute(CHECK_WRITES, timeout=READY_S)
         return pool
 
     async def cache(self) -> "Cache":

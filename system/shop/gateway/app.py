@@ -1,6 +1,5 @@
 """HTTP edge of the shop: authenticates, limits, admits and forwards requests. It does not parse bodies."""
 
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -16,9 +15,9 @@ from chassis.http.idempotency import IdempotencyKey
 from chassis.http.problems import edge_problem
 from chassis.service import Service, create_app
 from contracts import asyncapi
-from shop.gateway import public
+from shop.gateway import described
 from shop.gateway.admission import ACCOUNT, EDGE, AdmissionControl
-from shop.gateway.docs_page import docs_page
+from shop.gateway.docs_page import POLICY, docs_page
 from shop.gateway.forward import (
     Endpoint,
     Forwarder,
@@ -28,7 +27,7 @@ from shop.gateway.forward import (
     set_deadline,
 )
 from shop.gateway.order_details import OrderDetails
-from shop.gateway.routes import ROUTES, Route
+from shop.gateway.routes import ORDER_DETAILS, ROUTES, Route
 
 # per client and gateway; behind one proxy, a whole classroom can be one client
 RATE_LIMIT_PER_S = 2000.0
@@ -66,7 +65,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     yield
 
 
-app = create_app("gateway", start=start)
+app = create_app("gateway", start=start, responses={})  # each route lists its own (described.py)
 
 
 async def limit_by_address(request: Request) -> None:
@@ -115,72 +114,40 @@ class PublicRoute(APIRoute):
         return handle
 
 
-PATH_NAME = re.compile(r"{(\w+)}")
 USER = [Depends(HTTPBearer(auto_error=False)), Depends(refuse_guessers), Depends(limit_by_user)]
-REFUSALS = {
-    401: "The token is missing or not valid.",
-    429: "The client sends too many requests.",
-    503: "A service is not available; try again.",
-    504: "The request took too long.",
-}
 
 
-def _responses(answer: type, status: int, others: dict[int, str]) -> dict[int | str, Any]:
-    documented: dict[int | str, Any] = {status: {"model": answer}}
-    for code, description in others.items():
-        model = answer if code < 300 else public.ProblemDetails
-        documented[code] = {"model": model, "description": description}
-    return documented
-
-
-def _add(route: Route) -> None:
+def _add(route: Route, answer: Endpoint) -> None:
     limits = USER if route.user else [Depends(limit_by_address)]
-    extra: dict[str, Any] = {}
-    if route.body is not None:
-        content = {"application/json": {"schema": public.inline_schema(route.body)}}
-        extra["requestBody"] = {"required": True, "content": content}
-    extra["parameters"] = [
-        {"name": name, "in": where, "required": where == "path", "schema": {"type": "string"}}
-        for where, names in (("path", PATH_NAME.findall(route.path)), ("query", route.query))
-        for name in names
-    ]
     app.router.add_api_route(
         route.path,
-        endpoint(route),
+        answer,
         methods=[route.method],
         name=route.name,
         operation_id=route.name,
         summary=route.summary,
         status_code=route.status,
         dependencies=[*limits, *([Depends(require_key)] if route.key else [])],
-        responses=_responses(route.answer, route.status, {**route.other_answers, **REFUSALS}),
+        responses=described.answers(route),
         response_class=JSONResponse,
         response_model=None,
-        openapi_extra=extra,
+        openapi_extra=described.inputs(route),
         route_class_override=None if route.user or route.key else PublicRoute,
     )
 
 
-for _route in ROUTES:
-    _add(_route)
-
-
-@app.get(
-    "/api/orders/{order_id}",
-    dependencies=USER,
-    operation_id="get_order",
-    summary="Read one order with its payment and mails",
-    responses=_responses(
-        public.OrderDetails, 200, {404: "The user has no such order.", **REFUSALS}
-    ),
-    response_model=None,
-)
-async def get_order(request: Request, order_id: str) -> Response:
-    path_values(request)
+async def get_order(request: Request) -> Response:
+    order_id = path_values(request)["order_id"]
     set_deadline(request.app.state.details_deadline_s)
     details: OrderDetails = request.app.state.order_details
     admission: AdmissionControl = request.app.state.admission
     return await admission.admit(ACCOUNT, lambda: details.read(order_id, request.state.token))
+
+
+for _route in ROUTES:
+    _add(_route, endpoint(_route))
+_add(ORDER_DETAILS, get_order)
+app.openapi = lambda: described.document(app)  # type: ignore[method-assign]
 
 
 @app.get("/api/openapi.json", include_in_schema=False)
@@ -196,4 +163,4 @@ async def asyncapi_document() -> JSONResponse:
 
 @app.get("/api/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
-    return HTMLResponse(docs_page(app.openapi()))
+    return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": POLICY})

@@ -1,23 +1,38 @@
 """The models of the public API. Only the documentation uses them: the gateway does not parse bodies."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from chassis.http.body import Body
+from chassis.http.paging import CURSOR_LENGTH_MAX, LIMIT_DEFAULT
+from contracts import address
 
-class Registration(BaseModel):
-    email: str = Field(examples=["ann@example.com"])
-    name: str = Field(examples=["Ann Carter"])
+# not `pattern=`: pydantic has no look-ahead, and these models validate nothing
+Email = Annotated[
+    str, Field(max_length=address.LENGTH_MAX, json_schema_extra={"pattern": address.PATTERN})
+]
+
+
+class Registration(Body):
+    email: Email = Field(examples=["ann@example.com"])
+    name: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Printable characters, not only blanks.",
+        examples=["Ann Carter"],
+    )
     password: str = Field(min_length=8, max_length=128, examples=["a long passphrase"])
 
 
-class Credentials(BaseModel):
-    email: str = Field(examples=["user001@example.com"])
-    password: str = Field(examples=["correct-horse-breakwater"])
+class Credentials(Body):
+    email: Email = Field(examples=["user001@example.com"])
+    password: str = Field(max_length=128, examples=["correct-horse-breakwater"])
 
 
-class RefreshToken(BaseModel):
-    refresh_token: str
+class RefreshToken(Body):
+    refresh_token: str = Field(max_length=200)
 
 
 class Tokens(BaseModel):
@@ -47,6 +62,23 @@ class Product(BaseModel):
     version: int
 
 
+class Page(BaseModel):
+    """The query of a list."""
+
+    limit: int = Field(LIMIT_DEFAULT, ge=1, le=100)
+    cursor: str = Field(
+        "",
+        max_length=CURSOR_LENGTH_MAX,
+        description="The next_cursor of the page before.",
+        json_schema_extra={"format": "cursor"},
+    )
+
+
+class Search(Page):
+    query: str = Field("", max_length=100, pattern=r"^[^\x00]*$", description="Words of products.")
+    category: str = Field("", max_length=100, pattern=r"^[^\x00]*$")
+
+
 class ProductPage(BaseModel):
     items: list[Product]
     next_cursor: str | None
@@ -61,16 +93,16 @@ class Categories(BaseModel):
     items: list[Category]
 
 
-class NewLine(BaseModel):
-    sku: str = Field(examples=["SKU-0001"])
+class NewLine(Body):
+    sku: str = Field(min_length=1, max_length=64, examples=["SKU-0001"])
     quantity: int = Field(ge=1, le=100, examples=[2])
 
 
-class Card(BaseModel):
-    card_number: str = Field(examples=["4242424242424242"])
+class Card(Body):
+    card_number: str = Field(pattern="^[0-9]{12,19}$", examples=["4242424242424242"])
 
 
-class PlaceOrder(BaseModel):
+class PlaceOrder(Body):
     lines: list[NewLine] = Field(min_length=1, max_length=20)
     payment: Card
 
@@ -84,13 +116,13 @@ class Line(BaseModel):
 class Order(BaseModel):
     id: str
     user_id: str
-    status: str = Field(description="One of pending, confirmed, cancelled.")
-    reason: str | None
+    status: Literal["pending", "confirmed", "cancelled"]
+    reason: str
     lines: list[Line]
     total_cents: int
     currency: str
-    created_at: str
-    updated_at: str
+    created_at: datetime
+    updated_at: datetime
     version: int
 
 
@@ -113,26 +145,15 @@ class Mail(BaseModel):
     id: str
     kind: str
     order_id: str | None
-    status: str = Field(description="One of pending, sent, failed.")
-    created_at: str
-    sent_at: str | None
+    status: Literal["pending", "sent", "failed"]
+    created_at: datetime
+    sent_at: datetime | None
 
 
 class OrderDetails(Order):
     payment: Payment | None
     mails: list[Mail]
     degraded: list[str] = Field(description="The parts that could not be read now.")
-
-
-class ProblemDetails(BaseModel):
-    """An error answer (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    trace_id: str
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Route:
     user, key      whether it requires a user's token, an Idempotency-Key
     idempotent     whether a failed attempt may be retried; None: decided by method and key
     deadline_s     seconds that the whole request may take
-    query          parameters to document; all are forwarded
+    query          parameters to document; others are forwarded too
     other_answers  status -> meaning, to document
     guessable      whether it checks a secret: refusals are limited by the customer's address
     priority       which requests are shed first under overload (admission.py)
@@ -35,7 +35,7 @@ class Route:
     key: bool = False
     idempotent: bool | None = None
     deadline_s: float = 2.0
-    query: tuple[str, ...] = ()
+    query: type[BaseModel] | None = None
     other_answers: dict[int, str] = field(default_factory=dict)
     guessable: bool = False
     priority: int = ACCOUNT
@@ -45,8 +45,6 @@ class Route:
         """A read with the same answer for all users: an old answer may replace a failed one."""
         return self.method == "GET" and not self.user
 
-
-_PAGE = ("limit", "cursor")
 
 ROUTES = (
     Route("register", "POST", "/api/users", "users", "/users", "Register a user", public.User, 201,
@@ -65,7 +63,7 @@ ROUTES = (
     Route("log_out", "POST", "/api/logout", "users", "/logout", "End the token's session", public.LoggedOut,
           user=True),
     Route("list_products", "GET", "/api/products", "products", "/products", "List and search products",
-          public.ProductPage, query=("query", "category", *_PAGE), priority=BROWSE),
+          public.ProductPage, query=public.Search, priority=BROWSE),
     Route("get_product", "GET", "/api/products/{product_id}", "products", "/products/{product_id}",
           "Read one product", public.Product, other_answers={404: "There is no such product."}, priority=BROWSE),
     Route("list_categories", "GET", "/api/categories", "products", "/categories",
@@ -76,8 +74,13 @@ ROUTES = (
                          409: "A product is out of stock."},
           priority=CHECKOUT),
     Route("list_orders", "GET", "/api/orders", "orders", "/orders", "List the user's orders, newest first",
-          public.OrderPage, user=True, query=_PAGE),
+          public.OrderPage, user=True, query=public.Page),
     Route("cancel_order", "POST", "/api/orders/{order_id}/cancel", "orders", "/orders/{order_id}/cancel",
           "Cancel an order", public.Order, user=True, key=True, deadline_s=5,
           other_answers={202: "The cancellation is in progress.", 404: "The user has no such order."}),
 )  # fmt: skip
+
+# made of the answers of three services (order_details.py)
+ORDER_DETAILS = Route("get_order", "GET", "/api/orders/{order_id}", "orders", "/orders/{order_id}",
+                      "Read one order with its payment and mails", public.OrderDetails, user=True,
+                      other_answers={404: "The user has no such order."})  # fmt: skip

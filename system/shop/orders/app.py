@@ -76,7 +76,7 @@ app = create_app(
 
 class NewLine(Body):
     sku: Annotated[str, Field(min_length=1, max_length=64)]
-    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX, strict=True)]
 
 
 class Card(Body):
