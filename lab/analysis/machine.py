@@ -8,7 +8,7 @@ import pandas as pd
 from lab.analysis.windows import window
 from lab.archive import Run
 
-BURST_S = 5.0
+SUSTAINED_S = 20.0  # the length of the windows of bench/quiet_machine.py
 
 
 def seconds(run: Run) -> pd.DataFrame:
@@ -43,14 +43,14 @@ def mean(frame: pd.DataFrame, column: str) -> float:
     return float(np.average(frame[column].fillna(0.0), weights=frame["interval_s"]))
 
 
-def bursts(frame: pd.DataFrame, column: str) -> pd.Series[float]:
-    """For each row the mean of a share over the BURST_S seconds that end with it; NaN where fewer exist.
+def sustained(frame: pd.DataFrame, column: str) -> pd.Series[float]:
+    """For each row the mean of a share over the SUSTAINED_S seconds that end with it; NaN where fewer exist.
 
     If all rows cover less than that, the last one has the mean of all.
     """
     time_s = np.concatenate([[0.0], frame["interval_s"].cumsum()])
     used_s = np.concatenate([[0.0], (frame["interval_s"] * frame[column].fillna(0.0)).cumsum()])
-    first = np.searchsorted(time_s, time_s[1:] - BURST_S + 1e-6, side="right") - 1
+    first = np.searchsorted(time_s, time_s[1:] - SUSTAINED_S + 1e-6, side="right") - 1
     found = (used_s[1:] - used_s[first]) / (time_s[1:] - time_s[first])
     found[first < 0] = np.nan
     if len(found) and first[-1] < 0:
@@ -63,7 +63,7 @@ def figures(rows: pd.DataFrame) -> dict[str, float]:
     return {
         "lab": mean(rows, "cpu_lab"),
         "others": mean(rows, "others"),
-        "others_most": float(bursts(rows, "others").max()),
+        "others_most": float(sustained(rows, "others").max()),
         "steal": mean(rows, "cpu_steal"),
     }
 
@@ -73,7 +73,7 @@ def text(found: dict[str, float]) -> str:
     share = {name: f"{100 * max(0.0, value):.0f}%" for name, value in found.items()}
     return (
         f"lab {share['lab']}, others {share['others']} (at most {share['others_most']} in"
-        f" {BURST_S:.0f} s), steal {share['steal']}"
+        f" {SUSTAINED_S:.0f} s), steal {share['steal']}"
     )
 
 

@@ -20,11 +20,15 @@ CUT_OFF_PER_S = 0.05  # most resets hit an idle connection
 TURNED_AWAY_SHARE = 0.05
 LEAST_SECONDS = 0.1
 FAILED = "calls failed or refused"
+UNANSWERED = "calls failed, refused or not answered while it lasted"
 OPENED_PER_S = 0.2
 NOTHING = "it has no effect by definition"
 UNSEEN = "nothing in an archive shows when a connection is closed"
 SECONDS = "a tenth of the seconds have such a call, more than before"
-CALLS_FAIL = f"a third of the calls over it fail or are refused by the breaker more than before, or {SECONDS}"
+CALLS_FAIL = (
+    "a third of the calls over it fail, are refused by the breaker or are not answered while it lasts, more than"
+    f" before, or {SECONDS}"
+)
 SLOW = f"a third of the calls over it take the promised time or fail more than before, or {SECONDS}"
 LOST = "the caller opens 0.2 connections a second more, or 0.05 calls a second more are cut off without an answer"
 AWAY = "5% of the calls over it fail or take longer than all before, or a fifth of the seconds have such a call"
@@ -74,7 +78,12 @@ def effects_of(fault: FaultRecord, calls: Crossings) -> list[Effect]:
         measure = f"calls failed or longer than {1000 * longest_s:.3g} ms"
         turned_away = slower_than(longest_s)
         return _more(calls, measure, turned_away, TURNED_AWAY_SHARE, 2 * LEAST_SECONDS)
-    return _more(calls, FAILED, failed, LEAST_SHARE * hit)
+    return _more(calls, UNANSWERED, unanswered(calls.windows.during[1]), LEAST_SHARE * hit)
+
+
+def unanswered(end_s: float) -> Callable[[Crossing], bool]:
+    """A caller without a timeout waits until the fault ends, and then gets an answer."""
+    return lambda call: call.failed or call.start_s + call.seconds > end_s
 
 
 def failed(call: Crossing) -> bool:

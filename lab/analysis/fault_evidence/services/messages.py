@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from lab.analysis.fault_evidence.effect import Effect, presence, share
+from lab.analysis.fault_evidence.judged import CONFIRMED
 from lab.analysis.fault_evidence.services.exchanges import LEAST_SHARE, arriving
 from lab.analysis.fault_evidence.services.seen import Measure, Seen
 
 # A consumer gives a message up after five deliveries, with 6 s between the first and the last.
 GIVEN_UP_S = 7.0
 SCRAPE_S = 2.0  # a counter is scraped each second
+OFTEN = 3  # deliveries of one event: a second one also happens when an acknowledgement is lost
 
 
 def dead_letters(published: bool, expected: float = 1.0) -> Measure:
@@ -30,6 +32,19 @@ def dead_letters(published: bool, expected: float = 1.0) -> Measure:
         )  # fmt: skip
 
     return measure
+
+
+def poisoned(seen: Seen) -> Effect:
+    """A dead letter; from a consumer that never gives up, an event that it is sent again and again."""
+    dead = dead_letters(False)(seen)
+    ops = seen.deliveries()
+    before, during = (
+        sum(op.followers >= OFTEN for op in part) for part in (ops.before, ops.during)
+    )
+    often = presence(
+        f"events delivered {OFTEN} times or more", ops.witness, before, during, len(ops.during)
+    )
+    return often if often.status == CONFIRMED and dead.status != CONFIRMED else dead
 
 
 def without_effect(seen: Seen) -> Effect:

@@ -184,7 +184,8 @@ WITNESSES: dict[tuple[str, str], Witness] = {
         "the consumer's counter: a dead letter", messages.dead_letters(True, FEW), certain=False
     ),
     ("poison", "consume"): Witness(
-        "the consumer's counter: a dead letter", messages.dead_letters(False)
+        f"the consumer's counter: a dead letter; or its deliveries: an event comes {messages.OFTEN} times or more",
+        messages.poisoned,
     ),
     ("corrupt", "consume"): Witness(
         f"its deliveries: an event is delivered again, {FEW_OF}",

@@ -210,6 +210,18 @@ def test_what_the_breaker_refuses_counts_as_failed(tiny: Callable[..., Run]) -> 
     assert "100 calls before, 95 during" in judged.why
 
 
+def test_calls_that_wait_until_the_fault_ends_show_it(tiny: Callable[..., Run]) -> None:
+    fault = EDGE | {"kind": "partition", "attributes": {"rate": 0}}
+    spans = calls(0.01, 0.01)
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], spans=spans))
+    assert judged.status == "mismatch", judged.why
+    for each in spans:
+        if 20e9 <= each["start_ns"] < 40e9:
+            each["end_ns"] = 40_100_000_000
+    [judged] = judge_faults(tiny(info=INFO, faults=[fault], spans=spans))
+    assert judged.status == "confirmed", judged.why
+
+
 def test_connections_that_the_caller_opens_show_resets_of_idle_ones(
     tiny: Callable[..., Run],
 ) -> None:

@@ -1,6 +1,7 @@
 """An inert injector is never confirmed, and a working one is: each kind of fault inside a service."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from lab.analysis.fault_evidence.judged import DEATHS
 from lab.analysis.fault_evidence.services.table import NOTHING, WITNESSES
 from lab.archive import Run
 from tests.lab.analysis.fault_evidence.service_faults import FAULTS, judged
-from tests.lab.analysis.fault_evidence.world import START_S, World
+from tests.lab.analysis.fault_evidence.world import BEFORE_S, END_S, START_S, Op, World
 
 # Those of the experiments; `make verify-faults` examines every kind with 20 working and 200 inert injectors.
 OF_EXPERIMENTS = {
@@ -45,3 +46,30 @@ def test_a_kind_that_nothing_shows_is_never_confirmed(tmp_path: Path) -> None:
     world.rows["faults"].append(row | {"commanded_s": START_S, "effective_s": START_S, "hits": 9})
     [each] = judge_faults(Run(world.write(tmp_path / "run")))
     assert (each.status, each.why) == ("inconclusive", NOTHING)
+
+
+def test_an_event_that_is_never_given_up_shows_its_poison(tmp_path: Path) -> None:
+    """A consumer without dead letters is sent the same event again and again."""
+
+    def poison(world: World, deliveries: int) -> str:
+        row: dict[str, Any] = {
+            "fault_id": "f",
+            "kind": "poison",
+            "target": "bank-1",
+            "point": "consume",
+        }
+        row |= {"scope": "{}", "attributes": "{}", "ttl_s": END_S - START_S, "hits": 99}
+        world.rows["faults"].append(
+            row | {"commanded_s": START_S, "effective_s": START_S, "removed_s": END_S}
+        )
+        for n in range(20):
+            at_s = BEFORE_S + 1.5 * n
+            times = deliveries if at_s >= START_S else 1
+            for again in range(times):
+                op = Op(at_s + 0.01 * again, 0.005, None)
+                world.span("bank", "consumer", "process OrderConfirmed", op, parent_span_id=f"p{n}")
+        [judged] = judge_faults(Run(world.write(tmp_path / str(deliveries))))
+        return judged.status
+
+    assert poison(World(), 40) == "confirmed"
+    assert poison(World(), 2) != "confirmed"

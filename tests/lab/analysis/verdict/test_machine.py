@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.analysis.machine import BURST_S, bursts, judged_seconds, seconds
+from lab.analysis.machine import SUSTAINED_S, judged_seconds, seconds, sustained
 from lab.analysis.verdict.machine import NAME, TAKEN_SHARE_MAX, check
 from lab.analysis.verdict.verdict import judge
 from lab.archive import Run, seal
@@ -47,7 +47,7 @@ def invalid_for(path: Path) -> str:
 
 def test_a_quiet_machine_is_stated_with_its_figures(archive: Archive) -> None:
     path = archive()
-    found = (NAME, True, "lab 20%, others 2% (at most 2% in 5 s), steal 0%")
+    found = (NAME, True, "lab 20%, others 2% (at most 2% in 20 s), steal 0%")
     assert check(Run(path)) == found
     seal(path)
     assert check(Run(path)) == found
@@ -59,7 +59,7 @@ def test_a_burst_during_the_fault_is_invalid_and_never_deviated(
 ) -> None:
     busy = machine_rows(START_S, SECONDS, lambda second: 0.5 if 24 <= second < 32 else 0.0)
     text = invalid_for(rewrite(archive(mutant), busy))
-    assert f"{NAME}: others and steal took 50% of the CPU in seconds 2" in text
+    assert f"{NAME}: others and steal took 20% of the CPU in seconds 1" in text
     assert "mostly make" in text
 
 
@@ -87,8 +87,8 @@ def test_steal_and_others_count_together(archive: Archive) -> None:
     assert "others and steal took" in reason(rewrite(path, rows))
 
 
-def test_a_busy_second_is_a_burst_only_if_it_lasts(archive: Archive) -> None:
-    share, enough = 0.7, TAKEN_SHARE_MAX * BURST_S / 0.7
+def test_a_busy_second_counts_only_if_it_lasts(archive: Archive) -> None:
+    share, enough = 0.7, TAKEN_SHARE_MAX * SUSTAINED_S / 0.7
     path = archive()
     for lasts in (1, int(enough), int(enough) + 1):
         others = dict.fromkeys(range(SECONDS + 1), 0.0) | dict.fromkeys(
@@ -98,7 +98,7 @@ def test_a_busy_second_is_a_burst_only_if_it_lasts(archive: Archive) -> None:
         rewrite(path, rows)
         assert bool(reason(path)) == (lasts > enough)
         frame = judged_seconds(Run(path))
-        assert bursts(frame, "others").max() == pytest.approx(share * lasts / BURST_S)
+        assert sustained(frame, "others").max() == pytest.approx(share * lasts / SUSTAINED_S)
 
 
 def test_only_the_seconds_from_before_to_after_are_judged(archive: Archive) -> None:
