@@ -16,7 +16,7 @@ from lab.load.accounts import ACCOUNTS, PASSWORD, email_of
 EMAIL = email_of(ACCOUNTS)  # the load never uses the last account
 CARD = "4242424242424242"
 TIMEOUT_S = 10.0
-JOURNEYS = ("browse", "order")
+JOURNEYS = ("browse", "browse_rare", "order")
 
 
 class UnservedError(Exception):
@@ -34,9 +34,11 @@ class Customer:
 
     def browse(self) -> Reply:
         """Opens a product's page."""
-        return self._served(
-            exchange("GET", f"{self._url}/api/products/{self._sku()}", timeout_s=TIMEOUT_S)
-        )
+        return self._served(self._page(self._sku()))
+
+    def browse_rare(self) -> Reply:
+        """Opens the page of a product that shoppers hardly ever see, so that no cache has it."""
+        return self._served(self._page(self._rare_sku()))
 
     def order(self, sku: str = "", card: str = CARD) -> Reply:
         """Places an order of one piece. 201, 202 and a refusal (402, 409) are proper answers."""
@@ -47,8 +49,7 @@ class Customer:
         self.visit(journey)
         if journey == "order":
             return self._order("", CARD)
-        url = f"{self._url}/api/products/{self._sku()}"
-        return exchange("GET", url, timeout_s=TIMEOUT_S)
+        return self._page(self._sku() if journey == "browse" else self._rare_sku())
 
     def sign_in(self) -> Reply:
         """Logs in again and lists the customer's orders."""
@@ -80,8 +81,10 @@ class Customer:
     def visit(self, journey: str) -> Callable[[], Reply]:
         """The function for one visit of this kind. Raises ValueError."""
         if journey not in JOURNEYS:
-            raise ValueError(f"no journey {journey!r}: expected {' or '.join(JOURNEYS)}")
-        return self.browse if journey == "browse" else self.order
+            raise ValueError(f"no journey {journey!r}: expected {', '.join(JOURNEYS)}")
+        return {"browse": self.browse, "browse_rare": self.browse_rare, "order": self.order}[
+            journey
+        ]
 
     def sample(self, journey: str, count: int) -> tuple[list[float], int]:
         """(seconds of the served visits, number of the unserved ones) of `count` visits in sequence."""
@@ -94,6 +97,13 @@ class Customer:
 
     def _sku(self) -> str:
         return f"SKU-{1 + next(self._skus) % 1000:04d}"
+
+    def _rare_sku(self) -> str:
+        """From the end of the catalogue: shoppers choose by Zipf's law."""
+        return f"SKU-{1000 - next(self._skus) % 1000:04d}"
+
+    def _page(self, sku: str) -> Reply:
+        return exchange("GET", f"{self._url}/api/products/{sku}", timeout_s=TIMEOUT_S)
 
     def _signed_in(self, method: str, path: str, **content: Any) -> Reply:
         for fresh in (False, True):

@@ -74,14 +74,14 @@ def sign_in_seconds(configuration: Configuration | None = None) -> float:
 
 
 def answer_seconds(journey: str = "order", configuration: Configuration | None = None) -> float:
-    """Seconds until a visit (browse or order) got any answer, also an error. Raises if it got none."""
+    """Seconds until a visit (browse, browse_rare, order) got any answer, also an error. Raises if it got none."""
     return customer_of(configured_lab(configuration).ingress_url).any_answer(journey).seconds
 
 
 def error_ratio(
     journey: str = "browse", count: int = 20, configuration: Configuration | None = None
 ) -> float:
-    """The ratio of `count` visits (browse or order) without a proper answer, 0 to 1."""
+    """The ratio of `count` visits (browse, browse_rare or order) without a proper answer, 0 to 1."""
     _, unserved = customer_of(configured_lab(configuration).ingress_url).sample(journey, count)
     return unserved / count
 
@@ -225,22 +225,36 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
         )
 
     def arrived() -> bool:
-        try:
-            while confirmed:
-                mails = customer.own_order(confirmed[-1]).body.get("mails") or ()
-                sent = [
-                    m for m in mails if m["kind"] == "order_confirmed" and m["status"] == "sent"
-                ]
-                if len(sent) != 1:
-                    return False
-                confirmed.pop()
-        except (UnservedError, NoReplyError):
-            return False
-        return True
+        while confirmed and _mails(customer, confirmed[-1], "order_confirmed") == 1:
+            confirmed.pop()
+        return not confirmed
 
     return _until(
         arrived, within_s, "a confirmed order has no mail or several mails", interval_s=0.3
     )
+
+
+def cancellation_is_mailed(
+    within_s: float = 10, configuration: Configuration | None = None
+) -> float:
+    """Seconds until an order that is placed and cancelled now had its mail. Raises after `within_s`."""
+    customer = customer_of(configured_lab(configuration).ingress_url)
+    order_id = str(customer.order().body["id"])
+    customer.cancel(order_id)
+
+    def arrived() -> bool:
+        return _mails(customer, order_id, "order_cancelled") == 1
+
+    return _until(arrived, within_s, "the cancelled order has no mail", interval_s=0.3)
+
+
+def _mails(customer: Customer, order_id: str, kind: str) -> int | None:
+    """The number of mails of this kind that were sent for an order; None while the shop does not answer."""
+    try:
+        mails = customer.own_order(order_id).body.get("mails") or ()
+    except (UnservedError, NoReplyError):
+        return None
+    return len([each for each in mails if each["kind"] == kind and each["status"] == "sent"])
 
 
 def orders_become_confirmed(within_s: float, configuration: Configuration | None = None) -> float:

@@ -43,10 +43,13 @@ def _problems(run: Run, step: Step) -> Iterator[str]:
         yield "it hit nothing"
     elif function in SEEN:
         try:
-            seen, of = SEEN[function](run, step)
+            effects = SEEN[function](run, step)
         except ArchiveError as error:
             yield str(error)
         else:
+            if effects is None:
+                return
+            seen, of = effects
             if not of or seen < of:
                 yield f"the audit shows {seen} of {of} effects"
     elif function not in NEED_NONE:
@@ -64,9 +67,19 @@ def _cancelled(run: Run, step: Step) -> tuple[int, int]:
     return int(rows.fetchall()[0][0]), len(ids)
 
 
-def _handled_again(run: Run, step: Step) -> tuple[int, int]:
-    """Mails sent after the action for events published before it, of the messages that it published again."""
+def _handled_again(run: Run, step: Step) -> tuple[int, int] | None:
+    """Mails sent after the action for events published before it, of the messages that it published again.
+
+    None if the recorder never saw a dead letter: there was nothing to publish again.
+    """
     began_s = _epoch_s(step.get("start"))
+    (dead,) = run.sql(
+        "SELECT coalesce(max(value), 0) FROM metrics WHERE name = 'inbox_events_total' AND time_s < ?"
+        " AND json_extract_string(labels, 'result') = 'dead'",
+        [began_s],
+    ).fetchall()[0]
+    if not dead and not step.get("output"):
+        return None
     rows = run.with_state("orders.outbox", "notifications.mails").sql(
         "SELECT count(*) FROM notifications_mails JOIN orders_outbox USING (event_id)"
         " WHERE epoch(sent_at) >= ? AND epoch(published_at) < ?",
@@ -75,7 +88,7 @@ def _handled_again(run: Run, step: Step) -> tuple[int, int]:
     return int(rows.fetchall()[0][0]), int(step.get("output") or 0)
 
 
-SEEN: dict[str, Callable[[Run, Step], tuple[int, int]]] = {
+SEEN: dict[str, Callable[[Run, Step], tuple[int, int] | None]] = {
     "cancel_orders": _cancelled,
     "redrive": _handled_again,
 }

@@ -118,7 +118,7 @@ def test_a_dry_run_prints_the_arithmetic_and_starts_nothing(
     assert lab(["run", "payments_slow", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("yes ") == 7
-    assert "orders answered during (p90_ms of POST /api/orders during): needs " in shown
+    assert "orders answered during (p80_ms of POST /api/orders during): needs " in shown
     assert lab(["run", "payments_slow", "--dry-run", "--json"]) == 0
     assert all(each["enough"] for each in json.loads(capsys.readouterr().out))
     assert lab(["run", "retry_storm", "--dry-run", "--profile", "metronome"]) == 2

@@ -49,7 +49,9 @@ def audit(path: Path, table: str, query: str) -> None:
 def test_an_action_without_effect_is_found(
     tiny: Callable[..., Run], given: Step, problem: str
 ) -> None:
-    run = tiny(info={}, faults=[FAULT])
+    dead = {"time_s": 50.0, "service": "notifications", "instance": "notifications-1", "value": 1.0}
+    dead |= {"name": "inbox_events_total", "labels": {"result": "dead"}}
+    run = tiny(info={}, faults=[FAULT], metrics=[dead])
     orders = "('a', 'cancelled'), ('b', 'cancelled'), ('c', 'confirmed')"
     audit(run.path, "orders.orders", f"FROM (VALUES {orders}) t(order_id, status)")
     audit(run.path, "orders.outbox",
@@ -69,3 +71,9 @@ def test_an_effect_without_an_audit_is_not_assumed(tiny: Callable[..., Run]) -> 
     _, ok, detail = action_effects(Run(run.path))
     assert not ok
     assert "no audit table" in detail
+
+
+def test_a_redrive_of_no_dead_letters_has_nothing_to_show(tiny: Callable[..., Run]) -> None:
+    run = tiny(info={}, faults=[FAULT])
+    (run.path / "journal.json").write_text(json.dumps({"run": [step("redrive", 0)]}))
+    assert action_effects(Run(run.path))[1]

@@ -98,7 +98,7 @@ def test_the_error_for_an_unknown_experiment_has_the_nearest_name_and_the_list()
 
 
 GOOD = (FOLDER / "payments_slow.yaml").read_text()
-PROTECTION = GOOD[GOOD.index("protection:") : GOOD.index("# `lab run payments_slow --dry-run`")]
+PROTECTION = GOOD[GOOD.index("protection:") : GOOD.index("# This load and these windows")]
 
 
 def line_of(text: str, part: str) -> int:
@@ -134,7 +134,7 @@ def line_of(text: str, part: str) -> int:
         ("before_s: 30", "before: 30", "phases: {", "unknown; expected one of warmup_s"),
         ("after_s: 30", "after_s: soon", "phases: {", "expected a number of 0 or more, got 'soon'"),
         ("from: the breaker closes", "from: never", "recovery_from", "no activity of the method"),
-        ("measure: p90_ms", "measure: mean", "- {name: orders answered before", "expected p95_ms"),
+        ("measure: p80_ms", "measure: mean", "- {name: orders answered before", "expected p95_ms"),
         (
             "error_ratio, limit: 0.05",
             "error_ratio, limit: 0",
@@ -148,19 +148,19 @@ def line_of(text: str, part: str) -> int:
             "can never be broken",
         ),
         (
-            "p90_ms, limit: 500",
-            "p90_ms, limit: 0",
+            "p80_ms, limit: 500",
+            "p80_ms, limit: 0",
             "- {name: orders answered before",
             "never be decided",
         ),
         (
-            "measure: p90_ms",
+            "measure: p80_ms",
             "measure: p00_ms",
             "- {name: orders answered before",
             "no percentile 0",
         ),
         (
-            "measure: p90_ms",
+            "measure: p80_ms",
             "measure: p100_ms",
             "- {name: orders answered before",
             "expected p95_ms (p01 to p99",
