@@ -26,7 +26,7 @@ from lab.files import write_atomic
 from lab.report import words
 from lab.report.links import links, pages_of
 from lab.report.redo import redo
-from lab.report.sentences import about_orders, cancellations, within_limits
+from lab.report.sentences import about_orders, within_limits
 
 ORDER = "POST /api/orders"
 SLOWEST = 5
@@ -67,7 +67,7 @@ def render(run: Run) -> str:
         info=run.info,
         verdict=verdict,
         claim=claim_of(run),
-        headline=words.headline(verdict),
+        headline=words.headline(verdict, run.is_load),
         advice=words.ADVICE[verdict["verdict"]],
         quantity=words.quantity,
         when=_when(run),
@@ -124,12 +124,11 @@ def _tiles(run: Run, verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
     kept = sum(each["status"] == "ok" for each in asked)
     confirmed = sum(each["status"] == "confirmed" for each in verdict["faults"])
     pending = counted["placed"] - counted["confirmed"] - counted["cancelled"]
-    became = [f"{counted['confirmed']:,} confirmed", f"{counted['cancelled']:,} cancelled"]
-    became[1] += f" ({why})" if (why := cancellations(run)) else ""
-    became += [f"{pending:,} pending"] if pending > 0 else []
+    became = f"{counted['confirmed']:,} confirmed, {counted['cancelled']:,} cancelled"
+    became += f", {pending:,} pending" if pending > 0 else ""
     tiles = [
         (f"{total:,}", "requests", f"{errors:,} failed or unknown"),
-        (f"{counted['placed']:,}", "orders placed", ", ".join(became)),
+        (f"{counted['placed']:,}", "orders placed", became),
         (f"{answers['kept']}/{len(verdict['sli'])}", "limits kept",
          f"{answers['broken']} broken, {answers['undecided']} undecided"),
         (f"{kept}/{len(asked)}", "invariants hold", ""),

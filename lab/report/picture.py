@@ -17,7 +17,7 @@ from lab.report.page import write_report
 from lab.report.words import headline
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1000, 1130  # the verdict, the key figures and the overview
+WIDTH, HEIGHT = 1000, 1165  # the verdict, the key figures and the overview
 BROWSER_S = 60.0
 
 
@@ -66,6 +66,9 @@ def draw(run: Run, png: Path) -> None:
     figure = plots.overview(run)
     with mpl.rc_context(RC):
         figure.suptitle(
-            headline(run.verdict) if run.verdict else "", x=0.01, ha="left", weight="bold"
+            headline(run.verdict, run.is_load) if run.verdict else "",
+            x=0.01,
+            ha="left",
+            weight="bold",
         )
         figure.savefig(png, dpi=150, facecolor="white")

@@ -23,7 +23,9 @@ ADVICE = {
 }
 
 
-def headline(verdict: dict[str, Any]) -> str:
+def headline(verdict: dict[str, Any], of_load: bool = False) -> str:
+    if of_load and verdict["verdict"] == "invalid":
+        return "Invalid. These figures are not those of the planned load on a free machine."
     return HEADLINES[verdict["verdict"]]
 
 

@@ -48,7 +48,7 @@ def print_pool(pool: Pool, as_json: bool = False) -> None:
 
 
 def summary_of(result: RunResult) -> dict[str, Any]:
-    """verdict (None for a load alone or an interrupted run), reasons, load, routes, paths."""
+    """verdict (None for an interrupted run), reasons, load, routes, paths."""
     from lab.analysis import machine  # slow to import: numpy, pandas
 
     run = Run(result.path)
@@ -80,7 +80,7 @@ def summary_lines(result: RunResult) -> list[str]:
         return [f"run       {result.path}", f"          {error}"]
     lines = []
     if summary["verdict"]:
-        lines.append(f"verdict   {summary['verdict'].upper()}: {summary['claim']}")
+        lines.append(f"verdict   {summary['verdict'].upper()}: {summary['claim']}".rstrip(": "))
     elif summary["interrupted"]:
         lines.append("verdict   none: interrupted")
     lines += [f"          {reason}" for reason in summary["reasons"][:4]]

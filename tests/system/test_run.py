@@ -37,9 +37,15 @@ def lab_command(lab: ProcessesRuntime, *arguments: str) -> subprocess.CompletedP
 @pytest.mark.slow
 def test_a_load_sends_and_records_every_planned_request(lab: ProcessesRuntime) -> None:
     done = lab_command(lab, "load", "light", "--duration", "5", "--seed", "7")
-    assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     run = Run(result["run"])
+    assert run.verdict is not None, done.stderr
+    # on a busy machine, late load or the load of others may make it invalid
+    invalid = {each["name"] for each in run.verdict["validity"] if not each["ok"]}
+    assert invalid <= {ON_TIME, machine.NAME}, run.verdict["reasons"]
+    assert run.verdict["verdict"] == ("invalid" if invalid else "measured")
+    assert done.returncode == (3 if invalid else 0)
+    assert (run.path / "report.html").is_file()
     assert result["load"]["planned"] == result["load"]["sent"] > 0
     orders = run.sql("SELECT count(*) FROM requests WHERE route = 'POST /api/orders'").fetchall()
     assert orders[0][0] > 0

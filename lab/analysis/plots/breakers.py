@@ -27,6 +27,7 @@ from lab.analysis.windows import fault_bands, load_span
 from lab.archive import Run
 
 QUIET_ROWS = 3
+TICK_ALPHA = 0.6
 
 
 @styled
@@ -68,7 +69,7 @@ def draw_states(panel: Axes, run: Run, shown: Sequence[tuple[str, str]]) -> None
         own = rejected[(rejected["edge"] == edge) & (rejected["instance"] == instance)]
         # One path with gaps for all ticks: as markers, each would be an element of its own in the SVG.
         panel.plot(np.repeat(own["time_s"] - start, 3), np.tile([row + 0.3, row + 0.46, np.nan], len(own)),
-                   color=INK, linewidth=0.8, alpha=0.35)  # fmt: skip
+                   color=INK, linewidth=0.8, alpha=TICK_ALPHA)  # fmt: skip
     shade(panel, fault_bands(run), start, label="")
     panel.set_yticks(
         range(len(shown)),

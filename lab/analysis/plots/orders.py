@@ -86,11 +86,11 @@ def _afterwards(run: Run, table: pd.DataFrame) -> str:
     if at_end.empty or not at_end.iloc[-1]:
         return ""
     if left := int(pending.iloc[-1]):
-        became = f"{left:,} were still pending {end - load_end:.0f} s later"
+        became = f"{left:,} still pending {end - load_end:.0f} s later"
     else:
         last_s = table["time_s"][table["ended"] > 0].iloc[-1] + 1.0 - load_end
-        became = f"the last one was settled {max(last_s, 0.0):.0f} s later"
-    return f"; of {int(at_end.iloc[-1]):,} at the end of the load, {became}"
+        became = f"all settled {max(last_s, 0.0):.0f} s later"
+    return f"; {int(at_end.iloc[-1]):,} when the load ended, {became}"
 
 
 @styled

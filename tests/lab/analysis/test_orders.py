@@ -7,7 +7,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from lab.analysis import orders
+from lab.analysis import orders, plots
 from lab.archive import Run
 
 PLACED = [
@@ -44,3 +44,26 @@ def test_orders_placed_confirmed_cancelled_and_ended_in_each_second(
     waiting = (table["placed"] - table["ended"]).cumsum()
     assert waiting[4.0] == (1 if events else 2)
     assert waiting.iloc[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "became"),
+    [
+        (("late", 1.0, 9.5, "confirmed"), "2 when the load ended, all settled 4 s later"),
+        (("late", 1.0, 1.0, "pending"), "2 when the load ended, 1 still pending 6 s later"),
+    ],
+)
+def test_pending_orders_are_shown_until_they_are_settled_or_the_drain_ends(
+    tiny: Callable[..., Run], later: tuple[Any, ...], became: str
+) -> None:
+    drain = {"name": "drain", "start_s": 6.0, "end_s": 12.0}
+    request = {"route": "POST /api/orders", "logical_id": "a", "intended_start_s": 0.0}
+    run = tiny(
+        info={"started_s": 0.0, "ended_s": 13.0, "phases": [drain]},
+        requests=[request | {"end_s": 6.0, "status": 201, "outcome": "ok", "session": "user001"}],
+    )
+    rows = [("soon", 2.0, 6.5, "confirmed"), later]
+    keep(run, "orders.orders", "order_id created_at updated_at status", rows)
+    (_, panel) = plots.orders_over_time(run).axes
+    assert panel.get_title(loc="left") == f"Pending orders:  at most 2; {became}"
+    assert panel.get_xlim() == (0.0, 12.0)
