@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.analysis.activities import outside_tolerance
 from lab.chaos.experiment.protection import INVARIANT
 
 KEPT, BROKEN, UNDECIDED, MISSING = "kept", "broken", "undecided", "not measured"
@@ -37,7 +38,8 @@ def figure_of(name: str, verdict: Mapping[str, Any], journal: Mapping[str, Any])
 def _invariant(number: int, verdict: Mapping[str, Any]) -> Figure:
     [found] = [each for each in verdict["invariants"] if each["id"] == number]
     answer = {"ok": KEPT, "violated": BROKEN}.get(found["status"], MISSING)
-    text = f"{found['violations']} violations" if answer == BROKEN else ""
+    count = found["violations"]
+    text = f"{count} violation{'s' * (count != 1)}" if answer == BROKEN else ""
     return Figure(text, answer, found["name"])
 
 
@@ -66,7 +68,7 @@ def _probe(name: str, journal: Mapping[str, Any]) -> Figure:
 
 
 def _good(result: Mapping[str, Any]) -> bool:
-    return result.get("status") == "succeeded" and result.get("tolerance_met", True) is True
+    return result.get("status") == "succeeded" and not outside_tolerance(result)
 
 
 def _value(value: float, unit: str) -> str:

@@ -1,6 +1,6 @@
 """Planted bugs in the answers to orders and cancellations: the shop promises more than it does."""
 
-from bench.mutants_table.mutant import LOST_ANSWERS, Mutant
+from bench.mutants_table.mutant import LOST_ANSWERS, ORDERS_KILLED, Mutant
 
 KIND = "acknowledgements"
 MUTANTS = (
@@ -34,7 +34,7 @@ MUTANTS = (
             return replace(wanted, created_at=now, updated_at=now), False
         order = await self._store.place(wanted, key, body, traceparent)
 """,
-        "orders_crash",
+        ORDERS_KILLED,
     ),
     Mutant(
         "pending_never_continued",

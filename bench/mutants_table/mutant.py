@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 QUIET = "bench/mutants_table/quiet.yaml"  # no fault, every kind of request
+ORDERS_KILLED = "bench/mutants_table/orders_killed.yaml"  # orders is killed six times
 LOST_ANSWERS = "bench/mutants_table/lost_answers.yaml"  # half of the bank's answers are lost
 
 

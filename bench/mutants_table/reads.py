@@ -16,9 +16,9 @@ MUTANTS = (
         "foreign_mails_readable",
         KIND,
         "A customer who knows the order's id reads the list of another customer's mails.",
-        "shop/notifications/app.py",
-        "user_id = caller.id if isinstance(caller, User) else None",
-        "user_id = None",
+        "shop/notifications/store.py",
+        "fetch(_OF_ORDER, order_id, user_id)",
+        'fetch(_OF_ORDER.replace("user_id = $2", "$2 <> \'\'"), order_id, user_id)',
     ),
     Mutant(
         "foreign_orders_in_list",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from lab.analysis.windows import Band, load_span
 from lab.archive import Run
@@ -52,12 +54,30 @@ def activities(run: Run) -> list[Activity]:
                 str(activity.get("type", "")),
                 began - start_s,
                 float(step.get("duration") or 0.0),
-                "not as expected"
-                if step.get("tolerance_met") is False
-                else str(step.get("status")),
+                "not as expected" if outside_tolerance(step) else str(step.get("status")),
             )
         )
     return found
+
+
+def outside_tolerance(step: Mapping[str, Any]) -> bool:
+    """Whether a probe's output is not within its tolerance.
+
+    Chaos Toolkit compares only the probes of the hypothesis, and ignores the tolerance of one in the method.
+    """
+    if "tolerance_met" in step:
+        return step["tolerance_met"] is False
+    activity = step.get("activity")
+    tolerance = activity.get("tolerance") if isinstance(activity, dict) else None
+    if tolerance is None or step.get("status") != "succeeded":
+        return False
+    from chaoslib.exceptions import ChaosException
+    from chaoslib.hypothesis import within_tolerance
+
+    try:
+        return not within_tolerance(tolerance, step.get("output"))
+    except (ChaosException, TypeError, ValueError):
+        return True
 
 
 def reason_of(exception: object) -> str:

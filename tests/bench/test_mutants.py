@@ -99,7 +99,7 @@ def test_a_lab_that_did_not_load_the_bug_is_refused(tmp_path: Path, witness: str
     copy.witness.write_text(witness.format(pid=4711, mutated=copy.mutated))
     copy.home.mkdir(parents=True)
     empty: Any = dict.fromkeys(("topology", "token", "service_secret"), "")
-    maps: Any = {name: {} for name in ("settings", "addresses", "databases")}
+    maps: Any = {name: {} for name in ("settings", "addresses", "stores")}
     zygote = [Entry("zygote", 4711, "")]
     Lab(11_000, str(copy.home), started_s=0.0, servers=zygote, **empty, **maps).save()
     with nullcontext() if ok else pytest.raises(NotLoadedError, match="expected"):

@@ -1,13 +1,19 @@
 """Membership by heartbeats, and the registry on the real NATS."""
 
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from nats.aio.client import Client
 
 from chassis.messaging import bus
 from chassis.registry import BUCKET, LEASE_S, Instance, Membership, Registry
-from tests.fixtures.servers import Users
+from lab.edges import HOST, url_of, users_of
+from lab.render import nats as nats_conf
+from lab.runtimes.servers import commands
+from lab.runtimes.supervisor import readiness
+from tests.fixtures.servers import TOPOLOGY, Users, free_port, server
 from tests.fixtures.waiting import wait_until_async
 
 ONE = Instance("orders", "orders-1", "127.0.0.1:1")
@@ -124,3 +130,36 @@ async def test_after_a_new_connection_the_entries_are_read_again(nats_users: Use
     await registry.close()
     for client in (follower, other):
         await client.close()
+
+
+async def test_instances_find_each_other_after_a_restart_of_the_broker(tmp_path: Path) -> None:
+    """The bucket is in memory: the broker has lost it."""
+    port, monitoring = free_port(), f"{HOST}:{free_port()}"
+    config = nats_conf.config(
+        TOPOLOGY, listen=f"{HOST}:{port}", monitoring=monitoring, store=str(tmp_path)
+    )
+    passwords = dict.fromkeys(users_of("nats", TOPOLOGY).values(), "secret")
+    command = commands.nats(tmp_path, config, nats_conf.environment(passwords, "/x"))
+    instances = [Instance("orders", f"orders-{n}", f"127.0.0.1:{n}") for n in (1, 2)]
+    with server(command, readiness.nats(port), tmp_path / "nats.log"):
+        url = url_of("nats", f"{HOST}:{port}", "orders", "secret")
+        clients = [await bus.connect(url, f"orders-{n}") for n in (1, 2)]
+        first, second = (Registry(client) for client in clients)
+        await first.open()
+        await first.announce(instances[0])
+    with server(command, readiness.nats(port), tmp_path / "nats.log"):
+        for client in clients:
+            await wait_until_async(partial(_reconnected, client), "a new connection")
+        await second.open()
+        await second.announce(instances[1])
+        for registry in (first, second):
+            for instance in instances:
+                await wait_until_async(partial(_sees, registry, instance), "each other", 20)
+        for registry in (first, second):
+            await registry.close()
+        for client in clients:
+            await client.close()
+
+
+def _reconnected(client: Client) -> bool:
+    return bool(client.stats["reconnects"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.analysis.activities import reason_of
+from lab.analysis.activities import outside_tolerance, reason_of
 from lab.analysis.verdict.evidence.shapes import mapping, mappings
 from lab.archive import Run
 
@@ -58,7 +58,7 @@ def _method(run: Run) -> list[Step]:
 
 
 def _missed(step: Step) -> bool:
-    return step.get("status") == "failed" or step.get("tolerance_met") is False
+    return step.get("status") == "failed" or outside_tolerance(step)
 
 
 def _name(step: Step) -> str:
@@ -68,7 +68,7 @@ def _name(step: Step) -> str:
 def _why(step: Step) -> str:
     if reason := reason_of(step.get("exception")):
         return f": {reason}"
-    if step.get("tolerance_met") is False:
+    if outside_tolerance(step):
         tolerance = mapping(step.get("activity")).get("tolerance")
         return f": {step.get('output')!r} is not within {tolerance!r}"
     return ""

@@ -239,6 +239,21 @@ def test_a_steady_state_that_was_not_met_names_its_probe_and_the_value(archive: 
     assert "before the method began: 'a page opens': FaultRefusedError: bank-1 is not" in reasons
 
 
+@pytest.mark.parametrize(("output", "reason"), [(2.0, ""), (6.2, "6.2 is not within [0, 2.5]")])
+def test_the_tolerance_of_a_probe_in_the_method_counts(
+    archive: Archive, output: float, reason: str
+) -> None:
+    """Chaos Toolkit itself ignores it."""
+    path = archive()
+    journal = json.loads((path / "journal.json").read_text())
+    probe = {"name": "a page gets an answer", "type": "probe", "tolerance": [0, 2.5]}
+    step = RAN | {"activity": probe, "status": "succeeded", "output": output}
+    edit(path, "journal.json", run=[*journal["run"], step])
+    found = " ".join(judge(Run(path))["reasons"])
+    assert ("the probe 'a page gets an answer' failed" in found) == bool(reason)
+    assert reason in found
+
+
 def test_an_experiment_without_a_claim_is_invalid(archive: Archive) -> None:
     path = archive()
     edit_experiment(path, claim="", slis=[], expects={})
