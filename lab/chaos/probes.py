@@ -220,18 +220,14 @@ def mails_arrive(within_s: float = 20, configuration: Configuration | None = Non
         if each["status"] == "confirmed"
     ]
     if not confirmed:
-        raise NotObservedError(
-            "the probes' customer has no confirmed order, so no mail can be expected"
-        )
+        raise NotObservedError("no mail can be expected: the customer has no confirmed order")
 
     def arrived() -> bool:
         while confirmed and _mails(customer, confirmed[-1], "order_confirmed") == 1:
             confirmed.pop()
         return not confirmed
 
-    return _until(
-        arrived, within_s, "a confirmed order has no mail or several mails", interval_s=0.3
-    )
+    return _until(arrived, within_s, "a confirmed order has not one mail", interval_s=0.3)
 
 
 def cancellation_is_mailed(
