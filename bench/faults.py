@@ -6,8 +6,8 @@
 Without an option: on synthetic archives with noise, each kind at each point. It fails if an inert injector is
 confirmed, or fewer than 95% of the working ones are.
 
-`--archives`: on real ones, the runs below FOLDER. In the last part of the phase `before`, when there was no fault,
-an injector claims to have acted: each kind at each point, on EACH targets of each archive, chosen by the
+`--archives`: on real ones, the runs below FOLDER. Some seconds before the real fault, when there was none, an
+injector claims to have acted: each kind at each point, on EACH targets of each archive, chosen by the
 archive's name. It fails if one of them is confirmed.
 """
 
@@ -34,7 +34,8 @@ from tests.lab.analysis.fault_evidence import service_faults, test_edges, test_p
 
 INERT, WORKING = 200, 20
 CONFIRMED_MIN = 0.95
-CLAIMED_PART = 0.4  # of the phase `before`, at its end
+CLAIMED_S = 5.0
+GRACE_S = 10.0  # before the real fault: a killed process is looked for so long
 # (seed, whether it works) -> the status
 Judge = Callable[[int, bool], str]
 
@@ -83,8 +84,8 @@ def claims(run: Run, each: int) -> Iterator[tuple[str, FaultRecord]]:
     phase = run.phase("before")
     if phase is None:
         return
-    end_s = phase[1]
-    start_s = end_s - CLAIMED_PART * (end_s - phase[0])
+    end_s = phase[1] - GRACE_S
+    start_s = end_s - CLAIMED_S
     draw = random.Random(run.name)
     instances = _names(run, "SELECT DISTINCT instance FROM spans WHERE kind = 'server'")
     processes = _names(
