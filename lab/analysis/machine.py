@@ -51,7 +51,8 @@ def sustained(frame: pd.DataFrame, column: str) -> pd.Series[float]:
     time_s = np.concatenate([[0.0], frame["interval_s"].cumsum()])
     used_s = np.concatenate([[0.0], (frame["interval_s"] * frame[column].fillna(0.0)).cumsum()])
     first = np.searchsorted(time_s, time_s[1:] - SUSTAINED_S + 1e-6, side="right") - 1
-    found = (used_s[1:] - used_s[first]) / (time_s[1:] - time_s[first])
+    begin = first.clip(min=0)
+    found = (used_s[1:] - used_s[begin]) / (time_s[1:] - time_s[begin])
     found[first < 0] = np.nan
     if len(found) and first[-1] < 0:
         found[-1] = used_s[-1] / time_s[-1]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from lab.analysis.machine import SUSTAINED_S, judged_seconds, seconds, sustained
@@ -99,6 +100,14 @@ def test_a_busy_second_counts_only_if_it_lasts(archive: Archive) -> None:
         assert bool(reason(path)) == (lasts > enough)
         frame = judged_seconds(Run(path))
         assert sustained(frame, "others").max() == pytest.approx(share * lasts / SUSTAINED_S)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_window_shorter_than_the_limit_s_is_judged_by_its_mean() -> None:
+    rows = pd.DataFrame({"interval_s": [1.0] * 8, "taken": [0.4] * 4 + [0.0] * 4})
+    found = sustained(rows, "taken")
+    assert found.iloc[-1] == pytest.approx(0.2)
+    assert found.iloc[:-1].isna().all()
 
 
 def test_only_the_seconds_from_before_to_after_are_judged(archive: Archive) -> None:
