@@ -33,7 +33,7 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
-from bench.lab_command import run_lab  # noqa: E402
+from bench.lab_command import free_port_base, run_lab  # noqa: E402
 from bench.mutants_table import MUTANTS  # noqa: E402
 from bench.mutants_table.mutant import ABOUT, CLEAN, Mutant  # noqa: E402
 from lab.analysis.consistency import INVARIANTS  # noqa: E402
@@ -41,12 +41,9 @@ from lab.analysis.verdict.verdict import judge  # noqa: E402
 from lab.archive import Run  # noqa: E402
 from lab.chaos.experiment.loader import load_experiment  # noqa: E402
 from lab.nearest import nearest  # noqa: E402
-from lab.runtimes.posix.ports import taken  # noqa: E402
 from lab.state import Lab  # noqa: E402
-from lab.topology import load as load_topology  # noqa: E402
 
 COPIED = ("system", "lab", "experiments", "loadtests", "bench/mutants_table")
-PORT_BASES = range(11_000, 32_000, 1_000)
 UP_S, RUN_S, DOWN_S = 120, 300, 60
 # at the end of the mutated module: each process that imports it reports from where
 WITNESS = """
@@ -133,14 +130,6 @@ def planted(mutant: Mutant) -> Iterator[Copy]:
         with mutated.open("a") as module:
             module.write(WITNESS.format(path=str(witness)))
         yield Copy(root, mutated, witness, free_port_base())
-
-
-def free_port_base() -> int:
-    topology = load_topology()
-    for port_base in PORT_BASES:
-        if not taken(topology.ports(port_base)):
-            return port_base
-    sys.exit("no free port base")
 
 
 @contextmanager

@@ -29,8 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
-from bench.lab_command import run_lab  # noqa: E402
-from bench.mutants import free_port_base  # noqa: E402
+from bench.lab_command import LabFailedError, own_lab  # noqa: E402
 from bench.protection_figures import (  # noqa: E402
     BROKEN,
     KEPT,
@@ -49,7 +48,7 @@ from lab.chaos.experiment.protection import NoProtection  # noqa: E402
 from lab.nearest import nearest  # noqa: E402
 
 PAGE = ROOT / "docs" / "experiments.md"
-UP_S, RUN_S, DOWN_S = 180, 400, 90
+RUN_S = 400
 
 
 class NoRunError(Exception):
@@ -127,7 +126,7 @@ class Runs:
             found = figure_of(case.breaks, verdict, run.journal or {})
             if verdict["verdict"] == INVALID:
                 found = Figure(f"invalid run ({verdict['reasons'][0]})", MISSING, found.limit)
-        except (NoRunError, ArchiveError, subprocess.TimeoutExpired) as error:
+        except (NoRunError, LabFailedError, ArchiveError, subprocess.TimeoutExpired) as error:
             found = Figure(str(error)[:300], MISSING)
         side = " ".join(options) or "with the protection"
         seconds = time.monotonic() - began
@@ -157,43 +156,20 @@ class Runs:
         )
 
     def _made(self, case: Case, options: tuple[str, ...]) -> Path:
-        """The archive of a new run, in `keep`. Raises NoRunError, TimeoutExpired."""
+        """The archive of a new run, in `keep`. Raises NoRunError, LabFailedError, TimeoutExpired."""
         if self.check:
             raise NoRunError("no archive, and --check runs nothing")
         target = self.keep / _folder(case, options)
         target.mkdir(parents=True, exist_ok=True)
         proxied = ("--proxied",) if load_experiment(case.experiment).plan.proxied else ()
-        with tempfile.TemporaryDirectory(prefix="protections-") as folder:
-            Path(folder).chmod(0o755)  # PostgreSQL does not run as root, and reads its data below
-            lab = LabCommand(Path(folder), free_port_base())
-            try:
-                lab.run("up", *proxied, *options, timeout_s=UP_S)
-                profile = ("--profile", case.profile) if case.profile else ()
-                words = ("run", case.experiment, "--seed", str(self.seed), *profile, "--json")
-                out = lab.run(*words, timeout_s=RUN_S, codes=range(256))
-            finally:
-                lab.run("down", timeout_s=DOWN_S, codes=range(256))
-            made = list((Path(folder) / "runs").glob(f"*-{case.experiment}-{self.seed}"))
+        with own_lab(ROOT, *proxied, *options) as lab:
+            profile = ("--profile", case.profile) if case.profile else ()
+            words = ("run", case.experiment, "--seed", str(self.seed), *profile, "--json")
+            out = lab.run(*words, timeout_s=RUN_S, codes=range(256))
+            made = list((lab.folder / "runs").glob(f"*-{case.experiment}-{self.seed}"))
             if not made or not (made[0] / "verdict.json").is_file():
                 raise NoRunError(f"no verdict: {out[-300:]}")
             return Path(shutil.move(made[0], target))
-
-
-@dataclass(frozen=True)
-class LabCommand:
-    """The command line of one lab, with its files in a folder."""
-
-    folder: Path
-    port_base: int
-
-    def run(self, *words: str, timeout_s: float, codes: Iterable[int] = (0,)) -> str:
-        """The output of `lab WORDS`. Raises NoRunError for another exit code, TimeoutExpired."""
-        code, out = run_lab(
-            ROOT, self.port_base, *words, timeout_s=timeout_s, env={"LAB_DIR": str(self.folder)}
-        )
-        if code not in codes:
-            raise NoRunError(f"lab {words[0]} ended with {code}: {out[-300:]}")
-        return out
 
 
 def _folder(case: Case, options: tuple[str, ...]) -> str:

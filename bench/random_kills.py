@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "system")]
 
-from bench.lab_command import run_lab  # noqa: E402
-from bench.mutants import free_port_base, verdict_of  # noqa: E402
+from bench.lab_command import LabFailedError, own_lab  # noqa: E402
+from bench.mutants import verdict_of  # noqa: E402
 from lab.state import Lab  # noqa: E402
 
-UP_S, RUN_S, DOWN_S = 180, 600, 90
+RUN_S = 600
 STORES = ("postgres", "nats", "valkey")
 PAUSE_S = (1.0, 4.0)
 ACTIONS = "lab.chaos.actions"
@@ -65,7 +64,10 @@ def experiment(victims: Sequence[str], draw: random.Random) -> dict[str, Any]:
         ],
         "steady-state-hypothesis": {
             "title": "Every instance is ready before the kills and after them.",
-            "probes": [{**ready, "tolerance": True}],
+            "probes": [
+                {"name": "all instances are ready", "type": "probe", "tolerance": True,
+                 "provider": {"type": "python", "module": "lab.chaos.probes", "func": "all_ready"}}
+            ],
         },
         "method": [*kills, ready],
         "rollbacks": [
@@ -83,27 +85,18 @@ def experiment(victims: Sequence[str], draw: random.Random) -> dict[str, Any]:
 
 
 def run(kills: int, seed: int, keep: Path | None) -> dict[str, Any]:
-    """One lab, one run: its kills, the violated and the unanswered invariants."""
+    """One lab, one run: its kills, the violated and the unanswered invariants. Raises as own_lab."""
     draw = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # PostgreSQL does not run as root, and reads its data below
-        base, env = free_port_base(), {"LAB_DIR": name}
-        try:
-            code, out = run_lab(ROOT, base, "up", timeout_s=UP_S, env=env)
-            if code:
-                return {"seed": seed, "failed": out[-500:]}
-            instances = [each.name for each in Lab.load(folder / str(base)).instances]
-            victims = draw.choices([*instances, *STORES], k=kills)
-            file = folder / "random_kills.yaml"
-            file.write_text(yaml.safe_dump(experiment(victims, draw), sort_keys=False))
-            words = ("run", str(file), "--seed", str(seed), "--json")
-            _, out = run_lab(ROOT, base, *words, timeout_s=RUN_S + 4 * kills, env=env)
-            verdict, reasons = verdict_of(out)
-            if keep is not None and (folder / "runs").is_dir():
-                shutil.copytree(folder / "runs", keep, dirs_exist_ok=True)
-        finally:
-            run_lab(ROOT, base, "down", timeout_s=DOWN_S, env=env)
+    with own_lab(ROOT) as lab:
+        instances = [each.name for each in Lab.load(lab.folder / str(lab.port_base)).instances]
+        victims = draw.choices([*instances, *STORES], k=kills)
+        file = lab.folder / "random_kills.yaml"
+        file.write_text(yaml.safe_dump(experiment(victims, draw), sort_keys=False))
+        words = ("run", str(file), "--seed", str(seed), "--json")
+        out = lab.run(*words, timeout_s=RUN_S + 4 * kills, codes=range(256))
+        verdict, reasons = verdict_of(out)
+        if keep is not None and (lab.folder / "runs").is_dir():
+            shutil.copytree(lab.folder / "runs", keep, dirs_exist_ok=True)
     asked = verdict.get("invariants", [])
     return {
         "seed": seed,
@@ -135,7 +128,7 @@ def main() -> int:
     for number, first in enumerate(range(0, given.kills, given.each)):
         try:
             row = run(min(given.each, given.kills - first), given.seed + number, given.keep)
-        except subprocess.TimeoutExpired as error:
+        except (LabFailedError, subprocess.TimeoutExpired) as error:
             row = {"seed": given.seed + number, "failed": str(error)[:300]}
         rows.append(row)
         print(row, file=sys.stderr, flush=True)
