@@ -26,8 +26,10 @@ import numpy as np
 
 from chassis.fault_record import FaultRecord
 from lab.analysis.fault_evidence import edges
+from lab.analysis.fault_evidence.effect import decisive
 from lab.analysis.fault_evidence.judge import judge_fault
 from lab.analysis.fault_evidence.judged import CONFIRMED, INCONCLUSIVE, MISMATCH
+from lab.analysis.fault_evidence.processes import BACK_S
 from lab.archive import Run
 from lab.fault_kinds.processes import KINDS
 from tests.lab.analysis.fault_evidence import service_faults, test_edges, test_processes
@@ -35,7 +37,6 @@ from tests.lab.analysis.fault_evidence import service_faults, test_edges, test_p
 INERT, WORKING = 200, 20
 CONFIRMED_MIN = 0.95
 CLAIMED_S = 5.0
-GRACE_S = 10.0  # before the real fault: a killed process is looked for so long
 # (seed, whether it works) -> the status
 Judge = Callable[[int, bool], str]
 
@@ -72,11 +73,8 @@ def _inside(key: tuple[str, str], inert: int, working: int) -> tuple[list[str], 
 
 
 def _crossed(name: str, seed: int, *, works: bool) -> str:
-    """Confirmed by one of its effects, else as the first says: as edges.judge chooses."""
     seen = test_edges.crossed(name, np.random.default_rng(seed), works=works)
-    effects = edges.effects_of(test_edges.fault_of(name), seen)
-    statuses = [each.status for each in effects]
-    return CONFIRMED if CONFIRMED in statuses else statuses[0]
+    return decisive(edges.effects_of(test_edges.fault_of(name), seen)).status
 
 
 def claims(run: Run, each: int) -> Iterator[tuple[str, FaultRecord]]:
@@ -84,7 +82,7 @@ def claims(run: Run, each: int) -> Iterator[tuple[str, FaultRecord]]:
     phase = run.phase("before")
     if phase is None:
         return
-    end_s = phase[1] - GRACE_S
+    end_s = phase[1] - BACK_S  # so long a killed process is looked for
     start_s = end_s - CLAIMED_S
     draw = random.Random(run.name)
     instances = _names(run, "SELECT DISTINCT instance FROM spans WHERE kind = 'server'")

@@ -9,8 +9,8 @@ import numpy as np
 
 from chassis.fault_record import FaultRecord
 from lab.analysis.fault_evidence.crossings import Crossing, Crossings, crossings
-from lab.analysis.fault_evidence.effect import DRIFT, Effect, rate, share, shift
-from lab.analysis.fault_evidence.judged import CONFIRMED, INCONCLUSIVE, MISMATCH, Judged
+from lab.analysis.fault_evidence.effect import DRIFT, Effect, decisive, rate, share, shift
+from lab.analysis.fault_evidence.judged import INCONCLUSIVE, MISMATCH, Judged
 from lab.archive import Run
 from lab.fault_kinds.edges import KINDS
 
@@ -57,8 +57,7 @@ def judge(run: Run, fault: FaultRecord) -> Judged:
         return Judged(fault, MISMATCH, why, fault.evidence)
     if fault.kind == "slow_close":
         return Judged(fault, INCONCLUSIVE, UNSEEN, fault.evidence)
-    effects = effects_of(fault, crossings(run, fault))
-    chosen = next((each for each in effects if each.status == CONFIRMED), effects[0])
+    chosen = decisive(effects_of(fault, crossings(run, fault)))
     evidence: dict[str, Any] = {"effect": chosen.as_dict(), "injector": fault.evidence}
     return Judged(fault, chosen.status, str(chosen), evidence)
 

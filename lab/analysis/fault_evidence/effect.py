@@ -132,6 +132,11 @@ def _change(
     return Effect(measure, witness, unit, before, during, change, low, high, least, note)
 
 
+def decisive(effects: Sequence[Effect]) -> Effect:
+    """The first that is confirmed, else the first: one of several effects is enough."""
+    return next((each for each in effects if each.status == CONFIRMED), effects[0])
+
+
 def presence(
     measure: str, witness: str, before: int, during: int, chances: int, expected: float = 1.0
 ) -> Effect:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lab.analysis.fault_evidence.effect import Effect, presence, share
-from lab.analysis.fault_evidence.judged import CONFIRMED
+from lab.analysis.fault_evidence.effect import Effect, decisive, presence, share
 from lab.analysis.fault_evidence.services.exchanges import LEAST_SHARE, arriving
 from lab.analysis.fault_evidence.services.seen import Measure, Seen
 
@@ -36,7 +35,6 @@ def dead_letters(published: bool, expected: float = 1.0) -> Measure:
 
 def poisoned(seen: Seen) -> Effect:
     """A dead letter; from a consumer that never gives up, an event that it is sent again and again."""
-    dead = dead_letters(False)(seen)
     ops = seen.deliveries()
     before, during = (
         sum(op.followers >= OFTEN for op in part) for part in (ops.before, ops.during)
@@ -44,7 +42,7 @@ def poisoned(seen: Seen) -> Effect:
     often = presence(
         f"events delivered {OFTEN} times or more", ops.witness, before, during, len(ops.during)
     )
-    return often if often.status == CONFIRMED and dead.status != CONFIRMED else dead
+    return decisive([dead_letters(False)(seen), often])
 
 
 def without_effect(seen: Seen) -> Effect:

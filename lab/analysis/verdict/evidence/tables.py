@@ -46,10 +46,8 @@ def present(run: Run, claim: Claim) -> Iterator[str]:
 def _needed(run: Run, claim: Claim, table: str) -> bool:
     if table == "faults":
         return bool(claim.actions) and not unsteady(run)
-    if table == "history":
-        return (
-            False  # a load may have no operation on an order; `agreement.history` compares the two
-        )
+    if table == "history":  # a load may have no operation on an order; `agreement.history` compares
+        return False
     return table != "breakers" or bool(run.info.get("breakers"))
 
 
