@@ -30,6 +30,11 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    async def go_to(self, file: Path) -> None:
+        """Replace the document of the page by that of a file."""
+        answer = await self._call("Page.navigate", url=file.as_uri())
+        assert "errorText" not in answer, answer["errorText"]
+
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
         answer = await self._call("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -54,7 +59,7 @@ async def opened(browser: str, file: Path, profile: Path) -> AsyncIterator[Page]
     command: Sequence[str] = (
         *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
         *("--disable-background-networking", "--remote-debugging-port=0"),
-        *(f"--user-data-dir={profile}", f"file://{file}"),
+        *(f"--user-data-dir={profile}", "about:blank"),
     )
     quiet = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
@@ -71,6 +76,8 @@ async def opened(browser: str, file: Path, profile: Path) -> AsyncIterator[Page]
             url = next(each["webSocketDebuggerUrl"] for each in targets if each["type"] == "page")
             async with session.ws_connect(url, max_msg_size=0) as socket:
                 page = Page(socket)
+                # The answer comes when the file has replaced about:blank, which is complete too.
+                await page.go_to(file)
                 await wait_until_async(
                     lambda: page.evaluate("document.readyState === 'complete'"), "the page", START_S
                 )
