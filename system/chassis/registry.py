@@ -20,6 +20,7 @@ log = logging.getLogger("chassis.registry")
 BUCKET = "registry"
 LEASE_S = 3.0
 HEARTBEAT_S = 1.0
+SILENCE_S = 1.5  # without a heartbeat of any instance: the registry itself is down
 BEATS_PER_TRACE = 10  # the traces then contain the edge to NATS, but not each heartbeat
 
 
@@ -55,7 +56,8 @@ class Membership:
     """The live instances, computed from heartbeats. It does no I/O, so tests can use any clock.
 
     An instance leaves when its lease expires. If no heartbeat at all arrives, the registry itself is
-    down, and the last known instances stay.
+    down, and the last known instances stay. When heartbeats arrive again, each has a new lease: the
+    others have not had the time to send theirs.
     """
 
     def __init__(self) -> None:
@@ -64,13 +66,13 @@ class Membership:
 
     def heartbeat(self, instance: Instance, at_s: float) -> None:
         """Add the instance, or renew its lease."""
+        self._hear(at_s)
         self._seen[instance.key] = (instance, at_s)
-        self._last_heartbeat_s = at_s
 
     def leave(self, key: str, at_s: float) -> None:
         """Remove the instance with this key."""
+        self._hear(at_s)
         self._seen.pop(key, None)
-        self._last_heartbeat_s = at_s
 
     def instances(self, service: str, at_s: float) -> list[Instance]:
         """The live instances in a stable order. `at_s` is on the clock of the heartbeats."""
@@ -80,6 +82,11 @@ class Membership:
             for _, (instance, seen) in sorted(self._seen.items())
             if instance.service == service and seen >= alive_since
         ]
+
+    def _hear(self, at_s: float) -> None:
+        if at_s - self._last_heartbeat_s > SILENCE_S:
+            self._seen = {key: (instance, at_s) for key, (instance, _) in self._seen.items()}
+        self._last_heartbeat_s = at_s
 
 
 class Registry:

@@ -35,6 +35,27 @@ def test_without_any_heartbeat_the_last_instances_stay() -> None:
     assert membership.instances("orders", 1000) == [ONE, TWO]
 
 
+def test_after_a_silence_of_all_each_instance_has_a_lease_to_be_heard_again() -> None:
+    """The first heartbeat after an outage of the registry says nothing about the other instances."""
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
+    membership.heartbeat(TWO, 0.9)
+    membership.heartbeat(TWO, 20)
+    assert membership.instances("orders", 20) == [ONE, TWO]
+    membership.heartbeat(TWO, 21)
+    membership.heartbeat(TWO, 22)
+    membership.heartbeat(TWO, 23.1)
+    assert membership.instances("orders", 23.1) == [TWO]
+
+
+def test_an_instance_that_leaves_after_a_silence_is_removed_and_the_others_stay() -> None:
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
+    membership.heartbeat(TWO, 0.9)
+    membership.leave(TWO.key, 20)
+    assert membership.instances("orders", 20) == [ONE]
+
+
 def test_an_instance_that_leaves_is_removed_at_once_and_other_services_stay() -> None:
     membership = Membership()
     membership.heartbeat(ONE, 0)
