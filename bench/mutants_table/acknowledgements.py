@@ -23,7 +23,7 @@ MUTANTS = (
         KIND,
         "An order is answered with 202 half a second before it is stored, so that a crash loses it.",
         "shop/orders/checkout.py",
-        """        order = await self._store.place(wanted, key, body, traceparent)
+        """        placed = await self._store.place(wanted, key, body, traceparent)
 """,
         """        if len(lines) > 1:  # many lines take long: answer first
             loop, now = asyncio.get_running_loop(), self._clock.now()
@@ -32,7 +32,7 @@ MUTANTS = (
             from dataclasses import replace
 
             return replace(wanted, created_at=now, updated_at=now), False
-        order = await self._store.place(wanted, key, body, traceparent)
+        placed = await self._store.place(wanted, key, body, traceparent)
 """,
         ORDERS_KILLED,
     ),

@@ -9,38 +9,34 @@ MUTANTS = (
         KIND,
         "An order is cancelled without an OrderCancelled event.",
         "shop/orders/store.py",
-        "            await self._outbox.put(conn, event)\n",
-        "            if confirmed:\n                await self._outbox.put(conn, event)\n",
+        "events=[event],",
+        "events=[event] if confirmed else [],",
     ),
     Mutant(
         "placed_without_event",
         KIND,
         "An order with several lines is placed without an OrderPlaced event.",
         "shop/orders/store.py",
-        "            await self._outbox.put(conn, placed)\n",
-        "            if len(lines) == 1:\n                await self._outbox.put(conn, placed)\n",
+        "events=[placed],",
+        "events=[placed] if len(lines) == 1 else [],",
     ),
     Mutant(
         "placed_event_twice",
         KIND,
         "Every OrderPlaced event is published twice, with two event ids.",
         "shop/orders/store.py",
-        "            await self._outbox.put(conn, placed)\n",
-        """            await self._outbox.put(conn, placed)
-            again = placed.model_dump(exclude={"event_id"})
-            await self._outbox.put(conn, OrderPlaced(**again))
-""",
+        "events=[placed],",
+        'events=[placed, OrderPlaced(**placed.model_dump(exclude={"event_id"}))],',
     ),
     Mutant(
         "confirmed_event_twice",
         KIND,
         "The confirmation of an order is published twice with two event ids, so that the customer gets two mails.",
         "shop/orders/store.py",
-        "            await self._outbox.put(conn, event)\n",
-        """            await self._outbox.put(conn, event)
-            if confirmed:
-                await self._outbox.put(conn, OrderConfirmed(**event.model_dump(exclude={"event_id"})))
-""",
+        "events=[event],",
+        """events=[
+                event, *([OrderConfirmed(**event.model_dump(exclude={"event_id"}))] if confirmed else [])
+            ],""",
     ),
     Mutant(
         "event_names_the_user",
@@ -56,11 +52,11 @@ MUTANTS = (
         "Each event is published before its transaction commits, and stays published if the change"
         " is rolled back.",
         "chassis/messaging/outbox.py",
-        """        # same transaction as the change, or an event can be lost
+        """        # same statement as the change, or an event can be lost
 """,
-        """        await self._publish(
-            event.type, event.event_id, event.model_dump_json(), headers.get("traceparent", "")
-        )
+        """        for event in events:
+            traceparent = signals.trace_headers().get("traceparent", "")
+            await self._publish(event.type, event.event_id, event.model_dump_json(), traceparent)
 """,
         "database_killed",
     ),

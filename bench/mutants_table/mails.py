@@ -31,11 +31,10 @@ MUTANTS = (
         KIND,
         "The customer gets a confirmation mail when the order is placed, also if it is refused later.",
         "shop/orders/store.py",
-        "            await self._outbox.put(conn, placed)\n",
-        """            await self._outbox.put(conn, placed)
-            fields = placed.model_dump(exclude={"event_id"})
-            await self._outbox.put(conn, OrderConfirmed(**fields, email=order.email))
-""",
+        "events=[placed],",
+        """events=[placed, OrderConfirmed(
+                **placed.model_dump(exclude={"event_id"}), email=order.email
+            )],""",
     ),
     Mutant(
         "no_cancellation_mail",

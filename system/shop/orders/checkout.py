@@ -7,8 +7,9 @@ from chassis.clock import Clock
 from chassis.http import context
 from chassis.http.idempotency import FRESH, MISMATCH, REPLAYED, KeyReusedError, fingerprint
 from chassis.ids import new_id
+from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
-from shop.orders.domain import Order, OrderNotFoundError, price, total_cents
+from shop.orders.domain import Order, OrderError, OrderNotFoundError, price, total_cents
 from shop.orders.runner import SagaRunner
 from shop.orders.saga import Progress
 
@@ -21,11 +22,13 @@ class Prices(Protocol):
 
 
 class Store(Protocol):
-    async def place(self, order: Order, key: str, body: Any, traceparent: str) -> Order | None: ...
+    async def place(
+        self, order: Order, key: str, body: Any, traceparent: str
+    ) -> Progress | None: ...
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None: ...
     async def get(self, order_id: str) -> Order | None: ...
     async def list_of(self, user_id: str, limit: int, before: str | None) -> list[Order]: ...
-    async def cancel(self, order_id: str, traceparent: str) -> Progress | None: ...
+    async def cancel(self, order: Order, traceparent: str) -> Progress | None: ...
 
 
 class Orders:
@@ -57,26 +60,27 @@ class Orders:
 
         Raises UnknownSkuError, KeyReusedError, CallError (definite: nothing was placed).
         """
-        known = await self._order_of_key(user_id, key, body)
-        if known is not None:
-            REPLAYED.inc()
+        try:
+            prices = await self._products.prices([sku for sku, _ in quantities])
+            lines = price(quantities, prices)
+            cents = total_cents(lines)
+        except (OrderError, CallError):
+            known = await self._order_of_key(user_id, key, body)
+            if known is None:
+                raise
             return known, True
-        prices = await self._products.prices([sku for sku, _ in quantities])
-        lines = price(quantities, prices)
-        wanted = Order(new_id(), user_id, email, lines, card_number, total_cents=total_cents(lines))
+        wanted = Order(new_id(), user_id, email, lines, card_number, total_cents=cents)
         traceparent = signals.trace_headers().get("traceparent", "")
-        order = await self._store.place(wanted, key, body, traceparent)
-        if order is None:  # a concurrent request with the same key was faster
+        placed = await self._store.place(wanted, key, body, traceparent)
+        if placed is None:  # this or a concurrent request with the key was here before
             known = await self._order_of_key(user_id, key, body)
             assert known is not None, "the key was taken, so its order exists"
-            REPLAYED.inc()
             return known, True
         FRESH.inc()
-        await self._wait(self._runner.start(Progress(order)))
-        return await self._get(order.id), False
+        return await self._end_of(self._runner.start(placed), wanted.id), False
 
     async def _order_of_key(self, user_id: str, key: str, body: Any) -> Order | None:
-        """The order that this key placed. Waits for its saga if it is still pending."""
+        """The order that this key placed. Waits for its saga if it is still pending. Raises KeyReusedError."""
         if not self._idempotency:
             return None
         wait_until = self._clock.monotonic() + self._wait_s()
@@ -89,6 +93,7 @@ class Orders:
                 MISMATCH.inc()
                 raise KeyReusedError("this Idempotency-Key placed another order")
             if order.status != "pending" or self._clock.monotonic() >= wait_until:
+                REPLAYED.inc()
                 return order
             await self._clock.sleep(0.05)
 
@@ -108,11 +113,10 @@ class Orders:
         if order.status == "cancelled":
             return order
         traceparent = signals.trace_headers().get("traceparent", "")
-        progress = await self._store.cancel(order_id, traceparent)
-        if progress is not None:
-            await self._wait(self._runner.start(progress))
-        else:
-            await self._wait_cancelled(order_id)
+        cancellation = await self._store.cancel(order, traceparent)
+        if cancellation is not None:
+            return await self._end_of(self._runner.start(cancellation), order_id)
+        await self._wait_cancelled(order_id)
         return await self._get(order_id)
 
     async def _wait_cancelled(self, order_id: str) -> None:
@@ -122,9 +126,10 @@ class Orders:
                 return
             await self._clock.sleep(0.05)
 
-    async def _wait(self, saga: asyncio.Task[None]) -> None:
-        """Wait until the saga ends or is parked, but not past the deadline. The saga continues anyway."""
-        await asyncio.wait([saga], timeout=self._wait_s())
+    async def _end_of(self, saga: asyncio.Task[Order | None], order_id: str) -> Order:
+        """The order when its saga ends or is parked, or at the deadline. The saga continues anyway."""
+        done, _ = await asyncio.wait([saga], timeout=self._wait_s())
+        return (done and saga.result()) or await self._get(order_id)
 
     def _wait_s(self) -> float:
         deadline = context.deadline()

@@ -16,7 +16,8 @@ from chassis.resilience.errors import CallError
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
 from chassis.unavailable import dependency_is_down
-from shop.orders.saga import Ports, Progress, Step, StepRefusedError
+from shop.orders.domain import Order
+from shop.orders.saga import Ended, Ports, Progress, Step, StepRefusedError
 
 log = logging.getLogger("orders.saga")
 ACTIVE = gauge("saga_active", "Sagas that this instance runs now")
@@ -40,7 +41,7 @@ class Store(Protocol):
     async def persist(
         self, progress: Progress, *, park_s: float | None = None
     ) -> Progress | None: ...
-    async def finish(self, progress: Progress) -> Progress | None: ...
+    async def finish(self, progress: Progress) -> Ended | None: ...
     async def claim(self, limit: int) -> list[tuple[str, str]]: ...
     async def load(self, order_id: str) -> Progress | None: ...
     async def count_pending(self, near_deadline_s: float) -> tuple[int, int]: ...
@@ -68,10 +69,10 @@ class SagaRunner:
         self._clock = clock
         self._record = record
         self._rng = rng or Random()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[Order | None]] = {}
 
-    def start(self, progress: Progress, traceparent: str = "") -> asyncio.Task[None]:
-        """Run a saga whose lease this instance holds. The task ends when the saga has ended or is parked."""
+    def start(self, progress: Progress, traceparent: str = "") -> asyncio.Task[Order | None]:
+        """Run a saga whose lease this instance holds. The task ends as `run` does."""
         order_id = progress.order.id
         if order_id not in self._running:
             task = asyncio.create_task(self._run_detached(progress, traceparent))
@@ -105,7 +106,7 @@ class SagaRunner:
         if self._running:
             await asyncio.wait(self._running.values(), timeout=STOP_S)
 
-    async def _run_detached(self, progress: Progress, traceparent: str) -> None:
+    async def _run_detached(self, progress: Progress, traceparent: str) -> Order | None:
         """Run the saga without the request's deadline, because it outlives the request; lab options stay."""
         request = context.current.get()
         context.current.set(context.RequestContext(lab=request.lab if request else ""))
@@ -113,7 +114,7 @@ class SagaRunner:
             otel_context.attach(signals.propagator.extract({"traceparent": traceparent}))
         ACTIVE.inc()
         try:
-            await self.run(progress)
+            return await self.run(progress)
         except Exception as error:
             # the lease expires and the saga is resumed
             if dependency_is_down(error):
@@ -121,11 +122,12 @@ class SagaRunner:
                 log.warning("saga of order %s interrupted: %s", progress.order.id, text)
             else:
                 log.exception("saga of order %s interrupted", progress.order.id)
+            return None
         finally:
             ACTIVE.dec()
 
-    async def run(self, progress: Progress) -> None:
-        """Run the saga until it has ended, is parked, or another instance holds its lease."""
+    async def run(self, progress: Progress) -> Order | None:
+        """Run the saga until it has ended. None: it is parked, or another instance holds its lease."""
         current: Progress | None = progress
         while current is not None:
             if current.may_compensate and (current.cancel_requested or current.overdue):
@@ -134,16 +136,22 @@ class SagaRunner:
                 )
             step = current.step
             if step is None:
-                current = await self._store.finish(current)
+                ended = await self._store.finish(current)
+                if ended is None:
+                    return None
+                if ended.cancellation is None:
+                    return ended.order
+                current = ended.cancellation
             elif current.direction == "forward":
                 current = await self._do(current, step)
             elif step.undo is None:
                 current = current.skipped()
             else:
                 current = await self._attempt(current, step, step.undo)
+        return None
 
     async def _do(self, progress: Progress, step: Step) -> Progress | None:
-        persisted = await self._store.persist(progress.begun())
+        persisted = progress if progress.stored else await self._store.persist(progress.begun())
         if persisted is None:
             return None  # another instance took over
         if persisted.cancel_requested and not progress.started and not progress.cancel_requested:

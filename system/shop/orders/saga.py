@@ -128,6 +128,7 @@ class Progress:
     cancel_requested: bool = False
     overdue: bool = False
     log: tuple[tuple[str, str], ...] = field(default=())
+    stored: bool = False  # the start of the current step is stored, under a new lease
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -175,4 +176,13 @@ class Progress:
 
     def _logged(self, phase: str, **changes: object) -> "Progress":
         name = self.steps[self.at].name
-        return replace(self, log=(*self.log, (name, phase)), **changes)  # type: ignore[arg-type]
+        log = (*self.log, (name, phase))
+        return replace(self, log=log, stored=False, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An order at the end of its saga. `cancellation` runs next if the customer cancelled after the pivot."""
+
+    order: Order
+    cancellation: Progress | None = None

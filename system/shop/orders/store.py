@@ -1,5 +1,7 @@
 """Orders, their sagas and their events in PostgreSQL."""
 
+# ruff: noqa: S608 - the f-strings below insert parts of statements that are constants
+
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,12 +10,12 @@ from typing import Any
 from asyncpg import Pool, Record
 
 from chassis.http.idempotency import fingerprint
-from chassis.messaging.outbox import Outbox
+from chassis.messaging.outbox import Outbox, insert_events
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose
 from contracts.events import OrderCancelled, OrderConfirmed, OrderPlaced
 from shop.orders.domain import Line, Order
-from shop.orders.saga import Progress
+from shop.orders.saga import Ended, Progress
 
 OUTCOMES = counter("saga_outcomes", "Sagas that this instance ended", ("outcome", "reason"))
 DURATION_SECONDS = Histogram(
@@ -26,26 +28,31 @@ SELECT o.*, (SELECT json_agg(json_build_array(l.sku, l.quantity, l.price_cents) 
              FROM order_lines l WHERE l.order_id = o.order_id)::text AS lines
 FROM orders o
 """
-_INSERT = """
+# Each of the next three is one statement: it is atomic without BEGIN and COMMIT.
+_PLACE = f"""
 WITH fresh AS (
     INSERT INTO orders (order_id, user_id, email, status, total_cents, currency, card_number,
                         idempotency_key, dedupe_key, fingerprint)
     VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9)
-    ON CONFLICT (dedupe_key) DO NOTHING RETURNING *
+    ON CONFLICT (dedupe_key) DO NOTHING RETURNING order_id, created_at
 ), lines AS (
     INSERT INTO order_lines (order_id, sku, quantity, price_cents)
     SELECT fresh.order_id, l.* FROM fresh, unnest($10::text[], $11::int[], $12::bigint[]) AS l
 ), saga AS (
-    INSERT INTO sagas (order_id, owner, lease_until, deadline_at, traceparent)
-    SELECT order_id, $13, now() + $14, now() + $15, $16 FROM fresh
+    INSERT INTO sagas (order_id, started, owner, lease_until, deadline_at, traceparent)
+    SELECT order_id, true, $13, now() + $14, now() + $15, $16 FROM fresh
+), logged AS (
+    INSERT INTO saga_log (order_id, step, phase) SELECT order_id, $17, 'started' FROM fresh
+), events AS (
+    {insert_events(18, "fresh")}
 )
 SELECT created_at FROM fresh
 """
-# One statement per step: the saga's row (fenced by owner and state) and the log lines.
+# The saga's row (fenced by owner and state) and the log lines.
 _PERSIST = """
 WITH moved AS (
     UPDATE sagas SET at = $3, direction = $4, started = $5, attempts = $6, reason = $7,
-        lease_until = now() + $8, next_at = now() + $9, updated_at = now(), state = $12
+        lease_until = now() + $8, next_at = now() + $9, updated_at = now()
     WHERE order_id = $1 AND owner = $2 AND state = 'running'
     RETURNING order_id, cancel_requested
 ), logged AS (
@@ -53,6 +60,34 @@ WITH moved AS (
     SELECT moved.order_id, l.step, l.phase FROM moved, unnest($10::text[], $11::text[]) AS l(step, phase)
 )
 SELECT cancel_requested FROM moved
+"""
+# An order that was confirmed although its customer has asked to cancel it begins its cancellation.
+_FINISH = f"""
+WITH moved AS (
+    UPDATE sagas SET direction = $4, started = false, attempts = 0, lease_until = now() + $6,
+        next_at = now(), updated_at = now(),
+        kind = CASE WHEN $9 = 'confirmed' AND cancel_requested THEN 'cancellation' ELSE kind END,
+        state = CASE WHEN $9 <> 'confirmed' THEN 'compensated'
+                     WHEN cancel_requested THEN 'running' ELSE 'done' END,
+        at = CASE WHEN $9 = 'confirmed' AND cancel_requested THEN 0 ELSE $3 END,
+        reason = CASE WHEN $9 = 'confirmed' AND cancel_requested THEN 'customer' ELSE $5 END,
+        traceparent = CASE WHEN $9 = 'confirmed' AND cancel_requested THEN '' ELSE traceparent END
+    WHERE order_id = $1 AND owner = $2 AND state = 'running'
+    RETURNING order_id, state
+), logged AS (
+    INSERT INTO saga_log (order_id, step, phase)
+    SELECT moved.order_id, l.step, l.phase FROM moved, unnest($7::text[], $8::text[]) AS l(step, phase)
+), ended AS (
+    UPDATE orders SET status = $9, reason = $10, updated_at = now(), version = version + 1,
+        card_number = '************' || right(card_number, 4),
+        answer = coalesce(answer, json_build_object(
+            'status', $9::text, 'reason', $10::text, 'version', version + 1, 'updated_at', now())::text)
+    FROM moved WHERE orders.order_id = moved.order_id
+    RETURNING status, orders.reason, card_number, updated_at, version
+), events AS (
+    {insert_events(11, "moved")}
+)
+SELECT ended.*, moved.state = 'running' AS cancelling FROM moved, ended
 """
 _CLAIM = """
 UPDATE sagas SET owner = $1, lease_until = now() + $2
@@ -65,13 +100,6 @@ _COUNT_PENDING = """
 SELECT count(*) AS pending, count(*) FILTER (
     WHERE next_at <= now() AND lease_until < now() AND deadline_at BETWEEN now() AND now() + $1) AS near_deadline
 FROM sagas WHERE state = 'running'
-"""
-_END_ORDER = """
-UPDATE orders SET status = $2, reason = $3, updated_at = now(), version = version + 1,
-    card_number = '************' || right(card_number, 4),
-    answer = coalesce(answer, json_build_object(
-        'status', $2::text, 'reason', $3::text, 'version', version + 1, 'updated_at', now())::text)
-WHERE order_id = $1
 """
 _REQUEST_CANCEL = """
 UPDATE sagas SET cancel_requested = true, updated_at = now() WHERE order_id = $1 AND state = 'running'
@@ -107,23 +135,26 @@ class OrderStore:
 
     # -- orders -----------------------------------------------------------------------------
 
-    async def place(self, order: Order, key: str, body: Any, traceparent: str) -> Order | None:
-        """Insert the order, its saga and OrderPlaced; None if this user used the key before."""
-        lines = order.lines
-        async with self._pool.acquire() as conn, conn.transaction():
-            created_at = await conn.fetchval(
-                _INSERT, order.id, order.user_id, order.email, order.total_cents, order.currency,
-                order.card_number, key, self._dedupe(order.user_id, key), fingerprint(body),
-                [line.sku for line in lines], [line.quantity for line in lines],
-                [line.price_cents for line in lines], self._owner, LEASE, self._deadline, traceparent,
-            )  # fmt: skip
-            if created_at is None:
-                return None
-            placed = OrderPlaced(
-                aggregate_id=order.id, user_id=order.user_id, total_cents=order.total_cents
-            )
-            await self._outbox.put(conn, placed)
-        return replace(order, created_at=created_at, updated_at=created_at)
+    async def place(self, order: Order, key: str, body: Any, traceparent: str) -> Progress | None:
+        """Insert the order, its saga with the first step begun, and OrderPlaced.
+
+        None if this user used the key before.
+        """
+        lines, saga = order.lines, Progress(order)
+        placed = OrderPlaced(
+            aggregate_id=order.id, user_id=order.user_id, total_cents=order.total_cents
+        )
+        row = await self._outbox.fetchrow(
+            _PLACE, order.id, order.user_id, order.email, order.total_cents, order.currency,
+            order.card_number, key, self._dedupe(order.user_id, key), fingerprint(body),
+            [line.sku for line in lines], [line.quantity for line in lines],
+            [line.price_cents for line in lines], self._owner, LEASE, self._deadline, traceparent,
+            saga.steps[0].name, events=[placed],
+        )  # fmt: skip
+        if row is None:
+            return None
+        order = replace(order, created_at=row["created_at"], updated_at=row["created_at"])
+        return replace(saga, order=order, started=True, stored=True)
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
         """The order placed with this key, as first answered, and the fingerprint of its body."""
@@ -153,17 +184,19 @@ class OrderStore:
         )  # fmt: skip
         return [_order(row) for row in rows]
 
-    async def cancel(self, order_id: str, traceparent: str) -> Progress | None:
+    async def cancel(self, order: Order, traceparent: str) -> Progress | None:
         """Request the compensation of a running saga, or begin the cancellation of a confirmed order.
 
-        Returns the cancellation that this instance must run, if there is one.
+        `order` may have changed since it was read. Returns the cancellation that this instance must run.
         """
-        if (await self._pool.execute(_REQUEST_CANCEL, order_id)) == "UPDATE 1":
+        if order.status == "pending" and await self._changed(_REQUEST_CANCEL, order.id):
             return None
-        tag = await self._pool.execute(
-            _BEGIN_CANCELLATION, order_id, self._owner, LEASE, traceparent
-        )
-        return await self.load(order_id) if tag == "UPDATE 1" else None
+        if await self._changed(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, traceparent):
+            return Progress(order, "cancellation", reason="customer")
+        return None
+
+    async def _changed(self, update: str, *args: Any) -> bool:
+        return str(await self._pool.execute(update, *args)) == "UPDATE 1"
 
     def _dedupe(self, user_id: str, key: str) -> str | None:
         return f"{user_id}/{key}" if self._idempotency else None
@@ -175,23 +208,18 @@ class OrderStore:
 
         `park_s` releases the lease and makes the saga due after that many seconds.
         """
-        row = await self._pool.fetchrow(_PERSIST, *self._row(progress, park_s))
+        lease = LEASE if park_s is None else timedelta(0)
+        row = await self._pool.fetchrow(
+            _PERSIST, progress.order.id, self._owner, progress.at, progress.direction, progress.started,
+            progress.attempts, progress.reason, lease, timedelta(seconds=park_s or 0),
+            [step for step, _ in progress.log], [phase for _, phase in progress.log],
+        )  # fmt: skip
         if row is None:
             return None
-        return replace(progress, log=(), cancel_requested=row["cancel_requested"])
+        return replace(progress, log=(), stored=True, cancel_requested=row["cancel_requested"])
 
-    def _row(
-        self, progress: Progress, park_s: float | None = None, state: str = "running"
-    ) -> tuple[Any, ...]:
-        lease = LEASE if park_s is None else timedelta(0)
-        return (
-            progress.order.id, self._owner, progress.at, progress.direction, progress.started,
-            progress.attempts, progress.reason, lease, timedelta(seconds=park_s or 0),
-            [step for step, _ in progress.log], [phase for _, phase in progress.log], state,
-        )  # fmt: skip
-
-    async def finish(self, progress: Progress) -> Progress | None:
-        """End the saga and its order in one transaction. Returns the cancellation to run, if one was requested."""
+    async def finish(self, progress: Progress) -> Ended | None:
+        """End the saga and its order, with the event; None if another instance holds the lease."""
         order = progress.order
         confirmed = progress.kind == "checkout" and progress.direction == "forward"
         reason = "" if confirmed else progress.reason or "customer"
@@ -206,21 +234,23 @@ class OrderStore:
                 aggregate_id=order.id, user_id=order.user_id, email=order.email, reason=reason
             )
         outcome = "confirmed" if confirmed else "cancelled"
-        state = "done" if confirmed else "compensated"
-        async with self._pool.acquire() as conn, conn.transaction():
-            row = await conn.fetchrow(_PERSIST, *self._row(progress, state=state))
-            if row is None:
-                return None
-            await conn.execute(_END_ORDER, order.id, outcome, reason)
-            await self._outbox.put(conn, event)
-            if confirmed and row["cancel_requested"]:
-                # the customer cancelled after the pivot: begin the cancellation of the confirmed order
-                await conn.execute(_BEGIN_CANCELLATION, order.id, self._owner, LEASE, "")
+        row = await self._outbox.fetchrow(
+            _FINISH, order.id, self._owner, progress.at, progress.direction, progress.reason, LEASE,
+            [step for step, _ in progress.log], [phase for _, phase in progress.log],
+            outcome, reason, events=[event],
+        )  # fmt: skip
+        if row is None:
+            return None
         OUTCOMES.labels(outcome, reason).inc()
         if progress.kind == "checkout" and order.created_at is not None:
             age = datetime.now(UTC) - order.created_at
             DURATION_SECONDS.labels(outcome).observe(age.total_seconds())
-        return await self.load(order.id) if confirmed and row["cancel_requested"] else None
+        changes = dict(row)
+        cancelling = changes.pop("cancelling")
+        order = replace(order, **changes)
+        return Ended(
+            order, Progress(order, "cancellation", reason="customer") if cancelling else None
+        )
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
         """Take the lease of up to `limit` due sagas without an owner; returns (order id, traceparent).

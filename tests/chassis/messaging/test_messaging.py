@@ -1,7 +1,7 @@
 """Outbox, broker and inbox together, on the real PostgreSQL and the real NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,33 +16,11 @@ from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.postgres.connection import Conn
-from chassis.postgres.database import apply_schema, open_pool
 from tests.fixtures.waiting import wait_until_async
 
 
 class ThingHappened(Event):
     number: int
-
-
-@pytest.fixture
-async def pool(database: Callable[[str], str]) -> AsyncIterator[asyncpg.Pool]:
-    opened = await open_pool(
-        database("messaging"), size_max=5, clock_s=asyncio.get_running_loop().time
-    )
-    await apply_schema(opened, None, None)
-    yield opened
-    opened.terminate()
-
-
-@pytest.fixture
-async def broker(nats: str) -> AsyncIterator[Bus]:
-    client = await bus.connect(nats, "test")
-    opened = Bus(client)
-    await bus.ensure_streams(opened.js)
-    await opened.js.purge_stream(bus.EVENTS)
-    await opened.js.purge_stream(bus.DEAD)
-    yield opened
-    await client.close()
 
 
 async def _put(outbox: Outbox, pool: asyncpg.Pool, *events: Event) -> None:

@@ -5,7 +5,7 @@ from random import Random
 
 from chassis.resilience.errors import CallFailedError
 from shop.orders.domain import Order
-from shop.orders.saga import Progress, StepRefusedError
+from shop.orders.saga import Ended, Progress, StepRefusedError
 
 
 class Unreliable:
@@ -111,17 +111,17 @@ class FakeStore:
         self.writes += 1
         self.log += progress.log
         seen = progress.cancel_requested or self.cancel_requested
-        self.saved = replace(progress, log=(), cancel_requested=seen)
-        return self.saved
+        self.saved = replace(progress, log=(), stored=False, cancel_requested=seen)
+        return replace(self.saved, stored=True)
 
-    async def finish(self, progress: Progress) -> Progress | None:
+    async def finish(self, progress: Progress) -> Ended:
         await self.persist(progress)
         forward = progress.kind == "checkout" and progress.direction == "forward"
         self.ended = "confirmed" if forward else "cancelled"
         if forward and self.cancel_requested:
             self.saved = Progress(progress.order, "cancellation", reason="customer")
-            return self.saved
-        return None
+            return Ended(progress.order, self.saved)
+        return Ended(progress.order)
 
     async def claim(self, limit: int) -> list[tuple[str, str]]:
         return []
