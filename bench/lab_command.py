@@ -63,7 +63,9 @@ def run_lab(
 
     Raises TimeoutExpired.
     """
-    command = [sys.executable, "-m", "lab.cli", *words, "--port-base", str(port_base)]
+    own_python = checkout / ".venv/bin/python"
+    python = str(own_python) if own_python.exists() else sys.executable
+    command = [python, "-m", "lab.cli", *words, "--port-base", str(port_base)]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
     paths = os.pathsep.join([str(checkout / "system"), str(checkout)])
     with subprocess.Popen(
