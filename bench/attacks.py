@@ -1,6 +1,6 @@
 """Attacks of customers on a lab, and what the other customers feel: refused requests and p95, before and during.
 
-    python bench/attacks.py [cursor] [passwords] [--port-base 8080] [--seconds 10] [--json]
+    python bench/attacks.py [cursor] [passwords] [--port-base 8080] [--seconds 30] [--json]
 
 It needs a running lab (`lab up`), which it does not change. `cursor`: ten forged cursors a second. `passwords`:
 200 connections that log in with wrong passwords. The others read a page, /api/me and their orders, and place
@@ -33,7 +33,7 @@ from lab.state import PORT_BASE, NoLabError  # noqa: E402
 RATIO_MAX = 1.5
 CONNECTIONS = 200
 FORGED = "WyJcdTAwMDAiXQ"  # a JSON list with one NUL character
-PACE_S = {"page": 0.1, "me": 0.2, "list": 0.2, "order": 0.5}
+PACE_S = {"page": 0.1, "me": 0.2, "list": 0.2, "order": 0.25}
 Attack = Callable[[aiohttp.ClientSession, str, str, float], Awaitable[int]]
 
 
@@ -153,7 +153,7 @@ def main() -> int:
         "names", nargs="*", metavar="ATTACK", help="cursor, passwords; all by default"
     )
     parser.add_argument("--port-base", type=int, default=PORT_BASE)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--json", action="store_true", help="print JSON only")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in ATTACKS]
