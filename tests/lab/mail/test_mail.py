@@ -145,3 +145,68 @@ async def test_a_page_that_leads_its_name_to_loopback_reads_no_mail(ports: tuple
         for host, status in ((f"localhost:{ports[1]}", 200), ("rebound.example.org", 421)):
             async with http.get(url, headers={"Host": host}) as answer:
                 assert answer.status == status
+
+
+async def dialogue(port: int, sent: bytes) -> list[bytes]:
+    """The replies to what is sent in one write, after the greeting and until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"EHLO x\r\n" + sent + b"QUIT\r\n")
+    replies = (await reader.read()).splitlines()
+    writer.close()
+    return [line[:3] for line in replies if line[3:4] == b" "][2:-1]
+
+
+MAIL = b"MAIL FROM:<a@example.com>\r\n"
+RCPT = b"RCPT TO:<b@example.com>\r\n"
+
+
+async def test_many_mails_come_in_one_write(ports: tuple[int, int], tmp_path: Path) -> None:
+    sent = b""
+    for number in range(3):
+        content = b"Subject: %d\r\n\r\nBDAT 1\r\n.\r\n" % number
+        sent += b"RSET\r\n" + MAIL + RCPT + b"BDAT %d LAST\r\n" % len(content) + content
+    assert await dialogue(ports[0], sent) == [b"250"] * 12
+    files = sorted((tmp_path / "mail").iterdir())
+    assert [file.read_bytes().endswith(b"\r\n\r\nBDAT 1\r\n.\r\n") for file in files] == [True] * 3
+
+
+async def test_a_refused_mail_does_not_harm_the_next_one_of_the_write(
+    ports: tuple[int, int], tmp_path: Path
+) -> None:
+    refused = b"RSET\r\n" + MAIL + b"RCPT TO:b\r\nBDAT 4 LAST\r\nQUIT"
+    good = b"RSET\r\n" + MAIL + RCPT + b"BDAT 2\r\n\r\nBDAT 3 LAST\r\nabc"
+    replies = await dialogue(ports[0], refused + good)
+    assert replies == [b"250", b"250", b"501", b"503", *[b"250"] * 5]
+    assert len(list((tmp_path / "mail").iterdir())) == 1
+
+
+async def test_dots_and_an_empty_mail_by_data(ports: tuple[int, int], tmp_path: Path) -> None:
+    sent = MAIL + RCPT + b"DATA\r\nSubject: x\r\n\r\n..\r\n...a\r\n.\r\n"
+    sent += MAIL + RCPT + b"DATA\r\n.\r\n"
+    replies = await dialogue(ports[0], sent)
+    assert replies == [b"250", b"250", b"354", b"250"] * 2
+    ends = sorted(file.read_bytes()[-15:] for file in (tmp_path / "mail").iterdir())
+    assert any(end.endswith(b"\r\n\r\n.\r\n..a\r\n") for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reply"),
+    [
+        (RCPT, b"503"),
+        (MAIL + b"DATA\r\n", b"503"),
+        (MAIL + MAIL, b"503"),
+        (b"MAIL FROM:<a@example.com> SIZE=1048577\r\n", b"552"),
+        (MAIL + RCPT + b"BDAT 1048577 LAST\r\n", b"552"),
+        (MAIL + RCPT + b"BDAT x\r\n", b"501"),
+        (b"TURN\r\n", b"500"),
+    ],
+)
+async def test_a_command_out_of_place_is_refused(
+    ports: tuple[int, int], tmp_path: Path, sent: bytes, reply: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+    writer.write(b"EHLO x\r\n" + sent)
+    writer.write_eof()
+    assert (await reader.read()).splitlines()[-1][:3] == reply
+    writer.close()
+    assert list((tmp_path / "mail").iterdir()) == []
