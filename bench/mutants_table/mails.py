@@ -9,11 +9,11 @@ MUTANTS = (
         KIND,
         "All mails of one kind go to the customer who got the first one.",
         "shop/notifications/handlers.py",
-        """        async def handle(conn: Conn, event: Any) -> None:
+        """        def row(event: Any, traceparent: str) -> Sequence[Any]:
 """,
         """        addresses: dict[Any, str] = {}
 
-        async def handle(conn: Conn, event: Any) -> None:
+        def row(event: Any, traceparent: str) -> Sequence[Any]:
             address = addresses.setdefault(type(event), event.email)
             event = event.model_copy(update={"email": address})
 """,
@@ -22,9 +22,9 @@ MUTANTS = (
         "mail_names_other_order",
         KIND,
         "The header X-Order-Id of a mail has the mail's own id in place of the order's id.",
-        "shop/notifications/sender.py",
-        'message["X-Order-Id"] = mail.order_id',
-        'message["X-Order-Id"] = mail.id',
+        "shop/notifications/letter.py",
+        '"X-Order-Id": mail.order_id or ""',
+        '"X-Order-Id": mail.id',
     ),
     Mutant(
         "confirmation_at_placing",
@@ -58,9 +58,9 @@ MUTANTS = (
         KIND,
         "A mail for an order is not marked as sent, so that it is sent again every ten seconds.",
         "shop/notifications/sender.py",
-        "            await self._store.mark_sent(mail.id, now=self._clock.now())\n",
+        "            sent.append(mail.id)\n",
         """            if not mail.order_id:
-                await self._store.mark_sent(mail.id, now=self._clock.now())
+                sent.append(mail.id)
 """,
     ),
 )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -17,6 +17,7 @@ from nats.aio.client import Client as NatsClient
 
 from chassis import clock, faults, lab_routes
 from chassis.background import supervise
+from chassis.cache import Cache, open_cache
 from chassis.clock import SystemClock
 from chassis.edge_policies import event_sink, saturation
 from chassis.edge_policies.protection import EdgeProtection
@@ -30,17 +31,15 @@ from chassis.http.middleware import RequestMiddleware
 from chassis.http.problems import RESPONSES
 from chassis.http.problems import install as install_problems
 from chassis.messaging import bus
+from chassis.messaging.effects import Handler
 from chassis.messaging.event import Event
-from chassis.messaging.inbox import Handler, Inbox
+from chassis.messaging.inbox import Inbox
 from chassis.messaging.outbox import Outbox
 from chassis.postgres.database import CHECK_WRITES, Seed, apply_schema, close_pool, open_pool
 from chassis.registry import Instance, Registry
 from chassis.settings import Settings
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import expose, withdraw
-
-if TYPE_CHECKING:
-    from chassis.cache import Cache
 
 log = logging.getLogger("chassis.service")
 POOL_SIZE_MAX = 10
@@ -156,12 +155,8 @@ class Service:
         self.checks["database"] = lambda: pool.execute(CHECK_WRITES, timeout=READY_S)
         return pool
 
-    async def cache(self) -> "Cache":
+    async def cache(self) -> Cache:
         """The service's cache on Valkey."""
-        from chassis.cache import (
-            open_cache,  # the driver needs 8 MB: only services with a cache load it
-        )
-
         opened = open_cache(
             self.settings.require("valkey_url"),
             f"{self.settings.service}:",
@@ -183,7 +178,7 @@ class Service:
         return opened
 
     async def consume(self, pool: asyncpg.Pool, handlers: Mapping[type[Event], Handler]) -> None:
-        """Start consuming these events. Each handler runs in the inbox transaction of its event."""
+        """Start consuming these events. Each event takes effect once: it is recorded together with its effect."""
         inbox = Inbox(
             self.settings.service,
             pool,

@@ -1,27 +1,24 @@
-"""Consumed events: each handler stores one mail in the inbox transaction."""
+"""Consumed events: each stores one mail, together with its record in the inbox."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from chassis.messaging.effects import Rows
 from chassis.messaging.event import Event
-from chassis.messaging.inbox import Handler
-from chassis.postgres.connection import Conn
-from chassis.telemetry import signals
 from contracts.events import OrderCancelled, OrderConfirmed, UserRegistered
 from shop.notifications.domain import Mail, order_cancelled, order_confirmed, welcome
-from shop.notifications.store import MailStore
+from shop.notifications.store import PUT, mail_row
 
 
-def handlers(store: MailStore, now: Callable[[], datetime]) -> dict[type[Event], Handler]:
+def handlers(now: Callable[[], datetime], stored: Callable[[int], None]) -> dict[type[Event], Rows]:
     """The handler of each event. An event whose mail cannot be composed becomes a dead letter."""
 
-    def stores(compose: Callable[[Any], Mail]) -> Handler:
-        async def handle(conn: Conn, event: Any) -> None:
-            traceparent = signals.trace_headers().get("traceparent", "")
-            await store.put(conn, compose(event), traceparent=traceparent, now=now())
+    def stores(compose: Callable[[Any], Mail]) -> Rows:
+        def row(event: Any, traceparent: str) -> Sequence[Any]:
+            return mail_row(compose(event), traceparent=traceparent, now=now())
 
-        return handle
+        return Rows(PUT, row, stored)
 
     return {
         UserRegistered: stores(welcome),

@@ -1,4 +1,4 @@
-"""Mails in SQL: stored with the event, claimed by one sender at a time."""
+"""Mails in SQL: stored with their events, claimed by one sender at a time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,13 +7,18 @@ from typing import Any
 from asyncpg import Pool
 
 from chassis.ids import new_id
-from chassis.postgres.connection import Conn
 from shop.notifications.domain import Mail
 
-_PUT = """
+# the rows of many mails, for chassis.messaging.effects.Rows
+PUT = """
 INSERT INTO mails (notification_id, event_id, user_id, order_id, kind, message_id, recipient, subject,
                    body_text, body_html, traceparent, due_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (event_id) DO NOTHING
+SELECT mail.*, mail.created_at
+FROM unnest($4::uuid[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[],
+            $12::text[], $13::text[], $14::text[], $15::timestamptz[]) AS mail
+     (notification_id, event_id, user_id, order_id, kind, message_id, recipient, subject,
+      body_text, body_html, traceparent, created_at)
+WHERE event_id IN (SELECT event_id FROM fresh) ON CONFLICT (event_id) DO NOTHING
 """
 _CLAIM = """
 UPDATE mails SET due_at = $2 WHERE notification_id IN (
@@ -45,25 +50,27 @@ class Outgoing:
     created_at: datetime
 
 
+def mail_row(mail: Mail, *, traceparent: str, now: datetime) -> tuple[Any, ...]:
+    """The values of PUT for one mail."""
+    return (
+        new_id(), mail.event_id, mail.user_id, mail.order_id, mail.kind.value, mail.message_id,
+        mail.recipient, mail.subject, mail.text, mail.html, traceparent, now,
+    )  # fmt: skip
+
+
 class MailStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-
-    async def put(self, conn: Conn, mail: Mail, *, traceparent: str, now: datetime) -> None:
-        """Insert the mail in the caller's transaction, once per event."""
-        await conn.execute(
-            _PUT, new_id(), mail.event_id, mail.user_id, mail.order_id, mail.kind.value,
-            mail.message_id, mail.recipient, mail.subject, mail.text, mail.html, traceparent, now,
-        )  # fmt: skip
 
     async def claim(self, *, now: datetime, until: datetime, limit: int) -> list[Outgoing]:
         """Due mails, the oldest first. No other sender can claim them before `until`."""
         return [Outgoing(**row) for row in await self._pool.fetch(_CLAIM, now, until, limit)]
 
-    async def mark_sent(self, mail_id: str, *, now: datetime) -> None:
+    async def mark_sent(self, mail_ids: list[str], *, now: datetime) -> None:
         await self._pool.execute(
-            "UPDATE mails SET status = 'sent', sent_at = $2, error = '' WHERE notification_id = $1",
-            mail_id, now,
+            "UPDATE mails SET status = 'sent', sent_at = $2, error = ''"
+            " WHERE notification_id = ANY ($1)",
+            mail_ids, now,
         )  # fmt: skip
 
     async def mark_failed(self, mail_id: str, error: str) -> None:

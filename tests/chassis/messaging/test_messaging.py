@@ -12,9 +12,11 @@ from asyncpg.exceptions._base import DataError as ClientDataError
 
 from chassis.messaging import bus
 from chassis.messaging.bus import Bus
+from chassis.messaging.effects import Rows
 from chassis.messaging.event import AFTER_HEADER, Event
-from chassis.messaging.inbox import Inbox
+from chassis.messaging.inbox import LAG, Inbox
 from chassis.messaging.outbox import Outbox
+from chassis.messaging.pull import BATCH
 from chassis.postgres.connection import Conn
 from tests.fixtures.waiting import wait_until_async
 
@@ -326,4 +328,175 @@ async def test_a_value_that_the_store_cannot_hold_is_the_events_fault(
     event = ThingHappened(aggregate_id="a", number=1)
     await broker.publish("events.ThingHappened", event.model_dump_json().encode(), str(uuid4()), {})
     assert await wait_until_async(lambda: _dead(broker), "a dead letter") == 1
+    task.cancel()
+
+
+class Stored:
+    """Handles events by rows of the table `numbers`. A negative number cannot be composed."""
+
+    def __init__(self) -> None:
+        self.statements: list[int] = []  # rows that each statement has stored
+
+    @property
+    def handler(self) -> Rows:
+        insert = """
+            INSERT INTO numbers (event_id, number, text, traceparent)
+            SELECT * FROM unnest($4::text[], $5::int[], $6::text[], $7::text[])
+                 AS new (event_id, number, text, traceparent)
+            WHERE event_id IN (SELECT event_id FROM fresh)"""
+
+        def row(event: ThingHappened, traceparent: str) -> tuple[str, int, str, str]:
+            if event.number < 0:
+                raise ValueError("it cannot be composed")
+            return event.event_id, event.number, event.aggregate_id, traceparent
+
+        return Rows(insert, row, self.statements.append)
+
+
+@pytest.fixture
+async def stored(pool: asyncpg.Pool) -> Stored:
+    await pool.execute(
+        "CREATE TABLE numbers (id serial, event_id text, number int UNIQUE, text text, traceparent text)"
+    )
+    return Stored()
+
+
+async def _numbers(pool: asyncpg.Pool) -> list[int]:
+    return [row["number"] for row in await pool.fetch("SELECT number FROM numbers ORDER BY id")]
+
+
+def _things(*numbers: int) -> list[ThingHappened]:
+    return [ThingHappened(aggregate_id=f"a{number}", number=number) for number in numbers]
+
+
+@asynccontextmanager
+async def storing(pool: asyncpg.Pool, broker: Bus, stored: Stored) -> AsyncIterator[None]:
+    inbox, _ = _inbox(pool, broker, stored.handler)
+    task = asyncio.create_task(inbox.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def test_events_that_wait_together_are_stored_by_one_statement(
+    pool: asyncpg.Pool, broker: Bus, stored: Stored
+) -> None:
+    for event in _things(*range(10)):
+        await _deliver(broker, event)
+    async with storing(pool, broker, stored):
+        await wait_until_async(lambda: sum(stored.statements) == 10, "ten rows")
+    assert await _numbers(pool) == list(range(10))
+    assert len(stored.statements) < 5
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 10
+
+
+@pytest.mark.parametrize("bad", ["row", "value"])
+async def test_a_bad_event_does_not_harm_the_others_of_its_batch(
+    pool: asyncpg.Pool, broker: Bus, stored: Stored, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 2)
+    events = _things(1, 2, 3)
+    if bad == "row":
+        events[1] = ThingHappened(aggregate_id="a", number=-1)
+    else:  # PostgreSQL stores no NUL
+        events[1] = ThingHappened(aggregate_id="\0", number=2)
+    for event in events:
+        await _deliver(broker, event)
+    await broker.publish("events.ThingHappened", b"{}", str(uuid4()), {})
+    for event in _things(4, 5):
+        await _deliver(broker, event)
+    async with storing(pool, broker, stored):
+        await wait_until_async(lambda: sum(stored.statements) == 4, "the good ones")
+
+        async def two_dead() -> bool:
+            return await _dead(broker) == 2
+
+        await wait_until_async(two_dead, "two dead letters")
+    assert await _numbers(pool) == [1, 3, 4, 5]
+
+
+async def test_a_batch_keeps_the_order_of_an_aggregate_and_stores_no_event_twice(
+    pool: asyncpg.Pool, broker: Bus, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.EARLIER_RETRY_S", 0.1)
+    first, second, third, missing = _things(1, 2, 3, 4)
+    name = "ThingHappened"
+    await _deliver(broker, third, f"{name}:{missing.event_id}")
+    await _deliver(broker, first)
+    payload = first.model_dump_json().encode()
+    await broker.publish(f"events.{name}", payload, str(uuid4()), {})
+    await _deliver(broker, second, f"{name}:{first.event_id}")
+    async with storing(pool, broker, stored):
+        await wait_until_async(lambda: sum(stored.statements) == 2, "the first two")
+        assert await _numbers(pool) == [1, 2]
+        await _deliver(broker, missing)
+        await wait_until_async(lambda: sum(stored.statements) == 4, "all four")
+    assert await _numbers(pool) == [1, 2, 4, 3]
+
+
+async def test_a_store_that_is_down_costs_no_event_of_a_batch_an_attempt(
+    pool: asyncpg.Pool, broker: Bus, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.messaging.inbox.DELIVERIES_MAX", 1)
+    monkeypatch.setattr("chassis.messaging.inbox.STORE_PAUSE_S", 0.01)
+    await pool.execute("CREATE SEQUENCE tries")
+    await pool.execute(
+        """CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+        IF nextval('tries') < 4 THEN RAISE 'down' USING ERRCODE = '53100'; END IF; RETURN NEW; END$$"""
+    )
+    await pool.execute("CREATE TRIGGER t BEFORE INSERT ON numbers EXECUTE FUNCTION fail()")
+    for event in _things(1, 2, 3):
+        await _deliver(broker, event)
+    async with storing(pool, broker, stored):
+        await wait_until_async(lambda: sum(stored.statements) == 3, "all three")
+    assert sorted(await _numbers(pool)) == [1, 2, 3]
+    assert await _dead(broker) == 0
+
+
+async def test_each_row_has_the_trace_of_its_event(
+    pool: asyncpg.Pool, broker: Bus, stored: Stored
+) -> None:
+    ids = [f"{number:032x}" for number in (1, 2, 3)]
+    for trace_id, event in zip(ids, _things(1, 2, 3), strict=True):
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        payload = event.model_dump_json().encode()
+        await broker.publish("events.ThingHappened", payload, event.event_id, headers)
+    async with storing(pool, broker, stored):
+        await wait_until_async(lambda: sum(stored.statements) == 3, "three rows")
+    rows = await pool.fetch("SELECT traceparent FROM numbers ORDER BY id")
+    assert [row["traceparent"][3:35] for row in rows] == ids
+
+
+async def test_events_arrive_after_the_broker_has_closed_the_connection(
+    pool: asyncpg.Pool, broker: Bus, nats: str, stored: Stored
+) -> None:
+    client = await bus.connect(nats, "consumer")
+    async with storing(pool, Bus(client), stored):
+        await _deliver(broker, _things(1)[0])
+        await wait_until_async(lambda: sum(stored.statements) == 1, "the first")
+        assert client._transport is not None
+        client._transport.close()
+        await _deliver(broker, _things(2)[0])
+        await wait_until_async(lambda: sum(stored.statements) == 2, "the second")
+    await client.close()
+
+
+async def test_the_lag_counts_events_that_are_not_delivered_yet(
+    pool: asyncpg.Pool, broker: Bus
+) -> None:
+    gate = asyncio.Event()
+
+    async def handler(conn: Conn, event: ThingHappened) -> None:
+        await gate.wait()
+
+    inbox, _ = _inbox(pool, broker, handler)
+    for event in _things(*range(2 * BATCH)):
+        await _deliver(broker, event)
+    task = asyncio.create_task(inbox.run())
+    await wait_until_async(lambda: LAG._value.get() == 2 * BATCH, "the lag")
+    await _deliver(broker, ThingHappened(aggregate_id="a", number=99))
+    await wait_until_async(lambda: LAG._value.get() == 2 * BATCH + 1, "one more")
+    gate.set()
+    await wait_until_async(lambda: LAG._value.get() == 0, "no lag")
     task.cancel()

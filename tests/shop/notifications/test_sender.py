@@ -1,7 +1,9 @@
 """The sender on the real PostgreSQL, with a fake mail server that can fail."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from email import message_from_bytes
 from email.message import Message
 from random import Random
 
@@ -10,11 +12,13 @@ from asyncpg import Pool
 
 from chassis.clock import SystemClock
 from chassis.ids import new_id
+from chassis.messaging.effects import Consumed, take_effect
 from contracts.events import OrderConfirmed
-from shop.notifications.domain import order_confirmed
+from shop.notifications.handlers import handlers
 from shop.notifications.sender import BATCH, CLAIM, Sender
-from shop.notifications.smtp import MailRefusedError, MailServerDownError
+from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, Outcome
 from shop.notifications.store import MailStore
+from tests.fixtures.waiting import wait_until_async
 
 
 class ManualClock(SystemClock):
@@ -30,16 +34,22 @@ class FakeMailServer:
 
     def __init__(self) -> None:
         self.taken: list[Message] = []
-        self.errors: dict[str, Exception] = {}
+        self.errors: dict[str, MailRefusedError | MailServerDownError] = {}
         self.down = False
 
-    async def send(self, message: Message) -> None:
-        await asyncio.sleep(0)
-        if self.down:
-            raise MailServerDownError("connection refused")
-        if error := self.errors.get(str(message["To"])):
-            raise error
-        self.taken.append(message)
+    async def send(self, letters: Sequence[Letter]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for letter in letters:
+            await asyncio.sleep(0)
+            outcome = self.errors.get(letter.recipient)
+            if self.down:
+                outcome = MailServerDownError("connection refused")
+            if isinstance(outcome, MailServerDownError):
+                return outcomes + [outcome] * (len(letters) - len(outcomes))
+            if outcome is None:
+                self.taken.append(message_from_bytes(letter.content))
+            outcomes.append(outcome)
+        return outcomes
 
 
 class Fixture:
@@ -59,9 +69,8 @@ class Fixture:
             aggregate_id=new_id(), event_id=event_id or new_id(), user_id="u-1", email=email,
             total_cents=100,
         )  # fmt: skip
-        async with self.pool.acquire() as conn, conn.transaction():
-            mail = order_confirmed(event)
-            await self.store.put(conn, mail, traceparent="", now=self.clock.now())
+        handler = handlers(self.clock.now, self.sender.hint)[OrderConfirmed]
+        await take_effect(self.pool, [Consumed(event, handler)])
         return event.aggregate_id
 
     async def status(self, order_id: str) -> str:
@@ -89,6 +98,22 @@ async def test_an_event_that_comes_twice_stores_one_mail(fixture: Fixture) -> No
     for _ in range(2):
         await fixture.write(event_id="e-1")
     assert await fixture.store.pending() == 1
+
+
+async def test_a_stored_mail_wakes_the_sender(
+    fixture: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shop.notifications.sender.LOOK_S", 600.0)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(fixture.sender.run())
+        for count in (1, 2):
+            order = await fixture.write()
+
+            async def is_sent(order: str = order) -> bool:
+                return await fixture.status(order) == "sent"
+
+            await wait_until_async(is_sent, f"mail {count}")
+        sending.cancel()
 
 
 async def test_no_mail_is_lost_while_the_server_is_down(fixture: Fixture) -> None:

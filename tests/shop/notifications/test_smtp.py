@@ -1,0 +1,172 @@
+"""The SMTP client against two real servers: the lab's, which takes many mails in one write, and aiosmtpd."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from lab.mail.smtp_session import SmtpSession
+from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, SmtpClient
+from tests.fixtures.servers import free_port
+
+BAD = "bad@example.com"
+
+
+class Server:
+    """A mail server on a port. It refuses the mails to BAD."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.taken: list[tuple[str, bytes]] = []
+        self.connections = 0
+
+    def deliver(self, content: bytes, recipients: list[str]) -> str:
+        if recipients == [BAD]:
+            return "550 no such user"
+        self.taken.append((recipients[0], content))
+        return "250 OK"
+
+    async def start(self) -> None:
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        raise NotImplementedError
+
+
+class Sink(Server):
+    async def start(self) -> None:
+        self._open: list[SmtpSession] = []
+
+        def session() -> SmtpSession:
+            self.connections += 1
+            made = SmtpSession(lambda content, _, recipients: self.deliver(content, recipients))
+            self._open.append(made)
+            return made
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(session, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        self._server.close()
+        for each in self._open:
+            each._transport.abort()
+        await asyncio.sleep(0)
+
+
+class Aiosmtpd(Server):
+    async def start(self) -> None:
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller.start()
+
+    async def stop(self) -> None:
+        self._controller.stop()
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str,
+        responses: list[str],
+    ) -> list[str]:  # fmt: skip
+        self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        return self.deliver(envelope.content, envelope.rcpt_tos)
+
+
+@pytest.fixture(params=[Sink, Aiosmtpd])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    made: Server = request.param()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[SmtpClient]:
+    opened = SmtpClient(f"smtp://127.0.0.1:{server.port}")
+    yield opened
+    opened.close()
+
+
+def letters(*recipients: str) -> list[Letter]:
+    return [Letter(each, b"Subject: x\r\n\r\n.\r\n..\r\n.b\r\n") for each in recipients]
+
+
+async def test_all_mails_arrive_as_they_are_on_one_connection(
+    server: Server, client: SmtpClient
+) -> None:
+    wanted = [f"{number}@example.com" for number in range(20)]
+    for _ in range(2):
+        assert await client.send(letters(*wanted)) == [None] * 20
+    assert server.taken == [(each, letters(each)[0].content) for each in wanted] * 2
+    assert server.connections == 1
+
+
+async def test_a_refused_mail_does_not_harm_the_others(server: Server, client: SmtpClient) -> None:
+    outcomes = await client.send(letters("a@example.com", BAD, "b@example.com"))
+    assert [type(outcome) for outcome in outcomes] == [type(None), MailRefusedError, type(None)]
+    assert isinstance(outcomes[1], MailRefusedError)
+    assert outcomes[1].permanent
+    assert [recipient for recipient, _ in server.taken] == ["a@example.com", "b@example.com"]
+
+
+async def test_a_server_that_is_down_is_found_again(server: Server, client: SmtpClient) -> None:
+    assert await client.send(letters("a@example.com")) == [None]
+    await server.stop()
+    outcomes = await client.send(letters("b@example.com", "c@example.com"))
+    assert [type(outcome) for outcome in outcomes] == [MailServerDownError] * 2
+    await server.start()
+    assert await client.send(letters("d@example.com")) == [None]
+
+
+async def test_a_connection_that_the_server_closed_is_opened_again(
+    server: Server, client: SmtpClient
+) -> None:
+    assert await client.send(letters("a@example.com")) == [None]
+    await server.stop()
+    await server.start()
+    assert await client.send(letters("b@example.com")) == [None]
+
+
+@pytest.mark.parametrize(
+    "says", [b"", b"421 closing\r\n", b"nonsense\r\n", b"220 hello\r\n421 closing\r\n", b"\xff\r\n"]
+)
+async def test_a_server_that_does_not_work_is_down(says: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        (outcome,) = await SmtpClient(f"smtp://127.0.0.1:{port}").send(letters("a@example.com"))
+    assert isinstance(outcome, MailServerDownError)
+
+
+@pytest.mark.parametrize("answered", range(5))
+async def test_mails_without_an_answer_are_not_delivered(answered: int) -> None:
+    """The server closes after some of four mails."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        await reader.readline()
+        writer.write(b"250-x\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
+        await reader.readuntil(b"RSET")
+        writer.write(b"250 OK\r\n" * (4 * answered + 2))
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        outcomes = await SmtpClient(f"smtp://127.0.0.1:{port}").send(
+            letters(*["a@example.com"] * 4)
+        )
+    expected = [type(None)] * answered + [MailServerDownError] * (4 - answered)
+    assert [type(outcome) for outcome in outcomes] == expected
+
+
+@pytest.mark.parametrize("url", ["http://x", "smtp://", "x"])
+def test_an_url_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="SMTP_URL"):
+        SmtpClient(url)
