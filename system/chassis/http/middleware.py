@@ -11,6 +11,7 @@ from chassis.edge_policies import event_sink
 from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.faults.altering import altered
 from chassis.http import context
+from chassis.http.direct_routes import DirectRoutes
 from chassis.http.problems import internal_error, problem_response
 from chassis.resilience.deadline import BUDGET_HEADER, from_header
 from chassis.resilience.events import Event
@@ -33,6 +34,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._routes: DirectRoutes | None = None  # created when the app has all its routes
         self._series_by_key: dict[tuple[str, str, int], Series] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +45,10 @@ class RequestMiddleware:
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
-        service = scope["app"].state.service
+        app = scope["app"]
+        service = app.state.service
+        if self._routes is None:
+            self._routes = DirectRoutes(app, self.app)
         request_context = context.RequestContext(
             deadline=_deadline(headers.get(BUDGET, "")),
             caller=headers.get(context.CALLER_HEADER, ""),
@@ -138,8 +143,10 @@ class RequestMiddleware:
             await response(scope, receive, send)
             return
 
+        routes = self._routes
+        assert routes is not None
         if not injector.active:
-            await self.app(scope, receive, send)
+            await routes(scope, receive, send, headers)
             return
         exchange = Exchange(
             point="inbound",
@@ -150,7 +157,8 @@ class RequestMiddleware:
         )
 
         async def proceed(discard: bool) -> None:
-            await self.app(scope, receive, _discard if discard else altered(send, exchange))
+            outlet = _discard if discard else altered(send, exchange)
+            await routes(scope, receive, outlet, headers)
 
         try:
             await injector.run(exchange, proceed)
