@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import asyncpg
 from fastapi import FastAPI
 from nats.aio.client import Client as NatsClient
@@ -26,7 +25,8 @@ from chassis.ended_sessions import EndedSessions
 from chassis.faults.residue import Baseline
 from chassis.http import health, idempotency
 from chassis.http.auth import SERVICE_TOKEN_S, Authenticator, ServiceTokens, UserTokens
-from chassis.http.client import ServiceClient, open_session
+from chassis.http.client import ServiceClient, open_connections
+from chassis.http.connections import Connections
 from chassis.http.middleware import RequestMiddleware
 from chassis.http.problems import RESPONSES
 from chassis.http.problems import install as install_problems
@@ -127,7 +127,7 @@ class Service:
         self.stopping = False
         self._home = home
         self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession
+        self._connections: Connections
         self._nats: NatsClient | None = None
         self._registry: Registry | None = None
         self._ended: EndedSessions | None = None
@@ -199,7 +199,7 @@ class Service:
             self.clients[callee] = ServiceClient(
                 caller,
                 callee,
-                self._session,
+                self._connections,
                 self.instances,
                 protection,
                 self._tokens,
@@ -238,8 +238,8 @@ class Service:
         settings = self.settings
         await self._restore_faults()
         self._expose_saturation()
-        self._session = open_session()
-        self._on_close(self._session.close)
+        self._connections = open_connections()
+        self._on_close(self._connections.close)
         registry = self._registry = Registry(await self._broker(), settings.edges)
         await registry.open()
         self._on_close(registry.close)  # if `start` fails

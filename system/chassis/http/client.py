@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from types import SimpleNamespace
 from typing import Any, TypedDict, Unpack
 
-import aiohttp
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from chassis.edge_policies.configuration import kinds_off_by_header
@@ -19,6 +17,7 @@ from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.http import context
 from chassis.http.auth import ServiceTokens
 from chassis.http.balancer import Balancer, CallCopies
+from chassis.http.connections import Connections, NotConnectedError, target_of
 from chassis.http.response import Response, checked
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
@@ -29,12 +28,6 @@ from chassis.telemetry import signals
 from chassis.telemetry.metrics import exemplar_trace_id
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Of one connect. A live host answers within milliseconds, a dead one not at all. It is shorter than the attempt's
-# timeout: the client then knows that nothing was sent, and has time to call another instance.
-CONNECT_S = 0.25
-CONNECTIONS_PER_HOST = 100
-# the policies bound each call; this is the limit for the profile `none`
-TOTAL_S = 30.0
 
 
 class NoInstanceError(CallFailedError):
@@ -65,23 +58,9 @@ class RequestOptions(TypedDict, total=False):
     stale_key: str
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The connection pool, one per process. It counts each new connection under its peer's instance."""
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_create_end.append(_count_connection)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0, limit_per_host=CONNECTIONS_PER_HOST, keepalive_timeout=30
-        ),
-        timeout=aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[tracing],
-    )
-
-
-async def _count_connection(_: object, context: SimpleNamespace, __: object) -> None:
-    signals.CONNECTIONS.labels(context.trace_request_ctx).inc()
+def open_connections() -> Connections:
+    """The connections of the process. Each new one is counted under its peer's instance."""
+    return Connections(lambda peer: signals.CONNECTIONS.labels(peer).inc())
 
 
 class ServiceClient:
@@ -91,7 +70,7 @@ class ServiceClient:
         self,
         caller: str,
         callee: str,
-        session: aiohttp.ClientSession,
+        connections: Connections,
         instances: Callable[[str], list[Instance]],
         protection: EdgeProtection,
         tokens: ServiceTokens,
@@ -102,7 +81,7 @@ class ServiceClient:
         self.callee = callee
         self.protection = protection
         self._caller = caller
-        self._session = session
+        self._connections = connections
         self._instances = instances
         self._tokens = tokens
         self._injector = injector
@@ -150,7 +129,8 @@ class ServiceClient:
             key=options.get("stale_key", ""),
             disabled=disabled,
         )
-        request = _Request(method, path, options.get("params"), content, sent, CallCopies())
+        target = target_of(path, options.get("params"))
+        request = _Request(method, path, target, content, sent, CallCopies())
         started = time.monotonic()
         answer = await self.protection.run(partial(self._attempt, request), call)
         if answer.received_at < started:  # the fallback's copy of an earlier answer
@@ -218,19 +198,12 @@ class ServiceClient:
         return label(error)
 
     async def _send(self, request: "_Request", instance: Instance) -> Response:
-        url = f"http://{instance.address}{request.path}"
-
         async def send(headers: dict[str, str]) -> Response:
-            async with self._session.request(
-                request.method,
-                url,
-                params=request.params,
-                data=request.content,
-                headers=headers,
-                allow_redirects=False,
-                trace_request_ctx=instance.name,
-            ) as answer:
-                return Response(answer.status, await answer.read(), answer.headers)
+            status, answer_headers, content = await self._connections.request(
+                instance.name, instance.address, request.method, request.target,
+                headers, request.content,
+            )  # fmt: skip
+            return Response(status, content, answer_headers)
 
         try:
             if self._injector.active:
@@ -244,12 +217,11 @@ class ServiceClient:
                 definite=False,
                 retryable=True,
             ) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            # not connected: the work did not happen
+        except NotConnectedError as error:  # the work did not happen
             raise CallFailedError(
                 f"{self.callee}: {error}", definite=True, retryable=True
             ) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except OSError as error:  # TimeoutError is one
             raise CallFailedError(
                 f"{self.callee}: {error or type(error).__name__}", definite=False, retryable=True
             ) from error
@@ -280,7 +252,7 @@ class _Request:
 
     method: str
     path: str
-    params: Any
+    target: str  # the path with its query
     content: bytes | None
     headers: dict[str, str]
     copies: CallCopies

@@ -9,7 +9,7 @@ from chassis.resilience.errors import CallFailedError, OverloadedError
 
 
 class Response:
-    """An answer with a status below 500. `body` is the parsed JSON.
+    """An answer with a status below 500. `body` is the parsed JSON. `headers` have names in lower case.
 
     `stale_s` is the age in seconds of an answer from a fallback, None for a fresh one.
     """
@@ -47,7 +47,7 @@ def checked(callee: str, response: Response, *, safe: bool) -> Response:
     """
     if response.status >= 500 or response.status == 429:
         raise _failure(callee, response, safe=safe)
-    if "json" in response.headers.get("Content-Type", ""):
+    if "json" in response.headers.get("content-type", ""):
         try:
             response.parse()
         except ValueError as error:
@@ -65,7 +65,7 @@ def _failure(callee: str, response: Response, *, safe: bool) -> CallFailedError:
     except ValueError:
         problem = None
     problem = problem if isinstance(problem, dict) else {}
-    retry_after = response.headers.get("Retry-After", "")
+    retry_after = response.headers.get("retry-after", "")
     definite = response.status == 429 or problem.get("definite") is True
     # alive, and it asks for a pause: deliberate shedding is no failure of the callee
     shed = response.status == 429 or (response.status == 503 and definite and retry_after)

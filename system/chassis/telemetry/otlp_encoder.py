@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -67,10 +68,13 @@ class NotSimpleError(Exception):
 
 
 def _span(span: ReadableSpan) -> bytes:
-    context, parent = span.context, span.parent
-    if context is None or span.events or span.links or context.trace_state:
+    # the fields behind the properties: those copy events, links and attributes
+    context, parent, attributes = span._context, span._parent, span._attributes
+    if context is None or span._events or span._links or context.trace_state:
         raise NotSimpleError
-    if span.dropped_attributes or span.dropped_events or span.dropped_links:
+    if isinstance(attributes, BoundedAttributes) and (
+        attributes.dropped or span.dropped_events or span.dropped_links
+    ):
         raise NotSimpleError
     parts = [
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
@@ -79,12 +83,12 @@ def _span(span: ReadableSpan) -> bytes:
     if parent is not None:
         parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
     parts += (
-        _name(span.name, span.kind.value + 1),  # OTLP's kinds start at 1; 0 is "unspecified"
-        _TIMES.pack(b"\x39", span.start_time or 0, b"\x41", span.end_time or 0),
+        _name(span._name, span._kind.value + 1),  # OTLP's kinds start at 1; 0 is "unspecified"
+        _TIMES.pack(b"\x39", span._start_time or 0, b"\x41", span._end_time or 0),
     )
-    if span.attributes:
-        parts += [_attribute(key, value) for key, value in span.attributes.items()]
-    code, description = span.status.status_code.value, span.status.description
+    if attributes:
+        parts += [_attribute(key, value) for key, value in attributes.items()]
+    code, description = span._status.status_code.value, span._status.description
     status = (_field(0x12, _text(description)) if description else b"") + (
         bytes((0x18, code)) if code else b""
     )

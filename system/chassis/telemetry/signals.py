@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import random
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -14,14 +13,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
-from opentelemetry.trace import SpanContext, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import Status, StatusCode
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chassis.settings import Settings
 from chassis.telemetry.histogram import Histogram
+from chassis.telemetry.light_spans import LightTracer, child_context
 from chassis.telemetry.metrics import counter, expose, gauge
+from chassis.telemetry.propagation import Propagator
 from chassis.telemetry.span_export import SpanExporter
 
 SERVER_SECONDS = Histogram(
@@ -71,7 +71,7 @@ class _ExportCounts(Collector):
 
 
 _export_counts = _ExportCounts()
-propagator = TraceContextTextMapPropagator()
+propagator = Propagator()
 _encode = json.JSONEncoder(default=str).encode  # json.dumps would create an encoder for each line
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
@@ -114,11 +114,10 @@ def end_span(begun: StoreSpan | None, *, failed: bool = False) -> None:
         return
     name, attributes, parent, start_ns = begun
     within = parent.context
-    span_id = random.getrandbits(64) or 1
     export.on_end(
         ReadableSpan(
             name,
-            SpanContext(within.trace_id, span_id, False, within.trace_flags, within.trace_state),
+            child_context(within),
             within,
             parent.resource,
             attributes,
@@ -237,11 +236,12 @@ def start(settings: Settings) -> TracerProvider:
     expose(TARGET_INFO, SERVER_SECONDS, ACTIVE, CLIENT_SECONDS, CONNECTIONS)
     expose(POLICY_EVENTS, BREAKER_STATE)
     provider = TracerProvider(resource=Resource(resource), shutdown_on_exit=False)
+    export = None
     if settings.otlp_endpoint and not disabled:
         export = SpanExporter(f"{settings.otlp_endpoint}/v1/traces", settings.otlp_token)
         provider.add_span_processor(export)
         _export_counts.export = export
         expose(_export_counts)
-    _tracer = provider.get_tracer("breakwater.chassis")
+    _tracer = LightTracer(provider, "breakwater.chassis", export.on_end if export else None)
     propagate.set_global_textmap(propagator)
     return provider

@@ -20,7 +20,7 @@ from chassis.resilience.shed import LoadShedder
 T = TypeVar("T")
 EDGE = "ingress->gateway"
 BROWSE, ACCOUNT, CHECKOUT = range(3)  # lowest is shed first; health and metrics are never shed
-SAMPLE_S = 0.02
+SAMPLE_S = 0.1  # overload is a whole second of long waits
 
 
 class AdmissionControl:

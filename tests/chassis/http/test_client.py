@@ -14,7 +14,8 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY
 
 from chassis.edge_policies.protection import EdgeProtection
-from chassis.http.client import CONNECT_S, ServiceClient
+from chassis.http.client import ServiceClient
+from chassis.http.connections import CONNECT_S
 from chassis.registry import Instance
 from chassis.resilience.breaker import Breaker
 from chassis.resilience.errors import CallError, OverloadedError
