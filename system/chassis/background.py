@@ -1,7 +1,8 @@
-"""Background tasks that are restarted when they fail."""
+"""Background tasks: restarted when they fail, and awake at the same moments."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from chassis.clock import Clock
@@ -11,6 +12,16 @@ log = logging.getLogger("chassis.background")
 PAUSE_S_MIN = 0.1  # before the first restart, doubled each time
 PAUSE_S_MAX = 5.0
 STABLE_S = 60.0  # a task that ran for so long restarts after the shortest pause again
+
+
+def until_beat_s(period_s: float) -> float:
+    """Seconds until the clock shows the next multiple of the period; at least a tenth of a period.
+
+    The processes of a machine share this clock, so that periodic work of all of them wakes it at the same moments:
+    an idle process then handles the heartbeats of all others, and its own work, in one turn of its event loop.
+    """
+    left_s = period_s - time.monotonic() % period_s
+    return left_s if left_s > period_s / 10 else left_s + period_s
 
 
 async def supervise(name: str, work: Callable[[], Awaitable[None]], clock: Clock) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from nats.aio.client import Client
 from opentelemetry.trace import SpanKind
 
+from chassis.background import until_beat_s
 from chassis.faults import Exchange, armed
 from chassis.messaging.bucket import Bucket
 from chassis.messaging.bus import UNREACHABLE
@@ -101,6 +102,9 @@ class Registry:
         self._edges = edges or {}
         self._bucket = Bucket(nats, BUCKET, LEASE_S)
         self._membership = Membership()
+        self._known: dict[
+            str, tuple[bytes, Instance]
+        ] = {}  # by key, the last entry and its content
         self._beating: asyncio.Task[None] | None = None
         self._own: Instance | None = None
         self._beats = 0
@@ -149,7 +153,7 @@ class Registry:
 
     async def _heartbeat(self, own: Instance) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            await asyncio.sleep(until_beat_s(HEARTBEAT_S))
             if not self._nats.is_connected:  # a put would only be queued
                 continue
             try:
@@ -173,14 +177,17 @@ class Registry:
             await see(False)
 
     def _see_heartbeat(self, key: str, value: bytes) -> None:
-        try:
-            instance = Instance.from_entry(key, value)
-        except (ValueError, TypeError) as error:
-            log.warning("invalid registry entry: %s", error)
-            return
-        edge = self._edges.get(instance.name) or self._edges.get(instance.service)
-        if edge:
-            instance = replace(instance, address=edge)
+        known, instance = self._known.get(key, (b"", None))
+        if instance is None or known != value:
+            try:
+                instance = Instance.from_entry(key, value)
+            except (ValueError, TypeError) as error:
+                log.warning("invalid registry entry: %s", error)
+                return
+            edge = self._edges.get(instance.name) or self._edges.get(instance.service)
+            if edge:
+                instance = replace(instance, address=edge)
+            self._known[key] = value, instance
         self._membership.heartbeat(instance, time.monotonic())
 
 

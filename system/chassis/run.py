@@ -5,11 +5,13 @@ import gc
 import importlib
 import os
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from chassis.background import until_beat_s
 from chassis.settings import SettingError, Settings
 
 APP = "shop.{name}.app"
@@ -17,20 +19,29 @@ DRAIN_S = 2
 # Threads of uvloop; half of them may resolve names. A look-up without an answer blocks its thread for 10 s, also
 # after the caller gave up. With the default of 4, a dead broker blocked the look-up of all other names.
 LOOP_THREADS = "16"
+DATE_S = 1.0  # the resolution of the header `Date`
 UNREGISTERED_S = 0.05  # wait for requests that were sent before the instance left the registry
 
 
 class Server(uvicorn.Server):
-    """uvicorn that leaves the registry before it stops listening."""
+    """uvicorn that leaves the registry before it stops listening, and waits without polling."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
         self._stopping: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end, and renew the header `Date`. uvicorn's own loop looks ten times a second."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until_beat_s(DATE_S)):
+                    await self._ending.wait()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stopping is not None:  # the second signal stops at once
-            super().handle_exit(sig, frame)
+            self._end(sig, frame)
             return
         self._stopping = asyncio.get_running_loop().create_task(self._stop(sig, frame))
 
@@ -39,7 +50,11 @@ class Server(uvicorn.Server):
         if service is not None:
             await service.unregister()
             await asyncio.sleep(UNREGISTERED_S)
+        self._end(sig, frame)
+
+    def _end(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        self._ending.set()
 
 
 def serve(name: str) -> int:

@@ -128,6 +128,10 @@ def valkey(data: Path, port: int, users: str) -> Command:
     argv += ["--port", str(port), "--bind", "127.0.0.1"]
     argv += ["--save", "", "--appendonly", "no", "--dir", data, "--daemonize", "no"]
     argv += ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--loglevel", "notice"]
+    argv += [
+        "--hz",
+        "1",
+    ]  # its housekeeping; an expired key is never served, however seldom it runs
     return Command(argv)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from chassis.background import until_beat_s
 from chassis.clock import SystemClock
 from chassis.edge_policies.switches import PolicySwitches
 from chassis.telemetry.histogram import Histogram
@@ -29,7 +30,7 @@ async def watch_loop_lag(clock: SystemClock) -> None:
     Ticks that a blocked loop missed are observed too, each with its own delay. Otherwise a block of
     one second would count as little as one tick (coordinated omission).
     """
-    due = clock.monotonic() + TICK_S
+    due = clock.monotonic() + until_beat_s(TICK_S)
     while True:
         await asyncio.sleep(due - clock.monotonic())
         now = clock.monotonic()

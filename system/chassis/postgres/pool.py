@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 
+from chassis.background import until_beat_s
 from chassis.telemetry import signals
 from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import expose, gauge
@@ -67,7 +68,7 @@ class MeasuredPool(asyncpg.Pool):
         others would have to prepare every statement in the next burst.
         """
         while True:
-            await asyncio.sleep(ROTATE_S)
+            await asyncio.sleep(until_beat_s(ROTATE_S))
             size = self.get_min_size()
             if self.get_idle_size() >= size:
                 # take all and release them in the same order: the last one is then on top. By asyncpg's

@@ -34,6 +34,7 @@ class AdmissionControl:
         self.shedder = build_beside_chain(EDGE, SHED, partial(LoadShedder, EDGE), table)
         self.shedder.enabled = table is not False
         self._clock = clock
+        self._arrival = asyncio.Event()
         self.use(profile)
 
     async def admit(self, priority: int, answer: Callable[[], Awaitable[T]]) -> T:
@@ -45,6 +46,7 @@ class AdmissionControl:
             off = off if requested is None else requested
         if SHED in off or not self.shedder.enabled:
             return await answer()
+        self._arrival.set()
         self.shedder.admit(priority)
         try:
             return await answer()
@@ -52,8 +54,14 @@ class AdmissionControl:
             self.shedder.release()
 
     async def watch_queue_delay(self) -> None:
-        """Sample the event loop's delay until cancelled: it is how long work waits in the queue."""
+        """Sample the event loop's delay until cancelled: it is how long work waits in the queue.
+
+        A gateway without a request has no queue, and is not woken.
+        """
         while True:
+            if not self.shedder.in_flight:
+                self._arrival.clear()
+                await self._arrival.wait()
             due = self._clock.monotonic() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
             self.shedder.observe_queue(max(0.0, self._clock.monotonic() - due))

@@ -10,8 +10,9 @@ from chassis.clock import SystemClock
 from chassis.http import context
 from chassis.resilience.errors import ShedError
 from chassis.resilience.profile import ProfileError
-from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, AdmissionControl
+from shop.gateway.admission import ACCOUNT, BROWSE, CHECKOUT, SAMPLE_S, AdmissionControl
 from shop.gateway.routes import ROUTES
+from tests.fixtures.waiting import wait_until_async
 from tests.shop.gateway.upstreams import StartGateway, Upstreams, after, always
 
 
@@ -147,3 +148,20 @@ async def test_a_users_own_data_is_never_stale(
         upstreams.answers["orders"] = always(503, {"title": "down"})
         async with session.get("/api/orders") as answer:
             assert answer.status == 503
+
+
+async def test_the_queue_is_watched_while_there_are_requests_only() -> None:
+    admission = AdmissionControl("full", SystemClock())
+    delays: list[float] = []
+    admission.shedder.observe_queue = delays.append  # type: ignore[method-assign]
+    watching = asyncio.create_task(admission.watch_queue_delay())
+    for round_number in range(1, 3):
+        admitted = AdmittedRequests(admission)
+        await admitted.add(1, BROWSE)
+        await wait_until_async(lambda: len(delays) >= 2, f"samples in round {round_number}")
+        await admitted.release()
+        await asyncio.sleep(SAMPLE_S * 2)  # the last sample
+        delays.clear()
+        await asyncio.sleep(SAMPLE_S * 5)
+        assert delays == []
+    watching.cancel()
