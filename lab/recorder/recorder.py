@@ -17,6 +17,7 @@ from lab.recorder.records.recording import Recording
 from lab.recorder.span_forwarder import SpanForwarder
 
 NGINX_INTERVAL_S = 0.25
+IDLE_INTERVAL_S = 1.0  # while spans are dropped
 PROTOBUF = "application/x-protobuf"
 
 
@@ -75,7 +76,10 @@ class Recorder:
         if (run_dir / "spans.parquet").exists():
             raise RequestError(409, f"{run_dir} is sealed: record into a new directory")
         if self.recording is None:
-            self.nginx_spans.read()  # earlier requests do not belong to this run
+            if self._takes_spans():
+                self.nginx_spans.read()  # earlier requests do not belong to this run
+            else:
+                self.nginx_spans.skip()
             try:
                 run_dir.mkdir(parents=True, exist_ok=True)
                 self.recording = Recording(run_dir, self._lab_dir, self.lab)
@@ -107,5 +111,11 @@ class Recorder:
 
     async def _follow_nginx(self) -> None:
         while True:
-            self.nginx_spans.read()
-            await asyncio.sleep(NGINX_INTERVAL_S)
+            if self._takes_spans():
+                self.nginx_spans.read()
+                await asyncio.sleep(NGINX_INTERVAL_S)
+            else:
+                await asyncio.sleep(IDLE_INTERVAL_S)
+
+    def _takes_spans(self) -> bool:
+        return bool(self.recording or self.collector or self.lab.jaeger)

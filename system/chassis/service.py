@@ -134,7 +134,10 @@ class Service:
         now = self.clock.time_s
         life_s = settings.number("SERVICE_TOKEN_S", SERVICE_TOKEN_S)
         self._tokens = ServiceTokens(settings.service, settings.service_secret, now, life_s)
-        self._saturation = saturation.Saturation(self.policy_switches, self.instances)
+        self._loop_lag = saturation.LoopLag(self.clock)
+        self._saturation = saturation.Saturation(
+            self.policy_switches, self.instances, self._loop_lag
+        )
         users = UserTokens(self._fetch_jwks, now)
         self.auth = Authenticator(self._tokens, users, now, self._session_ended)
 
@@ -290,7 +293,7 @@ class Service:
         saturation.CONNECTED.set_function(lambda: bool(self._nats and self._nats.is_connected))
         expose(saturation.CLOCK, saturation.CONNECTED, saturation.LOOP_LAG_SECONDS)
         expose(self._saturation)
-        self.background("loop lag watch", lambda: saturation.watch_loop_lag(self.clock))
+        self.background("loop lag watch", self._loop_lag.watch)
 
     async def _broker(self) -> NatsClient:
         if self._nats is None:

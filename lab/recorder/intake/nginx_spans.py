@@ -45,6 +45,14 @@ class NginxSpans:
         if spans:
             self._take(_request(spans).SerializeToString())
 
+    def skip(self) -> None:
+        """Passes over new lines, of which no span is wanted."""
+        if self._file is not None:
+            for _ in self._file.lines():
+                pass
+        elif self._path.exists():
+            self._file = TailedFile(self._path, from_end=True)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

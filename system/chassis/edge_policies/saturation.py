@@ -4,6 +4,7 @@ The gauges are computed at each scrape, so a request pays nothing for them.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,33 +21,58 @@ LOOP_LAG_SECONDS = Histogram("event_loop_lag_seconds", "Delay of a timer in the 
 CLOCK = gauge("clock_seconds", "Wall clock of the service, seconds since 1970")
 CONNECTED = gauge("broker_connected", "1 while the broker is connected, else 0")
 TICK_S = 0.1
+READ_S = 20.0  # longer than from one scrape to the next
 # the fields of a policy's snapshot, by metric: the first one that the policy has is used
 IN_FLIGHT, WAITING, LIMIT = ("in_flight",), ("waiting",), ("permits", "limit", "capacity")
 
 
-async def watch_loop_lag(clock: SystemClock) -> None:
-    """Observe the delay of each tick, until cancelled.
+class LoopLag:
+    """Observes the delay of a timer in the event loop, while the metrics are read.
 
-    Ticks that a blocked loop missed are observed too, each with its own delay. Otherwise a block of
-    one second would count as little as one tick (coordinated omission).
+    Ten ticks a second were a third of what an idle process costs. No scrape would show the others.
     """
-    due = clock.monotonic() + until_beat_s(TICK_S)
-    while True:
-        await asyncio.sleep(due - clock.monotonic())
-        now = clock.monotonic()
-        while due <= now:
-            LOOP_LAG_SECONDS.observe(now - due)
-            due += TICK_S
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._until_s = -math.inf
+        self._read = asyncio.Event()
+
+    def read(self) -> None:
+        """The metrics are read now: observe for READ_S."""
+        self._until_s = self._clock.monotonic() + READ_S
+        self._read.set()
+
+    async def watch(self) -> None:
+        """Observe each tick, until cancelled.
+
+        Ticks that a blocked loop missed are observed too, each with its own delay. Otherwise a block of
+        one second would count as little as one tick (coordinated omission).
+        """
+        while True:
+            await self._read.wait()
+            now = self._clock.monotonic()
+            due = now + until_beat_s(TICK_S)
+            while now < self._until_s:
+                await asyncio.sleep(due - self._clock.monotonic())
+                now = self._clock.monotonic()
+                while due <= now:
+                    LOOP_LAG_SECONDS.observe(now - due)
+                    due += TICK_S
+            self._read.clear()
 
 
 class Saturation(Collector):
     """The state of each edge's policies, and the known instances of each callee."""
 
-    def __init__(self, edges: PolicySwitches, instances: Callable[[str], list[Any]]) -> None:
+    def __init__(
+        self, edges: PolicySwitches, instances: Callable[[str], list[Any]], loop_lag: LoopLag
+    ) -> None:
         self._edges = edges
+        self._loop_lag = loop_lag
         self._instances = instances
 
     def collect(self) -> Iterable[Metric]:
+        self._loop_lag.read()
         in_flight = _family("resilience_in_flight", "Calls inside a policy", "policy")
         waiting = _family("resilience_waiting", "Calls waiting for a permit", "policy")
         limit = _family("resilience_limit", "Calls allowed at the same time", "policy")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from chassis.background import until_beat_s
 from chassis.messaging.bus import UNREACHABLE
 
 log = logging.getLogger("users.announcer")
@@ -42,4 +43,4 @@ class Announcer:
     async def run(self) -> None:
         while True:
             await self.announce()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(until_beat_s(LOOK_S))

@@ -3,11 +3,12 @@
 import asyncio
 import re
 import time
+from functools import partial
 
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, watch_loop_lag
+from chassis.edge_policies.saturation import LOOP_LAG_SECONDS, TICK_S, LoopLag
 from chassis.postgres.database import POOL_SIZE_MIN
 from tests.chassis.echo import Echo
 from tests.fixtures.waiting import wait_until_async
@@ -20,7 +21,9 @@ def ticks() -> tuple[int, float]:
 
 
 async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
-    watching = asyncio.create_task(watch_loop_lag(SystemClock()))
+    lag = LoopLag(SystemClock())
+    lag.read()
+    watching = asyncio.create_task(lag.watch())
     first, _ = ticks()
     await wait_until_async(lambda: ticks()[0] > first, "a tick")
     count, total_s = ticks()
@@ -30,6 +33,36 @@ async def test_a_blocked_loop_counts_every_tick_it_missed() -> None:
     missed, lag_s = ticks()[0] - count, ticks()[1] - total_s
     assert missed >= 1.0 / TICK_S - 1, "each due tick, not only the waiting one"
     assert lag_s >= 0.9 * sum(TICK_S * n for n in range(9)), "each with its own delay"
+
+
+async def test_the_loop_is_watched_while_its_metrics_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chassis.edge_policies.saturation.READ_S", 2 * TICK_S)
+    lag = LoopLag(SystemClock())
+    watching = asyncio.create_task(lag.watch())
+    for _ in range(2):
+        await wait_until_async(lambda: not lag._read.is_set(), "no longer read")
+        count, _ = ticks()
+        await asyncio.sleep(3 * TICK_S)
+        assert ticks()[0] == count
+        lag.read()
+        await wait_until_async(partial(_more_ticks, count), "a tick after a scrape")
+    watching.cancel()
+
+
+def _more_ticks(count: int) -> bool:
+    return ticks()[0] > count
+
+
+async def test_a_scrape_starts_the_watch_of_the_loop(echo: Echo) -> None:
+    name = "event_loop_lag_seconds_count"
+    before = (await metrics(echo))[name]
+
+    async def more() -> bool:
+        return (await metrics(echo))[name] > before
+
+    await wait_until_async(more, "ticks after the scrape")
 
 
 async def metrics(echo: Echo) -> dict[str, float]:

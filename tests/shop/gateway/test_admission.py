@@ -150,10 +150,12 @@ async def test_a_users_own_data_is_never_stale(
             assert answer.status == 503
 
 
-async def test_the_queue_is_watched_while_there_are_requests_only() -> None:
+async def test_the_queue_is_watched_while_there_are_requests_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     admission = AdmissionControl("full", SystemClock())
     delays: list[float] = []
-    admission.shedder.observe_queue = delays.append  # type: ignore[method-assign]
+    monkeypatch.setattr(admission.shedder, "observe_queue", delays.append)
     watching = asyncio.create_task(admission.watch_queue_delay())
     for round_number in range(1, 3):
         admitted = AdmittedRequests(admission)
