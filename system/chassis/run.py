@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from chassis.background import until_beat_s
+from chassis.http.one_write import OneWriteProtocol
 from chassis.settings import SettingError, Settings
 
 APP = "shop.{name}.app"
@@ -73,6 +74,7 @@ def serve(name: str) -> int:
         app,
         host=settings.host,
         port=settings.port,
+        http=OneWriteProtocol,
         log_config=None,
         access_log=False,
         lifespan="on",

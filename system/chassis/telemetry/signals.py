@@ -222,8 +222,8 @@ def start(settings: Settings) -> TracerProvider:
     for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(noisy)
         logger.handlers.clear()
-        logger.propagate = True
-    logging.getLogger("uvicorn.access").disabled = True
+        # without a handler to reach, uvicorn does not prepare a line for each request
+        logger.propagate = noisy != "uvicorn.access"
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
     resource = {
