@@ -17,6 +17,7 @@ from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose, gauge
 from chassis.unavailable import dependency_is_down
 from shop.orders.domain import Order
+from shop.orders.pace import Pace
 from shop.orders.saga import Ended, Ports, Progress, Step, StepRefusedError
 
 log = logging.getLogger("orders.saga")
@@ -24,16 +25,13 @@ ACTIVE = gauge("saga_active", "Sagas that this instance runs now")
 PENDING = gauge("saga_pending", "Sagas of all instances that have not ended")
 STEPS = counter("saga_steps", "Attempts of steps and compensations", ("step", "phase"))
 PARK_BASE_S = 0.2
-PARK_CAP_S = 3.0
+# The pace spreads the retries, so the jitter may be short.
+PARK_JITTER_S_MAX = 1.0
+RETRY_AFTER_S_MAX = 3.0
 COUNT_PERIOD_S = 1.0
-# Each instance resumes at most 2 sagas per second, and only while it runs no other: shoppers wait for the
-# new orders, and a recovered service must not be overloaded. It resumes more when a deadline is near. Under a
-# constant load of new orders it still resumes one per `RESUME_ONE_PERIOD_S`, so that every saga ends.
 RESUME_PERIOD_S = 0.5
-RESUME_ONE_PERIOD_S = 5.0
-RUNNING_MAX = 1
+BACKLOG_PERIOD_S = 0.05  # while more sagas are due than may run, and steps succeed
 NEAR_DEADLINE_S = 10.0
-RUNNING_NEAR_DEADLINE_MAX = 6
 STOP_S = 1.0
 
 
@@ -44,7 +42,7 @@ class Store(Protocol):
     async def finish(self, progress: Progress) -> Ended | None: ...
     async def claim(self, limit: int) -> list[tuple[str, str]]: ...
     async def load(self, order_id: str) -> Progress | None: ...
-    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]: ...
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int, int]: ...
 
 
 class SagaRunner:
@@ -69,6 +67,7 @@ class SagaRunner:
         self._clock = clock
         self._record = record
         self._rng = rng or Random()
+        self._pace = Pace(clock)
         self._running: dict[str, asyncio.Task[Order | None]] = {}
 
     def start(self, progress: Progress, traceparent: str = "") -> asyncio.Task[Order | None]:
@@ -81,25 +80,25 @@ class SagaRunner:
         return self._running[order_id]
 
     async def resume(self) -> None:
-        """Resume sagas that are due and have no owner, until cancelled."""
+        """Resume sagas that are due and have no owner, as fast as the pace allows, until cancelled."""
         expose(ACTIVE, PENDING, STEPS)
-        count_at, resume_one_at, running_max = 0.0, 0.0, RUNNING_MAX
+        count_at, due, near_deadline = 0.0, 0, 0
         while True:
             now = self._clock.monotonic()
             if now >= count_at:
-                pending, near_deadline = await self._store.count_pending(NEAR_DEADLINE_S)
+                pending, due, near_deadline = await self._store.count_pending(NEAR_DEADLINE_S)
                 PENDING.set(pending)
-                running_max = RUNNING_NEAR_DEADLINE_MAX if near_deadline else RUNNING_MAX
-                count_at = now + COUNT_PERIOD_S
-            free = max(running_max - len(self._running), int(now >= resume_one_at))
-            if free > 0:
-                resume_one_at = now + RESUME_ONE_PERIOD_S
-            resumed = await self._store.claim(free) if free > 0 and self._resumes else ()
-            for order_id, traceparent in resumed:
-                progress = await self._store.load(order_id)
-                if progress is not None:
-                    self.start(progress, traceparent)
-            await self._clock.sleep(RESUME_PERIOD_S)
+                count_at = now + (RESUME_PERIOD_S if pending else COUNT_PERIOD_S)
+            if due and self._resumes:
+                free = self._pace.free(len(self._running), near_deadline=near_deadline > 0)
+                resumed = await self._store.claim(free) if free > 0 else []
+                due = 0 if len(resumed) < free else due - len(resumed)
+                for order_id, traceparent in resumed:
+                    progress = await self._store.load(order_id)
+                    if progress is not None:
+                        self.start(progress, traceparent)
+            fast = due > 0 and not self._pace.failing
+            await self._clock.sleep(BACKLOG_PERIOD_S if fast else RESUME_PERIOD_S)
 
     async def stop(self) -> None:
         """Wait up to `STOP_S` for running sagas. Another instance resumes the others."""
@@ -167,6 +166,7 @@ class SagaRunner:
         self, progress: Progress, step: Step, action: Callable[[Ports, Any], Awaitable[None]]
     ) -> Progress | None:
         name = action.__name__
+        started = self._clock.monotonic()
         with signals.tracer().start_as_current_span(
             f"saga {name}", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -183,11 +183,16 @@ class SagaRunner:
                 return progress.refused(error.reason)
             except CallError as error:
                 phase = "failed" if error.definite else "unknown"
+                self._sample(started, failed=True)
                 self._report(progress, name, phase, error=str(error))
                 await self._park(progress, error.retry_after_s or 0.0)
                 return None
+        self._sample(started)
         self._report(progress, name, "done")
         return progress.done()
+
+    def _sample(self, started: float, *, failed: bool = False) -> None:
+        self._pace.sample(self._clock.monotonic() - started, len(self._running), failed=failed)
 
     def _report(self, progress: Progress, step: str, phase: str, **more: str) -> None:
         """Count and record the end of a step. Its start is in the saga's log and in the trace."""
@@ -196,6 +201,8 @@ class SagaRunner:
 
     async def _park(self, progress: Progress, retry_after_s: float = 0.0) -> None:
         """Release the lease and retry later: after `retry_after_s`, plus a backoff with full jitter."""
-        ceiling = min(PARK_CAP_S, PARK_BASE_S * 2.0 ** min(progress.attempts, 10))
-        wait_s = max(PARK_BASE_S, min(retry_after_s, PARK_CAP_S)) + self._rng.random() * ceiling
+        jitter_s = self._rng.random() * min(
+            PARK_JITTER_S_MAX, PARK_BASE_S * 2.0 ** min(progress.attempts, 10)
+        )
+        wait_s = max(PARK_BASE_S, min(retry_after_s, RETRY_AFTER_S_MAX)) + jitter_s
         await self._store.persist(progress.retrying(), park_s=wait_s)

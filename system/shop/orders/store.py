@@ -97,9 +97,10 @@ WHERE order_id IN (
 RETURNING order_id, traceparent
 """
 _COUNT_PENDING = """
-SELECT count(*) AS pending, count(*) FILTER (
-    WHERE next_at <= now() AND lease_until < now() AND deadline_at BETWEEN now() AND now() + $1) AS near_deadline
-FROM sagas WHERE state = 'running'
+SELECT count(*) AS pending, count(*) FILTER (WHERE due) AS due,
+    count(*) FILTER (WHERE due AND deadline_at BETWEEN now() AND now() + $1) AS near_deadline
+FROM (SELECT deadline_at, next_at <= now() AND lease_until < now() AS due FROM sagas WHERE state = 'running')
+    AS running
 """
 _REQUEST_CANCEL = """
 UPDATE sagas SET cancel_requested = true, updated_at = now() WHERE order_id = $1 AND state = 'running'
@@ -274,10 +275,10 @@ class OrderStore:
             saga["reason"], saga["cancel_requested"], saga["overdue"],
         )  # fmt: skip
 
-    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]:
-        """(sagas that have not ended, those of them that are due, without an owner, and near their deadline)."""
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int, int]:
+        """(sagas that have not ended, those due and without an owner, those of these near their deadline)."""
         (row,) = await self._pool.fetch(_COUNT_PENDING, timedelta(seconds=near_deadline_s))
-        return row["pending"], row["near_deadline"]
+        return row["pending"], row["due"], row["near_deadline"]
 
 
 def _order(row: Record) -> Order:

@@ -129,5 +129,5 @@ class FakeStore:
     async def load(self, order_id: str) -> Progress | None:
         return None if self.ended else self.saved
 
-    async def count_pending(self, near_deadline_s: float) -> tuple[int, int]:
-        return 0, 0
+    async def count_pending(self, near_deadline_s: float) -> tuple[int, int, int]:
+        return 0, 0, 0
