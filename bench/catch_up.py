@@ -17,7 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from lab.chaos.faults.client import FaultClient
@@ -42,9 +42,8 @@ class Shop:
 
     def pending(self) -> float:
         """The sagas that have not ended, as the instances of orders count them."""
-        return max(
-            self.faults.metric(each, "saga_pending") for each in self.faults.targets("orders")
-        )
+        instances = self.faults.targets("orders")
+        return max(self.faults.metric(each, "saga_pending") or 0.0 for each in instances)
 
     def wait(self, orders: int) -> list[str]:
         """Let so many orders wait for the bank; returns their ids."""
@@ -58,7 +57,8 @@ class Shop:
             confirmed = self.customer.order().status == 201
             return (time.perf_counter() - due) * 1000, confirmed
 
-        started, sent = time.perf_counter(), []
+        started = time.perf_counter()
+        sent: list[Future[tuple[float, bool]]] = []
         while not ended():
             due = started + len(sent) / rate
             time.sleep(min(POLL_S, max(0.0, due - time.perf_counter())))

@@ -18,8 +18,8 @@ MUTANTS = (
         KIND,
         "The price of an order is 19 % above the price in the catalogue.",
         "shop/products/store.py",
-        'Price(row["price_cents"], row["version"])',
-        'Price(round(row["price_cents"] * 1.19), row["version"])',
+        "json_object_agg(id, price_cents)",
+        "json_object_agg(id, round(price_cents * 1.19)::int)",
     ),
     Mutant(
         "any_password",

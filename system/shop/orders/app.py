@@ -50,7 +50,9 @@ async def start(service: Service) -> AsyncIterator[None]:
         store, Ports(inventory, payments), service.clock, service.record,
         resumes=settings.switch("SAGA_RESUME"),
     )  # fmt: skip
-    products = ProductsClient(service.client("products"))
+    products = ProductsClient(
+        service.client("products"), service.clock, settings.number("PRICES_HELD_S", 2.0)
+    )
     service.state.orders = Orders(
         store, products, runner, service.clock, idempotency=settings.idempotency
     )

@@ -1,6 +1,7 @@
 """The use cases of orders: place, read, cancel."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from chassis.clock import Clock
@@ -18,7 +19,7 @@ MARGIN_S = 0.1  # left of the caller's deadline for the answer's way back
 
 
 class Prices(Protocol):
-    async def prices(self, skus: list[str]) -> dict[str, int]: ...
+    async def prices(self) -> Mapping[str, int]: ...
 
 
 class Store(Protocol):
@@ -61,8 +62,7 @@ class Orders:
         Raises UnknownSkuError, KeyReusedError, CallError (definite: nothing was placed).
         """
         try:
-            prices = await self._products.prices([sku for sku, _ in quantities])
-            lines = price(quantities, prices)
+            lines = price(quantities, await self._products.prices())
             cents = total_cents(lines)
         except (OrderError, CallError):
             known = await self._order_of_key(user_id, key, body)

@@ -1,7 +1,11 @@
 """Calls of orders to other services, as the saga's ports."""
 
+import asyncio
+import math
+from collections.abc import Mapping
 from typing import Any
 
+from chassis.clock import Clock
 from chassis.http.client import ServiceClient
 from chassis.http.response import Response
 from chassis.resilience.errors import CallFailedError
@@ -26,19 +30,46 @@ def _accept(response: Response, operation: str) -> Any:
 
 
 class ProductsClient:
-    def __init__(self, client: ServiceClient) -> None:
-        self._client = client
+    """Holds the price list for `held_s` seconds. After that, a conditional request says whether it has changed."""
 
-    async def prices(self, skus: list[str]) -> dict[str, int]:
-        """Prices in cents by SKU. Unknown SKUs are left out."""
+    def __init__(self, client: ServiceClient, clock: Clock, held_s: float) -> None:
+        self._client = client
+        self._clock = clock
+        self._held_s = held_s
+        self._prices: dict[str, int] = {}
+        self._edition = ""
+        self._held_until = -math.inf
+        self._reading: asyncio.Task[None] | None = None
+
+    async def prices(self) -> Mapping[str, int]:
+        """The price in cents of each product, as the catalogue had it at most `held_s` ago.
+
+        Raises CallError: older prices are not used.
+        """
+        if self._clock.monotonic() >= self._held_until:
+            if self._reading is None:  # one request for all orders that wait for it
+                self._reading = asyncio.create_task(self._read())
+                self._reading.add_done_callback(self._end_reading)
+            await asyncio.shield(self._reading)
+        return self._prices
+
+    async def _read(self) -> None:
+        asked = self._clock.monotonic()
         response = await self._client.get(
-            "/prices", params=[("sku", sku) for sku in skus], route="/prices", timeout_s=STEP_S
+            "/prices", headers={"If-None-Match": self._edition}, route="/prices", timeout_s=STEP_S
         )
-        if response.status != 200:
+        if response.status == 200:
+            self._prices, self._edition = response.body["prices"], response.headers["ETag"]
+        elif response.status != 304:
             raise CallFailedError(
                 f"prices answered {response.status}", status=response.status, definite=True
             )
-        return {sku: item["price_cents"] for sku, item in response.body["prices"].items()}
+        self._held_until = asked + self._held_s
+
+    def _end_reading(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # retrieved, also if every waiting request has gone
 
 
 class InventoryClient:

@@ -25,6 +25,7 @@ class Pace:
         self._bound = Gradient2(initial=2, least=1, most=RUNNING_MAX, queue=1, smoothing=0.5)
         self._one_at = 0.0
         self.failing = False  # the last step that counted failed
+        self._peak = 0
         self._start_window(0)
 
     def free(self, running: int, *, near_deadline: bool = False) -> int:
@@ -50,4 +51,5 @@ class Pace:
 
     def _start_window(self, running: int) -> None:
         self._until = self._clock.monotonic() + WINDOW_S
-        self._steps, self._sum_s, self._peak = 0, 0.0, running
+        self._steps, self._sum_s = 0, 0.0
+        self._peak = running

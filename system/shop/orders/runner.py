@@ -28,7 +28,7 @@ PARK_BASE_S = 0.2
 # The pace spreads the retries, so the jitter may be short.
 PARK_JITTER_S_MAX = 1.0
 RETRY_AFTER_S_MAX = 3.0
-COUNT_PERIOD_S = 1.0
+IDLE_PERIOD_S = 1.0
 RESUME_PERIOD_S = 0.5
 BACKLOG_PERIOD_S = 0.05  # while more sagas are due than may run, and steps succeed
 NEAR_DEADLINE_S = 10.0
@@ -82,13 +82,13 @@ class SagaRunner:
     async def resume(self) -> None:
         """Resume sagas that are due and have no owner, as fast as the pace allows, until cancelled."""
         expose(ACTIVE, PENDING, STEPS)
-        count_at, due, near_deadline = 0.0, 0, 0
+        count_at, pending, due, near_deadline = 0.0, 0, 0, 0
         while True:
             now = self._clock.monotonic()
             if now >= count_at:
                 pending, due, near_deadline = await self._store.count_pending(NEAR_DEADLINE_S)
                 PENDING.set(pending)
-                count_at = now + (RESUME_PERIOD_S if pending else COUNT_PERIOD_S)
+                count_at = now + RESUME_PERIOD_S
             if due and self._resumes:
                 free = self._pace.free(len(self._running), near_deadline=near_deadline > 0)
                 resumed = await self._store.claim(free) if free > 0 else []
@@ -97,8 +97,10 @@ class SagaRunner:
                     progress = await self._store.load(order_id)
                     if progress is not None:
                         self.start(progress, traceparent)
-            fast = due > 0 and not self._pace.failing
-            await self._clock.sleep(BACKLOG_PERIOD_S if fast else RESUME_PERIOD_S)
+            if due > 0 and not self._pace.failing:
+                await self._clock.sleep(BACKLOG_PERIOD_S)
+            else:
+                await self._clock.sleep(RESUME_PERIOD_S if pending else IDLE_PERIOD_S)
 
     async def stop(self) -> None:
         """Wait up to `STOP_S` for running sagas. Another instance resumes the others."""

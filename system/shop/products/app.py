@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Header, Query, Response
 from pydantic import BaseModel, Field
 
 from chassis.http.auth import called_by
@@ -41,13 +41,8 @@ class Categories(BaseModel):
     items: list[Category]
 
 
-class PriceView(BaseModel):
-    price_cents: int
-    version: int
-
-
 class PriceList(BaseModel):
-    prices: dict[str, PriceView]
+    prices: dict[str, int]
 
 
 class NewPrice(Body):
@@ -68,11 +63,7 @@ async def start(service: Service) -> AsyncIterator[None]:
     yield
 
 
-app = create_app(
-    "products",
-    problems={domain.UnknownProductError: 404, domain.BadPriceListError: 422},
-    start=start,
-)
+app = create_app("products", problems={domain.UnknownProductError: 404}, start=start)
 
 
 ProductsDep = Annotated[domain.Products, from_state("products")]
@@ -118,11 +109,20 @@ async def list_categories(products: ProductsDep) -> Response:
     return _json(await products.categories())
 
 
-@app.get("/prices", response_model=PriceList, summary="Read current prices (for services)")
+@app.get(
+    "/prices",
+    response_model=PriceList,
+    responses={304: {"description": "No price has changed"}},
+    summary="Read the current price of each product (for services)",
+)
 async def list_prices(
-    _: FromOrders, products: ProductsDep, sku: Annotated[list[str] | None, Query()] = None
-) -> dict[str, Any]:
-    return domain.price_view(await products.prices(sku or []))
+    _: FromOrders, products: ProductsDep, if_none_match: Annotated[str, Header()] = ""
+) -> Response:
+    edition, prices = await products.prices(if_none_match)
+    headers = {"ETag": edition}
+    if prices is None:
+        return Response(status_code=304, headers=headers)
+    return Response(prices, headers=headers, media_type="application/json")
 
 
 @app.put("/products/{product_id}/price", response_model=ProductView, summary="Change a price")

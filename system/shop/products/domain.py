@@ -5,13 +5,12 @@ data that was validated when it was stored.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 SKU = re.compile(r"SKU-[0-9]{4}")
 PRICE_CENTS_MAX = 10_000_000
-PRICES_MAX = 100
 WORDS_MAX = 8
 PAGE_DEFAULT = 20
 _UNKNOWN = b""  # cached for an id without a product
@@ -19,10 +18,6 @@ _UNKNOWN = b""  # cached for an id without a product
 
 class UnknownProductError(Exception):
     """No product has this id."""
-
-
-class BadPriceListError(Exception):
-    """A price list was requested for no product, or for too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +44,8 @@ class PageRequest:
         return not self.words and not self.after and self.limit == PAGE_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    price_cents: int
-    version: int
-
-
 class Catalogue(Protocol):
-    """The store. All answers except `prices` are the public JSON as bytes."""
+    """The store. All answers are the public JSON as bytes."""
 
     async def product(self, product_id: str) -> bytes | None: ...
 
@@ -64,7 +53,7 @@ class Catalogue(Protocol):
 
     async def categories(self) -> bytes: ...
 
-    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]: ...
+    async def prices(self, known: str) -> tuple[str, bytes | None]: ...
 
     async def set_price(self, product_id: str, price_cents: int) -> tuple[bytes, str] | None:
         """The changed product and its category, or None if there is no such product."""
@@ -118,13 +107,12 @@ class Products:
             "categories", self._ttls.categories_s, self._catalogue.categories
         )
 
-    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
-        """Current prices, never cached: orders are charged with them. Unknown ids are left out."""
-        if not 1 <= len(product_ids) <= PRICES_MAX:
-            raise BadPriceListError(
-                f"request 1 to {PRICES_MAX} products: ?sku=SKU-0001&sku=SKU-0002"
-            )
-        return await self._catalogue.prices([sku for sku in product_ids if SKU.fullmatch(sku)])
+    async def prices(self, known: str) -> tuple[str, bytes | None]:
+        """(edition, current prices as JSON, None if they are still the edition `known`).
+
+        Never cached here: orders are charged with them.
+        """
+        return await self._catalogue.prices(known)
 
     async def set_price(self, product_id: str, price_cents: int) -> bytes:
         """The product with its new price. Raises UnknownProductError."""
@@ -153,12 +141,3 @@ def _check(product_id: str) -> None:
 
 def _unknown(product_id: str) -> UnknownProductError:
     return UnknownProductError(f"there is no product {product_id[:40]!r}; ids look like SKU-0001")
-
-
-def price_view(prices: dict[str, Price]) -> dict[str, Any]:
-    return {
-        "prices": {
-            product_id: {"price_cents": price.price_cents, "version": price.version}
-            for product_id, price in prices.items()
-        }
-    }

@@ -1,15 +1,20 @@
 """The catalogue in PostgreSQL, which writes the public JSON: no Python objects in between."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from asyncpg import Pool
 
 from chassis.http.paging import encode_cursor
-from shop.products.domain import PageRequest, Price
+from shop.products.domain import PageRequest
 
 _PRODUCT = "SELECT public_form(p) FROM products p WHERE id = $1"
+# A price change raises a version, so the sum of the versions identifies the prices.
+_PRICES = """
+SELECT edition, CASE WHEN edition <> $1 THEN
+    (SELECT json_build_object('prices', json_object_agg(id, price_cents))::text FROM products) END AS prices
+FROM (SELECT format('"%s-%s"', count(*), sum(version)) AS edition FROM products) AS current
+"""
 _SET_PRICE = (  # the same price again changes nothing, so that PUT may be repeated
     "UPDATE products p SET price_cents = $2, version = version + (price_cents <> $2)::int "
     "WHERE id = $1 RETURNING category, public_form(p) AS public"
@@ -51,12 +56,9 @@ class ProductStore:
         items = [{"name": row["category"], "count": row["count"]} for row in rows]
         return json.dumps({"items": items}).encode()
 
-    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
-        rows = await self._pool.fetch(
-            "SELECT id, price_cents, version FROM products WHERE id = ANY($1::text[])",
-            list(product_ids),
-        )
-        return {row["id"]: Price(row["price_cents"], row["version"]) for row in rows}
+    async def prices(self, known: str) -> tuple[str, bytes | None]:
+        (row,) = await self._pool.fetch(_PRICES, known)
+        return row["edition"], row["prices"] and row["prices"].encode()
 
     async def set_price(self, product_id: str, price_cents: int) -> tuple[bytes, str] | None:
         row = await self._pool.fetchrow(_SET_PRICE, product_id, price_cents)

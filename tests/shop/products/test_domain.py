@@ -1,18 +1,10 @@
 """What the cache keeps, and what a price change removes from it; with fakes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shop.products.domain import (
-    BadPriceListError,
-    CacheTtls,
-    PageRequest,
-    Price,
-    Products,
-    UnknownProductError,
-    search_words,
-)
+from shop.products.domain import CacheTtls, PageRequest, Products, UnknownProductError, search_words
 
 
 class FakeCatalogue:
@@ -33,10 +25,8 @@ class FakeCatalogue:
         self.reads.append("categories")
         return b"categories"
 
-    async def prices(self, product_ids: Sequence[str]) -> dict[str, Price]:
-        return {
-            sku: Price(self.prices_cents[sku], 1) for sku in product_ids if sku in self.prices_cents
-        }
+    async def prices(self, known: str) -> tuple[str, bytes | None]:
+        return "edition", b"%d" % self.prices_cents["SKU-0001"]
 
     async def set_price(self, product_id: str, price_cents: int) -> tuple[bytes, str] | None:
         if product_id not in self.prices_cents:
@@ -127,18 +117,11 @@ async def test_only_common_pages_are_cached(
     assert len(shop.catalogue.reads) == (1 if cached else 2)
 
 
-async def test_prices_are_never_cached_and_leave_unknown_products_out(shop: Shop) -> None:
+async def test_prices_are_never_cached(shop: Shop) -> None:
     await shop.products.product("SKU-0001")
+    await shop.products.prices("")
     shop.catalogue.prices_cents["SKU-0001"] = 300
-    assert await shop.products.prices(["SKU-0001", "SKU-0002", "junk\x00"]) == {
-        "SKU-0001": Price(300, 1)
-    }
-
-
-@pytest.mark.parametrize("count", [0, 101])
-async def test_a_price_list_has_1_to_100_products(shop: Shop, count: int) -> None:
-    with pytest.raises(BadPriceListError, match="1 to 100"):
-        await shop.products.prices(["SKU-0001"] * count)
+    assert await shop.products.prices("") == ("edition", b"300")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import shop.products
 from chassis.http.paging import decode_cursor
 from chassis.postgres.database import apply_schema
-from shop.products.domain import PageRequest, Price, search_words
+from shop.products.domain import PageRequest, search_words
 from shop.products.seed import PRODUCTS, RANGE, catalogue, seed
 from shop.products.store import ProductStore
 
@@ -123,6 +123,9 @@ async def test_categories_are_counted(store: ProductStore) -> None:
 
 
 async def test_a_price_change_raises_the_version_once(store: ProductStore) -> None:
+    before, prices = await store.prices("")
+    assert prices is not None
+    assert await store.prices(before) == (before, None)
     for _ in range(2):  # the same price again, as by a retried PUT, changes nothing
         changed = await store.set_price("SKU-0001", 4711)
         assert changed is not None
@@ -130,5 +133,9 @@ async def test_a_price_change_raises_the_version_once(store: ProductStore) -> No
         view = json.loads(public)
         assert (view["price_cents"], view["version"]) == (4711, 2)
         assert category == view["category"]
-    assert await store.prices(["SKU-0001", "SKU-9999"]) == {"SKU-0001": Price(4711, 2)}
+    after, changed_prices = await store.prices(before)
+    assert after != before
+    assert changed_prices is not None
+    assert json.loads(changed_prices)["prices"] == json.loads(prices)["prices"] | {"SKU-0001": 4711}
+    assert await store.prices(after) == (after, None)
     assert await store.set_price("SKU-9999", 1) is None
