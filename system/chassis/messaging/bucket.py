@@ -8,12 +8,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig, StorageType
 
+from chassis.background import until_beat_s
 from chassis.messaging.bus import UNREACHABLE
 
 log = logging.getLogger("chassis.bucket")
@@ -24,6 +26,36 @@ SYNC_S = 3.0
 BATCH = 10_000
 END_OF_BATCH, EMPTY = "204", "404"
 See = Callable[[str, bytes], Awaitable[None]]  # (key, value); an empty value: the key was deleted
+
+
+class _Following:
+    """Passes on the changes of one subscription, from `begin` to the first error.
+
+    By the client's callback: its `next_msg` creates two tasks and a timer for each message.
+    """
+
+    def __init__(self, pass_on: Callable[[Msg], Awaitable[None]]) -> None:
+        self.begin = asyncio.Event()
+        self._pass_on = pass_on
+        self._ended = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def change(self, message: Msg) -> None:
+        await self.begin.wait()
+        if self._error is None:
+            try:
+                await self._pass_on(message)
+            except Exception as error:
+                self._error = error
+                self._ended.set()
+
+    async def check(self) -> None:
+        """Wait for up to CHECK_S. Raises the error of a change."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(until_beat_s(CHECK_S)):
+                await self._ended.wait()
+        if self._error is not None:
+            raise self._error
 
 
 class Bucket:
@@ -82,19 +114,17 @@ class Bucket:
 
     async def _follow_connection(self, see: See) -> None:
         connection = self._nats.stats["reconnects"]
+        following = _Following(lambda message: self._pass_on(message.subject, message, see))
         # before the entries are read, so that no change is missed in between
-        changes = await self._nats.subscribe(self._subject + ">")
+        changes = await self._nats.subscribe(self._subject + ">", cb=following.change)
         try:
             await self._create()  # a restarted broker has lost a bucket in memory
             for subject, message in await self._entries():
                 await self._pass_on(subject, message, see)
+            following.begin.set()
             self._synced.set()
             while self._nats.stats["reconnects"] == connection:
-                try:
-                    message = await changes.next_msg(CHECK_S)
-                except TimeoutError:
-                    continue
-                await self._pass_on(message.subject, message, see)
+                await following.check()
         finally:
             if not self._nats.is_closed:
                 await changes.unsubscribe()

@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from chassis.background import until_beat_s
 from chassis.messaging.bus import UNREACHABLE, Bus
 from chassis.messaging.event import AFTER_HEADER, Event
 from chassis.postgres.connection import Conn
@@ -137,7 +138,7 @@ class Outbox:
     async def _hinted(self) -> bool:
         """Wait until this instance stores an event; False after IDLE_S without one."""
         try:
-            await asyncio.wait_for(self._hint.wait(), IDLE_S)
+            await asyncio.wait_for(self._hint.wait(), until_beat_s(IDLE_S))
         except TimeoutError:
             return False
         self._hint.clear()

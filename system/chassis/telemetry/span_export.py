@@ -41,7 +41,8 @@ class SpanExporter(SpanProcessor):
         self._packed: deque[tuple[int, bytes]] = deque()
         self._encoder = SpanEncoder()
         self._accepted = self._finished = 0  # each written by one thread only
-        self._wake = threading.Event()
+        self._first = threading.Event()  # there is a span: an idle process is not woken
+        self._wake = threading.Event()  # do not wait for more
         self._stopping = False
         self._connection: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="span export", daemon=True)
@@ -64,13 +65,16 @@ class SpanExporter(SpanProcessor):
             return
         self._accepted += 1
         self._queue.append(span)
-        if len(self._queue) == BATCH:
+        if len(self._queue) == 1:
+            self._first.set()
+        elif len(self._queue) == BATCH:
             self._wake.set()
 
     def shutdown(self) -> None:
         """Send the queued spans, for up to SHUTDOWN_S."""
         self._stopping = True
         self._wake.set()
+        self._first.set()
         self._thread.join(SHUTDOWN_S)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -80,9 +84,12 @@ class SpanExporter(SpanProcessor):
 
     def _run(self) -> None:
         while True:
+            if not (self._queue or self._packed):
+                self._first.wait()
             self._wake.wait(PERIOD_S)
-            stopping = self._stopping
+            self._first.clear()
             self._wake.clear()
+            stopping = self._stopping  # read last: a later `shutdown` sets the events again
             self._pack(stopping)
             reached = True
             while reached and self._packed:

@@ -114,6 +114,26 @@ def test_spans_are_sent_with_the_token(token: str, sent: str | None) -> None:
         assert collector.tokens == {sent}
 
 
+def test_the_thread_is_not_woken_while_there_is_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+    pack = SpanExporter._pack
+
+    def counting(self: SpanExporter, stopping: bool) -> None:
+        rounds.append(len(self._queue))
+        pack(self, stopping)
+
+    monkeypatch.setattr(SpanExporter, "_pack", counting)
+    monkeypatch.setattr(export_module, "PERIOD_S", 0.01)
+    port = free_port()
+    with collecting(port) as collector, exporting(port) as (export, tracer):
+        for number in range(1, 4):
+            time.sleep(0.1)  # ten periods
+            end_spans(tracer, 1)
+            wait_until(lambda number=number: export.exported == number, "exported")  # type: ignore[misc]
+        assert len(rounds) <= 2 * 3, "at most an empty one after each span"
+        assert len(collector.names) == 3
+
+
 def test_a_dead_collector_costs_no_time_and_only_spans_beyond_the_queue() -> None:
     port = free_port()
     with exporting(port, queue_max=100) as (export, tracer):
