@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.analysis.activities import reason_of
+from lab.analysis.activities import reason_of, within
 from lab.chaos.experiment.plan import ProbeLimit, RequestLimit
 from lab.chaos.experiment.variables import Variables
 from lab.load.percentiles import quantile
@@ -122,7 +122,6 @@ class ProbeWatch:
     def _problem(self) -> str | None:
         from chaoslib import substitute
         from chaoslib.activity import run_activity
-        from chaoslib.hypothesis import within_tolerance
 
         variables = (self._variables.configuration, self._variables.secrets)
         try:
@@ -130,5 +129,5 @@ class ProbeWatch:
         except Exception as error:  # a probe that cannot measure counts as bad
             return reason_of([str(error)]) or type(error).__name__
         tolerance = substitute(self._limit.tolerance, *variables)
-        good = within_tolerance(tolerance, value, *variables)
+        good = within(tolerance, value, *variables)
         return None if good else f"{value!r} is not within {tolerance!r}"

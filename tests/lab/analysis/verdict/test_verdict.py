@@ -239,14 +239,22 @@ def test_a_steady_state_that_was_not_met_names_its_probe_and_the_value(archive: 
     assert "before the method began: 'a page opens': FaultRefusedError: bank-1 is not" in reasons
 
 
-@pytest.mark.parametrize(("output", "reason"), [(2.0, ""), (6.2, "6.2 is not within [0, 2.5]")])
+@pytest.mark.parametrize(
+    ("tolerance", "output", "reason"),
+    [
+        ([0, 2.5], 2.0, ""),
+        ([0, 2.5], 6.2, "6.2 is not within [0, 2.5]"),
+        (0.0, 0.0, ""),
+        (0.0, 0.04, "0.04 is not within 0.0"),
+    ],
+)
 def test_the_tolerance_of_a_probe_in_the_method_counts(
-    archive: Archive, output: float, reason: str
+    archive: Archive, tolerance: object, output: float, reason: str
 ) -> None:
     """Chaos Toolkit itself ignores it."""
     path = archive()
     journal = json.loads((path / "journal.json").read_text())
-    probe = {"name": "a page gets an answer", "type": "probe", "tolerance": [0, 2.5]}
+    probe = {"name": "a page gets an answer", "type": "probe", "tolerance": tolerance}
     step = RAN | {"activity": probe, "status": "succeeded", "output": output}
     edit(path, "journal.json", run=[*journal["run"], step])
     found = " ".join(judge(Run(path))["reasons"])

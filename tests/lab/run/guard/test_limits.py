@@ -134,6 +134,14 @@ def test_a_probe_outside_its_tolerance_for_so_long_is_a_violation(
     assert found is None if reason is None else found is not None and reason in found
 
 
+@pytest.mark.parametrize(("value", "bad"), [(0.5, False), (0.6, True)])
+def test_a_fraction_as_tolerance_is_met_by_the_same_value(value: float, bad: bool) -> None:
+    provider = {"module": __name__, "func": "probe", "arguments": {"value": value}}
+    row = {"name": "x", "provider": provider, "tolerance": 0.5, "for_s": 0}
+    found = ProbeWatch(ProbeLimit.model_validate(row), VARIABLES).look(time.time())
+    assert (found is not None) == bad
+
+
 def test_a_probe_outside_its_tolerance_for_a_shorter_time_is_no_violation() -> None:
     provider = {"module": __name__, "func": "probe", "arguments": {"value": 5}}
     row = {"name": "x", "provider": provider, "tolerance": [0, 3], "for_s": 30.0}
