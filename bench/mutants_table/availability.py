@@ -9,9 +9,8 @@ MUTANTS = (
         KIND,
         "About half of all products are refused as out of stock while thousands are on hand.",
         "shop/inventory/store.py",
-        "FROM locked WHERE stock.sku = locked.sku AND on_hand + $3 * quantity >= 0\n",
-        "FROM locked WHERE stock.sku = locked.sku"
-        " AND on_hand + $3 * quantity >= CASE WHEN $3 < 0 THEN 7500 ELSE 0 END\n",
+        "on_hand + $14 * quantity >= 0)",
+        "on_hand + $14 * quantity >= CASE WHEN $14 < 0 THEN 7500 ELSE 0 END)",
     ),
     Mutant(
         "tax_added_twice",

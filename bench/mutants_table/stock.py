@@ -9,8 +9,8 @@ MUTANTS = (
         KIND,
         "The third line of an order is reserved, and never shipped, released or returned.",
         "shop/inventory/store.py",
-        "await self._move(conn, step.move, found.lines)",
-        "await self._move(conn, step.move, found.lines[:2])",
+        "        lines = after.lines if move else ()\n",
+        "        lines = after.lines[: 2 if before else None] if move else ()\n",
     ),
     Mutant(
         "never_shipped",

@@ -32,7 +32,7 @@ from chassis.faults.fd_limit import FdLimit
 from chassis.faults.flush import Flush
 from chassis.faults.gray_failure import GrayFailure
 from chassis.faults.host import Host
-from chassis.faults.injector import Injector, armed, failpoint, install
+from chassis.faults.injector import Injector, armed, armed_at, failpoint, install
 from chassis.faults.latency import Latency
 from chassis.faults.lock import Lock
 from chassis.faults.lost_ack import LostAck
@@ -70,6 +70,7 @@ __all__ = [
     "Injector",
     "PostponedError",
     "armed",
+    "armed_at",
     "failpoint",
     "install",
 ]

@@ -296,6 +296,11 @@ def armed() -> Injector | None:
     return _current if _current.active else None
 
 
+def armed_at(*points: str) -> bool:
+    """Whether a fault could hit an exchange at one of these points."""
+    return any(active.point in points for active in _current.active)
+
+
 async def failpoint(name: str) -> None:
     """A named place in the code where a fault can crash or delay the process; without one it does nothing."""
     if injector := armed():

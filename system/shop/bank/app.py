@@ -2,18 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 from asyncpg import Pool
-from fastapi.responses import JSONResponse
+from fastapi import Response
 from pydantic import Field
 
 from chassis.clock import Clock
 from chassis.http.auth import called_by
 from chassis.http.body import Body
-from chassis.http.idempotency import IdempotencyKey, once
+from chassis.http.idempotency import IdempotencyKey, KeyUse, once
 from chassis.http.state import from_state
 from chassis.service import Service, create_app
 from chassis.telemetry.metrics import counter, expose
@@ -56,22 +55,16 @@ class Bank:
         self.clock = clock
         self.ledger = Ledger(pool)
 
-    async def move(self, kind: Kind, authorization_id: UUID, key: str) -> JSONResponse:
+    async def move(self, kind: Kind, authorization_id: UUID, key: str) -> Response:
         target = str(authorization_id)
-        async with (
-            self.pool.acquire() as conn,
-            conn.transaction(),
-            once(conn, scope=f"bank.{kind}", key=key, body={"id": target}) as attempt,
-        ):
-            if attempt.stored:
-                return attempt.stored.response()
+        with KeyUse(f"bank.{kind}", key, {"id": target}, 200) as use:
             try:
-                after = await self.ledger.move(conn, kind, target, key=key, now=self.clock.now())
+                await self.ledger.move(use, kind, target, key=key, now=self.clock.now())
             except WrongStateError:
                 REQUESTS.labels(kind.value, "refused").inc()
                 raise
             REQUESTS.labels(kind.value, "approved").inc()
-            return attempt.record(200, asdict(after)).response()
+        return use.response()
 
 
 @asynccontextmanager
@@ -100,46 +93,40 @@ FromPayments = Annotated[str, called_by("payments")]
 @app.post("/authorizations", status_code=201)
 async def authorize(
     body: Authorize, key: IdempotencyKey, _: FromPayments, bank: BankDep
-) -> JSONResponse:
-    async with (
-        bank.pool.acquire() as conn,
-        conn.transaction(),
-        once(conn, scope="bank.authorize", key=key, body=body) as attempt,
-    ):
-        if attempt.stored:
-            return attempt.stored.response()
-        made = await bank.ledger.authorize(conn, **body.model_dump(), key=key, now=bank.clock.now())
+) -> Response:
+    with KeyUse("bank.authorize", key, body, 201) as use:
+        made = await bank.ledger.authorize(use, **body.model_dump(), key=key, now=bank.clock.now())
         declined = made.status is Status.DECLINED
         REQUESTS.labels("authorize", "declined" if declined else "approved").inc()
-        if not declined:
-            return attempt.record(201, asdict(made)).response()
-    # after the commit: the declined authorization is stored, so the same key is declined again
-    raise CardDeclinedError(made)
+        if declined:
+            # it is stored, so the same key is declined again
+            raise CardDeclinedError(made)
+    return use.response()
 
 
 @app.post("/authorizations/{authorization_id}/capture")
 async def capture(
     authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
-) -> JSONResponse:
+) -> Response:
     return await bank.move(Kind.CAPTURE, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/void")
 async def void(
     authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
-) -> JSONResponse:
+) -> Response:
     return await bank.move(Kind.VOID, authorization_id, key)
 
 
 @app.post("/authorizations/{authorization_id}/refund")
 async def refund(
     authorization_id: UUID, key: IdempotencyKey, _: FromPayments, bank: BankDep
-) -> JSONResponse:
+) -> Response:
     return await bank.move(Kind.REFUND, authorization_id, key)
 
 
 @app.post("/cancellations")
-async def cancel(body: Cancel, key: IdempotencyKey, _: FromPayments, bank: BankDep) -> JSONResponse:
+async def cancel(body: Cancel, key: IdempotencyKey, _: FromPayments, bank: BankDep) -> Response:
     async with (
         bank.pool.acquire() as conn,
         conn.transaction(),
@@ -148,11 +135,11 @@ async def cancel(body: Cancel, key: IdempotencyKey, _: FromPayments, bank: BankD
         if attempt.stored:
             return attempt.stored.response()
         items = await bank.ledger.cancel(conn, body.reference, key=key, now=bank.clock.now())
-        return attempt.record(200, {"items": [asdict(item) for item in items]}).response()
+        return attempt.record(200, {"items": items}).response()
 
 
 @app.get("/authorizations")
 async def list_authorizations(
     reference: Reference, _: FromPayments, bank: BankDep
 ) -> dict[str, Any]:
-    return {"items": [asdict(item) for item in await bank.ledger.of_reference(reference)]}
+    return {"items": await bank.ledger.of_reference(reference)}

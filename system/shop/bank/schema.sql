@@ -30,7 +30,8 @@ $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
 CREATE OR REPLACE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE ON ledger
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
-CREATE TABLE IF NOT EXISTS cancelled_references (
+-- one row per reference: its authorizations and its cancellation wait for each other here
+CREATE TABLE IF NOT EXISTS purchases (
     reference text PRIMARY KEY,
-    cancelled_at timestamptz NOT NULL
+    cancelled_at timestamptz
 );

@@ -1,23 +1,20 @@
 """HTTP edge of inventory: parse, call the store, answer. It contains no business rules."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from asyncpg import Pool
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from fastapi import Response
+from pydantic import Field
 
 from chassis.clock import Clock
-from chassis.faults import failpoint
 from chassis.http.auth import called_by
 from chassis.http.body import Body
-from chassis.http.idempotency import IdempotencyKey, once
+from chassis.http.idempotency import IdempotencyKey, KeyUse
 from chassis.http.state import from_state
-from chassis.postgres.connection import Conn
 from chassis.service import Service, create_app
 from shop.inventory.domain import (
     Command,
@@ -52,56 +49,32 @@ class Reserve(Body):
 
 
 class Inventory:
-    """Runs each command once per key, in one transaction."""
+    """Runs each command once per key."""
 
-    def __init__(self, pool: Pool, store: StockStore, clock: Clock, ttl_s: float) -> None:
+    def __init__(self, store: StockStore, clock: Clock, ttl_s: float) -> None:
         self.store = store
-        self._pool = pool
         self._clock = clock
         self._ttl = timedelta(seconds=ttl_s)
 
-    async def reserve(self, body: Reserve, key: str) -> JSONResponse:
+    async def reserve(self, body: Reserve, key: str) -> Response:
         lines = [Line(line.sku, line.quantity) for line in body.lines]
-
-        async def command(conn: Conn, now: datetime) -> Reservation:
-            return await self.store.reserve(
-                conn, str(body.order_id), lines, now=now, expires_at=now + self._ttl
+        now = self._clock.now()
+        with KeyUse(f"inventory.{Command.RESERVE}", key, body, 201, view) as use:
+            await self.store.reserve(
+                use, str(body.order_id), lines, now=now, expires_at=now + self._ttl
             )
+        return use.response()
 
-        return await self._once(Command.RESERVE, key, body, 201, command)
-
-    async def change(self, command: Command, order_id: UUID, key: str) -> JSONResponse:
-        method = {
+    async def change(self, command: Command, order_id: UUID, key: str) -> Response:
+        change = {
             Command.RELEASE: self.store.release,
             Command.COMMIT: self.store.commit,
             Command.RETURN: self.store.take_back,
         }[command]
-
-        async def change(conn: Conn, now: datetime) -> Reservation:
-            return await method(conn, str(order_id), now=now)
-
-        return await self._once(command, key, {"order_id": str(order_id)}, 200, change)
-
-    async def _once(
-        self,
-        command: Command,
-        key: str,
-        body: BaseModel | dict[str, Any],
-        status: int,
-        run: Callable[[Conn, datetime], Awaitable[Reservation]],
-    ) -> JSONResponse:
-        async with (
-            self._pool.acquire() as conn,
-            conn.transaction(),
-            once(conn, scope=f"inventory.{command}", key=key, body=body) as attempt,
-        ):
-            if attempt.stored:
-                return attempt.stored.response()
-            reservation = await run(conn, self._clock.now())
-            answer = attempt.record(status, view(reservation))
-            await failpoint("inventory.before_commit")
-        await failpoint("inventory.after_commit")
-        return answer.response()
+        body = {"order_id": str(order_id)}
+        with KeyUse(f"inventory.{command}", key, body, 200, view) as use:
+            await change(use, str(order_id), now=self._clock.now())
+        return use.response()
 
 
 @asynccontextmanager
@@ -110,10 +83,8 @@ async def start(service: Service) -> AsyncIterator[None]:
     pool = await service.database(seed=seed)
     store = StockStore(pool, guard=settings.stock_guard)
     ttl_s = settings.number("RESERVATION_TTL_S", 120.0)
-    service.state.inventory = Inventory(pool, store, service.clock, ttl_s)
-    sweeper = Sweeper(
-        pool, store, service.clock, period_s=settings.number("RESERVATION_SWEEP_S", 1.0)
-    )
+    service.state.inventory = Inventory(store, service.clock, ttl_s)
+    sweeper = Sweeper(store, service.clock, period_s=settings.number("RESERVATION_SWEEP_S", 1.0))
     service.background("expire reservations", sweeper.run)
     yield
 
@@ -141,28 +112,28 @@ FromOrders = Annotated[str, called_by("orders")]
 @app.post("/reservations", status_code=201)
 async def reserve(
     body: Reserve, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
-) -> JSONResponse:
+) -> Response:
     return await inventory.reserve(body, key)
 
 
 @app.post("/reservations/{order_id}/release")
 async def release(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
-) -> JSONResponse:
+) -> Response:
     return await inventory.change(Command.RELEASE, order_id, key)
 
 
 @app.post("/reservations/{order_id}/commit")
 async def commit(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
-) -> JSONResponse:
+) -> Response:
     return await inventory.change(Command.COMMIT, order_id, key)
 
 
 @app.post("/reservations/{order_id}/return")
 async def return_goods(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, inventory: InventoryDep
-) -> JSONResponse:
+) -> Response:
     return await inventory.change(Command.RETURN, order_id, key)
 
 
@@ -177,6 +148,6 @@ def view(reservation: Reservation) -> dict[str, Any]:
     return {
         "order_id": reservation.order_id,
         "status": reservation.status.value,
-        "lines": [asdict(line) for line in reservation.lines],
+        "lines": reservation.lines,
         "expires_at": expires_at.isoformat() if expires_at else None,
     }

@@ -1,13 +1,17 @@
-"""Stock and reservations in SQL: all lines of a reservation in one transaction, without overselling."""
+"""Stock and reservations in SQL: a command, its goods and its key in one statement, without overselling."""
 
+# ruff: noqa: S608 - the f-strings below insert constant parts of statements
+
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from asyncpg import Pool, Record
+from asyncpg import Pool, UniqueViolationError
 
 from chassis.faults import failpoint
-from chassis.postgres.connection import Conn
+from chassis.http.idempotency import FROM_KNOWN, KNOWN, KeyUse, claimed
+from chassis.postgres.one_statement import one_statement
 from shop.inventory.domain import (
     Command,
     Line,
@@ -18,6 +22,7 @@ from shop.inventory.domain import (
     ReservationLostError,
     ReservationNotFoundError,
     Status,
+    Step,
     Stock,
     StockNotFoundError,
     UnknownSkuError,
@@ -25,42 +30,73 @@ from shop.inventory.domain import (
     merged,
 )
 
-_OPEN = """
-WITH made AS (
+# Changes a reservation and the goods, if the reservation is as it was read ($7: its status; null: there is none)
+# and the goods are there; else it changes nothing. The SKUs are locked in sorted order, so that two reservations
+# cannot deadlock. The new counts are made from the locked row, because the statement's own snapshot may be older:
+# so no unit is reserved twice. `set_to` is the lab's anomaly. Of two first reservations of one order at the same
+# time the second one fails.
+_WRITE = f"""
+WITH current AS (
+    SELECT status FROM reservations WHERE order_id = $6 FOR UPDATE
+), locked AS (
+    SELECT sku, quantity, set_to, on_hand, reserved, shipped, version FROM stock
+    JOIN unnest($11::text[], $12::int[], $13::int[]) AS wanted (sku, quantity, set_to) USING (sku)
+    WHERE (SELECT status FROM current) IS NOT DISTINCT FROM $7
+    ORDER BY sku FOR UPDATE OF stock
+), possible AS (
+    SELECT FROM locked
+    HAVING count(*) = cardinality($11) AND (SELECT status FROM current) IS NOT DISTINCT FROM $7
+       AND coalesce(bool_and(set_to IS NOT NULL OR on_hand + $14 * quantity >= 0), true)
+), {claimed("possible")}, made AS (
     INSERT INTO reservations (order_id, status, expires_at, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $4) ON CONFLICT (order_id) DO NOTHING RETURNING order_id
+    SELECT $6, $8, $9, $10, $10 FROM claimed WHERE $7 IS NULL
 ), lined AS (
     INSERT INTO reservation_lines (order_id, sku, quantity)
-    SELECT order_id, sku, quantity FROM made, unnest($5::text[], $6::int[]) AS t (sku, quantity)
+    SELECT $6, sku, quantity FROM claimed, locked WHERE $7 IS NULL
+), changed AS (
+    UPDATE reservations SET status = $8, expires_at = $9, updated_at = $10
+    FROM claimed WHERE order_id = $6 AND status <> $8
+), moved AS (
+    UPDATE stock SET
+        on_hand = coalesce(set_to, locked.on_hand + $14 * quantity),
+        reserved = locked.reserved + $15 * quantity,
+        shipped = locked.shipped + $16 * quantity,
+        version = locked.version + 1
+    FROM claimed, locked WHERE stock.sku = locked.sku
 )
-SELECT true FROM made
+SELECT EXISTS (SELECT FROM claimed) AS done, CASE
+    WHEN (SELECT status FROM current) IS NOT DISTINCT FROM $7 AND NOT EXISTS (SELECT FROM possible)
+    THEN (SELECT coalesce(json_object_agg(sku, on_hand), '{{}}') FROM locked)
+END AS too_little
 """
-_LOCK = "SELECT status, expires_at FROM reservations WHERE order_id = $1 FOR UPDATE"
-_LINES = "SELECT sku, quantity FROM reservation_lines WHERE order_id = $1 ORDER BY sku"
-# The SKUs are locked in sorted order, so that two reservations cannot deadlock. The condition is checked
-# on the locked row, so that no unit is reserved twice.
-_MOVE = """
-WITH locked AS (
-    SELECT sku, quantity FROM stock
-    JOIN unnest($1::text[], $2::int[]) AS wanted (sku, quantity) USING (sku)
-    ORDER BY sku FOR UPDATE OF stock
-)
-UPDATE stock SET
-    on_hand = on_hand + $3 * quantity,
-    reserved = reserved + $4 * quantity,
-    shipped = shipped + $5 * quantity,
-    version = version + 1
-FROM locked WHERE stock.sku = locked.sku AND on_hand + $3 * quantity >= 0
-RETURNING stock.sku
+_READ = f"""
+SELECT {KNOWN}, r.order_id::text, r.status, r.expires_at,
+       ARRAY (SELECT sku FROM reservation_lines WHERE order_id = $3 ORDER BY sku) AS skus,
+       ARRAY (SELECT quantity FROM reservation_lines WHERE order_id = $3 ORDER BY sku) AS quantities
+{FROM_KNOWN} LEFT JOIN reservations r ON r.order_id = $3
 """
 _ON_HAND = "SELECT sku, on_hand FROM stock WHERE sku = ANY ($1)"
-_OVERWRITE = """
-UPDATE stock SET on_hand = $2, reserved = reserved + $3, shipped = shipped + $4, version = version + 1
-WHERE sku = $1
-"""
-_EXPIRED = """
-SELECT order_id FROM reservations WHERE status = 'held' AND expires_at <= $1
-ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+# skips reservations that another transaction releases or commits now
+_EXPIRE = """
+WITH due AS (
+    SELECT order_id FROM reservations WHERE status = 'held' AND expires_at <= $1
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), goods AS (
+    SELECT sku, sum(quantity)::int AS quantity FROM reservation_lines JOIN due USING (order_id) GROUP BY sku
+), locked AS (
+    SELECT sku, quantity, on_hand, reserved, shipped, version FROM stock JOIN goods USING (sku)
+    ORDER BY sku FOR UPDATE OF stock
+), ended AS (
+    UPDATE reservations r SET status = 'expired', updated_at = $1 FROM due WHERE r.order_id = due.order_id
+), moved AS (
+    UPDATE stock SET
+        on_hand = locked.on_hand + $3 * quantity,
+        reserved = locked.reserved + $4 * quantity,
+        shipped = locked.shipped + $5 * quantity,
+        version = locked.version + 1
+    FROM locked WHERE stock.sku = locked.sku
+)
+SELECT count(*) FROM due
 """
 
 
@@ -73,7 +109,7 @@ class StockStore:
 
     async def reserve(
         self,
-        conn: Conn,
+        use: KeyUse,
         order_id: str,
         lines: Sequence[Line],
         *,
@@ -83,54 +119,44 @@ class StockStore:
         """Reserve all lines until `expires_at`, or none; once per order.
 
         Raises OutOfStockError, UnknownSkuError, ReservationReleasedError, ReservationDiffersError,
-        WrongStateError.
+        WrongStateError, AnsweredError, KeyReusedError.
         """
         wanted = Reservation(order_id, Status.HELD, merged(lines), expires_at)
-        if await _insert_new(conn, wanted, now):
-            await self._move(conn, Move.RESERVE, wanted.lines)
-            return wanted
-        found = await _lock(conn, order_id)
-        step = decide(Command.RESERVE, found)
-        if found.lines != wanted.lines:
-            raise ReservationDiffersError(f"order {order_id} has a reservation of other goods")
-        if step.move is None:
-            return found
-        await self._move(conn, step.move, wanted.lines)
-        return await _set_status(conn, replace(found, expires_at=expires_at), step.status, now)
+        found: Reservation | None = None
+        while True:
+            step = decide(Command.RESERVE, found) if found else Step(Status.HELD, Move.RESERVE)
+            if found and found.lines != wanted.lines:
+                raise ReservationDiffersError(f"order {order_id} has a reservation of other goods")
+            after = wanted if found is None or step.move else found
+            if await self._write(use, found, after, step.move, now):
+                return after
+            found = await self._read(use, order_id)
 
-    async def release(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
+    async def release(self, use: KeyUse, order_id: str, *, now: datetime) -> Reservation:
         """Put the goods back. An unknown order gets a tombstone, which refuses a later reservation."""
-        tombstone = Reservation(order_id, Status.RELEASED, (), None)
-        if await _insert_new(conn, tombstone, now):
-            return tombstone
-        return await self._apply(conn, Command.RELEASE, order_id, now)
+        try:
+            return await self._apply(use, Command.RELEASE, order_id, now)
+        except ReservationNotFoundError:
+            tombstone = Reservation(order_id, Status.RELEASED, (), None)
+            if await self._write(use, None, tombstone, None, now):
+                return tombstone
+            return await self._apply(use, Command.RELEASE, order_id, now)
 
-    async def commit(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
+    async def commit(self, use: KeyUse, order_id: str, *, now: datetime) -> Reservation:
         """Ship the goods. Raises ReservationLostError if they expired and the stock is gone."""
         try:
-            return await self._apply(conn, Command.COMMIT, order_id, now)
+            return await self._apply(use, Command.COMMIT, order_id, now)
         except OutOfStockError as gone:
             raise ReservationLostError(f"order {order_id}: expired, and then {gone}") from gone
 
-    async def take_back(self, conn: Conn, order_id: str, *, now: datetime) -> Reservation:
+    async def take_back(self, use: KeyUse, order_id: str, *, now: datetime) -> Reservation:
         """Put shipped goods on hand again."""
-        return await self._apply(conn, Command.RETURN, order_id, now)
+        return await self._apply(use, Command.RETURN, order_id, now)
 
-    async def expire(self, conn: Conn, *, now: datetime, limit: int) -> int:
+    async def expire(self, *, now: datetime, limit: int) -> int:
         """Put back the goods of up to `limit` expired reservations; returns how many there were."""
-        # skips reservations that another transaction releases or commits now
-        expired = [row["order_id"] for row in await conn.fetch(_EXPIRED, now, limit)]
-        if not expired:
-            return 0
-        rows = await conn.fetch(
-            "SELECT sku, quantity FROM reservation_lines WHERE order_id = ANY ($1)", expired
-        )
-        await self._move(conn, Move.PUT_BACK, merged(_line(row) for row in rows))
-        await conn.execute(
-            "UPDATE reservations SET status = 'expired', updated_at = $2 WHERE order_id = ANY ($1)",
-            expired, now,
-        )  # fmt: skip
-        return len(expired)
+        expired: int = await self._pool.fetchval(_EXPIRE, now, limit, *Move.PUT_BACK.value)
+        return expired
 
     async def held(self) -> int:
         """The number of reservations that hold goods now."""
@@ -150,87 +176,75 @@ class StockStore:
         return Stock(**row)
 
     async def _apply(
-        self, conn: Conn, command: Command, order_id: str, now: datetime
+        self, use: KeyUse, command: Command, order_id: str, now: datetime
     ) -> Reservation:
-        found = await _lock(conn, order_id)
-        step = decide(command, found)
-        if step.move is not None:
-            await self._move(conn, step.move, found.lines)
-        return await _set_status(conn, found, step.status, now)
+        while True:
+            found = await self._read(use, order_id)
+            if found is None:
+                raise ReservationNotFoundError(f"order {order_id} has no reservation")
+            step = decide(command, found)
+            after = replace(found, status=step.status)
+            if await self._write(use, found, after, step.move, now):
+                return after
 
-    async def _move(self, conn: Conn, move: Move, lines: Sequence[Line]) -> None:
-        """Move the goods of all lines. Raises OutOfStockError, UnknownSkuError: then the caller rolls back."""
-        if move.needs_stock and not self._guard:
-            await self._move_unguarded(conn, move, lines)
-            return
-        skus = [line.sku for line in lines]
-        rows = await conn.fetch(_MOVE, skus, [line.quantity for line in lines], *move.value)
-        missed = set(skus) - {row["sku"] for row in rows}
-        if missed:
-            on_hand = await _on_hand(conn, skus)
-            raise _shortage([line for line in lines if line.sku in missed], on_hand)
+    async def _write(
+        self,
+        use: KeyUse,
+        before: Reservation | None,
+        after: Reservation,
+        move: Move | None,
+        now: datetime,
+    ) -> bool:
+        """Store the reservation and move the goods; False if another request was faster.
 
-    async def _move_unguarded(self, conn: Conn, move: Move, lines: Sequence[Line]) -> None:
-        on_hand = await _on_hand(conn, [line.sku for line in lines])
-        short = [line for line in lines if on_hand.get(line.sku, -1) < line.quantity]
-        if short:
-            raise _shortage(short, on_hand)
+        Raises OutOfStockError, UnknownSkuError, AnsweredError, KeyReusedError.
+        """
+        lines = after.lines if move else ()
+        set_to: Sequence[int | None] = [None] * len(lines)
+        if move and move.needs_stock and not self._guard:
+            set_to = await self._remaining(lines)
+        try:
+            async with one_statement(self._pool) as conn:
+                row = await conn.fetchrow(
+                    _WRITE, *use.claim(after), after.order_id, before.status.value if before else None,
+                    after.status.value, after.expires_at, now, [line.sku for line in lines],
+                    [line.quantity for line in lines], set_to, *(move.value if move else (0, 0, 0)),
+                )  # fmt: skip
+                assert row is not None, "the statement makes one row"
+                if row["done"]:
+                    await failpoint("inventory.before_commit")
+        except UniqueViolationError as error:
+            if error.constraint_name != "reservations_pkey":
+                raise
+            return False
+        if row["done"]:
+            await failpoint("inventory.after_commit")
+        elif row["too_little"] is not None:
+            await self._read(use, after.order_id)  # the key may have an answer
+            raise _shortage(lines, json.loads(row["too_little"]))
+        return bool(row["done"])
+
+    async def _read(self, use: KeyUse, order_id: str) -> Reservation | None:
+        """The order's reservation. Raises AnsweredError, KeyReusedError."""
+        row = use.replay(await self._pool.fetchrow(_READ, use.scope, use.key, order_id))
+        if row["order_id"] is None:
+            return None
+        lines = tuple(map(Line, row["skus"], row["quantities"]))
+        return Reservation(row["order_id"], Status(row["status"]), lines, row["expires_at"])
+
+    async def _remaining(self, lines: Sequence[Line]) -> list[int]:
+        """The lab's anomaly: the stock after the move, computed from what is read now."""
+        rows = await self._pool.fetch(_ON_HAND, [line.sku for line in lines])
+        on_hand = {row["sku"]: row["on_hand"] for row in rows}
+        if any(on_hand.get(line.sku, -1) < line.quantity for line in lines):
+            raise _shortage(lines, on_hand)
         await failpoint("inventory.between_read_and_write")
-        _, reserved, shipped = move.value
-        await conn.executemany(
-            _OVERWRITE,
-            [
-                (
-                    line.sku,
-                    on_hand[line.sku] - line.quantity,
-                    reserved * line.quantity,
-                    shipped * line.quantity,
-                )
-                for line in lines
-            ],
-        )
-
-
-async def _insert_new(conn: Conn, reservation: Reservation, now: datetime) -> bool:
-    """Insert the reservation; False if the order already has one."""
-    fresh = await conn.fetchval(
-        _OPEN, reservation.order_id, reservation.status.value, reservation.expires_at, now,
-        [line.sku for line in reservation.lines], [line.quantity for line in reservation.lines],
-    )  # fmt: skip
-    return fresh is not None
-
-
-async def _lock(conn: Conn, order_id: str) -> Reservation:
-    """The order's reservation, locked until the transaction ends. Raises ReservationNotFoundError."""
-    row = await conn.fetchrow(_LOCK, order_id)
-    if row is None:
-        raise ReservationNotFoundError(f"order {order_id} has no reservation")
-    lines = tuple(_line(line) for line in await conn.fetch(_LINES, order_id))
-    return Reservation(order_id, Status(row["status"]), lines, row["expires_at"])
-
-
-async def _set_status(
-    conn: Conn, reservation: Reservation, status: Status, now: datetime
-) -> Reservation:
-    if status is not reservation.status:
-        await conn.execute(
-            "UPDATE reservations SET status = $2, expires_at = $3, updated_at = $4"
-            " WHERE order_id = $1",
-            reservation.order_id, status.value, reservation.expires_at, now,
-        )  # fmt: skip
-    return replace(reservation, status=status)
-
-
-async def _on_hand(conn: Conn, skus: Sequence[str]) -> dict[str, int]:
-    return {row["sku"]: row["on_hand"] for row in await conn.fetch(_ON_HAND, skus)}
+        return [on_hand[line.sku] - line.quantity for line in lines]
 
 
 def _shortage(lines: Sequence[Line], on_hand: dict[str, int]) -> OutOfStockError | UnknownSkuError:
     unknown = [line.sku for line in lines if line.sku not in on_hand]
     if unknown:
         return UnknownSkuError(unknown)
-    return OutOfStockError(lines[0].sku, lines[0].quantity, on_hand[lines[0].sku])
-
-
-def _line(row: Record) -> Line:
-    return Line(row["sku"], row["quantity"])
+    short = next((line for line in lines if on_hand[line.sku] < line.quantity), lines[0])
+    return OutOfStockError(short.sku, short.quantity, on_hand[short.sku])

@@ -1,7 +1,5 @@
 """Expires reservations that were neither committed nor released in time."""
 
-from asyncpg import Pool
-
 from chassis.clock import Clock
 from chassis.telemetry.metrics import counter, expose, gauge
 from shop.inventory.store import StockStore
@@ -14,8 +12,7 @@ BATCH = 100
 class Sweeper:
     """Sweeps every `period_s` seconds. Several sweepers may run at the same time."""
 
-    def __init__(self, pool: Pool, store: StockStore, clock: Clock, *, period_s: float) -> None:
-        self._pool = pool
+    def __init__(self, store: StockStore, clock: Clock, *, period_s: float) -> None:
         self._store = store
         self._clock = clock
         self._period_s = period_s
@@ -31,8 +28,7 @@ class Sweeper:
         """Expire all that are due, one batch per transaction; returns how many there were."""
         total = 0
         while True:
-            async with self._pool.acquire() as conn, conn.transaction():
-                expired = await self._store.expire(conn, now=self._clock.now(), limit=BATCH)
+            expired = await self._store.expire(now=self._clock.now(), limit=BATCH)
             total += expired
             if expired < BATCH:
                 return total

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from asyncpg import Pool
-from fastapi.responses import JSONResponse
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.http.auth import User, called_by
@@ -113,7 +113,7 @@ Reader = Annotated[User | str, called_by("orders", users=True)]
 @app.post("/payments", status_code=201)
 async def authorize(
     body: Authorize, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
-) -> JSONResponse:
+) -> Response:
     purchase = body.purchase()
     return await answer(
         pool, Operation.AUTHORIZE, key, body, 201, lambda: payments.authorize(purchase)
@@ -123,7 +123,7 @@ async def authorize(
 @app.post("/payments/{order_id}/capture")
 async def capture(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
-) -> JSONResponse:
+) -> Response:
     of = {"order_id": str(order_id)}
     return await answer(
         pool, Operation.CAPTURE, key, of, 200, lambda: payments.capture(str(order_id))
@@ -133,7 +133,7 @@ async def capture(
 @app.post("/payments/{order_id}/void")
 async def void(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
-) -> JSONResponse:
+) -> Response:
     of = {"order_id": str(order_id)}
     return await answer(pool, Operation.VOID, key, of, 200, lambda: payments.void(str(order_id)))
 
@@ -141,7 +141,7 @@ async def void(
 @app.post("/payments/{order_id}/refund")
 async def refund(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
-) -> JSONResponse:
+) -> Response:
     of = {"order_id": str(order_id)}
     return await answer(
         pool, Operation.REFUND, key, of, 200, lambda: payments.refund(str(order_id))
@@ -164,7 +164,7 @@ async def answer(
     body: BaseModel | dict[str, Any],
     status: int,
     run: Callable[[], Awaitable[Payment]],
-) -> JSONResponse:
+) -> Response:
     """Give the same answer for the same key. The state machine ensures that there is one effect.
 
     The key's row is not locked during the call to the bank: that would hold a database connection.

@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from chassis.http.auth import CurrentUser
@@ -117,7 +116,7 @@ AnnouncerDep = Annotated[Announcer, from_state("announcer")]
 
 
 @app.post("/users", status_code=201, response_model=UserView, summary="Register a user")
-async def register(body: Register, key: IdempotencyKey, users: UsersDep) -> JSONResponse:
+async def register(body: Register, key: IdempotencyKey, users: UsersDep) -> Response:
     stored = await users.register(body.email, body.name, body.password, key)
     return stored.response()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -10,6 +12,7 @@ from asyncpg import Pool
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chassis.http.idempotency import AnsweredError, KeyReusedError, KeyUse
 from chassis.ids import new_id
 from shop.inventory.domain import (
     Line,
@@ -25,6 +28,7 @@ from shop.inventory.domain import (
 )
 from shop.inventory.seed import SKUS, seed
 from shop.inventory.store import StockStore
+from tests.shop.transactions import started_and_waiting, uncommitted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TTL = timedelta(seconds=60)
@@ -40,7 +44,7 @@ REFUSALS = (
 
 
 class Stockroom:
-    """The store, with each command in its own transaction as in the app."""
+    """The store, with each command under a key of its own."""
 
     def __init__(self, pool: Pool, guard: bool = True) -> None:
         self.pool = pool
@@ -53,24 +57,19 @@ class Stockroom:
 
     async def reserve(self, order_id: str, **lines: int) -> Reservation:
         wanted = [Line(sku, units) for sku, units in lines.items()]
-        async with self.pool.acquire() as conn, conn.transaction():
-            return await self.store.reserve(conn, order_id, wanted, now=NOW, expires_at=NOW + TTL)
+        return await self.store.reserve(new_use(), order_id, wanted, now=NOW, expires_at=NOW + TTL)
 
     async def release(self, order_id: str) -> Reservation:
-        async with self.pool.acquire() as conn, conn.transaction():
-            return await self.store.release(conn, order_id, now=NOW)
+        return await self.store.release(new_use(), order_id, now=NOW)
 
     async def commit(self, order_id: str) -> Reservation:
-        async with self.pool.acquire() as conn, conn.transaction():
-            return await self.store.commit(conn, order_id, now=NOW)
+        return await self.store.commit(new_use(), order_id, now=NOW)
 
     async def take_back(self, order_id: str) -> Reservation:
-        async with self.pool.acquire() as conn, conn.transaction():
-            return await self.store.take_back(conn, order_id, now=NOW)
+        return await self.store.take_back(new_use(), order_id, now=NOW)
 
     async def expire(self, now: datetime = LATER, limit: int = 100) -> int:
-        async with self.pool.acquire() as conn, conn.transaction():
-            return await self.store.expire(conn, now=now, limit=limit)
+        return await self.store.expire(now=now, limit=limit)
 
     async def levels(self, sku: str = "A") -> tuple[int, int, int]:
         """(on_hand, reserved, shipped)"""
@@ -97,6 +96,10 @@ class Stockroom:
                 """
             )
         )
+
+
+def new_use() -> KeyUse:
+    return KeyUse("inventory.test", new_id(), None, 200)
 
 
 @pytest.fixture
@@ -216,6 +219,82 @@ async def test_fifty_concurrent_orders_for_ten_units_get_exactly_ten(stockroom: 
     assert await stockroom.levels() == (0, 10, 0)
 
 
+async def test_an_order_that_waits_for_the_last_unit_is_out_of_stock(stockroom: Stockroom) -> None:
+    async with uncommitted(stockroom.pool) as same:
+        await Stockroom(same).reserve(new_id(), A=10)
+        late = await started_and_waiting(stockroom.pool, stockroom.reserve(new_id(), A=1, B=1))
+    with pytest.raises(OutOfStockError):
+        await late
+    assert await stockroom.levels("A") == (0, 10, 0)
+    assert await stockroom.levels("B") == (10, 0, 0)
+
+
+async def test_an_order_that_waits_for_units_that_are_released_gets_them(
+    stockroom: Stockroom,
+) -> None:
+    first = new_id()
+    await stockroom.reserve(first, A=10)
+    async with uncommitted(stockroom.pool) as same:
+        await Stockroom(same).release(first)
+        late = await started_and_waiting(stockroom.pool, stockroom.reserve(new_id(), A=1))
+    assert (await late).status is Status.HELD
+    assert await stockroom.levels() == (9, 1, 0)
+
+
+async def test_a_reservation_that_waits_for_its_release_is_refused(stockroom: Stockroom) -> None:
+    order = new_id()
+    async with uncommitted(stockroom.pool) as same:
+        await Stockroom(same).release(order)
+        late = await started_and_waiting(stockroom.pool, stockroom.reserve(order, A=1))
+    with pytest.raises(ReservationReleasedError):
+        await late
+    assert await stockroom.levels() == (10, 0, 0)
+
+
+async def test_a_commit_that_waits_for_the_sweeper_ships_from_hand(stockroom: Stockroom) -> None:
+    order = new_id()
+    await stockroom.reserve(order, A=4)
+    async with uncommitted(stockroom.pool) as same:
+        assert await Stockroom(same).expire() == 1
+        late = await started_and_waiting(stockroom.pool, stockroom.commit(order))
+    assert (await late).status is Status.COMMITTED
+    assert await stockroom.levels() == (6, 0, 4)
+
+
+async def test_a_second_request_with_the_key_waits_for_the_first_and_gets_its_answer(
+    stockroom: Stockroom,
+) -> None:
+    """Also one with another order: a key has one effect."""
+    first, other = new_id(), new_id()
+
+    async def reserve(store: StockStore, order_id: str) -> KeyUse:
+        with KeyUse("inventory.reserve", "key", {"order_id": order_id}, 201) as use:
+            wanted = [Line("A" if order_id == first else "B", 1)]
+            await store.reserve(use, order_id, wanted, now=NOW, expires_at=NOW + TTL)
+        return use
+
+    async with uncommitted(stockroom.pool) as same:
+        made = await reserve(StockStore(same), first)
+        again = await started_and_waiting(stockroom.pool, reserve(stockroom.store, first))
+        reused = await started_and_waiting(stockroom.pool, reserve(stockroom.store, other))
+    assert made.stored is not None
+    assert (await again).stored == replace(made.stored, replayed=True)
+    with pytest.raises(KeyReusedError):
+        await reused
+    assert await stockroom.levels("A") == (9, 1, 0)
+    assert await stockroom.levels("B") == (10, 0, 0)
+
+
+async def test_a_refused_command_leaves_its_key_free(stockroom: Stockroom) -> None:
+    order, use = new_id(), new_use()
+    for units, expected in ((11, OutOfStockError), (10, None), (1, AnsweredError)):
+        with nullcontext() if expected is None else pytest.raises(expected):
+            await stockroom.store.reserve(
+                use, order, [Line("A", units)], now=NOW, expires_at=NOW + TTL
+            )
+    assert await stockroom.levels() == (0, 10, 0)
+
+
 async def test_orders_of_the_same_skus_in_any_order_never_deadlock(stockroom: Stockroom) -> None:
     skus = {f"S{number}": 1000 for number in range(8)}
     await stockroom.fill(**skus)
@@ -236,8 +315,8 @@ async def test_without_the_guard_the_same_units_are_reserved_twice(
     both_have_read = asyncio.Barrier(2)
 
     async def meet(name: str) -> None:
-        assert name == "inventory.between_read_and_write"
-        await asyncio.wait_for(both_have_read.wait(), 10)
+        if name == "inventory.between_read_and_write":
+            await asyncio.wait_for(both_have_read.wait(), 10)
 
     monkeypatch.setattr("shop.inventory.store.failpoint", meet)
     stockroom = Stockroom(pool, guard=False)

@@ -48,7 +48,7 @@ class FakeStore:
             raise EmailTakenError(user.email)
         self.bodies.append(body)
         self.accounts[user.email] = Account(user, password_hash)
-        return Stored(201, {"id": user.id})
+        return Stored.of(201, {"id": user.id})
 
     async def account(self, email: str) -> Account | None:
         return self.accounts.get(email)
