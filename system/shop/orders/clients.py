@@ -59,7 +59,7 @@ class ProductsClient:
             "/prices", headers={"If-None-Match": self._edition}, route="/prices", timeout_s=STEP_S
         )
         if response.status == 200:
-            self._prices, self._edition = response.body["prices"], response.headers["ETag"]
+            self._prices, self._edition = response.body["prices"], response.headers["etag"]
         elif response.status != 304:
             raise CallFailedError(
                 f"prices answered {response.status}", status=response.status, definite=True

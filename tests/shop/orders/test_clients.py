@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.http.response import Response
+from chassis.http.connections import Connections
+from chassis.http.response import Response, checked
 from chassis.resilience.errors import CallFailedError
 from shop.orders.clients import ProductsClient
+from tests.fixtures.running import Running
 from tests.fixtures.waiting import wait_until_async
+from tests.shop.service_calls import call
 
 
 class Catalogue:
@@ -31,7 +34,7 @@ class Catalogue:
         if headers["If-None-Match"] == edition:
             return Response(304, b"", {})
         body = json.dumps({"prices": {"SKU-0001": price}}).encode()
-        return Response(status, body, {"ETag": edition})
+        return Response(status, body, {"etag": edition})
 
 
 class SetClock(SystemClock):
@@ -104,3 +107,31 @@ async def test_a_customer_who_leaves_does_not_end_the_request_of_the_others() ->
     assert await second == 100
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_products_lists_its_prices_again_only_after_a_change(running: Running) -> None:
+    """The real products, over a real connection."""
+    products = await running("products")
+    connections, clock = Connections(), SetClock()
+    statuses: list[int] = []
+    token = products.service_token("orders")
+
+    class Direct:
+        async def get(self, path: str, *, headers: dict[str, str], **_: Any) -> Response:
+            sent = headers | {"authorization": f"Bearer {token}"}
+            address = products.url.removeprefix("http://")
+            status, got, content = await connections.request("p", address, "GET", path, sent)
+            statuses.append(status)
+            return checked("products", Response(status, content, got), safe=True)
+
+    client = ProductsClient(Direct(), clock, 2.0)  # type: ignore[arg-type]
+    before = dict(await client.prices())
+    clock.now_s += 2
+    assert await client.prices() == before
+    price = {"price_cents": before["SKU-0001"] + 1}
+    path, operator = "/products/SKU-0001/price", products.service_token("products")
+    assert (await call(products, "PUT", path, json=price, token=operator)).status == 200
+    clock.now_s += 2
+    assert await client.prices() == before | {"SKU-0001": before["SKU-0001"] + 1}
+    assert statuses == [200, 304, 200]
+    await connections.close()
