@@ -136,7 +136,7 @@ class Outbox:
                 await asyncio.sleep(RETRY_S)
 
     async def _hinted(self) -> bool:
-        """Wait until this instance stores an event; False after IDLE_S without one."""
+        """Wait until this instance stores an event; False at the next beat without one."""
         try:
             await asyncio.wait_for(self._hint.wait(), until_beat_s(IDLE_S))
         except TimeoutError:

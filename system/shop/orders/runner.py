@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 
+from chassis.background import until_beat_s
 from chassis.clock import Clock
 from chassis.faults import failpoint
 from chassis.http import context
@@ -100,7 +101,7 @@ class SagaRunner:
             if due > 0 and not self._pace.failing:
                 await self._clock.sleep(BACKLOG_PERIOD_S)
             else:
-                await self._clock.sleep(RESUME_PERIOD_S if pending else IDLE_PERIOD_S)
+                await self._clock.sleep(RESUME_PERIOD_S if pending else until_beat_s(IDLE_PERIOD_S))
 
     async def stop(self) -> None:
         """Wait up to `STOP_S` for running sagas. Another instance resumes the others."""
