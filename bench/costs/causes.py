@@ -33,7 +33,7 @@ _CAUSES = (
     ("background", r"saturation\.py|event_sink|watch_(the_)?queue|watch_loop_lag|rotate_idle"),
     ("statements", r"asyncpg|protocol\.c:|pgproto|chassis/postgres/|chassis/(store|pool|database)\.py"),
     ("cache", r"valkey|redis|chassis/cache\.py"),
-    ("mail", r"smtplib|aiosmtp|/email/|notifications/(sender|smtp|post)\.py"),
+    ("mail", r"smtplib|aiosmtp|/email/|notifications/(letter|sender|smtp|post)\.py"),
     ("metrics", r"prometheus_client|telemetry/(histogram|metrics)\.py|chassis/(histogram|metrics)\.py"),
     ("spans and log lines", r"opentelemetry|/logging/|chassis/telemetry/|chassis/(telemetry|export)\.py"),
     ("broker", r"nats/|chassis/messaging/|chassis/registry\.py"),

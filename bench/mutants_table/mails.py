@@ -9,11 +9,11 @@ MUTANTS = (
         KIND,
         "All mails of one kind go to the customer who got the first one.",
         "shop/notifications/handlers.py",
-        """        def row(event: Any, traceparent: str) -> Sequence[Any]:
+        """        def row(event: Any, traceparent: str) -> MailRow:
 """,
         """        addresses: dict[Any, str] = {}
 
-        def row(event: Any, traceparent: str) -> Sequence[Any]:
+        def row(event: Any, traceparent: str) -> MailRow:
             address = addresses.setdefault(type(event), event.email)
             event = event.model_copy(update={"email": address})
 """,

@@ -16,14 +16,15 @@ HANDLED, DUPLICATE, EARLY = "handled", "duplicate", "early"
 class Rows:
     """A handler that stores one row for each event: one statement stores those of many events, with their records.
 
-    insert   an INSERT of the rows whose event is in `fresh (event_id)`; its columns are arrays from $4 on
+    insert   an INSERT of the rows whose event is in `fresh (event_id)`, RETURNING the `event_id` of each; its
+             parameters are the columns of the rows, arrays from $4 on
     row      the values of an event's row, made of the event and the traceparent of its handling
-    stored   is called with their number after the commit
+    stored   is called with the stored rows after the commit
     """
 
     insert: str
     row: Callable[[Any, str], Sequence[Any]]
-    stored: Callable[[int], None]
+    stored: Callable[[list[Any]], None]
 
 
 # A handler that is a function runs in the transaction that records its event.
@@ -51,12 +52,10 @@ WITH given AS MATERIALIZED (
     INSERT INTO inbox (event_id, handler) SELECT event_id, handler FROM given WHERE due
     ON CONFLICT DO NOTHING RETURNING event_id
 )"""
-# `result` of each event
-_RESULTS = f"""
-SELECT given.event_id, CASE WHEN NOT due THEN '{EARLY}' WHEN fresh.event_id IS NULL THEN '{DUPLICATE}'
-    ELSE '{HANDLED}' END AS result
+_RESULT = f"""
+CASE WHEN NOT due THEN '{EARLY}' WHEN fresh.event_id IS NULL THEN '{DUPLICATE}' ELSE '{HANDLED}' END AS result
 FROM given LEFT JOIN fresh ON fresh.event_id = given.event_id
-"""  # noqa: S608 -- no value in it
+"""
 
 
 async def take_effect(pool: Pool, group: Sequence[Consumed]) -> list[str]:
@@ -66,20 +65,27 @@ async def take_effect(pool: Pool, group: Sequence[Consumed]) -> list[str]:
     """
     first = group[0].handler
     if isinstance(first, Rows):
-        made = ((each, each.handler) for each in group if isinstance(each.handler, Rows))
+        made = [(each, each.handler) for each in group if isinstance(each.handler, Rows)]
         rows = [handler.row(each.event, each.traceparent) for each, handler in made]
-        sql = f"{_RECORD}, effect AS ({first.insert}){_RESULTS}"
+        sql = (
+            f"{_RECORD}, effect AS ({first.insert}) "  # noqa: S608 -- no value in it
+            "SELECT given.event_id, given.event_id IN (SELECT event_id FROM effect) AS stored, "
+            f"{_RESULT}"
+        )
         values = _columns(group), map(list, zip(*rows, strict=True))
         found = await pool.fetch(sql, *(column for part in values for column in part))
         results = {row["event_id"]: row["result"] for row in found}
-        if count := sum(result == HANDLED for result in results.values()):
-            first.stored(count)
+        stored = {row["event_id"] for row in found if row["stored"]}
+        first.stored(
+            [
+                row
+                for row, (each, _) in zip(rows, made, strict=True)
+                if each.event.event_id in stored
+            ]
+        )
         return [results[each.event.event_id] for each in group]
     async with pool.acquire() as conn, conn.transaction():
-        result: str = await conn.fetchval(
-            f"{_RECORD} SELECT result FROM ({_RESULTS}) AS results",  # noqa: S608 -- no value in it
-            *_columns(group),
-        )
+        result: str = await conn.fetchval(f"{_RECORD} SELECT {_RESULT}", *_columns(group))
         if result == HANDLED:
             await first(conn, group[0].event)
     return [result]

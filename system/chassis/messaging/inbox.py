@@ -19,6 +19,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from opentelemetry.trace import Span, SpanKind
 from pydantic import ValidationError
 
+from chassis.background import until_beat_s
 from chassis.faults import DROPPED, AckLostError, Exchange, Injector, PostponedError, armed
 from chassis.messaging.bus import EVENTS, UNREACHABLE, Bus
 from chassis.messaging.effects import EARLY, Consumed, Handler, can_join, take_effect
@@ -135,7 +136,7 @@ class Inbox:
     async def _watch_lag(self, pull: Pull) -> None:
         while True:
             LAG.set(await pull.lag())
-            await asyncio.sleep(LAG_S)
+            await asyncio.sleep(until_beat_s(LAG_S))
 
     def _read(self, message: Msg) -> Delivery:
         kind = message.subject.rpartition(".")[2]

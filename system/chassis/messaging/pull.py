@@ -12,8 +12,10 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from chassis.background import until_beat_s
+
 BATCH = 20
-OPEN_S = 5.0  # a request ends after this time, so that one that was lost is repeated
+OPEN_S = 5.0  # a request ends after this time at most, so that one that was lost is repeated
 GATHER_S = 0.1  # from the first message of a batch: others may join
 _AGAIN = ("404", "408")  # the request has ended without an error
 
@@ -81,7 +83,7 @@ class Pull:
         return waiting
 
     async def _request(self) -> None:
-        request = {"batch": BATCH, "expires": int(OPEN_S * 1e9)}
+        request = {"batch": BATCH, "expires": int(until_beat_s(OPEN_S) * 1e9)}
         self._wanted = BATCH
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._client.publish(subject, json.dumps(request).encode(), self._inbox)

@@ -47,7 +47,7 @@ async def start(service: Service) -> AsyncIterator[None]:
             smtp.close()
 
     service.background("send mails", send)
-    await service.consume(pool, handlers(service.clock.now, sender.hint))
+    await service.consume(pool, handlers(service.clock.now, sender.stored))
     yield
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from email.utils import format_datetime
 from random import Random
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from chassis.background import until_beat_s
 from chassis.clock import Clock
 from chassis.faults import failpoint
 from chassis.telemetry import signals
@@ -19,7 +21,7 @@ from chassis.telemetry.metrics import counter, expose, gauge
 from shop.notifications.domain import backoff_s
 from shop.notifications.letter import letter_of
 from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, Outcome
-from shop.notifications.store import MailStore, Outgoing
+from shop.notifications.store import CLAIM, MailRow, MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
 PENDING = gauge("mails_pending", "Mails that are stored and not sent yet")
@@ -28,8 +30,7 @@ DELAY_SECONDS = Histogram(
     "mail_delay_seconds", "From the storing of a mail to its acceptance by the mail server"
 )
 BATCH = 20
-LOOK_S = 1.0  # interval to count mails and to look for those that no hint announces: of a retry or a dead sender
-CLAIM = timedelta(seconds=10)  # after a crash, another sender tries the mail this much later
+LOOK_S = 1.0  # interval to count mails and to look for those that are due again: of a retry or a dead sender
 POSTPONE_S_MAX = 60.0
 
 
@@ -45,13 +46,16 @@ class Sender:
         self._server = server
         self._clock = clock
         self._rng = rng
-        self._hint = asyncio.Event()
+        self._new: list[Outgoing] = []  # stored and claimed for this sender
+        self._stored = asyncio.Event()
         self._down_rounds = 0  # rounds in a row without a mail server
 
-    def hint(self, stored: int) -> None:
-        """New mails are stored."""
-        PENDING.inc(stored)
-        self._hint.set()
+    def stored(self, rows: list[MailRow]) -> None:
+        """Send these new mails."""
+        self._new += [row.outgoing() for row in rows]
+        PENDING.inc(len(rows))
+        if rows:
+            self._stored.set()
 
     async def run(self) -> None:
         for result in ("sent", "refused", "failed"):
@@ -59,36 +63,44 @@ class Sender:
                 result
             )  # start at zero: Prometheus sees no increase in a series that starts at one
         expose(PENDING, MAILS, DELAY_SECONDS)
-        counted_at = -LOOK_S
+        look_at = self._clock.monotonic()
         while True:
-            if self._clock.monotonic() >= counted_at + LOOK_S:
+            now = self._clock.monotonic()
+            if now >= look_at:
+                look_at = now + until_beat_s(LOOK_S)
                 pending = await self._store.pending()
                 PENDING.set(pending)
-                counted_at = self._clock.monotonic()
-                if not pending:
-                    await self._hinted()
-                    continue
-            self._hint.clear()
-            busy = await self.round()
+                while pending and await self.round() and self._clock.monotonic() < look_at:
+                    pass
+            await self.send_new()
             if self._down_rounds:
                 await self._clock.sleep(backoff_s(self._down_rounds, self._rng))
-            elif not busy:
-                await self._hinted()
+                look_at = self._clock.monotonic()
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_at - self._clock.monotonic()):
+                    await self._stored.wait()
 
-    async def _hinted(self) -> None:
-        """Wait until this instance stores a mail, at most LOOK_S."""
-        try:
-            async with asyncio.timeout(LOOK_S):
-                await self._hint.wait()
-        except TimeoutError:
-            return
+    async def send_new(self) -> None:
+        """Try the mails that this instance has stored. They need no claim: they were stored with one."""
+        self._stored.clear()
+        while self._new:
+            batch, self._new = self._new[:BATCH], self._new[BATCH:]
+            # of a claim that has nearly expired, another sender may send the mail: leave it to the next look
+            oldest = self._clock.now() - CLAIM / 2
+            await self._try([mail for mail in batch if mail.created_at > oldest])
 
     async def round(self) -> bool:
         """Try one batch of due mails; whether more may be due."""
-        now, start_ns = self._clock.now(), time.time_ns()
+        now = self._clock.now()
         claimed = await self._store.claim(now=now, until=now + CLAIM, limit=BATCH)
+        return await self._try(claimed) and len(claimed) == BATCH
+
+    async def _try(self, claimed: list[Outgoing]) -> bool:
+        """Send these mails; whether the mail server answered."""
         if not claimed:
-            return False
+            return True
+        now, start_ns = self._clock.now(), time.time_ns()
         date = format_datetime(now)
         outcomes = await self._server.send([letter_of(mail, date) for mail in claimed])
         answered = [
@@ -107,7 +119,7 @@ class Sender:
         if self._down_rounds:
             log.info("the mail server is up again")
             self._down_rounds = 0
-        return len(claimed) == BATCH
+        return True
 
     async def _note(self, answered: Sequence[tuple[Outgoing, Outcome, Span]]) -> None:
         """Store what became of the mails that the server answered."""
@@ -138,7 +150,8 @@ class Sender:
         now = self._clock.now()
         later = now + timedelta(seconds=backoff_s(self._down_rounds, self._rng))
         await self._store.unclaim([unsent[0].id], due_at=later)
-        await self._store.unclaim([mail.id for mail in unsent[1:]], due_at=now)
+        rest, self._new = [*unsent[1:], *self._new], []
+        await self._store.unclaim([mail.id for mail in rest], due_at=now)
 
     async def _refused(self, mail: Outgoing, refusal: MailRefusedError) -> None:
         log.warning("mail refused: %s", refusal, extra={"order_id": mail.order_id})

@@ -343,14 +343,14 @@ class Stored:
             INSERT INTO numbers (event_id, number, text, traceparent)
             SELECT * FROM unnest($4::text[], $5::int[], $6::text[], $7::text[])
                  AS new (event_id, number, text, traceparent)
-            WHERE event_id IN (SELECT event_id FROM fresh)"""
+            WHERE event_id IN (SELECT event_id FROM fresh) RETURNING event_id"""
 
         def row(event: ThingHappened, traceparent: str) -> tuple[str, int, str, str]:
             if event.number < 0:
                 raise ValueError("it cannot be composed")
             return event.event_id, event.number, event.aggregate_id, traceparent
 
-        return Rows(insert, row, self.statements.append)
+        return Rows(insert, row, lambda rows: self.statements.append(len(rows)))
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from chassis.ids import new_id
 from chassis.messaging.effects import Consumed, take_effect
 from contracts.events import OrderConfirmed
 from shop.notifications.handlers import handlers
-from shop.notifications.sender import BATCH, CLAIM, Sender
+from shop.notifications.sender import BATCH, Sender
 from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, Outcome
-from shop.notifications.store import MailStore
+from shop.notifications.store import CLAIM, MailRow, MailStore
 from tests.fixtures.waiting import wait_until_async
 
 
@@ -63,14 +63,22 @@ class Fixture:
     def another(self) -> Sender:
         return Sender(self.store, self.server, self.clock, Random(1))
 
-    async def write(self, email: str = "ann@example.com", event_id: str = "") -> str:
-        """Store a mail and return its order's id."""
+    async def write(
+        self, email: str = "ann@example.com", event_id: str = "", sender: Sender | None = None
+    ) -> str:
+        """Store a mail and return its order's id. It is handed over to `sender`, else it is due."""
         event = OrderConfirmed(
             aggregate_id=new_id(), event_id=event_id or new_id(), user_id="u-1", email=email,
             total_cents=100,
         )  # fmt: skip
-        handler = handlers(self.clock.now, self.sender.hint)[OrderConfirmed]
+        rows: list[MailRow] = []
+        handler = handlers(self.clock.now, rows.extend)[OrderConfirmed]
         await take_effect(self.pool, [Consumed(event, handler)])
+        if sender is None:  # as after the crash of the instance that stored it
+            ids = [row.id for row in rows]
+            await self.store.unclaim(ids, due_at=self.clock.now())
+        else:
+            sender.stored(rows)
         return event.aggregate_id
 
     async def status(self, order_id: str) -> str:
@@ -107,13 +115,49 @@ async def test_a_stored_mail_wakes_the_sender(
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(fixture.sender.run())
         for count in (1, 2):
-            order = await fixture.write()
+            order = await fixture.write(sender=fixture.sender)
 
             async def is_sent(order: str = order) -> bool:
                 return await fixture.status(order) == "sent"
 
             await wait_until_async(is_sent, f"mail {count}")
         sending.cancel()
+
+
+async def test_a_new_mail_belongs_to_the_sender_that_stored_it(fixture: Fixture) -> None:
+    orders = [await fixture.write(sender=fixture.sender) for _ in range(2 * BATCH + 1)]
+    await fixture.another().round()
+    assert fixture.server.taken == []
+    await fixture.sender.send_new()
+    assert {await fixture.status(order) for order in orders} == {"sent"}
+    assert len(fixture.server.taken) == 2 * BATCH + 1
+
+
+async def test_a_new_mail_is_sent_by_another_sender_if_its_own_one_is_too_late(
+    fixture: Fixture,
+) -> None:
+    order = await fixture.write(sender=fixture.sender)
+    fixture.wait(CLAIM)
+    await fixture.sender.send_new()
+    assert fixture.server.taken == []
+    await fixture.another().round()
+    assert await fixture.status(order) == "sent"
+    assert len(fixture.server.taken) == 1
+
+
+async def test_new_mails_wait_for_a_server_that_is_down(fixture: Fixture) -> None:
+    for _ in range(2 * BATCH):
+        await fixture.write(sender=fixture.sender)
+    fixture.server.down = True
+    await fixture.sender.send_new()
+    fixture.server.down = False
+    while await fixture.another().round():
+        pass
+    assert await fixture.store.pending() == 1  # the first one waits longer: it may be the cause
+    fixture.wait(timedelta(seconds=6))
+    await fixture.another().round()
+    assert await fixture.store.pending() == 0
+    assert len(fixture.server.taken) == 2 * BATCH
 
 
 async def test_no_mail_is_lost_while_the_server_is_down(fixture: Fixture) -> None:
