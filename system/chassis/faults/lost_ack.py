@@ -12,7 +12,7 @@ class LostAck(Fault):
     """publish: stored, no answer. consume: handled, not acknowledged. database: done, connection lost."""
 
     kind = "lost_ack"
-    doc = "done, but the acknowledgement is lost; at the database mostly with method=COMMIT"
+    doc = "done, but the acknowledgement is lost; at the database mostly with method=WITH or COMMIT"
     points = ("consume", "publish", "database")
 
     async def run(self, proceed: Proceed, rng: Random) -> Any:
