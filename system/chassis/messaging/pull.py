@@ -16,7 +16,7 @@ from chassis.background import until_beat_s
 
 BATCH = 20
 OPEN_S = 5.0  # a request ends after this time at most, so that one that was lost is repeated
-GATHER_S = 0.1  # from the first message of a batch: others may join
+GATHER_S = 0.2  # from the first message of a batch: a round costs more than its messages
 _AGAIN = ("404", "408")  # the request has ended without an error
 
 
@@ -58,7 +58,8 @@ class Pull:
                 return []
             if self._error is not None:
                 raise self._error
-            if self._arrived and self._wanted > 0:
+            # a message that comes again has waited enough
+            if self._arrived and self._wanted > 0 and self._arrived[0].metadata.num_delivered == 1:
                 await asyncio.sleep(GATHER_S)
         messages, self._arrived = self._arrived, []
         return messages
