@@ -25,6 +25,10 @@ class Load:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=200),
+        )
         self._tokens: list[str] = []
         self._numbers = count()
         self.late_s = 0.0  # how late a request was sent at most: the driver itself was too slow
@@ -32,11 +36,7 @@ class Load:
         self.last_failure = ""
 
     async def log_in(self) -> None:
-        """Open the connections and log the customers in. Raises LoadFailedError."""
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        self._http = aiohttp.ClientSession(
-            timeout=timeout, connector=aiohttp.TCPConnector(limit=200)
-        )
+        """Log the customers in. Raises LoadFailedError."""
         for number in range(1, CUSTOMERS + 1):
             body = {"email": email_of(number), "password": PASSWORD}
             async with self._http.post(f"{self._url}/api/login", json=body) as answer:
