@@ -233,7 +233,8 @@ async def compare(checkouts: Sequence[Path], given: argparse.Namespace) -> dict[
                     "by_process": _rounded(_mean(side.spent[kind])),
                 }
             shown["idle_ms_per_s_by_process"] = _rounded(_mean(side.idle))
-            shown |= await count_orders(side, given.rates[0], given.window_s)
+            if not given.brief:
+                shown |= await count_orders(side, given.rates[0], given.window_s)
             if given.py_spy:
                 shown["by_cause"] = await find_causes(
                     side, given.py_spy, given.rates[0], given.window_s
@@ -279,6 +280,7 @@ def main() -> int:
     parser.add_argument("--window-s", type=float, default=10.0)
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--rates", type=float, nargs="+", default=[20.0])
+    parser.add_argument("--brief", action="store_true", help="without counts and statements")
     parser.add_argument("--py-spy", default="", help="the program py-spy: also measure causes")
     given = parser.parse_args()
     with ExitStack() as stack:

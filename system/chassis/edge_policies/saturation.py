@@ -71,6 +71,10 @@ class Saturation(Collector):
         self._loop_lag = loop_lag
         self._instances = instances
 
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: without it, a registry collects when a collector is added, which is no scrape."""
+        return []
+
     def collect(self) -> Iterable[Metric]:
         self._loop_lag.read()
         in_flight = _family("resilience_in_flight", "Calls inside a policy", "policy")

@@ -57,6 +57,7 @@ def _more_ticks(count: int) -> bool:
 
 async def test_a_scrape_starts_the_watch_of_the_loop(echo: Echo) -> None:
     name = "event_loop_lag_seconds_count"
+    assert not echo.service._loop_lag._read.is_set(), "a start is no scrape"
     before = (await metrics(echo))[name]
 
     async def more() -> bool:
