@@ -117,6 +117,10 @@ class KeyUse:
         stored = self.stored = Stored.of(self.status, self.view(result) if self.view else result)
         return self.scope, self.key, self.fingerprint, stored.status, stored.text
 
+    def answered(self, text: str | None) -> None:
+        """The statement stored this body as the answer; None: it stored none."""
+        self.stored = None if text is None else Stored(self.status, text)
+
     def replay(self, row: Record | None) -> Record:
         """The row, which has KNOWN. Raises AnsweredError if the key has an answer, and KeyReusedError."""
         assert row is not None, "FROM_KNOWN makes one row"

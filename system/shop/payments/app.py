@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.http.auth import User, called_by
 from chassis.http.body import Body
-from chassis.http.idempotency import IdempotencyKey, keep, recall
+from chassis.http.idempotency import IdempotencyKey, KeyUse
 from chassis.http.state import from_state
 from chassis.ids import new_id
 from chassis.service import Service, create_app
@@ -116,7 +116,7 @@ async def authorize(
 ) -> Response:
     purchase = body.purchase()
     return await answer(
-        pool, Operation.AUTHORIZE, key, body, 201, lambda: payments.authorize(purchase)
+        pool, Operation.AUTHORIZE, key, body, 201, lambda use: payments.authorize(purchase, use)
     )
 
 
@@ -126,7 +126,7 @@ async def capture(
 ) -> Response:
     of = {"order_id": str(order_id)}
     return await answer(
-        pool, Operation.CAPTURE, key, of, 200, lambda: payments.capture(str(order_id))
+        pool, Operation.CAPTURE, key, of, 200, lambda use: payments.capture(str(order_id), use)
     )
 
 
@@ -135,7 +135,9 @@ async def void(
     order_id: UUID, key: IdempotencyKey, _: FromOrders, payments: PaymentsDep, pool: PoolDep
 ) -> Response:
     of = {"order_id": str(order_id)}
-    return await answer(pool, Operation.VOID, key, of, 200, lambda: payments.void(str(order_id)))
+    return await answer(
+        pool, Operation.VOID, key, of, 200, lambda use: payments.void(str(order_id), use)
+    )
 
 
 @app.post("/payments/{order_id}/refund")
@@ -144,7 +146,7 @@ async def refund(
 ) -> Response:
     of = {"order_id": str(order_id)}
     return await answer(
-        pool, Operation.REFUND, key, of, 200, lambda: payments.refund(str(order_id))
+        pool, Operation.REFUND, key, of, 200, lambda use: payments.refund(str(order_id), use)
     )
 
 
@@ -163,17 +165,16 @@ async def answer(
     key: str,
     body: BaseModel | dict[str, Any],
     status: int,
-    run: Callable[[], Awaitable[Payment]],
+    run: Callable[[KeyUse], Awaitable[Payment]],
 ) -> Response:
     """Give the same answer for the same key. The state machine ensures that there is one effect.
 
     The key's row is not locked during the call to the bank: that would hold a database connection.
     """
     scope = f"payments.{operation}"
-    async with pool.acquire() as conn:
-        stored = await recall(conn, scope=scope, key=key, body=body)
-    if stored is None:
-        view = PaymentView.model_validate(await run())
-        async with pool.acquire() as conn:
-            stored = await keep(conn, scope=scope, key=key, body=body, status=status, answer=view)
-    return stored.response()
+    with KeyUse(scope, key, body, status, PaymentView.model_validate) as use:
+        payment = await run(use)
+        if use.stored is None:  # the bank was not called, or another request stored an answer
+            async with pool.acquire() as conn:
+                await use.keep(conn, payment)
+    return use.response()

@@ -107,6 +107,17 @@ class Purchase:
     currency: str
     card_number: str
 
+    def payment(self, payment_id: str) -> Payment:
+        """The order's new payment."""
+        return Payment(
+            payment_id,
+            self.order_id,
+            self.user_id,
+            Status.AUTHORIZING,
+            self.amount_cents,
+            self.currency,
+        )
+
     def matches(self, payment: Payment) -> bool:
         """Whether the payment has the same user, amount and currency. The card may differ."""
         return (payment.user_id, payment.amount_cents, payment.currency) == (

@@ -4,11 +4,12 @@ The key is made from the payment and the operation. After a crash or a timeout t
 repeated with the same key, and nothing happens twice.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
 from typing import Protocol
 
 from chassis.faults import failpoint
+from chassis.http.idempotency import KeyUse
 from shop.payments.domain import (
     TRANSITIONS,
     Authorization,
@@ -47,11 +48,15 @@ class Bank(Protocol):
 
 
 class Store(Protocol):
-    """The stored payments. Every method is one transaction."""
+    """The stored payments. Every method is one transaction. `use` is the use of the request's key."""
 
-    async def get(self, order_id: str) -> Payment | None: ...
-    async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
-        """The order's payment; a new one (authorizing) if there was none."""
+    async def get(self, order_id: str, use: KeyUse | None = None) -> Payment | None:
+        """Raises AnsweredError and KeyReusedError if the key was used before."""
+
+    async def begin_new(
+        self, payment: Payment, operation: Operation, key: str, now: datetime, use: KeyUse | None
+    ) -> int | None:
+        """Store a new payment and record the call; None if the order has one, or the key has an answer."""
 
     async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
         """The order's payment; a tombstone (voided) if there was none."""
@@ -71,8 +76,13 @@ class Store(Protocol):
         answer: Authorization | None,
         now: datetime,
         call: tuple[int, Outcome] | None = None,
+        ends: Set[Status] = frozenset(),
+        use: KeyUse | None = None,
     ) -> Payment:
-        """Store the bank's answer: its amounts always, `status` where it is accepted."""
+        """Store the bank's answer: its amounts always, `status` where it is accepted.
+
+        If the payment is then in one of `ends`, it is the answer for the key.
+        """
 
     async def may_have_reached_bank(self, order_id: str, operation: Operation) -> bool:
         """Whether a call of this operation may have reached the bank."""
@@ -100,25 +110,30 @@ class Payments:
         self._new_id = new_id
         self._idempotent = idempotent
 
-    async def get(self, order_id: str) -> Payment:
+    async def get(self, order_id: str, use: KeyUse | None = None) -> Payment:
         """Raises PaymentNotFoundError."""
-        payment = await self._store.get(order_id)
+        payment = await self._store.get(order_id, use)
         if payment is None:
             raise PaymentNotFoundError(f"no payment for order {order_id}")
         return payment
 
-    async def authorize(self, purchase: Purchase) -> Payment:
+    async def authorize(self, purchase: Purchase, use: KeyUse | None = None) -> Payment:
         """Hold the amount on the card.
 
         Raises PaymentDeclinedError, PaymentVoidedError, PaymentDiffersError, PaymentUnknownError,
         BankUnavailableError.
         """
-        payment = await self._store.open(purchase, self._new_id(), self._now())
+        payment = purchase.payment(self._new_id())
+        key = self._bank_key(Operation.AUTHORIZE, payment)
+        call_id = await self._store.begin_new(payment, Operation.AUTHORIZE, key, self._now(), use)
+        if call_id is None:
+            payment = await self.get(purchase.order_id, use)
+        begun = (call_id, key) if call_id is not None else None
         voided = payment.status in (Status.VOIDING, Status.VOIDED)
         if not voided and not purchase.matches(payment):
             raise PaymentDiffersError(f"order {payment.order_id} has a payment with other terms")
         try:
-            return await self._run(Operation.AUTHORIZE, payment, purchase)
+            return await self._run(Operation.AUTHORIZE, payment, use, purchase, begun)
         except WrongStateError as wrong:
             if wrong.payment.status is Status.DECLINED:
                 raise PaymentDeclinedError(wrong.payment) from None
@@ -126,24 +141,26 @@ class Payments:
                 f"the payment of order {payment.order_id} was voided"
             ) from None
 
-    async def capture(self, order_id: str) -> Payment:
+    async def capture(self, order_id: str, use: KeyUse | None = None) -> Payment:
         """Take the money held.
 
         Raises PaymentNotFoundError, WrongStateError, PaymentUnknownError, BankUnavailableError.
         """
-        return await self._run(Operation.CAPTURE, await self.get(order_id))
+        return await self._run(Operation.CAPTURE, await self.get(order_id, use), use)
 
-    async def refund(self, order_id: str) -> Payment:
+    async def refund(self, order_id: str, use: KeyUse | None = None) -> Payment:
         """Give the money back. Raises the same errors as `capture`."""
-        return await self._run(Operation.REFUND, await self.get(order_id))
+        return await self._run(Operation.REFUND, await self.get(order_id, use), use)
 
-    async def void(self, order_id: str) -> Payment:
+    async def void(self, order_id: str, use: KeyUse | None = None) -> Payment:
         """Void the payment; an unknown order gets a voided payment.
 
         Raises WrongStateError, PaymentUnknownError, BankUnavailableError.
         """
-        payment = await self._store.open_voided(order_id, self._new_id(), self._now())
-        return await self._run(Operation.VOID, payment)
+        payment = await self._store.get(order_id, use)
+        if payment is None:
+            payment = await self._store.open_voided(order_id, self._new_id(), self._now())
+        return await self._run(Operation.VOID, payment, use)
 
     async def reconcile(self, payment: Payment) -> Payment:
         """Resolve a payment in doubt. Raises NoBankAnswerError and the errors of the operations.
@@ -159,7 +176,12 @@ class Payments:
         return payment
 
     async def _run(
-        self, operation: Operation, payment: Payment, purchase: Purchase | None = None
+        self,
+        operation: Operation,
+        payment: Payment,
+        use: KeyUse | None = None,
+        purchase: Purchase | None = None,
+        begun: tuple[int, str] | None = None,
     ) -> Payment:
         """Run `operation` to its end. Raises WrongStateError if the payment does not allow it."""
         transition = TRANSITIONS[operation]
@@ -168,27 +190,39 @@ class Payments:
         while payment.status not in transition.ends or repeats:
             if payment.status not in starts:
                 raise WrongStateError(operation, payment)
-            after = await self._call_bank(
-                operation, payment, self._bank_call(operation, payment, purchase)
-            )
+            call = self._bank_call(operation, payment, purchase)
+            after = await self._call_bank(operation, payment, call, use, begun)
             if after is not None:
                 payment = after
                 break
             # another request changed the payment meanwhile
-            payment = await self.get(payment.order_id)
+            payment = await self.get(payment.order_id, use)
         if payment.status not in transition.ends:
             raise WrongStateError(operation, payment)
         return payment
 
     async def _call_bank(
-        self, operation: Operation, payment: Payment, call: BankCall
+        self,
+        operation: Operation,
+        payment: Payment,
+        call: BankCall,
+        use: KeyUse | None,
+        begun: tuple[int, str] | None,
     ) -> Payment | None:
-        """Store the intention, call the bank, store its answer; None if the payment's status has changed."""
-        key = f"{payment.id}:{operation}" if self._idempotent else self._new_id()
-        during = TRANSITIONS[operation].during
-        call_id = await self._store.begin(payment, operation, during, key, self._now())
-        if call_id is None:
-            return None
+        """Store the intention, call the bank, store its answer; None if the payment's status has changed.
+
+        `begun` are the id and the key of a call whose intention is stored.
+        """
+        transition = TRANSITIONS[operation]
+        if begun is None:
+            key = self._bank_key(operation, payment)
+            call_id = await self._store.begin(
+                payment, operation, transition.during, key, self._now()
+            )
+            if call_id is None:
+                return None
+        else:
+            call_id, key = begun
         await failpoint(f"payments.before_bank_{operation}")
         try:
             answer = await call(key)
@@ -206,7 +240,14 @@ class Payments:
         status = status_after(operation, answer)
         outcome = Outcome.DECLINED if status is Status.DECLINED else Outcome.DONE
         ended = (call_id, outcome if answer else Outcome.NOT_SENT)
-        return await self._store.settle(payment.order_id, status, answer, self._now(), ended)
+        return await self._store.settle(
+            payment.order_id, status, answer, self._now(), ended, transition.ends, use
+        )
+
+    def _bank_key(self, operation: Operation, payment: Payment) -> str:
+        """The same for each call of the operation, so that the bank acts once."""
+        key = f"{payment.id}:{operation}" if self._idempotent else self._new_id()
+        return key
 
     def _bank_call(
         self, operation: Operation, payment: Payment, purchase: Purchase | None

@@ -2,10 +2,12 @@
 
 # ruff: noqa: S608 - the f-strings below insert constant lists of columns
 
+from collections.abc import Set
 from datetime import datetime
 
 from asyncpg import Pool, Record
 
+from chassis.http.idempotency import FROM_KNOWN, KNOWN, KeyUse
 from shop.payments.domain import (
     ACCEPTED_IN,
     IN_DOUBT,
@@ -13,18 +15,28 @@ from shop.payments.domain import (
     Operation,
     Outcome,
     Payment,
-    Purchase,
     Status,
 )
 
-_COLUMNS = """payment_id::text AS id, order_id::text, user_id::text, status, amount_cents, currency,
+_COLUMNS = """payment_id::text AS id, order_id::text, user_id::text, payments.status, amount_cents, currency,
               captured_cents, refunded_cents, authorization_id, reason"""
 
 _GET = f"SELECT {_COLUMNS} FROM payments WHERE order_id = $1"
-_OPEN = f"""
-INSERT INTO payments (order_id, payment_id, user_id, status, amount_cents, currency, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
+_GET_FOR_KEY = f"SELECT {KNOWN}, {_COLUMNS} {FROM_KNOWN} LEFT JOIN payments ON order_id = $3"
+# a new payment and the record of its first call; nothing if the key has an answer
+_BEGIN_NEW = """
+WITH opened AS (
+    INSERT INTO payments (order_id, payment_id, user_id, status, amount_cents, currency, created_at, updated_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $7
+    WHERE NOT EXISTS (SELECT FROM idempotency WHERE scope = $10 AND key = $11)
+    ON CONFLICT (order_id) DO NOTHING RETURNING order_id
+)
+INSERT INTO operations (order_id, kind, key, status, at)
+SELECT order_id, $8, $9, 'asked', $7 FROM opened RETURNING operation_id
+"""
+_OPEN_VOIDED = f"""
+INSERT INTO payments (order_id, payment_id, status, amount_cents, currency, created_at, updated_at)
+VALUES ($1, $2, 'voided', 0, '', $3, $3) ON CONFLICT (order_id) DO NOTHING RETURNING {_COLUMNS}
 """
 # the new status and the record of the call in one statement, so that every call is recorded
 _BEGIN = """
@@ -36,9 +48,10 @@ INSERT INTO operations (order_id, kind, key, status, at)
 SELECT order_id, $4, $5, 'asked', $6 FROM moved RETURNING operation_id
 """
 _END = "UPDATE operations SET status = $2 WHERE operation_id = $1"
+# ends the call and, if the payment is then in one of the states $11, stores the answer for the request's key
 _SETTLE = f"""
-WITH ended AS (UPDATE operations SET status = $9 WHERE operation_id = $8)
-UPDATE payments SET
+WITH ended AS (UPDATE operations SET status = $9 WHERE operation_id = $8),
+settled AS (UPDATE payments SET
     status = CASE WHEN status = ANY ($3) THEN $2 ELSE status END,
     authorization_id = coalesce(authorization_id, $4),
     -- two answers may arrive in another order than the bank sent them
@@ -46,7 +59,16 @@ UPDATE payments SET
     refunded_cents = greatest(refunded_cents, $6),
     reason = CASE WHEN reason = '' THEN $7 ELSE reason END,
     updated_at = $10
-WHERE order_id = $1 RETURNING {_COLUMNS}
+WHERE order_id = $1 RETURNING {_COLUMNS}),
+kept AS (
+    INSERT INTO idempotency (scope, key, fingerprint, status, body)
+    SELECT $12, $13::text, $14, $15::int, json_build_object(
+        'id', id, 'order_id', order_id, 'status', status, 'amount_cents', amount_cents,
+        'captured_cents', captured_cents, 'refunded_cents', refunded_cents, 'currency', currency)
+    FROM settled WHERE $13::text IS NOT NULL AND status = ANY ($11)
+    ON CONFLICT (scope, key) DO NOTHING RETURNING body
+)
+SELECT settled.*, (SELECT body FROM kept) AS answer FROM settled
 """
 _CLAIM = f"""
 UPDATE payments SET checked_at = $1 WHERE order_id IN (
@@ -64,18 +86,28 @@ class PaymentStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def get(self, order_id: str) -> Payment | None:
-        row = await self._pool.fetchrow(_GET, order_id)
-        return _payment(row) if row else None
+    async def get(self, order_id: str, use: KeyUse | None = None) -> Payment | None:
+        if use is None:
+            row = await self._pool.fetchrow(_GET, order_id)
+            return _payment(row) if row else None
+        row = use.replay(await self._pool.fetchrow(_GET_FOR_KEY, use.scope, use.key, order_id))
+        return _payment(row) if row["id"] else None
 
-    async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
-        return await self._insert(
-            purchase.order_id, payment_id, purchase.user_id, Status.AUTHORIZING.value,
-            purchase.amount_cents, purchase.currency, now,
+    async def begin_new(
+        self, payment: Payment, operation: Operation, key: str, now: datetime, use: KeyUse | None
+    ) -> int | None:
+        call_id: int | None = await self._pool.fetchval(
+            _BEGIN_NEW, payment.order_id, payment.id, payment.user_id, payment.status.value,
+            payment.amount_cents, payment.currency, now, operation.value, key,
+            use and use.scope, use and use.key,
         )  # fmt: skip
+        return call_id
 
     async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
-        return await self._insert(order_id, payment_id, None, Status.VOIDED.value, 0, "", now)
+        row = await self._pool.fetchrow(_OPEN_VOIDED, order_id, payment_id, now)
+        row = row or await self._pool.fetchrow(_GET, order_id)
+        assert row is not None, "payments are never deleted"
+        return _payment(row)
 
     async def begin(
         self, payment: Payment, operation: Operation, during: Status, key: str, now: datetime
@@ -95,15 +127,20 @@ class PaymentStore:
         answer: Authorization | None,
         now: datetime,
         call: tuple[int, Outcome] | None = None,
+        ends: Set[Status] = frozenset(),
+        use: KeyUse | None = None,
     ) -> Payment:
         answer = answer or Authorization("", "")
         call_id, outcome = call or (None, None)
+        of_use = (use.scope, use.key, use.fingerprint, use.status) if use else (None,) * 4
         row = await self._pool.fetchrow(
             _SETTLE, order_id, status.value, [state.value for state in ACCEPTED_IN[status]],
             answer.id or None, answer.captured_cents, answer.refunded_cents, answer.reason,
-            call_id, outcome, now,
+            call_id, outcome, now, [state.value for state in ends], *of_use,
         )  # fmt: skip
         assert row is not None, "payments are never deleted"
+        if use:
+            use.answered(row["answer"])
         return _payment(row)
 
     async def may_have_reached_bank(self, order_id: str, operation: Operation) -> bool:
@@ -128,12 +165,10 @@ class PaymentStore:
         )
         return count
 
-    async def _insert(self, order_id: str, *values: object) -> Payment:
-        row = await self._pool.fetchrow(_OPEN, order_id, *values)
-        row = row or await self._pool.fetchrow(_GET, order_id)
-        assert row is not None, "payments are never deleted"
-        return _payment(row)
-
 
 def _payment(row: Record) -> Payment:
-    return Payment(**{**row, "status": Status(row["status"])})
+    return Payment(
+        row["id"], row["order_id"], row["user_id"], Status(row["status"]), row["amount_cents"],
+        row["currency"], row["captured_cents"], row["refunded_cents"], row["authorization_id"],
+        row["reason"],
+    )  # fmt: skip

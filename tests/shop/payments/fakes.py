@@ -1,11 +1,12 @@
 """A fake bank that can be slow, fail or lose answers, and a store that survives crashes; both in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 
+from chassis.http.idempotency import KeyUse
 from shop.payments.domain import (
     ACCEPTED_IN,
     Authorization,
@@ -152,15 +153,16 @@ class FakeStore:
     payments: dict[str, Payment] = field(default_factory=dict)
     calls: list[tuple[str, Operation, str, Outcome]] = field(default_factory=list)
 
-    async def get(self, order_id: str) -> Payment | None:
+    async def get(self, order_id: str, use: KeyUse | None = None) -> Payment | None:
         return self.payments.get(order_id)
 
-    async def open(self, purchase: Purchase, payment_id: str, now: datetime) -> Payment:
-        fresh = Payment(
-            payment_id, purchase.order_id, purchase.user_id, Status.AUTHORIZING,
-            purchase.amount_cents, purchase.currency,
-        )  # fmt: skip
-        return self.payments.setdefault(purchase.order_id, fresh)
+    async def begin_new(
+        self, payment: Payment, operation: Operation, key: str, now: datetime, use: KeyUse | None
+    ) -> int | None:
+        if payment.order_id in self.payments:
+            return None
+        self.payments[payment.order_id] = payment
+        return await self.begin(payment, operation, payment.status, key, now)
 
     async def open_voided(self, order_id: str, payment_id: str, now: datetime) -> Payment:
         stone = Payment(payment_id, order_id, None, Status.VOIDED, 0, "")
@@ -181,7 +183,8 @@ class FakeStore:
 
     async def settle(
         self, order_id: str, status: Status, answer: Authorization | None, now: datetime,
-        call: tuple[int, Outcome] | None = None,
+        call: tuple[int, Outcome] | None = None, ends: Set[Status] = frozenset(),
+        use: KeyUse | None = None,
     ) -> Payment:  # fmt: skip
         if call:
             await self.end(*call)

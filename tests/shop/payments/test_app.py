@@ -66,6 +66,26 @@ async def test_the_same_key_replays_the_same_answer(payments: RunningService) ->
     assert other.status == 422
 
 
+async def test_requests_at_the_same_time_move_the_money_once(
+    payments: RunningService, bank: RunningService
+) -> None:
+    wanted = body()
+    path = f"/payments/{wanted['order_id']}"
+    for target, key in (
+        ("/payments", "same"),
+        (f"{path}/capture", "same"),
+        (f"{path}/refund", None),
+    ):
+        json = wanted if target == "/payments" else None
+        answers = await asyncio.gather(
+            *(call(payments, "POST", target, json=json, key=key) for _ in range(6))
+        )
+        assert {answer.status for answer in answers} == {201 if json else 200}
+        assert len({tuple(answer.body.items()) for answer in answers}) == 1
+    found = await at_bank(bank, wanted["order_id"])
+    assert (found["captured_cents"], found["refunded_cents"]) == (700, 700)
+
+
 async def test_a_declined_card_is_402_with_the_order_and_the_reason(
     payments: RunningService,
 ) -> None:

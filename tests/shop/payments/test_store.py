@@ -1,6 +1,7 @@
 """Payments on the real PostgreSQL, with concurrent requests."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -9,12 +10,17 @@ from asyncpg import Pool
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chassis.http.idempotency import AnsweredError, KeyReusedError, KeyUse, Stored
 from chassis.ids import new_id
+from shop.payments.app import PaymentView
 from shop.payments.domain import (
     IN_DOUBT,
+    TRANSITIONS,
+    Authorization,
     BankUnavailableError,
     Operation,
     Outcome,
+    Payment,
     PaymentNotFoundError,
     PaymentUnknownError,
     PaymentVoidedError,
@@ -44,37 +50,93 @@ def purchase(amount_cents: int = 500) -> Purchase:
     return Purchase(new_id(), new_id(), amount_cents, "EUR", "4242424242424242")
 
 
+async def opened(store: PaymentStore) -> tuple[Payment, int]:
+    """A new payment, and its first call to the bank."""
+    payment = purchase().payment(new_id())
+    call = await store.begin_new(payment, Operation.AUTHORIZE, "k", NOW, None)
+    assert call is not None
+    return payment, call
+
+
 async def test_the_first_purchase_of_an_order_stays(store: PaymentStore) -> None:
-    first = purchase()
-    made = await store.open(first, new_id(), NOW)
-    again = await store.open(first, new_id(), NOW)
-    assert again == made == await store.get(first.order_id)
-    assert await store.open_voided(first.order_id, new_id(), NOW) == made
+    made, _ = await opened(store)
+    other = replace(made, id=new_id())
+    assert await store.begin_new(other, Operation.AUTHORIZE, "k2", NOW, None) is None
+    assert await store.get(made.order_id) == made
+    assert await store.open_voided(made.order_id, new_id(), NOW) == made
 
 
 async def test_a_call_begins_only_in_the_state_that_the_decision_was_based_on(
     store: PaymentStore, pool: Pool
 ) -> None:
-    payment = await store.open(purchase(), new_id(), NOW)
+    payment, _ = await opened(store)
     first = await store.begin(payment, Operation.VOID, Status.VOIDING, "k", NOW)
     late = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k2", NOW)
     assert first is not None
     assert late is None
-    assert await pool.fetchval("SELECT count(*) FROM operations") == 1
+    assert await pool.fetchval("SELECT count(*) FROM operations") == 2
 
 
 async def test_a_call_that_was_not_sent_did_not_reach_the_bank(store: PaymentStore) -> None:
-    payment = await store.open(purchase(), new_id(), NOW)
-    call = await store.begin(payment, Operation.AUTHORIZE, Status.AUTHORIZING, "k", NOW)
-    assert call is not None
+    payment, call = await opened(store)
     assert await store.may_have_reached_bank(payment.order_id, Operation.AUTHORIZE)
     await store.end(call, Outcome.NOT_SENT)
     assert not await store.may_have_reached_bank(payment.order_id, Operation.AUTHORIZE)
 
 
+def key_use(key: str, order_id: str) -> KeyUse:
+    body = {"order_id": order_id}
+    return KeyUse("payments.authorize", key, body, 201, PaymentView.model_validate)
+
+
+async def settled(store: PaymentStore, payment: Payment, use: KeyUse) -> Payment:
+    """The payment, authorized by the bank; the answer for the key is stored with it."""
+    ends = TRANSITIONS[Operation.AUTHORIZE].ends
+    return await store.settle(
+        payment.order_id,
+        Status.AUTHORIZED,
+        Authorization("bank-1", "authorized"),
+        NOW,
+        None,
+        ends,
+        use,
+    )
+
+
+async def test_the_answer_for_the_key_is_stored_with_the_payment(
+    store: PaymentStore, pool: Pool
+) -> None:
+    payment, _ = await opened(store)
+    use = key_use("key", payment.order_id)
+    after = await settled(store, payment, use)
+    assert use.stored == Stored(201, use.stored.text if use.stored else "")
+    assert use.stored.body == PaymentView.model_validate(after).model_dump()
+    again = key_use("key", payment.order_id)
+    with pytest.raises(AnsweredError):
+        await store.get(payment.order_id, again)
+    assert again.stored == replace(use.stored, replayed=True)
+    # of two requests that store an answer, the second one gets the first one's
+    late = key_use("key", payment.order_id)
+    await settled(store, payment, late)
+    assert late.stored is None
+    with pytest.raises(AnsweredError):
+        await late.keep(await pool.acquire(), after)
+
+
+async def test_a_used_key_opens_no_payment_of_another_order(store: PaymentStore) -> None:
+    payment, _ = await opened(store)
+    await settled(store, payment, key_use("key", payment.order_id))
+    other = purchase().payment(new_id())
+    use = key_use("key", other.order_id)
+    assert await store.begin_new(other, Operation.AUTHORIZE, "k2", NOW, use) is None
+    with pytest.raises(KeyReusedError):
+        await store.get(other.order_id, use)
+    assert await store.get(other.order_id) is None
+
+
 async def test_two_reconcilers_never_claim_the_same_payment(store: PaymentStore) -> None:
     for _ in range(30):
-        await store.open(purchase(), new_id(), NOW)
+        await opened(store)
     later = NOW + timedelta(seconds=10)
     rounds = [store.claim_in_doubt(NOW + timedelta(seconds=5), later, 10) for _ in range(4)]
     claimed = [payment.order_id for taken in await asyncio.gather(*rounds) for payment in taken]
