@@ -1,6 +1,6 @@
 """A client of Valkey for the cache: one connection, on which the commands of all callers follow each other.
 
-redis-py takes a connection from a pool, with locks and timers, for each command: five times the CPU.
+redis-py takes a connection from a pool, with locks and timers, for each command.
 """
 
 import asyncio

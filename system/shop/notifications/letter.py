@@ -1,4 +1,4 @@
-"""Writes a mail in the format of RFC 5322. A template takes a hundredth of the time of the `email` package."""
+"""Writes a mail in the format of RFC 5322. By a template, without the `email` package's object graph."""
 
 import base64
 from email.header import Header

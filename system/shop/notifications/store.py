@@ -12,7 +12,7 @@ from shop.notifications.domain import Mail
 CLAIM = timedelta(seconds=10)  # after a crash, another sender tries the mail this much later
 
 # The rows of many mails, for chassis.messaging.effects.Rows. All are arrays of text: each new connection reads
-# other types of arrays from the catalogue, which takes 15 ms of CPU.
+# other types of arrays from the catalogue, by a statement that took the server 5 ms.
 PUT = """
 INSERT INTO mails (notification_id, event_id, user_id, order_id, kind, message_id, recipient, subject,
                    body_text, body_html, traceparent, created_at, due_at)
