@@ -48,7 +48,7 @@ LEFT JOIN LATERAL (
 ) AS pending ON true
 """
 _PUBLISHED = """
-WITH published AS (UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[]) RETURNING id)
+WITH published AS (UPDATE outbox SET published_at = now() WHERE id = ANY($1::text[]::bigint[]) RETURNING id)
 SELECT count(*), pg_advisory_unlock(hashtext('outbox')) FROM published
 """
 
@@ -162,7 +162,8 @@ class Outbox:
                 rows = [row for row in taken if row["id"] is not None]
                 if locked := taken[0]["locked"]:
                     published, error = await self._publish_in_order(rows)
-                    await conn.execute(_PUBLISHED, published)
+                    # as texts: asyncpg reads the type of an array of numbers on each new connection
+                    await conn.execute(_PUBLISHED, [str(each) for each in published])
             except BaseException:
                 conn.terminate()  # it may hold the lock
                 raise
