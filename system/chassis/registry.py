@@ -21,7 +21,7 @@ log = logging.getLogger("chassis.registry")
 BUCKET = "registry"
 LEASE_S = 3.0
 HEARTBEAT_S = 1.0
-SILENCE_S = 1.5  # without a heartbeat of any instance: the registry itself is down
+SILENCE_S = 2.0  # without a heartbeat of any instance: the registry itself is down
 BEATS_PER_TRACE = 10  # the traces then contain the edge to NATS, but not each heartbeat
 
 
