@@ -77,16 +77,15 @@ class Membership:
 
     def instances(self, service: str, at_s: float) -> list[Instance]:
         """The live instances in a stable order. `at_s` is on the clock of the heartbeats."""
-        alive_since = min(at_s, self._last_heartbeat_s + HEARTBEAT_S) - LEASE_S
-        return [
-            instance
-            for _, (instance, seen) in sorted(self._seen.items())
-            if instance.service == service and seen >= alive_since
-        ]
+        return [i for _, i in sorted(self._alive(at_s).items()) if i.service == service]
+
+    def _alive(self, at_s: float) -> dict[str, Instance]:
+        since = min(at_s, self._last_heartbeat_s + HEARTBEAT_S) - LEASE_S
+        return {key: instance for key, (instance, seen) in self._seen.items() if seen >= since}
 
     def _hear(self, at_s: float) -> None:
         if at_s - self._last_heartbeat_s > SILENCE_S:
-            self._seen = {key: (instance, at_s) for key, (instance, _) in self._seen.items()}
+            self._seen = {key: (each, at_s) for key, each in self._alive(at_s).items()}
         self._last_heartbeat_s = at_s
 
 

@@ -48,6 +48,15 @@ def test_after_a_silence_of_all_each_instance_has_a_lease_to_be_heard_again() ->
     assert membership.instances("orders", 23.1) == [TWO]
 
 
+def test_a_silence_does_not_bring_back_an_instance_whose_lease_was_over() -> None:
+    membership = Membership()
+    membership.heartbeat(ONE, 0)
+    for second in range(6):
+        membership.heartbeat(TWO, second)
+    membership.heartbeat(TWO, 20)
+    assert membership.instances("orders", 20) == [TWO]
+
+
 def test_an_instance_that_leaves_after_a_silence_is_removed_and_the_others_stay() -> None:
     membership = Membership()
     membership.heartbeat(ONE, 0)
