@@ -1,4 +1,4 @@
-"""The SMTP client against two real servers: the lab's, which takes many mails in one write, and aiosmtpd."""
+"""The SMTP client against a real server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,6 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from lab.mail.smtp_session import SmtpSession
 from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, SmtpClient
 from tests.fixtures.servers import free_port
 
@@ -29,34 +28,6 @@ class Server:
         return "250 OK"
 
     async def start(self) -> None:
-        raise NotImplementedError
-
-    async def stop(self) -> None:
-        raise NotImplementedError
-
-
-class Sink(Server):
-    async def start(self) -> None:
-        self._open: list[SmtpSession] = []
-
-        def session() -> SmtpSession:
-            self.connections += 1
-            made = SmtpSession(lambda content, _, recipients: self.deliver(content, recipients))
-            self._open.append(made)
-            return made
-
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(session, "127.0.0.1", self.port)
-
-    async def stop(self) -> None:
-        self._server.close()
-        for each in self._open:
-            each._transport.abort()
-        await asyncio.sleep(0)
-
-
-class Aiosmtpd(Server):
-    async def start(self) -> None:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 
@@ -76,9 +47,9 @@ class Aiosmtpd(Server):
         return self.deliver(envelope.content, envelope.rcpt_tos)
 
 
-@pytest.fixture(params=[Sink, Aiosmtpd])
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    made: Server = request.param()
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
     await made.start()
     yield made
     await made.stop()
