@@ -15,10 +15,14 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
 from chassis.faults import DROPPED, Exchange, armed
 from chassis.telemetry import signals
 from chassis.telemetry.metrics import counter, expose
-from chassis.valkey import Valkey, ValkeyError
 
 log = logging.getLogger("chassis.cache")
 LOOKUPS = counter("cache_lookups", "Cache look-ups", ("result",))
@@ -28,7 +32,7 @@ ANSWER_S = 0.2
 LOCK_S = 2.0
 LOCK_POLL_S = 0.02
 PING_S = 1.0  # interval of the pings to an unreachable Valkey; requests do not wait for them
-UNREACHABLE = (ValkeyError, OSError, TimeoutError)
+UNREACHABLE = (RedisError, OSError, TimeoutError)
 
 
 class Cache:
@@ -38,7 +42,7 @@ class Cache:
     """
 
     def __init__(
-        self, client: Valkey, prefix: str, rng: Random | None = None, *, bypass: bool = True
+        self, client: redis.Redis, prefix: str, rng: Random | None = None, *, bypass: bool = True
     ) -> None:
         self._client = client
         self._prefix = prefix
@@ -51,16 +55,16 @@ class Cache:
         self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]
     ) -> bytes:
         """The bytes under `key`, loaded if they are missing. Raises the errors of `load`."""
-        flight = self._flights.get(key)
-        entry = await self._get(key) if flight is None else None
+        flight = self._flights.get(key) or self._start(key, self._fetch(key, ttl_s, load))
+        # shield: a cancelled caller must not cancel the load that others wait for
+        return await asyncio.shield(flight)
+
+    async def _fetch(self, key: str, ttl_s: float, load: Callable[[], Awaitable[bytes]]) -> bytes:
+        entry = await self._get(key)
         remaining = entry[0] - time.time() if entry is not None else 0.0
         if entry is None or remaining <= 0:
-            flight = self._flights.get(key)
-            if flight is None:
-                MISSES.inc()
-                flight = self._start(key, self._load(key, ttl_s, load))
-            # shield: a cancelled caller must not cancel the load that others wait for
-            return await asyncio.shield(flight)
+            MISSES.inc()
+            return await self._load(key, ttl_s, load)
         HITS.inc()
         refresh = f"{key}:refresh"
         early = entry[1] * -math.log(1.0 - self._rng.random()) >= remaining
@@ -72,24 +76,18 @@ class Cache:
     async def delete(self, *keys: str) -> None:
         """Delete these keys. While Valkey is unreachable, they expire by their TTL."""
         try:
-            command = partial(self._client.run, b"DEL", *map(self._name, keys))
+            command = partial(self._client.delete, *(self._prefix + key for key in keys))
             await _run("DELETE", " ".join(keys), command)
         except UNREACHABLE as error:
             self._stop_using(error)
 
     async def flush(self) -> int:
-        """Delete all keys of this service; returns the number. Raises ValkeyError."""
-        pattern, cursor, deleted = self._name("*"), b"0", 0
-        while True:
-            scan = b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"1000"
-            cursor, keys = await self._client.run(*scan)
-            if keys:
-                deleted += await self._client.run(b"DEL", *keys)
-            if cursor == b"0":
-                return deleted
-
-    def _name(self, key: str) -> bytes:
-        return (self._prefix + key).encode()
+        """Delete all keys of this service; returns the number. Raises RedisError."""
+        pattern = self._prefix + "*"
+        keys = [key async for key in self._client.scan_iter(match=pattern, count=1000)]
+        if keys:
+            await self._client.delete(*keys)
+        return len(keys)
 
     def _start(self, key: str, work: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
         task = asyncio.create_task(work)
@@ -144,13 +142,13 @@ class Cache:
             while True:
                 await asyncio.sleep(PING_S)
                 with suppress(*UNREACHABLE):
-                    if await _run("PING", "", partial(self._client.run, b"PING")) is not DROPPED:
+                    if await _run("PING", "", self._client.ping) is not DROPPED:
                         return
         finally:
             self._pinging = None
 
     async def _get(self, key: str) -> tuple[float, float, bytes] | None:
-        raw = await self._command("GET", key, partial(self._client.run, b"GET", self._name(key)))
+        raw = await self._command("GET", key, partial(self._client.get, self._prefix + key))
         if raw is DROPPED and self._unreachable_now:
             DOWN.inc()
         if raw is None or raw is DROPPED:
@@ -163,14 +161,15 @@ class Cache:
 
     async def _put(self, key: str, value: bytes, ttl_s: float, load_s: float) -> None:
         entry = b"%f %f %s" % (time.time() + ttl_s, load_s, value)
-        put = b"SET", self._name(key), entry, b"PX", b"%d" % (ttl_s * 1000)
-        unlock = b"DEL", self._name(f"{key}:lock")
-        await self._command("SET", key, partial(self._client.run_all, put, unlock))
+        pipe = self._client.pipeline(transaction=False)
+        pipe.set(self._prefix + key, entry, px=int(ttl_s * 1000))
+        pipe.delete(f"{self._prefix}{key}:lock")
+        await self._command("SET", key, pipe.execute)
 
     async def _lock(self, key: str) -> bool | None:
         """True: this process has the lock. False: another process loads. None: Valkey is unreachable."""
-        lock = b"SET", self._name(f"{key}:lock"), b"1", b"NX", b"PX", b"%d" % (LOCK_S * 1000)
-        command = partial(self._client.run, *lock)
+        lock = f"{self._prefix}{key}:lock"
+        command = partial(self._client.set, lock, b"1", nx=True, px=int(LOCK_S * 1000))
         locked = await self._command("LOCK", key, command)
         return None if locked is DROPPED else bool(locked)
 
@@ -218,4 +217,11 @@ async def _unreachable(_: str) -> None:
 def open_cache(url: str, prefix: str, *, bypass: bool = True) -> Cache:
     """A cache on the Valkey at `url`. It connects at the first use and waits ANSWER_S for an answer."""
     expose(LOOKUPS)
-    return Cache(Valkey(url, ANSWER_S), prefix, bypass=bypass)
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
+        max_connections=64,
+        retry=Retry(NoBackoff(), 0),  # none: loading from the source is better than waiting again
+    )
+    return Cache(client, prefix, bypass=bypass)
