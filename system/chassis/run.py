@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from chassis.background import until_beat_s
-from chassis.http.one_write import OneWriteProtocol
+from chassis.one_write import OneWriteProtocol
 from chassis.settings import SettingError, Settings
 
 APP = "shop.{name}.app"

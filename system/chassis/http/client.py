@@ -17,7 +17,7 @@ from chassis.faults import Exchange, FaultAbortedError, Injector
 from chassis.http import context
 from chassis.http.auth import ServiceTokens
 from chassis.http.balancer import Balancer, CallCopies
-from chassis.http.connections import Connections, NotConnectedError, target_of
+from chassis.http.connections import Connections, NotConnectedError
 from chassis.http.response import Response, checked
 from chassis.registry import Instance
 from chassis.resilience.deadline import BUDGET_HEADER, sooner, to_header
@@ -129,8 +129,7 @@ class ServiceClient:
             key=options.get("stale_key", ""),
             disabled=disabled,
         )
-        target = target_of(path, options.get("params"))
-        request = _Request(method, path, target, content, sent, CallCopies())
+        request = _Request(method, path, options.get("params"), content, sent, CallCopies())
         started = time.monotonic()
         answer = await self.protection.run(partial(self._attempt, request), call)
         if answer.received_at < started:  # the fallback's copy of an earlier answer
@@ -200,8 +199,8 @@ class ServiceClient:
     async def _send(self, request: "_Request", instance: Instance) -> Response:
         async def send(headers: dict[str, str]) -> Response:
             status, answer_headers, content = await self._connections.request(
-                instance.name, instance.address, request.method, request.target,
-                headers, request.content,
+                instance.name, instance.address, request.method, request.path,
+                headers, request.content, request.params,
             )  # fmt: skip
             return Response(status, content, answer_headers)
 
@@ -252,7 +251,7 @@ class _Request:
 
     method: str
     path: str
-    target: str  # the path with its query
+    params: Any
     content: bytes | None
     headers: dict[str, str]
     copies: CallCopies

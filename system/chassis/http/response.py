@@ -9,7 +9,7 @@ from chassis.resilience.errors import CallFailedError, OverloadedError
 
 
 class Response:
-    """An answer with a status below 500. `body` is the parsed JSON. `headers` have names in lower case.
+    """An answer with a status below 500. `body` is the parsed JSON.
 
     `stale_s` is the age in seconds of an answer from a fallback, None for a fresh one.
     """

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from chassis.http.one_write import HeldHead, OneWriteProtocol
+from chassis.one_write import HeldHead, OneWriteProtocol
 from tests.fixtures.waiting import wait_until_async
 
 app = FastAPI()
