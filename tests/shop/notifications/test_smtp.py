@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -69,15 +70,18 @@ def letters(*recipients: str) -> list[Letter]:
 async def test_all_mails_arrive_as_they_are_on_one_connection(
     server: Server, client: SmtpClient
 ) -> None:
-    wanted = [f"{number}@example.com" for number in range(20)]
+    wanted = ["ä@example.com", *(f"{number}@example.com" for number in range(19))]
     for _ in range(2):
         assert await client.send(letters(*wanted)) == [None] * 20
     assert server.taken == [(each, letters(each)[0].content) for each in wanted] * 2
     assert server.connections == 1
 
 
-async def test_a_refused_mail_does_not_harm_the_others(server: Server, client: SmtpClient) -> None:
-    outcomes = await client.send(letters("a@example.com", BAD, "b@example.com"))
+@pytest.mark.parametrize("bad", [BAD, "a@example.com>\r\nRCPT TO:<b@example.com"])
+async def test_a_refused_mail_does_not_harm_the_others(
+    server: Server, client: SmtpClient, bad: str
+) -> None:
+    outcomes = await client.send(letters("a@example.com", bad, "b@example.com"))
     assert [type(outcome) for outcome in outcomes] == [type(None), MailRefusedError, type(None)]
     assert isinstance(outcomes[1], MailRefusedError)
     assert outcomes[1].permanent
@@ -102,18 +106,49 @@ async def test_a_connection_that_the_server_closed_is_opened_again(
     assert await client.send(letters("b@example.com")) == [None]
 
 
-@pytest.mark.parametrize(
-    "says", [b"", b"421 closing\r\n", b"nonsense\r\n", b"220 hello\r\n421 closing\r\n", b"\xff\r\n"]
-)
-async def test_a_server_that_does_not_work_is_down(says: bytes) -> None:
+@asynccontextmanager
+async def answering(*replies: bytes) -> AsyncIterator[SmtpClient]:
+    """A client of a server that sends the first reply at once, one for each line, and then closes."""
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(says)
+        for number, reply in enumerate(replies):
+            if number:
+                await reader.readline()
+            writer.write(reply)
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
-        port = listening.sockets[0].getsockname()[1]
-        (outcome,) = await SmtpClient(f"smtp://127.0.0.1:{port}").send(letters("a@example.com"))
+        client = SmtpClient(f"smtp://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        yield client
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [b""],
+        [b"421 closing\r\n"],
+        [b"554 no service\r\n"],
+        [b"nonsense\r\n"],
+        [b"\xff\r\n"],
+        [b"220 hello\r\n", b"421 closing\r\n", b"421 closing\r\n"],
+        [b"220 hello\r\n", b"502 no\r\n", b"502 no\r\n", b"250 OK\r\n"],
+        [b"220 hello\r\n", b"250 x\r\n", b"421 closing\r\n", b"250 OK\r\n"],
+        [b"220 hello\r\n", b"250 x\r\n", b"nonsense\r\n", b"250 OK\r\n"],
+        [b"220 hello\r\n", b"250 x\r\n", b"250 OK\r\n", b"421 closing\r\n", b"250 OK\r\n"],
+    ],
+)
+async def test_a_server_that_does_not_work_is_down(replies: list[bytes]) -> None:
+    async with answering(*replies) as client:
+        (outcome,) = await client.send(letters("a@example.com"))
     assert isinstance(outcome, MailServerDownError)
+
+
+async def test_the_reason_of_a_refusal_can_be_stored_although_it_is_no_text() -> None:
+    async with answering(b"220 hello\r\n", b"250 x\r\n", b"550 \xff\r\n", b"250 OK\r\n") as client:
+        (outcome,) = await client.send(letters("a@example.com"))
+    assert isinstance(outcome, MailRefusedError)
+    assert str(outcome) == "550 ?"
 
 
 @pytest.mark.parametrize("answered", range(5))
@@ -121,18 +156,24 @@ async def test_mails_without_an_answer_are_not_delivered(answered: int) -> None:
     """The server closes after some of four mails."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(after: bytes, reply: bytes) -> None:
+            await reader.readuntil(after)
+            writer.write(reply)
+
         writer.write(b"220 hello\r\n")
-        await reader.readline()
-        writer.write(b"250-x\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
-        await reader.readuntil(b"RSET")
-        writer.write(b"250 OK\r\n" * (4 * answered + 2))
+        await answer(b"\r\n", b"250 x\r\n")
+        for number in range(min(answered + 1, 4)):
+            await answer(b"\r\n", b"250 OK\r\n")
+            await answer(b"\r\n", b"250 OK\r\n")
+            await answer(b"DATA\r\n", b"354 go on\r\n")
+            await answer(b"\r\n.\r\n", b"250 OK\r\n" if number < answered else b"")
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        outcomes = await SmtpClient(f"smtp://127.0.0.1:{port}").send(
-            letters(*["a@example.com"] * 4)
-        )
+        client = SmtpClient(f"smtp://127.0.0.1:{port}")
+        outcomes = await client.send(letters(*["a@example.com"] * 4))
+        client.close()
     expected = [type(None)] * answered + [MailServerDownError] * (4 - answered)
     assert [type(outcome) for outcome in outcomes] == expected
 
