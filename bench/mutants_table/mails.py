@@ -58,9 +58,7 @@ MUTANTS = (
         KIND,
         "A mail for an order is not marked as sent, so that it is sent again every ten seconds.",
         "shop/notifications/sender.py",
-        "            sent.append(mail.id)\n",
-        """            if not mail.order_id:
-                sent.append(mail.id)
-""",
+        "if await self._deliver(mail):",
+        "if await self._deliver(mail) and not mail.order_id:",
     ),
 )

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from random import Random
 from typing import Protocol
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind, get_current_span
 
 from chassis.background import until_beat_s
 from chassis.clock import Clock
@@ -20,7 +19,7 @@ from chassis.telemetry.histogram import Histogram
 from chassis.telemetry.metrics import counter, expose, gauge
 from shop.notifications.domain import backoff_s
 from shop.notifications.letter import letter_of
-from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, Outcome
+from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError
 from shop.notifications.store import CLAIM, MailRow, MailStore, Outgoing
 
 log = logging.getLogger("notifications.sender")
@@ -32,10 +31,12 @@ DELAY_SECONDS = Histogram(
 BATCH = 20
 LOOK_S = 1.0  # interval to count mails and to look for those that are due again: of a retry or a dead sender
 POSTPONE_S_MAX = 60.0
+SEND_WITHIN = CLAIM / 2  # later after its claim, another sender may soon claim the mail
 
 
 class MailServer(Protocol):
-    async def send(self, letters: Sequence[Letter]) -> list[Outcome]: ...
+    async def send(self, letter: Letter) -> None:
+        """Raises MailServerDownError, MailRefusedError."""
 
 
 class Sender:
@@ -87,66 +88,64 @@ class Sender:
         while self._new:
             batch, self._new = self._new[:BATCH], self._new[BATCH:]
             # of a claim that has nearly expired, another sender may send the mail: leave it to the next look
-            oldest = self._clock.now() - CLAIM / 2
-            await self._try([mail for mail in batch if mail.created_at > oldest])
+            oldest = self._clock.now() - SEND_WITHIN
+            if fresh := [mail for mail in batch if mail.created_at > oldest]:
+                await self._try(fresh, claimed_at=fresh[0].created_at)
 
     async def round(self) -> bool:
         """Try one batch of due mails; whether more may be due."""
         now = self._clock.now()
         claimed = await self._store.claim(now=now, until=now + CLAIM, limit=BATCH)
-        return await self._try(claimed) and len(claimed) == BATCH
+        return await self._try(claimed, claimed_at=now) and len(claimed) == BATCH
 
-    async def _try(self, claimed: list[Outgoing]) -> bool:
-        """Send these mails; whether the mail server answered."""
-        if not claimed:
-            return True
-        now, start_ns = self._clock.now(), time.time_ns()
-        date = format_datetime(now)
-        outcomes = await self._server.send([letter_of(mail, date) for mail in claimed])
-        answered = [
-            (mail, outcome, _start_span(mail, start_ns))
-            for mail, outcome in zip(claimed, outcomes, strict=True)
-            if not isinstance(outcome, MailServerDownError)
-        ]
+    async def _try(self, claimed: list[Outgoing], *, claimed_at: datetime) -> bool:
+        """Send these mails, or return those that are too late; whether the mail server answered."""
+        sent: list[Outgoing] = []
         try:
-            await self._note(answered)
-        finally:
-            for _, _, span in answered:
-                span.end()
-        if len(answered) < len(claimed):
-            await self._server_down(claimed[len(answered) :], outcomes[-1], start_ns)
+            for number, mail in enumerate(claimed):
+                if (now := self._clock.now()) >= claimed_at + SEND_WITHIN:
+                    await self._store.unclaim([each.id for each in claimed[number:]], due_at=now)
+                    break
+                if await self._deliver(mail):
+                    sent.append(mail)
+                if self._down_rounds:
+                    log.info("the mail server is up again")
+                    self._down_rounds = 0
+        except MailServerDownError as error:
+            await self._server_down(claimed[number:], error)
             return False
-        if self._down_rounds:
-            log.info("the mail server is up again")
-            self._down_rounds = 0
+        finally:
+            await self._mark_sent(sent)
         return True
 
-    async def _note(self, answered: Sequence[tuple[Outgoing, Outcome, Span]]) -> None:
-        """Store what became of the mails that the server answered."""
-        sent = []
-        for mail, outcome, span in answered:
-            if isinstance(outcome, MailRefusedError):
-                with signals.CurrentSpan(span):
-                    await self._refused(mail, outcome)
-                continue
+    async def _deliver(self, mail: Outgoing) -> bool:
+        """Whether the mail server accepted the mail. Raises MailServerDownError."""
+        with signals.tracer().start_as_current_span(
+            "send mail", _parent_of(mail), SpanKind.CLIENT, {"peer.service": "mail"}
+        ):
+            try:
+                await self._server.send(letter_of(mail, format_datetime(self._clock.now())))
+            except MailRefusedError as refusal:
+                await self._refused(mail, refusal)
+                return False
             MAILS.labels("sent").inc()
             delay = self._clock.now() - mail.created_at
             DELAY_SECONDS.observe(max(0.0, delay.total_seconds()))
             await failpoint("notifications.after_send")
-            sent.append(mail.id)
+            return True
+
+    async def _mark_sent(self, sent: list[Outgoing]) -> None:
+        """In the trace of the first of these mails."""
         if sent:
-            with signals.CurrentSpan(answered[0][2]):
-                await self._store.mark_sent(sent, now=self._clock.now())
+            with signals.CurrentSpan(get_current_span(_parent_of(sent[0]))):
+                await self._store.mark_sent([mail.id for mail in sent], now=self._clock.now())
             PENDING.dec(len(sent))
 
-    async def _server_down(self, unsent: list[Outgoing], error: Outcome, start_ns: int) -> None:
+    async def _server_down(self, unsent: list[Outgoing], error: MailServerDownError) -> None:
         """Return these mails. The first goes behind the others: it may be the cause."""
         self._down_rounds += 1
         if self._down_rounds == 1:
             log.warning("the mail server is down: %s", error)
-        span = _start_span(unsent[0], start_ns)
-        span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.end()
         now = self._clock.now()
         later = now + timedelta(seconds=backoff_s(self._down_rounds, self._rng))
         await self._store.unclaim([unsent[0].id], due_at=later)
@@ -164,8 +163,6 @@ class Sender:
         await self._store.postpone(mail.id, str(refusal), until=until)
 
 
-def _start_span(mail: Outgoing, start_ns: int) -> Span:
-    parent = signals.propagator.extract({"traceparent": mail.traceparent})
-    return signals.tracer().start_span(
-        "send mail", parent, SpanKind.CLIENT, {"peer.service": "mail"}, start_time=start_ns
-    )
+def _parent_of(mail: Outgoing) -> Context:
+    """The span of the event that the mail is about."""
+    return signals.propagator.extract({"traceparent": mail.traceparent})

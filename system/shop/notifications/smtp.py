@@ -1,6 +1,5 @@
-"""Sends mails over SMTP on one kept connection, and turns the server's answers into outcomes."""
+"""Sends mails over SMTP on one kept connection, and turns the server's refusals into errors."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -25,9 +24,6 @@ class MailRefusedError(Exception):
         self.permanent = permanent
 
 
-Outcome = MailRefusedError | MailServerDownError | None  # None: the server has accepted the mail
-
-
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A mail as SMTP carries it, with CRLF at each line's end."""
@@ -37,7 +33,7 @@ class Letter:
 
 
 class SmtpClient:
-    """Connects when there is a mail to send."""
+    """Sends one mail at a time. Connects when there is a mail to send."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -54,26 +50,31 @@ class SmtpClient:
             timeout=TIMEOUT_S,
         )
 
-    async def send(self, letters: Sequence[Letter]) -> list[Outcome]:
-        """The outcome of each letter. One with MailServerDownError may have been delivered or not."""
-        outcomes: list[Outcome] = []
-        while True:
-            was_connected = self._smtp.is_connected
-            try:
-                for letter in letters[len(outcomes) :]:
-                    outcomes.append(await self._send(letter))
-                return outcomes
-            except MailServerDownError as down:
-                self.close()
-                # the server may have closed an idle connection: connect again
-                if not was_connected:
-                    return outcomes + [down] * (len(letters) - len(outcomes))
+    async def send(self, letter: Letter) -> None:
+        """Deliver a letter to the server. Raises MailRefusedError, MailServerDownError.
+
+        After MailServerDownError, the letter may have been delivered or not.
+        """
+        was_connected = self._smtp.is_connected
+        try:
+            await self._send(letter)
+        except MailServerDownError:
+            if not was_connected:
+                raise
+            # the server may have closed an idle connection: connect again
+            await self._send(letter)
 
     def close(self) -> None:
         self._smtp.close()
 
-    async def _send(self, letter: Letter) -> MailRefusedError | None:
-        """The server's refusal, None if it has accepted the letter. Raises MailServerDownError."""
+    async def _send(self, letter: Letter) -> None:
+        try:
+            await self._connect_and_send(letter)
+        except MailServerDownError:
+            self._smtp.close()
+            raise
+
+    async def _connect_and_send(self, letter: Letter) -> None:
         try:
             if not self._smtp.is_connected:
                 await self._smtp.connect()
@@ -85,26 +86,24 @@ class SmtpClient:
                 SENDER, letter.recipient, letter.content, mail_options=options
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            return _refusal(error.recipients[0])
+            raise _refusal(error.recipients[0]) from error
         except aiosmtplib.SMTPHeloError as error:
             raise MailServerDownError(_reason(error)) from error
         except aiosmtplib.SMTPResponseException as error:
-            return _refusal(error)
+            raise _refusal(error) from error
         except (
             aiosmtplib.SMTPNotSupported,
             ValueError,
         ) as error:  # an address that SMTP cannot carry
-            return MailRefusedError(True, _reason(error))
+            raise MailRefusedError(True, _reason(error)) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise MailServerDownError(_reason(error)) from error
-        return None
 
 
-def _refusal(error: aiosmtplib.SMTPResponseException) -> MailRefusedError:
-    """Raises MailServerDownError if the answer is no refusal of the mail."""
+def _refusal(error: aiosmtplib.SMTPResponseException) -> MailRefusedError | MailServerDownError:
     reason = f"{error.code} {_reason(error)}"
     if error.code < 400 or error.code == SERVICE_CLOSING:
-        raise MailServerDownError(reason)
+        return MailServerDownError(reason)
     return MailRefusedError(error.code >= 500, reason)
 
 

@@ -1,7 +1,7 @@
 """The sender on the real PostgreSQL, with a fake mail server that can fail."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
@@ -16,7 +16,7 @@ from chassis.messaging.effects import Consumed, take_effect
 from contracts.events import OrderConfirmed
 from shop.notifications.handlers import handlers
 from shop.notifications.sender import BATCH, Sender
-from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError, Outcome
+from shop.notifications.smtp import Letter, MailRefusedError, MailServerDownError
 from shop.notifications.store import CLAIM, MailRow, MailStore
 from tests.fixtures.waiting import wait_until_async
 
@@ -36,20 +36,16 @@ class FakeMailServer:
         self.taken: list[Message] = []
         self.errors: dict[str, MailRefusedError | MailServerDownError] = {}
         self.down = False
+        self.before_each: Callable[[], None] = lambda: None
 
-    async def send(self, letters: Sequence[Letter]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for letter in letters:
-            await asyncio.sleep(0)
-            outcome = self.errors.get(letter.recipient)
-            if self.down:
-                outcome = MailServerDownError("connection refused")
-            if isinstance(outcome, MailServerDownError):
-                return outcomes + [outcome] * (len(letters) - len(outcomes))
-            if outcome is None:
-                self.taken.append(message_from_bytes(letter.content))
-            outcomes.append(outcome)
-        return outcomes
+    async def send(self, letter: Letter) -> None:
+        await asyncio.sleep(0)
+        self.before_each()
+        if self.down:
+            raise MailServerDownError("connection refused")
+        if error := self.errors.get(letter.recipient):
+            raise error
+        self.taken.append(message_from_bytes(letter.content))
 
 
 class Fixture:
@@ -192,11 +188,28 @@ async def test_a_temporarily_refused_mail_is_retried_later(fixture: Fixture) -> 
 
 
 async def test_a_mail_that_breaks_the_connection_does_not_block_others(fixture: Fixture) -> None:
-    stone, good = await fixture.write("stone@example.com"), await fixture.write()
+    addresses = ("ann@example.com", "stone@example.com", "ann@example.com")
+    before, stone, after = [await fixture.write(each, sender=fixture.sender) for each in addresses]
     fixture.server.errors["stone@example.com"] = MailServerDownError("connection lost")
-    for _ in range(2):
-        await fixture.sender.round()
-    assert (await fixture.status(stone), await fixture.status(good)) == ("pending", "sent")
+    await fixture.sender.send_new()
+    statuses = [await fixture.status(order) for order in (before, stone, after)]
+    assert statuses == ["sent", "pending", "pending"]
+    await fixture.sender.round()
+    assert (await fixture.status(stone), await fixture.status(after)) == ("pending", "sent")
+    assert len(fixture.server.taken) == 2
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_slow_server_does_not_outlast_a_claim(fixture: Fixture, stored: bool) -> None:
+    for _ in range(BATCH):
+        await fixture.write(sender=fixture.sender if stored else None)
+    fixture.server.before_each = lambda: fixture.wait(timedelta(seconds=1))
+    started_at = fixture.clock.now()
+    await (fixture.sender.send_new() if stored else fixture.sender.round())
+    assert fixture.clock.now() - started_at < CLAIM
+    while await fixture.store.pending():
+        await fixture.another().round()
+    assert len(fixture.server.taken) == BATCH
 
 
 async def test_two_senders_never_send_the_same_mail(fixture: Fixture) -> None:
