@@ -122,5 +122,5 @@ def test_a_dry_run_prints_the_arithmetic_and_starts_nothing(
     assert lab(["run", "payments_slow", "--dry-run", "--json"]) == 0
     assert all(each["enough"] for each in json.loads(capsys.readouterr().out))
     assert lab(["run", "retry_storm", "--dry-run", "--profile", "metronome"]) == 2
-    assert "brings 10/s, the limit is 14/s" in capsys.readouterr().out
+    assert "brings 10/s, the limit is 12/s" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

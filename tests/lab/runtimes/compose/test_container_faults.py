@@ -90,6 +90,7 @@ async def held(
         docker("rm", "--force", container)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("held", [BUSY], indirect=True)
 async def test_a_cpu_limit_is_the_kernels_quota_and_ends_at_its_ttl(held: Held) -> None:
     assert await held.cpu_share(0.5) > 0.5
