@@ -199,11 +199,7 @@ async def once(
         return
     digest = fingerprint(body)
     # the insert locks the key's row: a concurrent request with the key waits here until we commit or roll back
-    fresh = await conn.fetchval(
-        "INSERT INTO idempotency (scope, key, fingerprint) VALUES ($1, $2, $3) "
-        "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
-        scope, key, digest,
-    )  # fmt: skip
+    fresh = await conn.fetchval(_KEEP, scope, key, digest, None, None)
     if not fresh:
         row = await conn.fetchrow(_SELECT, scope, key)
         if row is None:
@@ -259,11 +255,7 @@ async def keep(
     stored = Stored.of(status, answer)
     if not enabled:
         return stored
-    inserted = await conn.fetchval(
-        "INSERT INTO idempotency (scope, key, fingerprint, status, body) VALUES ($1, $2, $3, $4, $5) "
-        "ON CONFLICT (scope, key) DO NOTHING RETURNING true",
-        scope, key, fingerprint(body), status, stored.text,
-    )  # fmt: skip
+    inserted = await conn.fetchval(_KEEP, scope, key, fingerprint(body), status, stored.text)
     if inserted:
         FRESH.inc()
     return stored if inserted else await recall(conn, scope=scope, key=key, body=body) or stored
